@@ -1,0 +1,111 @@
+"""The errors a user can meet.
+
+Every message says what was wrong, where, and what to do about it. The command line prints the message alone and exits with `exit_code`.
+
+    FedstreamError
+    ├── UsageError           the caller asked for something impossible (exit code 2)
+    │   ├── SettingsError        environment: a variable is missing or malformed
+    │   └── SpecError            a run's specification is invalid, or differs from the one on record
+    ├── StreamError          Kafka side
+    │   ├── BrokerError          no broker answers, or it refuses us
+    │   ├── TopicError           a topic or partition does not exist
+    │   ├── AnnouncementError    a control message cannot be understood
+    │   ├── RetentionError       announced offsets are no longer in the topic
+    │   ├── RecordError          a record does not decode as announced
+    │   └── DeadlineError        the data did not arrive in time
+    ├── StoreError           object side
+    │   ├── StoreUnavailable     endpoint, bucket or credentials do not work
+    │   ├── ObjectNotFound       a key is not there
+    │   ├── ObjectConflict       a write-once key holds other bytes
+    │   └── CorruptObject        an object does not have the digest on record
+    ├── ModelError           a Keras model cannot be used
+    ├── UpdateError          an update cannot take part in the average
+    └── RunError             a federated run cannot go on
+        └── QuorumError          fewer accepted updates than the quorum
+"""
+
+from __future__ import annotations
+
+
+class FedstreamError(Exception):
+    """Base of all errors that are explained to the user."""
+
+    exit_code = 1
+
+
+class UsageError(FedstreamError):
+    """The caller asked for something impossible."""
+
+    exit_code = 2
+
+
+class SettingsError(UsageError):
+    """An environment variable is missing or malformed."""
+
+
+class SpecError(UsageError):
+    """A run's specification is invalid, or differs from the one on record."""
+
+
+class StreamError(FedstreamError):
+    """Something is wrong on the Kafka side."""
+
+
+class BrokerError(StreamError):
+    """No broker answers, or it refuses us."""
+
+
+class TopicError(StreamError):
+    """A topic or a partition does not exist."""
+
+
+class AnnouncementError(StreamError):
+    """A control message cannot be understood."""
+
+
+class RetentionError(StreamError):
+    """Announced offsets are no longer in the topic."""
+
+
+class RecordError(StreamError):
+    """A record does not decode as announced."""
+
+
+class DeadlineError(StreamError):
+    """The data did not arrive in time."""
+
+
+class StoreError(FedstreamError):
+    """Something is wrong on the object store's side."""
+
+
+class StoreUnavailable(StoreError):
+    """Endpoint, bucket or credentials do not work."""
+
+
+class ObjectNotFound(StoreError):
+    """A key is not in the bucket."""
+
+
+class ObjectConflict(StoreError):
+    """A write-once key already holds other bytes."""
+
+
+class CorruptObject(StoreError):
+    """An object does not have the digest on record."""
+
+
+class ModelError(FedstreamError):
+    """A Keras model cannot be used."""
+
+
+class UpdateError(FedstreamError):
+    """An update cannot take part in the average."""
+
+
+class RunError(FedstreamError):
+    """A federated run cannot go on."""
+
+
+class QuorumError(RunError):
+    """Fewer accepted updates than the quorum."""

@@ -1,0 +1,132 @@
+"""Where Kafka and the object store are: the environment, turned into typed settings. Knows nothing of runs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+from urllib.parse import urlsplit
+
+from fedstream.errors import SettingsError
+
+START_HINT = "or start the embedded platform with `fedstream services up` and load its variables with `eval \"$(fedstream services env)\"`"
+
+
+@dataclass(frozen=True)
+class KafkaSettings:
+    """How to reach one Kafka cluster.
+
+    Attributes:
+        bootstrap_servers: `host:port[,host:port...]`.
+        security_protocol: PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL.
+        sasl_mechanism: PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512; empty without SASL.
+        username: SASL user.
+        password: SASL password; never shown.
+        ca_file: PEM file of the certificate authority.
+        cert_file: PEM file of the client certificate.
+        key_file: PEM file of the client key.
+    """
+
+    bootstrap_servers: str
+    security_protocol: str = "PLAINTEXT"
+    sasl_mechanism: str = ""
+    username: str = ""
+    password: str = ""
+    ca_file: str = ""
+    cert_file: str = ""
+    key_file: str = ""
+
+    def __repr__(self) -> str:
+        return f"KafkaSettings({self.bootstrap_servers!r}, {self.security_protocol}, user={self.username!r})"
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str] | None = None) -> KafkaSettings:
+        """Read KAFKA_* variables.
+
+        Raises:
+            SettingsError: KAFKA_BOOTSTRAP_SERVERS is missing, or a value is not one that Kafka knows.
+        """
+        env = os.environ if env is None else env
+        servers = _required(env, "KAFKA_BOOTSTRAP_SERVERS", "host:port of a Kafka broker")
+        protocol = env.get("KAFKA_SECURITY_PROTOCOL") or "PLAINTEXT"
+        if protocol not in ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"):
+            raise SettingsError(f"KAFKA_SECURITY_PROTOCOL is {protocol!r}; use PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL")
+        settings = cls(
+            bootstrap_servers=servers,
+            security_protocol=protocol,
+            sasl_mechanism=env.get("KAFKA_SASL_MECHANISM", ""),
+            username=env.get("KAFKA_USERNAME", ""),
+            password=env.get("KAFKA_PASSWORD", ""),
+            ca_file=env.get("KAFKA_CA_FILE", ""),
+            cert_file=env.get("KAFKA_CERT_FILE", ""),
+            key_file=env.get("KAFKA_KEY_FILE", ""),
+        )
+        if protocol.startswith("SASL") and not (settings.sasl_mechanism and settings.username):
+            raise SettingsError(f"KAFKA_SECURITY_PROTOCOL is {protocol}, so KAFKA_SASL_MECHANISM, KAFKA_USERNAME and KAFKA_PASSWORD must be set too")
+        return settings
+
+    def at(self, bootstrap_servers: str) -> KafkaSettings:
+        """Return the same credentials for another cluster; an empty address keeps this one."""
+        return replace(self, bootstrap_servers=bootstrap_servers) if bootstrap_servers else self
+
+    def client_args(self) -> dict[str, Any]:
+        """Return keyword arguments for kafka-python's producers, consumers and admin clients."""
+        args: dict[str, Any] = {"bootstrap_servers": self.bootstrap_servers.split(","), "security_protocol": self.security_protocol}
+        if self.security_protocol.startswith("SASL"):
+            args |= {"sasl_mechanism": self.sasl_mechanism, "sasl_plain_username": self.username, "sasl_plain_password": self.password}
+        files = {"ssl_cafile": self.ca_file, "ssl_certfile": self.cert_file, "ssl_keyfile": self.key_file}
+        return args | {name: path for name, path in files.items() if path}
+
+
+@dataclass(frozen=True)
+class StoreSettings:
+    """How to reach the S3 bucket.
+
+    Attributes:
+        endpoint_url: `http://host:port` or `https://host:port`.
+        access_key: S3 access key.
+        secret_key: S3 secret key; never shown.
+        bucket: bucket name.
+        prefix: prepended to every key; empty, or ends with a slash.
+        region: S3 region name.
+    """
+
+    endpoint_url: str
+    access_key: str
+    secret_key: str
+    bucket: str = "fedstream"
+    prefix: str = ""
+    region: str = "us-east-1"
+
+    def __repr__(self) -> str:
+        return f"StoreSettings({self.endpoint_url!r}, {self.bucket!r}, {self.prefix!r})"
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str] | None = None) -> StoreSettings:
+        """Read S3_* and AWS_* variables.
+
+        Raises:
+            SettingsError: a variable is missing, or S3_ENDPOINT_URL is no http(s) address.
+        """
+        env = os.environ if env is None else env
+        endpoint = _required(env, "S3_ENDPOINT_URL", "the address of an S3 server, such as http://127.0.0.1:9000")
+        parts = urlsplit(endpoint)
+        if parts.scheme not in ("http", "https") or not parts.netloc or parts.path not in ("", "/"):
+            raise SettingsError(f"S3_ENDPOINT_URL is {endpoint!r}; expected http://host:port or https://host:port")
+        prefix = env.get("S3_PREFIX", "").strip("/")
+        return cls(
+            endpoint_url=endpoint.rstrip("/"),
+            access_key=_required(env, "AWS_ACCESS_KEY_ID", "the S3 access key"),
+            secret_key=_required(env, "AWS_SECRET_ACCESS_KEY", "the S3 secret key"),
+            bucket=env.get("S3_BUCKET") or "fedstream",
+            prefix=f"{prefix}/" if prefix else "",
+            region=env.get("S3_REGION") or "us-east-1",
+        )
+
+
+def _required(env: Mapping[str, str], name: str, meaning: str) -> str:
+    value = env.get(name, "").strip()
+    if not value:
+        raise SettingsError(f"environment variable {name} is not set; set it to {meaning}, {START_HINT}")
+    return value

@@ -1,0 +1,105 @@
+"""Every object key is made here, and nowhere else (design: write-once keys; the highest commit is the state)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class ModelKeys:
+    """Keys of one model.
+
+    Attributes:
+        model: model name; `builtin:NAME` is stored as `builtin-NAME`.
+    """
+
+    model: str
+
+    @property
+    def root(self) -> str:
+        return f"models/{self.model.replace(':', '-')}"
+
+    def initial(self, sha256: str, suffix: str = "keras") -> str:
+        """Return the key of an uploaded model (`keras`), its weights (`safetensors`) or its description (`json`)."""
+        return f"{self.root}/initial/{sha256}.{suffix}"
+
+    @property
+    def versions(self) -> str:
+        return f"{self.root}/versions/"
+
+    def version(self, number: int, name: str) -> str:
+        """Return the key of file `name` of published version `number` (1, 2, ...)."""
+        return f"{self.versions}{number}/{name}"
+
+    @property
+    def latest(self) -> str:
+        return f"{self.root}/latest.json"
+
+
+@dataclass(frozen=True)
+class RoundKeys:
+    """Keys of one round of a run; round 0 is the initial model."""
+
+    run: str
+    round: int
+
+    @property
+    def root(self) -> str:
+        return f"runs/{self.run}/rounds/{self.round:04d}"
+
+    def opened(self, attempt: str, slot: int) -> str:
+        return f"{self.root}/opened/{attempt}-{slot}.json"
+
+    @property
+    def selection(self) -> str:
+        return f"{self.root}/selection.json"
+
+    def slice(self, client: str) -> str:
+        return f"{self.root}/slices/{client}.json"
+
+    def update(self, client: str) -> str:
+        return f"{self.root}/updates/{client}.safetensors"
+
+    def manifest(self, client: str) -> str:
+        return f"{self.root}/updates/{client}.json"
+
+    def refusal(self, attempt: str, client: str) -> str:
+        return f"{self.root}/refusals/{attempt}/{client}.json"
+
+    @property
+    def verdicts(self) -> str:
+        return f"{self.root}/verdicts.json"
+
+    @property
+    def weights(self) -> str:
+        return f"{self.root}/global.safetensors"
+
+    @property
+    def server_state(self) -> str:
+        return f"{self.root}/server_state.safetensors"
+
+    @property
+    def commit(self) -> str:
+        return f"{self.root}/commit.json"
+
+
+@dataclass(frozen=True)
+class RunKeys:
+    """Keys of one run."""
+
+    run: str
+
+    @property
+    def root(self) -> str:
+        return f"runs/{self.run}"
+
+    @property
+    def spec(self) -> str:
+        return f"{self.root}/spec.json"
+
+    @property
+    def rounds(self) -> str:
+        return f"{self.root}/rounds/"
+
+    def at(self, round: int) -> RoundKeys:
+        return RoundKeys(self.run, round)
