@@ -1,0 +1,12 @@
+"""The steps of a federated run as KFP components. Each body calls one function of fedstream.steps."""
+
+from fedstream.components.aggregate.component import aggregate
+from fedstream.components.evaluate.component import evaluate
+from fedstream.components.ingest_from_kafka.component import ingest_from_kafka
+from fedstream.components.local_train.component import local_train
+from fedstream.components.open_round.component import open_round
+from fedstream.components.plan_run.component import plan_run
+from fedstream.components.publish.component import publish
+from fedstream.components.select_clients.component import select_clients
+
+__all__ = ["aggregate", "evaluate", "ingest_from_kafka", "local_train", "open_round", "plan_run", "publish", "select_clients"]

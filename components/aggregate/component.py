@@ -1,0 +1,20 @@
+"""aggregate as a KFP component."""
+
+from typing import List
+
+from fedstream.components.base import SLIM_IMAGE, step
+
+
+@step(SLIM_IMAGE)
+def aggregate(run: str, round: int, attempt: str, trained: List[str]) -> str:
+    """Freeze which updates count, make the next global model of them, and return its key.
+
+    Args:
+        run: Name of the run.
+        round: Number of the round.
+        attempt: Id of this submission.
+        trained: What the clients' trainings said; makes this task wait for them.
+    """
+    from fedstream import steps
+
+    return steps.aggregate(run, round, attempt)

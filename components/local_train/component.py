@@ -1,0 +1,21 @@
+"""local_train as a KFP component."""
+
+from fedstream.components.base import TRAIN_IMAGE, step
+
+
+@step(TRAIN_IMAGE)
+def local_train(run: str, round: int, client: str, slice_key: str, attempt: str, gpu_type: str = "", gpu_count: str = "0") -> str:
+    """Train the global model on a client's slice, and write its update. Only weights, counts and metrics leave the site.
+
+    Args:
+        run: Name of the run.
+        round: Number of the round.
+        client: Name of the client.
+        slice_key: What ingest_from_kafka returned.
+        attempt: Id of this submission.
+        gpu_type: Accelerator of the pod; an argument so that the compiled loop carries it to the scheduler.
+        gpu_count: How many of it; likewise.
+    """
+    from fedstream import steps
+
+    return steps.local_train(run, round, client, slice_key, attempt)

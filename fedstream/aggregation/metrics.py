@@ -1,0 +1,30 @@
+"""Metrics of many clients, combined into one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from fedstream.store.ledger import Metrics
+
+
+def combine(metrics: Sequence[Metrics]) -> Metrics:
+    """Return the mean of each metric that all report, weighted by examples, and the sum of the confusion matrices.
+
+    Sums are exact (math.fsum), so the order of clients does not matter.
+
+    Args:
+        metrics: at least one.
+    """
+    total = sum(metric.num_examples for metric in metrics)
+    names = sorted(set.intersection(*(set(metric.values) for metric in metrics)))
+    confusions = [metric.confusion for metric in metrics]
+    return Metrics(
+        num_examples=total,
+        values={name: math.fsum(metric.values[name] * metric.num_examples for metric in metrics) / total for name in names},
+        confusion=_add([confusion for confusion in confusions if confusion]) if all(confusions) else None,
+    )
+
+
+def _add(matrices: Sequence[list[list[int]]]) -> list[list[int]]:
+    return [[sum(cells) for cells in zip(*rows, strict=True)] for rows in zip(*matrices, strict=True)]

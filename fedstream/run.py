@@ -1,0 +1,223 @@
+"""RunSpec: the one document that defines a run, validated at the door. Knows no Kafka, no S3, no TensorFlow."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from fedstream.errors import SpecError
+
+NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}"
+"""Names of runs, models and clients: they become object keys, loop ids and file names."""
+
+
+class Part(BaseModel):
+    """Frozen, strict about unknown fields and about NaN and infinity."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Placement(Part):
+    """Where a client's training runs.
+
+    Attributes:
+        node_selector: Kubernetes node labels, all of which must match.
+        tolerations: Kubernetes tolerations, as in a pod's YAML.
+        gpu_type: resource name such as `nvidia.com/gpu`; empty for none.
+        gpu_count: how many of them.
+    """
+
+    node_selector: dict[str, str] = {}
+    tolerations: list[dict[str, Any]] = []
+    gpu_type: str = ""
+    gpu_count: int = Field(0, ge=0, le=64)
+
+    @model_validator(mode="after")
+    def _gpu_is_whole(self) -> Placement:
+        if bool(self.gpu_type) != bool(self.gpu_count):
+            raise ValueError(f"gpu_type is {self.gpu_type!r} and gpu_count is {self.gpu_count}; set both or neither")
+        return self
+
+
+class Site(Part):
+    """What differs from the run's defaults at one client.
+
+    Attributes:
+        bootstrap_servers: the client's own brokers; empty for the default ones.
+        placement: where its training runs; absent for the run's default.
+    """
+
+    bootstrap_servers: str = ""
+    placement: Placement | None = None
+
+
+class RunSpec(Part):
+    """Everything a model owner decides about a run. The descriptions are those of the form and of `fedstream run --help`."""
+
+    run: str = Field(pattern=f"^{NAME}$", description="Name of the run; submitted again with the same name, a run goes on where it stopped.")
+    model: str = Field(pattern=f"^(builtin:)?{NAME}$", description="Name of an added model, or builtin:digits-mlp, builtin:mnist-2nn, builtin:mnist-cnn.")
+    clients: list[str] = Field([], description="Clients to ask; empty for all whose announcements match.")
+    rounds: int = Field(15, ge=1, le=10_000, description="Training rounds in all; the one value that may grow when a run is submitted again.")
+    epochs: int = Field(1, ge=1, le=10_000, description="Passes over a client's records in a round.")
+    batch_size: int = Field(32, ge=1, le=1_000_000, description="Records in one optimizer step.")
+    learning_rate: float = Field(0.0, ge=0, description="Of the clients' optimizer; 0 for the one the model was compiled with.")
+    strategy: Literal["FedAvg"] = Field("FedAvg", description="How updates become the next global model.")
+    client_fraction: float = Field(1.0, gt=0, le=1, description="Part of the clients asked in each round, above 0 and up to 1.")
+    seed: int = Field(0, ge=0, lt=2**31, description="Of client selection, splits and shuffles.")
+    min_clients: int = Field(1, ge=1, description="Quorum, the accepted updates that a round needs.")
+    min_data: int = Field(1, ge=1, description="Records a client must have announced.")
+    data_restriction: dict[str, Any] = Field({}, description="Must equal the announcement's restrictions; {} asks for nothing.")
+    validation_rate: float = Field(0.1, ge=0, lt=1, description="Part of the records held out at clients whose announcement names none.")
+    target_metric: str = Field("accuracy", description="Metric watched for the target, patience and the best model.")
+    target_value: float = Field(0.0, ge=0, description="The run stops when the metric reaches it; 0 for no target.")
+    patience: int = Field(0, ge=0, description="The run stops after this many measurements without improvement; 0 for never.")
+    evaluation_topic: str = Field("", description="Topic of labelled records to measure each global model on; empty for federated evaluation on held-out records.")
+    round_deadline_s: float = Field(600.0, gt=0, le=7 * 86_400, description="Seconds a client may wait for its data, and again train.")
+    threads: int = Field(2, ge=1, le=256, description="TensorFlow threads of a training; part of what makes a digest.")
+    sites: dict[str, Site] = Field({}, description='What differs per client, as {"a": {"bootstrap_servers": "broker:9092", "placement": {"node_selector": {"site": "a"}}}}.')
+    placement: Placement = Field(
+        Placement(), description='Default placement, as {"node_selector": {}, "tolerations": [], "gpu_type": "nvidia.com/gpu", "gpu_count": 1}.'
+    )
+
+    @field_validator("clients")
+    @classmethod
+    def _clients_are_unique(cls, clients: list[str]) -> list[str]:
+        if duplicates := sorted({client for client in clients if clients.count(client) > 1}):
+            raise ValueError(f"client {duplicates[0]!r} is named twice")
+        return sorted(clients)
+
+    @model_validator(mode="after")
+    def _quorum_is_reachable(self) -> RunSpec:
+        if self.clients and self.min_clients > len(self.clients):
+            raise ValueError(f"min_clients is {self.min_clients}, but only {len(self.clients)} clients are named")
+        if strangers := sorted(self.sites.keys() - set(self.clients)) if self.clients else []:
+            raise ValueError(f"sites names {strangers[0]!r}, which is not among the clients")
+        return self
+
+    @property
+    def federated_evaluation(self) -> bool:
+        """Whether the clients measure the model they receive, for want of an evaluation topic."""
+        return not self.evaluation_topic
+
+    @property
+    def bootstrap_servers(self) -> list[str]:
+        """Addresses of all brokers with announcements; an empty string stands for the default one."""
+        return sorted({"", *(site.bootstrap_servers for site in self.sites.values())})
+
+    def bootstrap_of(self, client: str) -> str:
+        return self.sites[client].bootstrap_servers if client in self.sites else ""
+
+    def placement_of(self, client: str) -> Placement:
+        site = self.sites.get(client)
+        return site.placement if site and site.placement else self.placement
+
+
+class MatchedClient(Part):
+    """A client that takes part, with what it announced.
+
+    Attributes:
+        client: its name.
+        bootstrap_servers: its brokers; empty for the default ones.
+        ranges: `topic:partition:start:end[,...]`, as announced.
+        input_config: the codec's configuration, as announced.
+        held_out_rate: part of its records that is never trained on, in [0, 1).
+        records: how many it announced.
+    """
+
+    client: str = Field(pattern=f"^{NAME}$")
+    bootstrap_servers: str
+    ranges: str
+    input_config: dict[str, Any]
+    held_out_rate: float = Field(ge=0, lt=1)
+    records: int = Field(ge=1)
+
+
+class AnnouncementRow(Part):
+    """What became of one announcement: it takes part, or why not."""
+
+    bootstrap_servers: str
+    partition: int
+    offset: int
+    client: str
+    accepted: bool
+    reason: str
+
+
+class ModelReference(Part):
+    """The initial model a run starts from."""
+
+    name: str
+    keras_digest: str
+    weights_digest: str
+
+
+class RunRecord(Part):
+    """spec.json: the spec, and what it was matched with when the run was planned. Written once.
+
+    Attributes:
+        spec: as submitted first.
+        model: the initial model.
+        clients: those that take part, sorted by name.
+        evaluation: the evaluation topic's announcement, if there is one.
+        announcements: every announcement that was read, and why it takes part or not.
+    """
+
+    spec: RunSpec
+    model: ModelReference
+    clients: list[MatchedClient]
+    evaluation: MatchedClient | None
+    announcements: list[AnnouncementRow]
+
+    def client(self, name: str) -> MatchedClient:
+        for matched in self.clients:
+            if matched.client == name:
+                return matched
+        raise SpecError(f"run {self.spec.run!r} has no client {name!r}; it has {', '.join(c.client for c in self.clients)}")
+
+
+def parse_spec(values: dict[str, Any]) -> RunSpec:
+    """Validate form values.
+
+    Raises:
+        SpecError: one line that names each wrong field, what was given, and what is expected.
+    """
+    try:
+        return RunSpec.model_validate(values)
+    except ValidationError as error:
+        raise SpecError("; ".join(_explain(problem) for problem in error.errors())) from error
+
+
+def _explain(problem: Any) -> str:
+    where = ".".join(str(part) for part in problem["loc"])
+    what = "use letters, digits, '.', '_' and '-', at most 63" if problem["type"] == "string_pattern_mismatch" else problem["msg"].removeprefix("Value error, ")
+    if not where or problem["type"] == "missing":
+        return f"{where}: {what}" if where else what
+    return f"{where}: {what} (given: {problem['input']!r})"
+
+
+def changed_field(old: RunSpec, new: RunSpec) -> str:
+    """Name the first field that keeps `new` from continuing `old`, with both values; empty if it may go on."""
+    for name in RunSpec.model_fields:
+        before, after = getattr(old, name), getattr(new, name)
+        if before != after and not (name == "rounds" and after > before):
+            return f"{name} was {before!r} and is now {after!r}" + (" (it may only grow)" if name == "rounds" else "")
+    return ""
+
+
+def client_seed(seed: int, round: int, client: str) -> int:
+    """Return the seed of a client's work in a round, in [0, 2**31)."""
+    return int.from_bytes(hashlib.sha256(f"{seed}/{round}/{client}".encode()).digest()[:4], "big") >> 1
+
+
+def select(spec: RunSpec, round: int, clients: list[str]) -> list[str]:
+    """Return the clients asked in a round: a pure function of the seed and the round, at least the quorum, sorted."""
+    count = min(len(clients), max(spec.min_clients, round_half_up(spec.client_fraction * len(clients))))
+    drawn = sorted(clients, key=lambda client: hashlib.sha256(f"{spec.seed}/{round}/select/{client}".encode()).digest())
+    return sorted(drawn[:count])
+
+
+def round_half_up(value: float) -> int:
+    """Round to the nearest whole number, halves up."""
+    return int(value + 0.5)

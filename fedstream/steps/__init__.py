@@ -1,0 +1,12 @@
+"""The steps of a run, one file each. A component's body calls one function from here; this is the only room that knows both Kafka and S3."""
+
+from fedstream.steps.aggregate import aggregate
+from fedstream.steps.evaluate import evaluate
+from fedstream.steps.ingest import ingest_from_kafka
+from fedstream.steps.open_round import open_round
+from fedstream.steps.plan import plan_run
+from fedstream.steps.publish import publish
+from fedstream.steps.select_clients import select_clients
+from fedstream.steps.train import local_train
+
+__all__ = ["aggregate", "evaluate", "ingest_from_kafka", "local_train", "open_round", "plan_run", "publish", "select_clients"]

@@ -1,0 +1,128 @@
+"""evaluate: measure, decide whether the run goes on, and write the commit that makes the round exist."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from fedstream import __version__
+from fedstream.aggregation.metrics import combine
+from fedstream.errors import RunError
+from fedstream.run import MatchedClient
+from fedstream.steps.decision import decide, measurements
+from fedstream.steps.runtime import step
+from fedstream.steps.state import RunState, log
+from fedstream.store.canonical import sha256_hex
+from fedstream.store.layout import ModelKeys
+from fedstream.store.ledger import ClientEntry, Commit, Manifest, Metrics, Selection, Verdict, Verdicts
+from fedstream.store.weights import from_bytes
+from fedstream.stream.codec import get_codec
+from fedstream.stream.offsets import parse_ranges
+from fedstream.stream.reader import read_ranges, wait_for_data
+
+
+class MetricsArtifact(Protocol):
+    """What KFP's Metrics artifact offers."""
+
+    def log_metric(self, metric: str, value: float) -> None: ...
+
+
+@step
+def evaluate(run: str, round: int, metrics: MetricsArtifact | None = None) -> str:
+    """Commit a round, and return the decision.
+
+    With an evaluation topic, the round's new model is measured on it. Without one, the clients' measurements of the model they received are combined, weighted by examples.
+
+    Args:
+        run: name of the run.
+        round: number of the round.
+        metrics: KFP artifact to fill.
+
+    Raises:
+        RunError: the new model has no finite metrics.
+    """
+    state = RunState.from_env(run)
+    commit = state.ledger.commit(round) if state.store.exists(state.keys.at(round).commit) else state.ledger.append(_commit(state, round))
+    _show(commit, metrics)
+    return commit.decision.action
+
+
+def _commit(state: RunState, round: int) -> Commit:
+    keys, base, selection = state.keys.at(round), state.base(round), state.selection(round)
+    verdict_bytes = state.store.get(keys.verdicts)
+    verdicts = Verdicts.model_validate_json(verdict_bytes).verdicts
+    manifests = {verdict.client: state.manifest(round, verdict.client) for verdict in verdicts}
+    closing = selection.kind == "closing"
+    weights_digest = base.weights_digest if closing else sha256_hex(state.store.get(keys.weights))
+    has_state = not closing and state.store.exists(keys.server_state)
+    measured, measured_round = _measure(state, selection, verdicts, manifests)
+    history = [value for _, value in measurements(state.ledger.commits(), state.record.spec.target_metric)]
+    if measured:
+        history.append(measured.values[state.record.spec.target_metric])
+    return Commit(
+        run=state.run,
+        round=round,
+        kind=selection.kind,
+        parent=state.ledger.digest(base.round),
+        base_digest=base.weights_digest,
+        weights_digest=weights_digest,
+        server_state_digest=sha256_hex(state.store.get(keys.server_state)) if has_state else None,
+        clients=[_entry(state, round, verdict, manifests[verdict.client]) for verdict in verdicts],
+        measured_round=measured_round,
+        metrics=measured,
+        decision=decide(state.record.spec, history) if measured else base.decision,
+        verdicts_digest=sha256_hex(verdict_bytes),
+        code_version=__version__,
+    )
+
+
+def _entry(state: RunState, round: int, verdict: Verdict, manifest: Manifest | None) -> ClientEntry:
+    document = state.slice(round, verdict.client)
+    return ClientEntry(
+        client=verdict.client,
+        accepted=verdict.accepted,
+        reason=verdict.reason,
+        num_examples=verdict.num_examples,
+        update_digest=verdict.update_digest,
+        manifest_digest=verdict.manifest_digest,
+        slice_digest=document.digest if document else None,
+        ranges=document.ranges if document else [],
+        incoming=manifest.incoming if manifest and verdict.accepted else None,
+        trained=manifest.trained if manifest and verdict.accepted else None,
+    )
+
+
+def _measure(state: RunState, selection: Selection, verdicts: list[Verdict], manifests: dict[str, Manifest | None]) -> tuple[Metrics | None, int | None]:
+    if state.record.evaluation:
+        return _on_topic(state, selection.round, state.record.evaluation), selection.round
+    accepted = [manifest for verdict in verdicts if verdict.accepted and (manifest := manifests[verdict.client])]
+    measured = [manifest.incoming for manifest in accepted if manifest.incoming]
+    return (combine(measured), selection.round - 1) if measured else (None, None)
+
+
+def _on_topic(state: RunState, round: int, evaluation: MatchedClient) -> Metrics:
+    from fedstream.model.evaluation import evaluate_model
+    from fedstream.model.files import load_keras, set_weights
+
+    spec, record, kafka = state.record.spec, state.record, state.evaluation_kafka
+    ranges = parse_ranges(evaluation.ranges)
+    wait_for_data(kafka, ranges, spec.round_deadline_s)
+    records = read_ranges(kafka, ranges, spec.round_deadline_s)
+    samples, labels = get_codec("RAW", evaluation.input_config).decode_records(records)
+    model = load_keras(state.store.get_verified(ModelKeys(record.model.name).initial(record.model.keras_digest), record.model.keras_digest), threads=spec.threads)
+    key = state.keys.at(round).weights
+    set_weights(model, from_bytes(state.store.get(key), key))
+    measured = evaluate_model(model, samples, labels)
+    if spec.target_metric not in measured.values:
+        raise RunError(f"round {round} of run {state.run!r}: the global model has no finite {spec.target_metric}: training diverged; use a smaller learning rate in a new run")
+    return measured
+
+
+def _show(commit: Commit, metrics: MetricsArtifact | None) -> None:
+    accepted = sum(entry.accepted for entry in commit.clients)
+    said = {"round": commit.round, "clients": accepted, "refused": len(commit.clients) - accepted, "examples": sum(entry.num_examples for entry in commit.clients if entry.accepted)}
+    if commit.metrics and commit.measured_round is not None:
+        said |= {"measured_round": commit.measured_round, **commit.metrics.values}
+    for name, value in said.items():
+        if metrics:
+            metrics.log_metric(name, float(value))
+    log.info("round %d is committed: %s; %s", commit.round, said, commit.decision.action)

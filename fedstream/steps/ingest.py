@@ -1,0 +1,94 @@
+"""ingest_from_kafka: wait for a client's records, validate them, and fix the slice it trains on in this round. Records stay in Kafka."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fedstream.model.files import read_description
+from fedstream.model.fit import check_labels
+from fedstream.run import MatchedClient, Placement
+from fedstream.steps.refusal import refusing
+from fedstream.steps.runtime import step
+from fedstream.steps.state import RunState, log
+from fedstream.store.ledger import SliceDoc, SliceRange
+from fedstream.stream.codec import get_codec
+from fedstream.stream.offsets import parse_ranges
+from fedstream.stream.reader import check_retention, read_ranges, wait_for_data
+
+
+class Ingested(NamedTuple):
+    """What local_train needs: the slice, and where to run.
+
+    Attributes:
+        slice_key: key of the slice; empty if the client cannot take part in this round.
+        node_selector: node labels of the client's training pod.
+        tolerations: its tolerations.
+        gpu_type: its accelerator's resource name; empty for none.
+        gpu_count: how many of it.
+    """
+
+    slice_key: str
+    node_selector: dict[str, str]
+    tolerations: list[dict[str, Any]]
+    gpu_type: str
+    gpu_count: str
+
+
+NOTHING = Ingested("", {}, [], "", "0")
+
+
+@step
+def ingest_from_kafka(run: str, round: int, client: str, attempt: str) -> Ingested:
+    """Write the client's slice for this round, and hand on its placement.
+
+    A client whose update is there already, or that cannot take part, gets no placement, so that it waits for no GPU.
+
+    Args:
+        run: name of the run.
+        round: number of the round.
+        client: name of the client.
+        attempt: id of this submission.
+    """
+    state = RunState.from_env(run)
+    key = state.keys.at(round).slice(client)
+    if state.manifest(round, client):
+        return NOTHING._replace(slice_key=key)
+    with refusing(state, round, client, attempt, "ingest"):
+        document = _slice(state, round, state.record.client(client))
+        state.store.put_new_json(key, document.model_dump(mode="json"))
+        log.info("round %d: client %s has %d records (%s)", round, client, document.records, document.digest[:12])
+        return _placed(key, state.record.spec.placement_of(client))
+    return NOTHING
+
+
+def _slice(state: RunState, round: int, client: MatchedClient) -> SliceDoc:
+    kafka, deadline = state.kafka(client.client), state.record.spec.round_deadline_s
+    ranges = parse_ranges(client.ranges)
+    if validated := _validated_before(state, round, client.client):
+        check_retention(kafka, ranges)
+        return validated
+    wait_for_data(kafka, ranges, deadline)
+    records = read_ranges(kafka, ranges, deadline)
+    _, labels = get_codec("RAW", client.input_config).decode_records(records)
+    check_labels(read_description(state.store, state.record.model.name, state.record.model.keras_digest), labels)
+    values, counts = np.unique(labels, return_counts=True)
+    return SliceDoc(
+        client=client.client,
+        bootstrap_servers=client.bootstrap_servers,
+        ranges=[SliceRange(topic=r.topic, partition=r.partition, start=r.start, end=r.end) for r in ranges],
+        records=len(records),
+        input_config=client.input_config,
+        class_counts={str(value): int(count) for value, count in zip(values, counts, strict=True)},
+        digest=records.digest,
+    )
+
+
+def _validated_before(state: RunState, round: int, client: str) -> SliceDoc | None:
+    """Return the client's last slice: announced offsets never change, and local_train checks the digest of what it reads."""
+    return next((document for earlier in range(round - 1, 0, -1) if (document := state.slice(earlier, client))), None)
+
+
+def _placed(key: str, placement: Placement) -> Ingested:
+    return Ingested(key, placement.node_selector, placement.tolerations, placement.gpu_type, str(placement.gpu_count))

@@ -1,0 +1,143 @@
+"""plan_run: validate the spec, match announcements, write spec.json and round 0, and say how many slots the loop gets."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fedstream import __version__
+from fedstream.errors import BrokerError, ObjectConflict, QuorumError, RunError, SpecError
+from fedstream.model.description import ModelDescription
+from fedstream.model.files import ensure_model
+from fedstream.run import AnnouncementRow, ModelReference, RunRecord, RunSpec, changed_field, parse_spec
+from fedstream.settings import KafkaSettings
+from fedstream.steps.markdown import plan_page
+from fedstream.steps.matching import Heard, Matching, match, reasons
+from fedstream.steps.runtime import step
+from fedstream.steps.state import RunState, log
+from fedstream.store.canonical import sha256_hex
+from fedstream.store.layout import ModelKeys
+from fedstream.store.ledger import Commit, Decision
+from fedstream.stream.reader import read_announcements
+
+DATA_CONTROL_TOPIC = "FEDERATED_DATA_CONTROL_TOPIC"
+CONTROL_DEADLINE_S = 60.0
+"""Seconds to read one control topic: a laptop's broker gives tens of thousands of messages in that time."""
+
+ROUND_NODES, CLIENT_NODES = 33, 18
+"""Argo nodes of one active round, and of each client in it (measured; see docs/decisions.md)."""
+
+
+@step
+def plan_run(values: dict[str, Any], node_budget: int, markdown_path: str | None = None) -> list[int]:
+    """Plan a run, or take up one that is on record, and return the loop's slots.
+
+    1. validate the form values; 2. match and write spec.json, or compare with the one on record; 3. write round 0; 4. count the slots.
+
+    Args:
+        values: fields of RunSpec.
+        node_budget: Argo nodes one submission may use, since Argo's status has a size limit.
+        markdown_path: where to write the page of matched clients.
+
+    Returns:
+        Slot numbers 0, 1, ...; at least one, since a loop over nothing is an error locally.
+
+    Raises:
+        SpecError: a field is wrong, or differs from the run on record.
+        RunError: a client that was asked for does not match, or fewer match than the quorum.
+    """
+    spec = parse_spec(values)
+    state = RunState.from_env(spec.run)
+    state.store.check()
+    record = _record(state, spec)
+    _write_round_zero(state, record)
+    slots, note = _slots(state, spec, node_budget)
+    log.info(note)
+    if markdown_path:
+        with open(markdown_path, "w", encoding="utf-8") as page:
+            page.write(plan_page(record, note))
+    return list(range(slots))
+
+
+def _record(state: RunState, spec: RunSpec) -> RunRecord:
+    if not state.store.exists(state.keys.spec):
+        model = ensure_model(state.store, spec.model)
+        matching = match(spec, model, _hear(spec))
+        _check(spec, model, matching)
+        record = RunRecord(
+            spec=spec,
+            model=ModelReference(name=spec.model, keras_digest=model.keras_digest, weights_digest=model.weights_digest),
+            clients=matching.clients,
+            evaluation=matching.evaluation,
+            announcements=matching.rows,
+        )
+        try:
+            state.store.put_new_json(state.keys.spec, record.model_dump(mode="json"))
+        except ObjectConflict:
+            log.info("another submission of run %s was planned first; its plan counts", spec.run)
+    if change := changed_field(state.record.spec, spec):
+        raise SpecError(f"run {spec.run!r} is on record with another spec: {change}; use the values on record, or another run name")
+    return state.record
+
+
+def _hear(spec: RunSpec) -> list[Heard]:
+    messages = []
+    for servers in spec.bootstrap_servers:
+        try:
+            heard = read_announcements(KafkaSettings.from_env().at(servers), DATA_CONTROL_TOPIC, CONTROL_DEADLINE_S)
+        except BrokerError:
+            if not servers:
+                raise
+            log.warning("the brokers %s of a site do not answer; its clients do not take part", servers, exc_info=True)
+            continue
+        messages += [Heard(servers, partition, offset, data) for partition, offset, data in heard]
+    return messages
+
+
+def _check(spec: RunSpec, model: ModelDescription, matching: Matching) -> None:
+    if spec.target_metric not in {"loss", *model.metrics}:
+        raise SpecError(f"target_metric: model {spec.model!r} does not report {spec.target_metric!r}; it reports {', '.join(['loss', *model.metrics])}")
+    matched = {client.client for client in matching.clients}
+    if missing := [client for client in spec.clients if client not in matched]:
+        raise RunError("; ".join(f"client {client!r} cannot take part: {reasons(matching, client)}" for client in missing))
+    if len(matched) < spec.min_clients:
+        raise QuorumError(f"{len(matched)} clients match and min_clients is {spec.min_clients}. {_why_none(matching.rows)}")
+    if spec.evaluation_topic and not matching.evaluation:
+        raise RunError(f"evaluation topic {spec.evaluation_topic!r} has no announcement that fits the model; send its records with `fedstream stream send`")
+
+
+def _why_none(rows: list[AnnouncementRow]) -> str:
+    refused = [f"{row.client} at offset {row.offset}: {row.reason}" for row in rows if not row.accepted]
+    return "Announcements refused: " + "; ".join(refused[-5:]) if refused else f"No announcement is in {DATA_CONTROL_TOPIC}; send a stream with `fedstream stream send`"
+
+
+def _write_round_zero(state: RunState, record: RunRecord) -> None:
+    if state.ledger.head():
+        return
+    initial = ModelKeys(record.model.name).initial(record.model.keras_digest, "safetensors")
+    state.store.put_new(state.keys.at(0).weights, state.store.get_verified(initial, record.model.weights_digest))
+    state.ledger.append(
+        Commit(
+            run=state.run,
+            round=0,
+            kind="initial",
+            parent=sha256_hex(state.store.get(state.keys.spec)),
+            base_digest=record.model.weights_digest,
+            weights_digest=record.model.weights_digest,
+            decision=Decision(action="continue", reason="initial model"),
+            code_version=__version__,
+        )
+    )
+
+
+def _slots(state: RunState, spec: RunSpec, node_budget: int) -> tuple[int, str]:
+    coming = state.next_round(spec.rounds)
+    if not coming:
+        return 1, f"run {spec.run} is finished: {state.ledger.commits()[-1].decision.reason}; nothing is left to do but to publish"
+    trained = sum(commit.kind == "training" for commit in state.ledger.commits())
+    left = max(0, spec.rounds - trained) + spec.federated_evaluation
+    asked = max(spec.min_clients, round(spec.client_fraction * len(state.record.clients)))
+    slots = max(1, min(left, node_budget // (ROUND_NODES + CLIENT_NODES * asked)))
+    note = f"round {coming[0]} is next; {left} rounds are left" + (" (the last one only measures)" if spec.federated_evaluation else "")
+    if slots < left:
+        note += f"; this submission runs {slots} of them, since {node_budget} nodes hold no more: submit the same run again to go on"
+    return slots, note

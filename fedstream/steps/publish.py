@@ -1,0 +1,153 @@
+"""publish: give the best global model of a finished run a version, tell the data owners, and move latest.json forward."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Protocol
+
+from fedstream import __version__
+from fedstream.errors import ObjectConflict, StoreError
+from fedstream.report.html import render_report
+from fedstream.report.model_card import render_model_card
+from fedstream.report.view import build_view
+from fedstream.settings import KafkaSettings
+from fedstream.steps.decision import best_round
+from fedstream.steps.runtime import step
+from fedstream.steps.state import RunState, log
+from fedstream.store.canonical import sha256_hex
+from fedstream.store.layout import ModelKeys
+from fedstream.store.ledger import Commit
+from fedstream.store.weights import from_bytes
+from fedstream.stream.announcement import ModelAnnouncement
+from fedstream.stream.sink import announce_model
+
+MODEL_CONTROL_TOPIC = "FEDERATED_MODEL_CONTROL_TOPIC"
+MAX_TRIES = 20
+"""Version numbers tried when publishers race or were killed; far more than can be in flight at once."""
+
+
+class ModelArtifact(Protocol):
+    """What KFP's Model artifact offers."""
+
+    metadata: dict[str, Any]
+
+
+class ConfusionArtifact(Protocol):
+    """What KFP's ClassificationMetrics artifact offers."""
+
+    def log_confusion_matrix(self, categories: list[str], matrix: list[list[int]]) -> None: ...
+
+
+@step
+def publish(
+    run: str,
+    rounds: int,
+    report_path: str | None = None,
+    model: ModelArtifact | None = None,
+    confusion: ConfusionArtifact | None = None,
+) -> int:
+    """Publish the best measured model of a run and return its version, or 0 when the run is not finished yet.
+
+    1. write the version's files; 2. write its manifest, which makes it exist; 3. announce it to the data owners; 4. move latest.json forward.
+    Published again, the same commit keeps its version.
+
+    Args:
+        run: name of the run.
+        rounds: training rounds wanted in all.
+        report_path: where to write the HTML report; written for an unfinished run too.
+        model: KFP artifact whose metadata is filled.
+        confusion: KFP artifact to fill.
+    """
+    state = RunState.from_env(run)
+    view = build_view(state.store, run)
+    report = render_report(view)
+    if report_path:
+        with open(report_path, "w", encoding="utf-8") as page:
+            page.write(report)
+    commits = state.ledger.commits()
+    _show_confusion(commits, confusion)
+    if coming := state.next_round(rounds):
+        log.warning("run %s is not finished: round %d is next; submit the same run again to go on", run, coming[0])
+        return 0
+    best = state.ledger.commit(best_round(commits, state.record.spec.target_metric))
+    version, manifest = _version(state, best, {"report.html": report.encode(), "model_card.md": render_model_card(view, best.round).encode()})
+    _announce(state, version, manifest)
+    if model:
+        model.metadata |= {key: value for key, value in manifest.items() if isinstance(value, str | int | float)} | {"version": version}
+    log.info("model %s version %d is round %d of run %s", state.record.model.name, version, best.round, run)
+    return version
+
+
+def _show_confusion(commits: list[Commit], confusion: ConfusionArtifact | None) -> None:
+    matrices = [commit.metrics.confusion for commit in commits if commit.metrics and commit.metrics.confusion]
+    if confusion and matrices:
+        confusion.log_confusion_matrix([str(label) for label in range(len(matrices[-1]))], matrices[-1])
+
+
+def _version(state: RunState, best: Commit, pages: dict[str, bytes]) -> tuple[int, dict[str, Any]]:
+    """Return the version of a commit: the one on record, or a new one."""
+    keys = ModelKeys(state.record.model.name)
+    head_digest = state.ledger.digest(state.ledger.commits()[-1].round)
+    taken = sorted({int(number) for info in state.store.list(keys.versions) if (number := info.key.removeprefix(keys.versions).split("/")[0]).isdigit()})
+    for number in taken:
+        if state.store.exists(keys.version(number, "manifest.json")):
+            manifest = state.store.get_json(keys.version(number, "manifest.json"))
+            if (manifest["run"], manifest["head"]) == (state.run, head_digest):
+                return number, manifest
+    files = pages | _model_files(state, best)
+    first = max(taken, default=0) + 1
+    for number in range(first, first + MAX_TRIES):
+        try:
+            return number, _write_version(state, keys, number, best, head_digest, files)
+        except ObjectConflict:
+            log.info("version %d of %s is being written by another publisher", number, state.record.model.name)
+    raise StoreError(f"versions {first} to {first + MAX_TRIES - 1} of model {state.record.model.name!r} are all taken; publish again")
+
+
+def _model_files(state: RunState, best: Commit) -> dict[str, bytes]:
+    from fedstream.model.export import to_saved_model
+    from fedstream.model.files import load_keras, save_keras, set_weights
+
+    record = state.record.model
+    model = load_keras(state.store.get_verified(ModelKeys(record.name).initial(record.keras_digest), record.keras_digest))
+    key = state.keys.at(best.round).weights
+    set_weights(model, from_bytes(state.store.get_verified(key, best.weights_digest), key))
+    saved = {f"saved_model/{name}": data for name, data in to_saved_model(model).items()}
+    return {"model.keras": save_keras(model), **saved}
+
+
+def _write_version(state: RunState, keys: ModelKeys, number: int, best: Commit, head_digest: str, files: dict[str, bytes]) -> dict[str, Any]:
+    for name, data in files.items():
+        state.store.put_new(keys.version(number, name), data)
+    measured = next((commit.metrics for commit in state.ledger.commits() if commit.measured_round == best.round and commit.metrics), None)
+    manifest = {
+        "model": state.record.model.name,
+        "version": number,
+        "run": state.run,
+        "round": best.round,
+        "commit": state.ledger.digest(best.round),
+        "head": head_digest,
+        "weights_digest": best.weights_digest,
+        "metrics": measured.values if measured else {},
+        "files": {name: sha256_hex(data) for name, data in files.items()},
+        "code_version": __version__,
+    }
+    state.store.put_new_json(keys.version(number, "manifest.json"), manifest)
+    return manifest
+
+
+def _announce(state: RunState, version: int, manifest: dict[str, Any]) -> None:
+    """Tell the data owners, then move latest.json: killed in between, the next publish tells them again."""
+    keys = ModelKeys(state.record.model.name)
+    manifest_digest = sha256_hex(state.store.get(keys.version(version, "manifest.json")))
+    latest = json.dumps({"version": version, "manifest": manifest_digest}, sort_keys=True).encode()
+    for _ in range(MAX_TRIES):
+        current, etag = state.store.get_with_etag(keys.latest) if state.store.exists(keys.latest) else (b'{"version": 0}', None)
+        if json.loads(current)["version"] >= version:
+            return
+        announcement = ModelAnnouncement.of_version(state.record, manifest, keys.version(version, "model.keras"), state.store.settings.bucket)
+        for servers in state.record.spec.bootstrap_servers:
+            announce_model(KafkaSettings.from_env().at(servers), announcement, MODEL_CONTROL_TOPIC)
+        if state.store.put_if_match(keys.latest, latest, etag):
+            return
+    raise StoreError(f"{keys.latest} changes faster than it can be moved; publish again")

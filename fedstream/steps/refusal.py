@@ -1,0 +1,39 @@
+"""A client that cannot take part refuses: its step ends well, with the reason on record, and the round goes on with the others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Literal
+
+from fedstream.errors import FedstreamError, ObjectConflict, ObjectNotFound, StoreUnavailable
+from fedstream.steps.state import RunState, log
+from fedstream.store.ledger import Refusal
+
+
+@contextmanager
+def refusing(state: RunState, round: int, client: str, attempt: str, step: Literal["ingest", "train"]) -> Iterator[None]:
+    """Turn any failure of a client's step into a refusal, since a failed pod would fail the whole run.
+
+    A refusal holds for one submission; the next one asks the client again. Only the store's absence is let through: without it no refusal can be kept.
+    """
+    try:
+        yield
+    except StoreUnavailable:
+        raise
+    except Exception as error:
+        reason = str(error) if isinstance(error, FedstreamError) else f"{type(error).__name__}: {error}"
+        log.warning("round %d: client %s does not take part: %s", round, client, reason, exc_info=not isinstance(error, FedstreamError))
+        try:
+            refusal = Refusal(client=client, step=step, reason=reason)
+            state.store.put_new_json(state.keys.at(round).refusal(attempt, client), refusal.model_dump(mode="json"))
+        except ObjectConflict:
+            log.info("a refusal of client %s is on record for this submission already", client)
+
+
+def why_refused(state: RunState, round: int, client: str, attempt: str) -> str:
+    """Return the reason this submission has on record for a client, or an empty string."""
+    try:
+        return Refusal.model_validate_json(state.store.get(state.keys.at(round).refusal(attempt, client))).reason
+    except ObjectNotFound:
+        return ""

@@ -1,0 +1,103 @@
+"""What every step starts from: the store, and what a run has on record there. State is the highest commit; nothing else is kept."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal, TypeVar
+
+from fedstream.errors import ObjectNotFound, RunError
+from fedstream.run import RunRecord
+from fedstream.settings import KafkaSettings
+from fedstream.store.layout import RunKeys
+from fedstream.store.ledger import Commit, Ledger, Manifest, Selection, SliceDoc
+from fedstream.store.objects import ObjectStore
+
+log = logging.getLogger("fedstream.steps")
+
+Kind = Literal["training", "closing"]
+Document = TypeVar("Document", SliceDoc, Manifest)
+
+
+@dataclass(frozen=True)
+class RunState:
+    """One run as the store knows it.
+
+    Attributes:
+        store: the bucket.
+        run: name of the run.
+    """
+
+    store: ObjectStore
+    run: str
+
+    @classmethod
+    def from_env(cls, run: str) -> RunState:
+        return cls(ObjectStore.from_env(), run)
+
+    @property
+    def keys(self) -> RunKeys:
+        return RunKeys(self.run)
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        return Ledger(self.store, self.run)
+
+    @cached_property
+    def record(self) -> RunRecord:
+        """The run's spec.json.
+
+        Raises:
+            RunError: the run was never planned.
+        """
+        try:
+            return RunRecord.model_validate_json(self.store.get(self.keys.spec))
+        except ObjectNotFound as error:
+            raise RunError(f"there is no run {self.run!r} in this bucket; start it with `fedstream run --name {self.run}` or plan_run") from error
+
+    def kafka(self, client: str) -> KafkaSettings:
+        """Return how to reach the brokers of a client."""
+        return KafkaSettings.from_env().at(self.record.client(client).bootstrap_servers)
+
+    @property
+    def evaluation_kafka(self) -> KafkaSettings:
+        """How to reach the brokers of the evaluation topic: the default ones."""
+        return KafkaSettings.from_env()
+
+    def selection(self, round: int) -> Selection:
+        return Selection.model_validate_json(self.store.get(self.keys.at(round).selection))
+
+    def slice(self, round: int, client: str) -> SliceDoc | None:
+        return self._load(SliceDoc, self.keys.at(round).slice(client))
+
+    def manifest(self, round: int, client: str) -> Manifest | None:
+        return self._load(Manifest, self.keys.at(round).manifest(client))
+
+    def base(self, round: int) -> Commit:
+        """Return the commit a round builds on."""
+        return self.ledger.commit(round - 1)
+
+    def next_round(self, rounds: int) -> tuple[int, Kind] | None:
+        """Return the number and kind of the round to run next, or None when the run is finished.
+
+        A federated evaluation measures each model one round late, so such a run ends with a closing round that only measures.
+
+        Args:
+            rounds: training rounds wanted in all.
+        """
+        commits = self.ledger.commits()
+        head = commits[-1]
+        trained = sum(commit.kind == "training" for commit in commits)
+        if head.decision.action != "stop" and trained < rounds:
+            return head.round + 1, "training"
+        if self.record.spec.federated_evaluation and head.kind == "training":
+            return head.round + 1, "closing"
+        return None
+
+    def _load(self, document: type[Document], key: str) -> Document | None:
+        try:
+            return document.model_validate_json(self.store.get(key))
+        except ObjectNotFound:
+            return None
+

@@ -1,0 +1,114 @@
+"""local_train: train the global model on a client's slice, at the client's site. Only weights, counts and metrics leave."""
+
+from __future__ import annotations
+
+import time
+
+from fedstream import __version__
+from fedstream.errors import ObjectConflict, RecordError
+from fedstream.run import client_seed
+from fedstream.steps.refusal import refusing
+from fedstream.steps.runtime import step
+from fedstream.steps.state import RunState, log
+from fedstream.store.canonical import sha256_hex
+from fedstream.store.layout import ModelKeys
+from fedstream.store.ledger import Manifest, SliceDoc
+from fedstream.store.weights import from_bytes, to_bytes
+from fedstream.stream.codec import get_codec
+from fedstream.stream.offsets import parse_ranges
+from fedstream.stream.reader import RawRecords, read_ranges
+
+
+@step
+def local_train(run: str, round: int, client: str, slice_key: str, attempt: str) -> str:
+    """Train (in a closing round: only measure) and write the update, then its manifest.
+
+    Args:
+        run: name of the run.
+        round: number of the round.
+        client: name of the client.
+        slice_key: what ingest_from_kafka returned; empty if the client cannot take part.
+        attempt: id of this submission.
+
+    Returns:
+        One line about what came of it.
+    """
+    if not slice_key:
+        return f"{client}: cannot take part in round {round}"
+    state = RunState.from_env(run)
+    if state.manifest(round, client):
+        return f"{client}: had finished round {round} before"
+    with refusing(state, round, client, attempt, "train"):
+        document = state.slice(round, client)
+        if document is None:
+            raise RecordError(f"slice {slice_key} is not in the store; ingest_from_kafka must run first")
+        return _train(state, round, document, time.monotonic() + state.record.spec.round_deadline_s)
+    return f"{client}: does not take part in round {round}"
+
+
+def _train(state: RunState, round: int, document: SliceDoc, deadline: float) -> str:
+    from fedstream.model.files import load_keras, set_weights
+    from fedstream.model.split import split_mask
+    from fedstream.model.training import TrainingConfig, train_client
+
+    spec, client, base = state.record.spec, document.client, state.base(round)
+    matched = state.record.client(client)
+    records = _read(state, document, deadline)
+    samples, labels = get_codec("RAW", document.input_config).decode_records(records)
+    seed = client_seed(spec.seed, round, client)
+    config = TrainingConfig(
+        epochs=spec.epochs,
+        batch_size=spec.batch_size,
+        learning_rate=spec.learning_rate or None,
+        seed=seed,
+        threads=spec.threads,
+        measure_only=state.selection(round).kind == "closing",
+        deadline=deadline,
+    )
+    keras = state.store.get_verified(ModelKeys(state.record.model.name).initial(state.record.model.keras_digest), state.record.model.keras_digest)
+    model = load_keras(keras, config)
+    keys = state.keys.at(round)
+    base_key = state.keys.at(base.round).weights
+    set_weights(model, from_bytes(state.store.get_verified(base_key, base.weights_digest), base_key))
+    held_out = split_mask(spec.seed, records.partitions, records.offsets, matched.held_out_rate)
+    result = train_client(model, samples, labels, held_out, config)
+    update = None if config.measure_only else to_bytes(result.weights)
+    manifest = Manifest(
+        run=state.run,
+        round=round,
+        client=client,
+        base_digest=base.weights_digest,
+        update_digest=sha256_hex(update) if update else None,
+        num_examples=result.num_examples,
+        slice_key=keys.slice(client),
+        slice_digest=document.digest,
+        seed=seed,
+        threads=spec.threads,
+        device=result.device,
+        code_version=__version__,
+        measure_only=config.measure_only,
+        incoming=result.incoming,
+        trained=result.trained,
+        training=result.training,
+    )
+    if update:
+        state.store.put_new(keys.update(client), update)
+    _write_manifest(state, manifest)
+    line = f"{client}: {'measured' if config.measure_only else 'trained on'} {result.num_examples} examples on {result.device}"
+    log.info("round %d: %s", round, line)
+    return line
+
+
+def _read(state: RunState, document: SliceDoc, deadline: float) -> RawRecords:
+    ranges = parse_ranges(document.ranges_text)
+    records = read_ranges(state.kafka(document.client), ranges, max(1.0, deadline - time.monotonic()))
+    if records.digest != document.digest:
+        raise RecordError(f"the records of {document.ranges_text} have digest {records.digest[:12]}, but ingest_from_kafka saw {document.digest[:12]}: they were replaced since")
+    return records
+
+
+def _write_manifest(state: RunState, manifest: Manifest) -> None:
+    try:
+        state.store.put_new_json(state.keys.at(manifest.round).manifest(manifest.client), manifest.model_dump(mode="json"))
+    except ObjectConflict:
+        log.info("another submission has finished client %s in round %d; its manifest counts", manifest.client, manifest.round)

@@ -1,0 +1,145 @@
+"""The looping federated pipeline. KFP has no while loop: the store decides which round a slot runs, never the loop's index."""
+
+from typing import Dict, List
+
+from fedstream.components import aggregate, evaluate, ingest_from_kafka, local_train, open_round, plan_run, publish, select_clients
+from fedstream.pipelines.wiring import connect
+from kfp import dsl, kubernetes
+
+RUN_DEADLINE_S = 7 * 86_400
+"""A pod that fits no node stays Pending and keeps the run Running; only a compiled deadline ends that."""
+
+
+@dsl.pipeline(name="one-round", description="One federated round: select, ingest and train per client, aggregate, evaluate.")
+def one_round(run: str, round: int, rounds: int, attempt: str, config_map: str, store_secret: str, kafka_secret: str):
+    """Run one round of a run.
+
+    Args:
+        run: Name of the run.
+        round: Number of the round.
+        rounds: Training rounds in all.
+        attempt: Id of this submission.
+        config_map: Config map with the addresses of Kafka and the store.
+        store_secret: Secret with the store's keys.
+        kafka_secret: Secret with Kafka's credentials.
+    """
+    names = {"config_map": config_map, "store_secret": store_secret, "kafka_secret": kafka_secret}
+    selected = connect(select_clients(run=run, round=round, rounds=rounds), **names)
+    with dsl.ParallelFor(selected.output, name="clients") as client:
+        ingested = connect(ingest_from_kafka(run=run, round=round, client=client, attempt=attempt), **names)
+        slice = ingested.outputs
+        trained = local_train(
+            run=run,
+            round=round,
+            client=client,
+            slice_key=slice["slice_key"],
+            attempt=attempt,
+            gpu_type=slice["gpu_type"],
+            gpu_count=slice["gpu_count"],
+        )
+        connect(trained, **names)
+        trained.set_accelerator_type(slice["gpu_type"]).set_accelerator_limit(slice["gpu_count"])
+        kubernetes.add_node_selector_json(trained, slice["node_selector"])
+        kubernetes.add_toleration_json(trained, slice["tolerations"])
+    aggregated = connect(aggregate(run=run, round=round, attempt=attempt, trained=dsl.Collected(trained.output)), **names)
+    connect(evaluate(run=run, round=round), **names).after(aggregated)
+
+
+@dsl.pipeline(
+    name="federated-training",
+    description="Federated learning on Kafka streams: rounds of ingest, local training, aggregation and evaluation; then a published model.",
+    pipeline_config=dsl.PipelineConfig(active_deadline_seconds=RUN_DEADLINE_S),
+)
+def federated_training(
+    run: str,
+    model: str = "builtin:mnist-2nn",
+    clients: List[str] = [],  # noqa: B006
+    rounds: int = 15,
+    epochs: int = 1,
+    batch_size: int = 32,
+    learning_rate: float = 0.0,
+    strategy: str = "FedAvg",
+    client_fraction: float = 1.0,
+    seed: int = 0,
+    min_clients: int = 1,
+    min_data: int = 1,
+    data_restriction: Dict[str, str] = {},  # noqa: B006
+    validation_rate: float = 0.1,
+    target_metric: str = "accuracy",
+    target_value: float = 0.0,
+    patience: int = 0,
+    evaluation_topic: str = "",
+    round_deadline_s: float = 600.0,
+    threads: int = 2,
+    sites: Dict[str, Dict[str, str]] = {},  # noqa: B006
+    placement: Dict[str, str] = {},  # noqa: B006
+    node_budget: int = 3500,
+    config_map: str = "fedstream",
+    store_secret: str = "mlpipeline-minio-artifact",
+    kafka_secret: str = "fedstream-kafka",
+) -> int:
+    """Train one model on the streams of many clients.
+
+    Args:
+        run: Name of the run; submitted again with the same name, a run goes on where it stopped.
+        model: Name of an added model, or builtin:digits-mlp, builtin:mnist-2nn, builtin:mnist-cnn.
+        clients: Clients to ask; empty for all whose announcements match.
+        rounds: Training rounds in all; the one value that may grow when a run is submitted again.
+        epochs: Passes over a client's records in a round.
+        batch_size: Records in one optimizer step.
+        learning_rate: Of the clients' optimizer; 0 for the one the model was compiled with.
+        strategy: How updates become the next global model.
+        client_fraction: Part of the clients asked in each round, above 0 and up to 1.
+        seed: Of client selection, splits and shuffles.
+        min_clients: Quorum, the accepted updates that a round needs.
+        min_data: Records a client must have announced.
+        data_restriction: Must equal the announcement's restrictions; {} asks for nothing.
+        validation_rate: Part of the records held out at clients whose announcement names none.
+        target_metric: Metric watched for the target, patience and the best model.
+        target_value: The run stops when the metric reaches it; 0 for no target.
+        patience: The run stops after this many measurements without improvement; 0 for never.
+        evaluation_topic: Topic of labelled records to measure each global model on; empty for federated evaluation on held-out records.
+        round_deadline_s: Seconds a client may wait for its data, and again train.
+        threads: TensorFlow threads of a training; part of what makes a digest.
+        sites: What differs per client, as {"a": {"bootstrap_servers": "broker:9092", "placement": {"node_selector": {"site": "a"}}}}.
+        placement: Default placement, as {"node_selector": {}, "tolerations": [], "gpu_type": "nvidia.com/gpu", "gpu_count": 1}.
+        node_budget: Argo nodes one submission may use; what it cannot hold, the next submission of the same run goes on with.
+        config_map: Config map with KAFKA_BOOTSTRAP_SERVERS, S3_ENDPOINT_URL, S3_BUCKET and the like.
+        store_secret: Secret with the store's accesskey and secretkey.
+        kafka_secret: Secret with Kafka's username and password; may be absent.
+    """
+    names = {"config_map": config_map, "store_secret": store_secret, "kafka_secret": kafka_secret}
+    attempt = dsl.PIPELINE_JOB_ID_PLACEHOLDER
+    slots = plan_run(
+        run=run,
+        model=model,
+        clients=clients,
+        rounds=rounds,
+        epochs=epochs,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        strategy=strategy,
+        client_fraction=client_fraction,
+        seed=seed,
+        min_clients=min_clients,
+        min_data=min_data,
+        data_restriction=data_restriction,
+        validation_rate=validation_rate,
+        target_metric=target_metric,
+        target_value=target_value,
+        patience=patience,
+        evaluation_topic=evaluation_topic,
+        round_deadline_s=round_deadline_s,
+        threads=threads,
+        sites=sites,
+        placement=placement,
+        node_budget=node_budget,
+    )
+    connect(slots, **names)
+    with dsl.ParallelFor(slots.outputs["Output"], parallelism=1, name="rounds") as slot:
+        opened = connect(open_round(run=run, rounds=rounds, attempt=attempt, slot=slot), **names)
+        with dsl.If(opened.output >= 0, name="open"):
+            done = one_round(run=run, round=opened.output, rounds=rounds, attempt=attempt, **names).set_caching_options(False)
+    published = connect(publish(run=run, rounds=rounds), **names)
+    return published.after(done).outputs["Output"]
+

@@ -1,0 +1,36 @@
+"""How every task reaches Kafka and the store: addresses from a config map, credentials from secrets. Nothing secret is ever a parameter."""
+
+from kfp import kubernetes
+from kfp.dsl import PipelineTask
+
+CONFIG = [
+    "KAFKA_BOOTSTRAP_SERVERS",
+    "KAFKA_SECURITY_PROTOCOL",
+    "KAFKA_SASL_MECHANISM",
+    "KAFKA_CA_FILE",
+    "S3_ENDPOINT_URL",
+    "S3_BUCKET",
+    "S3_PREFIX",
+    "S3_REGION",
+]
+"""Keys of the config map; all optional there, since a step names the variable it misses."""
+
+KAFKA_FILES = "/etc/fedstream/kafka"
+"""Where the Kafka secret is mounted; KAFKA_CA_FILE may point into it."""
+
+
+def connect(task: PipelineTask, config_map: str, store_secret: str, kafka_secret: str) -> PipelineTask:
+    """Give a task its addresses and credentials, and turn caching off: a cached key may point at an object that is gone.
+
+    Args:
+        task: The task.
+        config_map: Name of the config map.
+        store_secret: Name of the secret with `accesskey` and `secretkey`, as KFP's own.
+        kafka_secret: Name of the secret with `username`, `password` and certificates; may be absent.
+    """
+    task.set_caching_options(False)
+    kubernetes.use_config_map_as_env(task, config_map, {key: key for key in CONFIG}, optional=True)
+    kubernetes.use_secret_as_env(task, store_secret, {"accesskey": "AWS_ACCESS_KEY_ID", "secretkey": "AWS_SECRET_ACCESS_KEY"})
+    kubernetes.use_secret_as_env(task, kafka_secret, {"username": "KAFKA_USERNAME", "password": "KAFKA_PASSWORD"}, optional=True)
+    kubernetes.use_secret_as_volume(task, kafka_secret, mount_path=KAFKA_FILES, optional=True)
+    return task
