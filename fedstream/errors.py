@@ -20,8 +20,9 @@ Every message says what was wrong, where, and what to do about it. The command l
     │   └── CorruptObject        an object does not have the digest on record
     ├── ModelError           a Keras model cannot be used
     ├── UpdateError          an update cannot take part in the average
-    └── RunError             a federated run cannot go on
-        └── QuorumError          fewer accepted updates than the quorum
+    ├── RunError             a federated run cannot go on
+    │   └── QuorumError          fewer accepted updates than the quorum
+    └── PlatformError        the embedded Kafka or object store cannot be started or stopped
 """
 
 from __future__ import annotations
@@ -109,3 +110,7 @@ class RunError(FedstreamError):
 
 class QuorumError(RunError):
     """Fewer accepted updates than the quorum."""
+
+
+class PlatformError(FedstreamError):
+    """The embedded Kafka or object store cannot be started or stopped."""

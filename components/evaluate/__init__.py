@@ -1,0 +1,1 @@
+"""evaluate: Measures, decides whether the run goes on, and commits the round."""

@@ -1,0 +1,1 @@
+"""publish: Publishes the best global model of a finished run, and tells the data owners."""

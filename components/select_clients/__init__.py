@@ -1,0 +1,1 @@
+"""select_clients: Decides, once, which clients a round asks."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from fedstream.store.ledger import Metrics
+from fedstream.store.documents import Metrics
 
 
 def combine(metrics: Sequence[Metrics]) -> Metrics:

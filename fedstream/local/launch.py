@@ -7,15 +7,11 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from fedstream.errors import RunError
 from fedstream.steps.runtime import FAILED
-
-POLL_S = 0.5
-"""Seconds between looks at the store while the child runs: a round takes longer than that."""
 
 STOP_S = 10.0
 """Seconds the child may take to end after Ctrl-C before it is killed."""
@@ -23,13 +19,12 @@ STOP_S = 10.0
 LAST_LINES = 15
 
 
-def run_pipeline(arguments: dict[str, Any], log: Path, look: Callable[[], None]) -> int:
+def run_pipeline(arguments: dict[str, Any], log: Path) -> int:
     """Run the compiled pipeline and return the published version, or 0 if the run is not finished.
 
     Args:
         arguments: the pipeline's parameters.
         log: file that takes all output of the pipeline.
-        look: called twice a second while it runs.
 
     Raises:
         RunError: the pipeline failed; says the failing step's own reason, or its last lines.
@@ -42,22 +37,13 @@ def run_pipeline(arguments: dict[str, Any], log: Path, look: Callable[[], None])
             assert child.stdin is not None
             child.stdin.write(json.dumps({"arguments": arguments}).encode())
             child.stdin.close()
-            while _running(child):
-                look()
+            child.wait()
         finally:
             _stop(child)
     text = log.read_text(encoding="utf-8", errors="replace")
     if child.returncode != 0:
         raise RunError(f"{_cause(text)}\nThe whole log is in {log}")
     return int(json.loads(text.strip().splitlines()[-1])["version"])
-
-
-def _running(child: subprocess.Popen[bytes]) -> bool:
-    try:
-        child.wait(POLL_S)
-    except subprocess.TimeoutExpired:
-        return True
-    return False
 
 
 def _stop(child: subprocess.Popen[bytes]) -> None:

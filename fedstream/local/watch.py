@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -13,8 +14,14 @@ from rich.table import Table
 from fedstream.errors import FedstreamError
 from fedstream.run import RunRecord
 from fedstream.store.layout import RoundKeys, RunKeys
-from fedstream.store.ledger import Commit, Selection
+from fedstream.store.documents import Commit, Selection
 from fedstream.store.objects import ObjectStore
+
+POLL_S = 0.5
+"""Seconds between looks: a round takes longer than that."""
+
+JOIN_S = 5.0
+"""Seconds the last look may take."""
 
 SHOWN_ROUNDS = 15
 """Rounds kept in the table: it must fit a screen."""
@@ -22,7 +29,7 @@ SHOWN_ROUNDS = 15
 
 @dataclass
 class Watch:
-    """Follow one run on a console. Use it as a context manager, and call `look` while the run is under way.
+    """Follow one run on a console, in a thread of its own, for as long as the context lasts.
 
     Attributes:
         store: the bucket.
@@ -40,20 +47,30 @@ class Watch:
     _began: float = field(default_factory=time.monotonic)
     _known: int = 0
     _live: Live | None = None
+    _done: threading.Event = field(default_factory=threading.Event)
+    _thread: threading.Thread | None = None
 
     def __enter__(self) -> Watch:
         if self.console.is_terminal:
             self._live = Live(console=self.console, refresh_per_second=4, transient=False)
             self._live.__enter__()
+        self._thread = threading.Thread(target=self._follow, name="watch", daemon=True)
+        self._thread.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if kind is None:
-            self.look()
+        self._done.set()
+        if self._thread:
+            self._thread.join(JOIN_S)
         if self._live:
             self._live.__exit__(kind, error, trace)
 
-    def look(self) -> None:
+    def _follow(self) -> None:
+        while not self._done.wait(POLL_S):
+            self._look()
+        self._look()
+
+    def _look(self) -> None:
         """Read what is new, and show it. A store that is away for a moment is no reason to end a run."""
         try:
             self._read()

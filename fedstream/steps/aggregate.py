@@ -13,7 +13,7 @@ from fedstream.steps.refusal import why_refused
 from fedstream.steps.runtime import step
 from fedstream.steps.state import RunState, log
 from fedstream.store.canonical import sha256_hex
-from fedstream.store.ledger import Manifest, Selection, Verdict, Verdicts
+from fedstream.store.documents import Manifest, Selection, Verdict, Verdicts
 from fedstream.store.weights import from_bytes, to_bytes
 
 Weights = dict[str, np.ndarray]

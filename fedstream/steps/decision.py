@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from fedstream.run import RunSpec
-from fedstream.store.ledger import Commit, Decision
+from fedstream.store.documents import Commit, Decision
 
 LOWER_IS_BETTER = ("loss", "error", "mse", "mae", "rmse", "entropy")
 

@@ -13,7 +13,7 @@ from fedstream.steps.runtime import step
 from fedstream.steps.state import RunState, log
 from fedstream.store.canonical import sha256_hex
 from fedstream.store.layout import ModelKeys
-from fedstream.store.ledger import ClientEntry, Commit, Manifest, Metrics, Selection, Verdict, Verdicts
+from fedstream.store.documents import ClientEntry, Commit, Manifest, Metrics, Selection, Verdict, Verdicts
 from fedstream.store.weights import from_bytes
 from fedstream.stream.codec import get_codec
 from fedstream.stream.offsets import parse_ranges

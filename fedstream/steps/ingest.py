@@ -12,7 +12,7 @@ from fedstream.run import MatchedClient, Placement
 from fedstream.steps.refusal import refusing
 from fedstream.steps.runtime import step
 from fedstream.steps.state import RunState, log
-from fedstream.store.ledger import SliceDoc, SliceRange
+from fedstream.store.documents import SliceDoc, SliceRange
 from fedstream.stream.codec import get_codec
 from fedstream.stream.offsets import parse_ranges
 from fedstream.stream.reader import check_retention, read_ranges, wait_for_data

@@ -16,7 +16,7 @@ from fedstream.steps.runtime import step
 from fedstream.steps.state import RunState, log
 from fedstream.store.canonical import sha256_hex
 from fedstream.store.layout import ModelKeys
-from fedstream.store.ledger import Commit, Decision
+from fedstream.store.documents import Commit, Decision
 from fedstream.stream.reader import read_announcements
 
 DATA_CONTROL_TOPIC = "FEDERATED_DATA_CONTROL_TOPIC"

@@ -16,7 +16,7 @@ from fedstream.steps.runtime import step
 from fedstream.steps.state import RunState, log
 from fedstream.store.canonical import sha256_hex
 from fedstream.store.layout import ModelKeys
-from fedstream.store.ledger import Commit
+from fedstream.store.documents import Commit
 from fedstream.store.weights import from_bytes
 from fedstream.stream.announcement import ModelAnnouncement
 from fedstream.stream.sink import announce_model

@@ -8,7 +8,7 @@ from typing import Literal
 
 from fedstream.errors import FedstreamError, ObjectConflict, ObjectNotFound, StoreUnavailable
 from fedstream.steps.state import RunState, log
-from fedstream.store.ledger import Refusal
+from fedstream.store.documents import Refusal
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from fedstream.errors import ObjectConflict, RunError
 from fedstream.run import select
 from fedstream.steps.runtime import step
 from fedstream.steps.state import RunState, log
-from fedstream.store.ledger import Selection
+from fedstream.store.documents import Selection
 
 
 @step

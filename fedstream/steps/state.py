@@ -11,7 +11,8 @@ from fedstream.errors import ObjectNotFound, RunError
 from fedstream.run import RunRecord
 from fedstream.settings import KafkaSettings
 from fedstream.store.layout import RunKeys
-from fedstream.store.ledger import Commit, Ledger, Manifest, Selection, SliceDoc
+from fedstream.store.documents import Commit, Manifest, Selection, SliceDoc
+from fedstream.store.ledger import Ledger
 from fedstream.store.objects import ObjectStore
 
 log = logging.getLogger("fedstream.steps")

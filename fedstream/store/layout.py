@@ -47,8 +47,12 @@ class RoundKeys:
     def root(self) -> str:
         return f"runs/{self.run}/rounds/{self.round:04d}"
 
+    def opened_by(self, attempt: str) -> str:
+        """Return the prefix of what one submission opened."""
+        return f"{self.root}/opened/{attempt}-"
+
     def opened(self, attempt: str, slot: int) -> str:
-        return f"{self.root}/opened/{attempt}-{slot}.json"
+        return f"{self.opened_by(attempt)}{slot}.json"
 
     @property
     def selection(self) -> str:

@@ -1,0 +1,1 @@
+"""The looping federated pipeline."""

@@ -1,0 +1,50 @@
+# `make demo` and `make test` set up all they need on first use: a .venv in this folder, and the Kafka jars in the user's cache folder.
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint types stale format compile benchmark clean
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+JARS := .venv/.jars
+
+help:  ## Show what can be made
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+$(READY): requirements.txt requirements-dev.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "fedstream needs Python 3.11 or later; install it, or name it: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	@$(PYTHON) -m venv .venv || { echo "python3-venv is missing; install it (Debian: apt install python3-venv)"; exit 1; }
+	@echo "Installing into .venv ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	@$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python -r requirements-dev.txt
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
+	@touch $@
+
+$(JARS): $(READY) fedstream/local/kafka_files/pom.xml
+	@$(BIN)/fedstream services fetch
+	@touch $@
+
+demo: $(JARS)  ## Stream three clients' data through Kafka, train, publish, verify, report
+	@$(BIN)/fedstream demo
+
+test: $(JARS)  ## Run the tests
+	@$(BIN)/pytest
+
+lint: $(READY)  ## Check style
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
+
+types: $(READY)  ## Check types
+	@$(BIN)/mypy
+
+stale: $(READY)  ## Check that the compiled YAML is current
+	@$(BIN)/python -m fedstream.pipelines.compile --check
+
+format: $(READY)  ## Format the code
+	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format --quiet .
+
+compile: $(READY)  ## Compile the pipelines to YAML
+	@$(BIN)/python -m fedstream.pipelines.compile
+
+benchmark: $(JARS)  ## Measure, and print tables
+	@$(BIN)/python -m benchmarks
+
+clean:  ## Remove the environment
+	@rm -rf .venv

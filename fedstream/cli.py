@@ -1,0 +1,166 @@
+"""The `fedstream` command. Each command does its work elsewhere; here are only its words. Every command also speaks --json."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from fedstream import __version__
+from fedstream.errors import FedstreamError
+from fedstream.local.cli import services_app
+from fedstream.model.cli import model_app
+from fedstream.options import with_spec_options
+from fedstream.output import err, out, print_json, print_table
+from fedstream.stream.cli import stream_app
+
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    help="Federated learning on Kafka streams, as Kubeflow pipelines.\n\nTry `fedstream demo`, which needs nothing but Java and Maven.",
+)
+app.add_typer(services_app, name="services")
+app.add_typer(stream_app, name="stream")
+app.add_typer(model_app, name="model")
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
+RunName = Annotated[str, typer.Argument(help="Name of the run.", show_default=False)]
+
+
+@app.command("run")
+@with_spec_options
+def run_command(
+    spec: dict[str, Any],
+    runner: Annotated[Literal["kfp", "inprocess"], typer.Option(help="The compiled pipeline under kfp.local, or the same steps in this process.")] = "kfp",
+    node_budget: Annotated[int, typer.Option(min=1, help="Argo nodes this submission may use; on one machine there is no such limit.")] = 10**9,
+    log: Annotated[Path | None, typer.Option(help="File for the pipeline's own output.", show_default="state folder")] = None,
+    json: Json = False,
+) -> None:
+    """Run a federated training, or go on with one, to a published model.
+
+    The state of a run is in the store: a run that was killed, failed or stopped goes on when it is run again with the same name and values.
+
+        fedstream run --name first --model builtin:digits-mlp --rounds 3
+    """
+    from fedstream.local.runs import run
+
+    print_outcome(run(spec, runner, node_budget, log, err), json)
+
+
+@app.command()
+def rounds(run: RunName, json: Json = False) -> None:
+    """Show the rounds of a run: clients, records, metrics and decision of each."""
+    from fedstream.report.history import history
+
+    frame = history(run).rounds
+    if json:
+        print_json({"run": run, "rounds": to_records(frame)})
+    else:
+        print_table(f"run {run}", list(frame.columns), [["" if value != value or value is None else value for value in row] for row in frame.itertuples(index=False)])
+
+
+@app.command()
+def verify(
+    run: RunName,
+    stream: Annotated[bool, typer.Option("--stream", help="Also read the records again, and check their digests.")] = False,
+    json: Json = False,
+) -> None:
+    """Verify a run: walk the hash chain, hash every object, and aggregate every round again, bit for bit.
+
+    Needs the bucket alone; with --stream also the clients' brokers. Exits with 1 if anything does not agree.
+    """
+    from fedstream.local.audit import audit
+
+    report = audit(run, stream)
+    if json:
+        print_json(report.model_dump(mode="json"))
+    else:
+        for problem in report.problems:
+            out.print(f"[red]✗[/] {problem.key}: {problem.what}", highlight=False)
+        if report.ok:
+            out.print(f"[green]✓[/] run {run}: {report.rounds} rounds, {report.objects_checked} objects, every global model reproduced bit for bit", highlight=False)
+    raise typer.Exit(0 if report.ok else 1)
+
+
+@app.command()
+def report(
+    run: RunName,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="HTML file to write.", show_default="RUN.html")] = None,
+    json: Json = False,
+) -> None:
+    """Write the report of a run: one self-contained HTML file."""
+    from fedstream.report.html import render_report
+    from fedstream.report.view import build_view
+    from fedstream.store.objects import ObjectStore
+
+    path = output or Path(f"{run}.html")
+    path.write_text(render_report(build_view(ObjectStore.from_env(), run)), encoding="utf-8")
+    if json:
+        print_json({"run": run, "report": str(path)})
+    else:
+        out.print(f"wrote {path}", highlight=False)
+
+
+@app.command()
+def demo(
+    clients: Annotated[int, typer.Option(min=1, max=100, help="Data owners.")] = 3,
+    rounds: Annotated[int, typer.Option(min=1, help="Training rounds.")] = 3,
+    dataset: Annotated[str, typer.Option(help="`digits`, or an .npz file with x_train, y_train, x_test, y_test.")] = "digits",
+    partition: Annotated[Literal["iid", "shards", "dirichlet"], typer.Option(help="How records are dealt to the clients.")] = "iid",
+    name: Annotated[str, typer.Option(help="Name of the run.", show_default="new")] = "",
+    json: Json = False,
+) -> None:
+    """Stream a data set through a real Kafka, train on it with the compiled pipeline, publish, verify and report.
+
+    Starts the embedded Kafka and object store if none is set or running, and leaves them running: end them with `fedstream services down`.
+    """
+    from fedstream.local.demo import run_demo
+
+    outcome = run_demo(clients, rounds, dataset, partition, name, err)
+    print_outcome(outcome, json)
+
+
+def print_outcome(outcome: dict[str, Any], json: bool) -> None:
+    """Print what came of a run."""
+    if json:
+        print_json(outcome)
+        return
+    version = f"version {outcome['version']} of {outcome['model']}" if outcome["version"] else "nothing yet: the run is not finished, run it again to go on"
+    out.print(f"[bold]run {outcome['run']}[/]: {outcome['rounds']} rounds, published {version}", highlight=False)
+    for name in ("metrics", "weights_digest", "verified", "report"):
+        if outcome.get(name):
+            out.print(f"  {name.replace('_', ' ')}: {outcome[name]}", highlight=False)
+
+
+def to_records(frame: Any) -> list[dict[str, Any]]:
+    """Turn a DataFrame into JSON values; missing ones become null."""
+    import json
+
+    records: list[dict[str, Any]] = json.loads(frame.to_json(orient="records"))
+    return records
+
+
+@app.callback(invoke_without_command=True)
+def _root(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    if version:
+        print(__version__)
+        raise typer.Exit
+
+
+def main() -> None:
+    """Run the command line: an error of ours is one line and its exit code, Ctrl-C is 130."""
+    try:
+        app()
+    except FedstreamError as error:
+        err.print(f"[bold red]error:[/] {str(error).replace('[', chr(92) + '[')}", highlight=False, soft_wrap=True)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        err.print("interrupted")
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

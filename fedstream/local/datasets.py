@@ -1,0 +1,108 @@
+"""Data sets for demonstrations, and how to deal their records to clients. Pure but for reading the file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from fedstream.errors import UsageError
+
+Partition = Literal["iid", "shards", "dirichlet"]
+
+SHARDS_PER_CLIENT = 2
+"""McMahan et al. 2017: records sorted by label, two shards for each client."""
+
+DIRICHLET_ALPHA = 0.5
+"""Hsu et al. 2019 (arXiv 1909.06335): the smaller, the fewer classes a client sees."""
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A labelled data set.
+
+    Attributes:
+        x_train: samples (n, ...); any numeric dtype.
+        y_train: class numbers (n,).
+        x_test: samples (m, ...).
+        y_test: class numbers (m,).
+        model: the built-in model that fits.
+    """
+
+    x_train: np.ndarray
+    y_train: np.ndarray
+    x_test: np.ndarray
+    y_test: np.ndarray
+    model: str
+
+
+def load_dataset(name: str) -> Dataset:
+    """Load `digits` (scikit-learn's 8 x 8 pictures), or an .npz file of pictures of 28 x 28.
+
+    Raises:
+        UsageError: there is no such file, or it lacks an array.
+    """
+    return _digits() if name == "digits" else _npz(Path(name))
+
+
+def _digits() -> Dataset:
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    order = np.random.default_rng(0).permutation(len(digits.target))
+    x, y = digits.images[order].astype(np.float32), digits.target[order].astype(np.uint8)
+    split = len(y) * 4 // 5
+    return Dataset(x[:split], y[:split], x[split:], y[split:], "builtin:digits-mlp")
+
+
+def _npz(path: Path) -> Dataset:
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            found = {name: arrays[name] for name in ("x_train", "y_train", "x_test", "y_test")}
+    except (OSError, ValueError, KeyError) as error:
+        raise UsageError(f"data set {str(path)!r} cannot be used: {error}; give `digits`, or an .npz file with x_train, y_train, x_test, y_test") from error
+    x_train, x_test = (found[name].reshape(-1, 28, 28) if found[name][0].size == 28 * 28 else found[name] for name in ("x_train", "x_test"))
+    if x_train.shape[1:] != (28, 28):
+        raise UsageError(f"data set {str(path)!r} has samples of shape {x_train.shape[1:]}, the demo's built-in model takes (28, 28); use `fedstream stream send` and your own model")
+    return Dataset(x_train, found["y_train"], x_test, found["y_test"], "builtin:mnist-2nn")
+
+
+def deal(labels: np.ndarray, clients: int, partition: Partition, seed: int = 0) -> list[np.ndarray]:
+    """Return the indices of each client's records: disjoint, covering all, shuffled.
+
+    Args:
+        labels: class numbers (n,).
+        clients: how many to deal to; at most n.
+        partition: evenly at random, by label shards, or by a Dirichlet draw for each class.
+        seed: of the draw.
+
+    Raises:
+        UsageError: there are fewer records than clients.
+    """
+    if clients > len(labels):
+        raise UsageError(f"{len(labels)} records cannot be dealt to {clients} clients")
+    rng = np.random.default_rng(seed)
+    dealt = {"iid": _iid, "shards": _shards, "dirichlet": _dirichlet}[partition](labels, clients, rng)
+    return [rng.permutation(indices) for indices in dealt]
+
+
+def _iid(labels: np.ndarray, clients: int, rng: np.random.Generator) -> list[np.ndarray]:
+    return np.array_split(rng.permutation(len(labels)), clients)
+
+
+def _shards(labels: np.ndarray, clients: int, rng: np.random.Generator) -> list[np.ndarray]:
+    shards = np.array_split(np.argsort(labels, kind="stable"), clients * SHARDS_PER_CLIENT)
+    order = rng.permutation(len(shards)).reshape(clients, SHARDS_PER_CLIENT)
+    return [np.concatenate([shards[shard] for shard in own]) for own in order]
+
+
+def _dirichlet(labels: np.ndarray, clients: int, rng: np.random.Generator) -> list[np.ndarray]:
+    dealt: list[list[np.ndarray]] = [[] for _ in range(clients)]
+    for label in np.unique(labels):
+        indices = rng.permutation(np.flatnonzero(labels == label))
+        cuts = (np.cumsum(rng.dirichlet([DIRICHLET_ALPHA] * clients))[:-1] * len(indices)).astype(int)
+        for own, part in zip(dealt, np.split(indices, cuts), strict=True):
+            own.append(part)
+    return [np.concatenate(own) for own in dealt]

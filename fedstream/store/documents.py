@@ -1,0 +1,186 @@
+"""The documents a run leaves in the store. Each is written once, as canonical JSON."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Document(BaseModel):
+    """Frozen, strict about unknown fields and about NaN and infinity."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class SliceRange(Document):
+    """Offsets [start, end) of one partition."""
+
+    topic: str
+    partition: int
+    start: int
+    end: int
+
+
+class Selection(Document):
+    """selection.json: who is asked in a round, and for what.
+
+    Attributes:
+        kind: `training`, or `closing` where the clients only measure.
+    """
+
+    run: str
+    round: int
+    kind: Literal["training", "closing"]
+    clients: list[str]
+
+
+class SliceDoc(Document):
+    """slices/<client>.json: the exact records of a client in a round.
+
+    Attributes:
+        client: name of the client.
+        bootstrap_servers: its brokers; empty for the default ones.
+        ranges: offsets, in canonical order.
+        records: how many.
+        input_config: the codec's configuration.
+        class_counts: label -> records.
+        digest: SHA-256 of all records (fedstream.stream.reader).
+    """
+
+    client: str
+    bootstrap_servers: str
+    ranges: list[SliceRange]
+    records: int
+    input_config: dict[str, Any]
+    class_counts: dict[str, int]
+    digest: str
+
+    @property
+    def ranges_text(self) -> str:
+        """The ranges as in an announcement: `topic:partition:start:end[,...]`."""
+        return ",".join(f"{r.topic}:{r.partition}:{r.start}:{r.end}" for r in self.ranges)
+
+
+class Metrics(Document):
+    """What a model scored on some records.
+
+    Attributes:
+        num_examples: records measured.
+        values: Keras metric name -> value; `loss` is among them.
+        confusion: counts, true class by row and predicted class by column; absent where there are no classes.
+    """
+
+    num_examples: int = Field(ge=1)
+    values: dict[str, float]
+    confusion: list[list[int]] | None = None
+
+
+class Manifest(Document):
+    """updates/<client>.json: its existence is the update's existence.
+
+    Attributes:
+        base_digest: of the global model that was received.
+        update_digest: of the new weights; absent when the client only measured.
+        num_examples: records trained on (measured: held-out records).
+        incoming: the received model on held-out records.
+        trained: the trained model on held-out records.
+        training: the training's own metrics, last epoch.
+    """
+
+    run: str
+    round: int
+    client: str
+    base_digest: str
+    update_digest: str | None
+    num_examples: int
+    slice_key: str
+    slice_digest: str
+    seed: int
+    threads: int
+    device: str
+    code_version: str
+    measure_only: bool
+    incoming: Metrics | None
+    trained: Metrics | None
+    training: Metrics | None
+
+
+class Refusal(Document):
+    """refusals/<attempt>/<client>.json: why a client did not take part in one submission."""
+
+    client: str
+    step: Literal["ingest", "train"]
+    reason: str
+
+
+class Verdict(Document):
+    """Whether a client's update counts, and why."""
+
+    client: str
+    accepted: bool
+    reason: str
+    num_examples: int
+    update_digest: str | None = None
+    manifest_digest: str | None = None
+
+
+class Verdicts(Document):
+    """verdicts.json: written before aggregating, it freezes which updates count. Sorted by client."""
+
+    run: str
+    round: int
+    verdicts: list[Verdict]
+
+
+class Decision(Document):
+    """Whether the run goes on, and why."""
+
+    action: Literal["continue", "stop"]
+    reason: str
+
+
+class ClientEntry(Document):
+    """One client in a commit."""
+
+    client: str
+    accepted: bool
+    reason: str
+    num_examples: int
+    update_digest: str | None
+    manifest_digest: str | None
+    slice_digest: str | None
+    ranges: list[SliceRange]
+    incoming: Metrics | None
+    trained: Metrics | None
+
+
+class Commit(Document):
+    """commit.json: written last, its existence is the round's existence.
+
+    Attributes:
+        parent: SHA-256 of the previous commit's bytes; round 0's is spec.json's.
+        base_digest: of the round's incoming global model.
+        weights_digest: of its outgoing one; the same in a closing round.
+        server_state_digest: of the strategy's state, if it keeps any.
+        clients: all that were asked, sorted.
+        measured_round: round whose global model `metrics` belong to.
+        metrics: of that model.
+        decision: whether the run goes on.
+        verdicts_digest: of verdicts.json; absent in round 0.
+        code_version: of fedstream.
+    """
+
+    run: str
+    round: int
+    kind: Literal["initial", "training", "closing"]
+    parent: str
+    base_digest: str
+    weights_digest: str
+    server_state_digest: str | None = None
+    clients: list[ClientEntry] = []
+    measured_round: int | None = None
+    metrics: Metrics | None = None
+    decision: Decision
+    verdicts_digest: str | None = None
+    code_version: str

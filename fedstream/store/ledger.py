@@ -1,0 +1,73 @@
+"""The ledger: the hash chain of a run's commits. The state of a run is the highest commit, and nothing else."""
+
+from __future__ import annotations
+
+from pydantic import ValidationError
+
+from fedstream.errors import CorruptObject, ObjectConflict, ObjectNotFound, RunError
+from fedstream.store.canonical import sha256_hex
+from fedstream.store.documents import Commit
+from fedstream.store.layout import RunKeys
+from fedstream.store.objects import ObjectStore
+
+
+class Ledger:
+    """Commits of one run. Commits never change, so those read once are kept.
+
+    Args:
+        store: the bucket.
+        run: name of the run.
+    """
+
+    def __init__(self, store: ObjectStore, run: str) -> None:
+        self._store = store
+        self._keys = RunKeys(run)
+        self._read: dict[int, tuple[Commit, str]] = {}
+
+    def commits(self) -> list[Commit]:
+        """Return all commits from round 0 on; empty before the run is planned."""
+        found: list[Commit] = []
+        try:
+            while True:
+                found.append(self.commit(len(found)))
+        except ObjectNotFound:
+            return found
+
+    def head(self) -> Commit | None:
+        """Return the highest commit, if there is one."""
+        commits = self.commits()
+        return commits[-1] if commits else None
+
+    def commit(self, round: int) -> Commit:
+        """Return one commit.
+
+        Raises:
+            ObjectNotFound: the round is not committed.
+            CorruptObject: it cannot be read.
+        """
+        if round not in self._read:
+            key = self._keys.at(round).commit
+            data = self._store.get(key)
+            try:
+                self._read[round] = Commit.model_validate_json(data), sha256_hex(data)
+            except ValidationError as error:
+                raise CorruptObject(f"{key} is not a commit: {error.errors()[0]['msg']}; `fedstream verify` tells what else is damaged") from error
+        return self._read[round][0]
+
+    def digest(self, round: int) -> str:
+        """Return the SHA-256 of a commit's bytes."""
+        self.commit(round)
+        return self._read[round][1]
+
+    def append(self, commit: Commit) -> Commit:
+        """Write a commit and return the one on record: where two submissions race, one wins and both go on from it.
+
+        Raises:
+            RunError: the one on record has another parent: the chain would fork.
+        """
+        try:
+            self._store.put_new_json(self._keys.at(commit.round).commit, commit.model_dump(mode="json"))
+        except ObjectConflict:
+            if self.commit(commit.round).parent != commit.parent:
+                raise RunError(f"round {commit.round} of run {commit.run!r} is on record with another parent; run `fedstream verify {commit.run}`") from None
+        return self.commit(commit.round)

@@ -1,0 +1,229 @@
+"""The bucket: get, put, and put once. Plain S3, so that MinIO, SeaweedFS and any other server do."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urlsplit
+
+import urllib3
+from minio import Minio
+from minio.error import MinioException, S3Error
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_exponential_jitter
+
+from fedstream.errors import CorruptObject, ObjectConflict, ObjectNotFound, StoreUnavailable
+from fedstream.settings import StoreSettings
+from fedstream.store.canonical import canonical_json, sha256_hex
+
+if TYPE_CHECKING:
+    from urllib3.response import BaseHTTPResponse
+
+T = TypeVar("T")
+
+CONNECT_S, READ_S = 5.0, 60.0
+"""Seconds to connect, and to wait for a byte: a model of some GB streams, so only silence counts."""
+
+_TRANSIENT_CODES = {"SlowDown", "ServiceUnavailable", "InternalError", "RequestTimeout"}
+
+
+class _Transient(Exception):
+    """Worth another try: the server is restarting, or busy."""
+
+
+@dataclass(frozen=True)
+class ObjectInfo:
+    """An object in a listing; the key is relative to the settings' prefix."""
+
+    key: str
+    size: int
+    last_modified: datetime
+
+
+class ObjectStore:
+    """Objects of one bucket below one prefix. Connects only when used.
+
+    Args:
+        settings: where the bucket is.
+        patience_s: seconds a server may be away (restarting, say) before a call gives up.
+    """
+
+    def __init__(self, settings: StoreSettings, patience_s: float = 30.0) -> None:
+        self.settings = settings
+        self._patience_s = patience_s
+        endpoint = urlsplit(settings.endpoint_url)
+        self._http = urllib3.PoolManager(timeout=urllib3.Timeout(connect=CONNECT_S, read=READ_S), retries=False, maxsize=8)
+        self._client = Minio(
+            endpoint.netloc,
+            access_key=settings.access_key,
+            secret_key=settings.secret_key,
+            secure=endpoint.scheme == "https",
+            region=settings.region,
+            http_client=self._http,
+        )
+
+    @classmethod
+    def from_env(cls) -> ObjectStore:
+        return cls(StoreSettings.from_env())
+
+    def check(self) -> None:
+        """Raise StoreUnavailable unless the bucket is there and the credentials work."""
+        if not self._try(lambda: self._client.bucket_exists(self.settings.bucket)):
+            raise StoreUnavailable(f"bucket {self.settings.bucket!r} does not exist at {self.settings.endpoint_url}; create it, or set S3_BUCKET to one that does")
+
+    def ensure_bucket(self) -> None:
+        """Create the bucket unless it is there."""
+        try:
+            self._try(lambda: self._client.make_bucket(self.settings.bucket))
+        except S3Error as error:
+            if error.code not in ("BucketAlreadyOwnedByYou", "BucketAlreadyExists"):
+                raise self._unavailable(str(error)) from error
+
+    def get(self, key: str) -> bytes:
+        """Return an object's bytes.
+
+        Raises:
+            ObjectNotFound: there is no such object.
+            StoreUnavailable: the server, the bucket or the credentials do not work.
+        """
+        return self.get_with_etag(key)[0]
+
+    def get_with_etag(self, key: str) -> tuple[bytes, str]:
+        """Return an object's bytes, and the tag that put_if_match takes."""
+
+        def read() -> tuple[bytes, str]:
+            response = self._client.get_object(self.settings.bucket, self._full(key))
+            try:
+                return response.read(), response.headers.get("ETag", "")
+            finally:
+                response.close()
+                response.release_conn()
+
+        return self._on(key, read)
+
+    def get_verified(self, key: str, digest: str) -> bytes:
+        """Return an object's bytes, whose SHA-256 must be `digest`.
+
+        Raises:
+            CorruptObject: it is another.
+        """
+        data = self.get(key)
+        if (found := sha256_hex(data)) != digest:
+            raise CorruptObject(f"{key} has digest {found}, but {digest} is on record; it was changed after it was written")
+        return data
+
+    def get_json(self, key: str) -> Any:
+        """Return the JSON value of an object."""
+        try:
+            return json.loads(self.get(key))
+        except ValueError as error:
+            raise CorruptObject(f"{key} is not JSON ({error}); it was changed after it was written") from error
+
+    def exists(self, key: str) -> bool:
+        """Tell whether there is such an object."""
+        try:
+            self._on(key, lambda: self._client.stat_object(self.settings.bucket, self._full(key)))
+        except ObjectNotFound:
+            return False
+        return True
+
+    def list(self, prefix: str) -> list[ObjectInfo]:
+        """Return all objects below a prefix, sorted by key."""
+        objects = self._on(prefix, lambda: list(self._client.list_objects(self.settings.bucket, self._full(prefix), recursive=True)))
+        infos = [
+            ObjectInfo(item.object_name.removeprefix(self.settings.prefix), item.size or 0, item.last_modified)
+            for item in objects
+            if item.object_name and item.last_modified and not item.is_dir
+        ]
+        return sorted(infos, key=lambda info: info.key)
+
+    def put_new(self, key: str, data: bytes) -> str:
+        """Write an object once, and return its SHA-256. Found there already: the same bytes are a success (a retry).
+
+        Raises:
+            ObjectConflict: it is there with other bytes.
+        """
+        digest = sha256_hex(data)
+        if not self._put(key, data, {"If-None-Match": "*"}):
+            found = sha256_hex(self.get(key))
+            if found != digest:
+                raise ObjectConflict(f"{key} is on record with digest {found} and is never overwritten; the new bytes have {digest}")
+        return digest
+
+    def put_new_json(self, key: str, value: Any) -> str:
+        """Write a JSON value once, in its canonical form."""
+        return self.put_new(key, canonical_json(value))
+
+    def put_if_match(self, key: str, data: bytes, etag: str | None) -> bool:
+        """Replace an object if its tag is still `etag` (None: if it is not there), and tell whether it was."""
+        return self._put(key, data, {"If-Match": etag} if etag else {"If-None-Match": "*"})
+
+    def _put(self, key: str, data: bytes, condition: dict[str, str]) -> bool:
+        """PUT with a condition, by a presigned address: minio-py's put_object takes no such header."""
+
+        def write() -> BaseHTTPResponse:
+            url = self._client.get_presigned_url("PUT", self.settings.bucket, self._full(key))
+            response = self._http.request("PUT", url, body=data, headers=condition)
+            if response.status >= 500 or response.status == 409:
+                raise _Transient(f"HTTP {response.status}")
+            return response
+
+        response = self._try(write)
+        if response.status in (200, 204):
+            return True
+        if response.status == 412:
+            return False
+        raise self._unavailable(f"PUT {key}: HTTP {response.status} {_code(response.data)}")
+
+    def _full(self, key: str) -> str:
+        return self.settings.prefix + key
+
+    def _on(self, key: str, call: Callable[[], T]) -> T:
+        try:
+            return self._try(call)
+        except S3Error as error:
+            if error.code in ("NoSuchKey", "NoSuchObject", "ResourceNotFound"):
+                raise ObjectNotFound(f"there is no object {self._full(key)!r} in bucket {self.settings.bucket!r}") from error
+            raise self._unavailable(f"{error.code}: {error.message}") from error
+
+    def _try(self, call: Callable[[], T]) -> T:
+        """Call until it works, for `patience_s`; other answers than the server's absence are passed on."""
+
+        def once() -> T:
+            try:
+                return call()
+            except S3Error as error:
+                if error.code in _TRANSIENT_CODES:
+                    raise _Transient(str(error)) from error
+                if error.code in ("NoSuchBucket", "AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch"):
+                    raise self._unavailable(f"{error.code}: {error.message}") from error
+                raise
+            except (urllib3.exceptions.HTTPError, OSError, MinioException) as error:
+                raise _Transient(str(error)) from error
+
+        began = time.monotonic()
+        retrying = Retrying(
+            stop=stop_after_delay(self._patience_s), wait=wait_exponential_jitter(initial=0.1, max=2.0), retry=retry_if_exception_type(_Transient), reraise=True
+        )
+        try:
+            return retrying(once)
+        except _Transient as error:
+            raise self._unavailable(f"no answer in {time.monotonic() - began:.0f} s: {error}") from error
+
+    def _unavailable(self, what: str) -> StoreUnavailable:
+        settings = self.settings
+        advice = "check S3_ENDPOINT_URL and that the server runs"
+        if "NoSuchBucket" in what:
+            advice = f"create bucket {settings.bucket!r}, or set S3_BUCKET to one that exists"
+        elif any(code in what for code in ("AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "HTTP 403")):
+            advice = "check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and that they may use the bucket"
+        return StoreUnavailable(f"the object store at {settings.endpoint_url} (bucket {settings.bucket!r}) does not work: {what}; {advice}")
+
+
+def _code(body: bytes) -> str:
+    """Return the error code of an S3 answer, by its tags alone."""
+    text = body.decode("utf-8", "replace")
+    return text.split("<Code>", 1)[1].split("</Code>", 1)[0] if "<Code>" in text else ""
