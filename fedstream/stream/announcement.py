@@ -1,0 +1,169 @@
+"""Kafka-ML's control messages: "here is a stream", "here is a model". Tolerant of unknown fields, strict about those it uses."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from functools import cached_property
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
+
+from fedstream.errors import AnnouncementError
+from fedstream.stream.offsets import OffsetRange, parse_ranges
+
+SCHEMA_VERSION = 1
+"""Of the fields fedstream adds: client, bootstrap_servers."""
+
+
+def invalid_client_name(name: str) -> str:
+    """Return why a client cannot have this name, or an empty string: names become object keys and loop ids."""
+    if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", name):
+        return ""
+    return f"client name {name!r} cannot be used; use letters, digits, '.', '_' and '-', at most 63, the first a letter or digit"
+
+
+class DataAnnouncement(BaseModel):
+    """A data owner's message on FEDERATED_DATA_CONTROL_TOPIC.
+
+    Attributes:
+        topic: `topic:partition:start:end[,...]`, or a plain topic name for an online stream.
+        input_format: RAW or AVRO.
+        input_config: the codec's configuration.
+        description: the owner's words.
+        dataset_restrictions: text that holds a JSON object.
+        validation_rate: part held out for validation, in [0, 1).
+        test_rate: part held out for testing, in [0, 1).
+        total_msg: records announced, when known.
+        unsupervised_topic: as `topic`, for records without labels.
+        incremental: whether more will come.
+        client: name of the data owner; fedstream's own field.
+        bootstrap_servers: where the owner says its broker is; fedstream's own field, never trusted.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="allow", allow_inf_nan=False)
+
+    topic: str
+    input_format: str
+    input_config: dict[str, Any]
+    description: str = ""
+    dataset_restrictions: str = "{}"
+    validation_rate: float | None = None
+    test_rate: float | None = None
+    total_msg: int | None = None
+    unsupervised_topic: str | None = None
+    incremental: bool = False
+    client: str = ""
+    bootstrap_servers: str = ""
+
+    @field_validator("input_config", mode="before")
+    @classmethod
+    def _config_may_be_text(cls, value: Any) -> Any:
+        return json.loads(value) if isinstance(value, str) else value
+
+    @field_validator("validation_rate", "test_rate")
+    @classmethod
+    def _rate_leaves_something(cls, rate: float | None) -> float | None:
+        if rate is not None and not (math.isfinite(rate) and 0 <= rate < 1):
+            raise ValueError(f"{rate} is not in [0, 1): nothing would be left to train on" if rate >= 1 else f"{rate} is not in [0, 1)")
+        return rate
+
+    @property
+    def online(self) -> bool:
+        """Whether it names a topic without offsets."""
+        return ":" not in self.topic
+
+    @cached_property
+    def ranges(self) -> list[OffsetRange]:
+        """The announced offsets, in canonical order; empty for an online stream."""
+        return [] if self.online else parse_ranges(self.topic)
+
+    @property
+    def topics(self) -> set[str]:
+        return {self.topic} if self.online else {r.topic for r in self.ranges}
+
+    @property
+    def restrictions(self) -> dict[str, Any]:
+        """The restrictions' JSON object."""
+        try:
+            value = json.loads(self.dataset_restrictions or "{}")
+        except ValueError as error:
+            raise AnnouncementError(f"dataset_restrictions: {self.dataset_restrictions!r} is not JSON ({error})") from error
+        if not isinstance(value, dict):
+            raise AnnouncementError(f"dataset_restrictions: {self.dataset_restrictions!r} is not a JSON object")
+        return value
+
+    def held_out_rate(self) -> float | None:
+        """Return validation_rate + test_rate, or None where the owner names neither (0 and null both happen)."""
+        return (self.validation_rate or 0.0) + (self.test_rate or 0.0) or None
+
+    def to_bytes(self) -> bytes:
+        """Return the message's value."""
+        return json.dumps(self.model_dump(mode="json") | {"schema_version": SCHEMA_VERSION}).encode()
+
+
+def parse_data_announcement(data: bytes) -> DataAnnouncement:
+    """Parse a message's value.
+
+    Raises:
+        AnnouncementError: it is not JSON, lacks a field, or has one that cannot be; names the field.
+    """
+    document = _load(data)
+    if not isinstance(document, dict):
+        raise AnnouncementError(f"the announcement is JSON of type {type(document).__name__}, expected an object")
+    try:
+        announcement = DataAnnouncement.model_validate(document)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise AnnouncementError(f"{'.'.join(map(str, problem['loc']))}: {problem['msg'].removeprefix('Value error, ')}") from error
+    if not announcement.client:
+        first = announcement.topic if announcement.online else announcement.ranges[0].topic
+        announcement = announcement.model_copy(update={"client": first})
+    if (announcement.held_out_rate() or 0.0) >= 1:
+        raise AnnouncementError(f"validation_rate {announcement.validation_rate} and test_rate {announcement.test_rate} leave nothing to train on; their sum must be below 1")
+    _ = announcement.restrictions
+    return announcement
+
+
+def _load(data: bytes) -> Any:
+    try:
+        return json.loads(data)
+    except (ValueError, UnicodeDecodeError) as error:
+        raise AnnouncementError(f"the announcement is not JSON: {error}") from error
+
+
+class ModelAnnouncement(BaseModel):
+    """The message on FEDERATED_MODEL_CONTROL_TOPIC, with what Kafka-ML never tells: where the finished model is.
+
+    Attributes:
+        model_format: input_shape and output_shape as space-separated numbers.
+        federated_params: federated_string_id, data_restriction (text that holds JSON), min_data.
+        model: its name.
+        version: its version.
+        run: the run it comes from.
+        bucket: the S3 bucket.
+        model_key: key of the .keras file.
+        model_digest: SHA-256 of that file.
+        weights_digest: SHA-256 of the weights.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    model_format: dict[str, str]
+    federated_params: dict[str, Any]
+    framework: str = "tf"
+    distributed: bool = True
+    incremental: bool = False
+    model: str
+    version: int
+    run: str
+    bucket: str
+    model_key: str
+    model_digest: str
+    weights_digest: str
+    schema_version: int = SCHEMA_VERSION
+
+    def to_bytes(self) -> bytes:
+        """Return the message's value."""
+        return self.model_dump_json().encode()

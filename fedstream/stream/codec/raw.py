@@ -1,0 +1,111 @@
+"""Kafka-ML's RAW format: `ndarray.tobytes()`, the sample as the record's value and the label as its key. Decoded a slice at a time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fedstream.errors import AnnouncementError, RecordError
+
+if TYPE_CHECKING:
+    from fedstream.stream.reader import RawRecords
+
+DTYPES = {
+    "half": np.float16,
+    "float": np.float32,
+    "float16": np.float16,
+    "float32": np.float32,
+    "double": np.float64,
+    "float64": np.float64,
+    "int64": np.int64,
+    "int32": np.int32,
+    "int16": np.int16,
+    "int8": np.int8,
+    "uint16": np.uint16,
+    "uint8": np.uint8,
+    "bool": np.bool_,
+}
+"""Kafka-ML's names of types, and numpy's where they differ. `float` is TensorFlow's: 32 bits. `string` has no fixed size, so no model can train on it."""
+
+
+@dataclass(frozen=True)
+class RawCodec:
+    """The RAW format of one stream.
+
+    Attributes:
+        data_dtype: of a sample.
+        data_shape: of a sample.
+        label_dtype: of a label.
+        label_shape: of a label; () for a scalar.
+    """
+
+    data_dtype: np.dtype[Any]
+    data_shape: tuple[int, ...]
+    label_dtype: np.dtype[Any]
+    label_shape: tuple[int, ...]
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> RawCodec:
+        """Read an announcement's input_config: data_type, data_reshape, label_type, label_reshape.
+
+        Raises:
+            AnnouncementError: names the field that is missing or wrong.
+        """
+        label_shape = _shape(config, "label_reshape")
+        return cls(_dtype(config, "data_type"), _shape(config, "data_reshape"), _dtype(config, "label_type"), () if label_shape == (1,) else label_shape)
+
+    @classmethod
+    def from_sample(cls, data: np.ndarray, label: np.ndarray) -> RawCodec:
+        """Infer the format from the first sample, as Kafka-ML's sink does."""
+        return cls(data.dtype, data.shape, label.dtype, label.shape)
+
+    def config(self) -> dict[str, str]:
+        """Return the announcement's input_config; a scalar's shape is "1"."""
+        return {
+            "data_type": self.data_dtype.name,
+            "label_type": self.label_dtype.name,
+            "data_reshape": " ".join(map(str, self.data_shape)) or "1",
+            "label_reshape": " ".join(map(str, self.label_shape)) or "1",
+        }
+
+    def decode_records(self, records: RawRecords) -> tuple[np.ndarray, np.ndarray]:
+        """Return samples (n, *data_shape) and labels (n, *label_shape).
+
+        Raises:
+            RecordError: a sample or label has the wrong size; names topic, partition and offset.
+        """
+        samples = _decode(records.values, self.data_dtype, self.data_shape, records, "value")
+        return samples, _decode(records.keys, self.label_dtype, self.label_shape, records, "key")
+
+
+def _decode(parts: Sequence[bytes], dtype: np.dtype[Any], shape: tuple[int, ...], records: RawRecords, what: str) -> np.ndarray:
+    size = dtype.itemsize * math.prod(shape)
+    joined = b"".join(parts)
+    sizes = np.fromiter(map(len, parts), dtype=np.int64, count=len(parts))
+    if (wrong := np.flatnonzero(sizes != size)).size:
+        first = int(wrong[0])
+        unlabelled = " (a single zero byte marks a record without label)" if what == "key" and parts[first] == b"\0" else ""
+        raise RecordError(
+            f"record {records.where(first)}: its {what} has {sizes[first]} bytes{unlabelled}, expected {size} ({dtype.name} of shape {shape}); "
+            f"{wrong.size} of {len(parts)} records are wrong. Send it again as announced"
+        )
+    return np.frombuffer(joined, dtype=dtype).reshape(len(parts), *shape)
+
+
+def _dtype(config: dict[str, Any], field: str) -> np.dtype[Any]:
+    name = config.get(field)
+    if name not in DTYPES:
+        raise AnnouncementError(f"input_config.{field}: {name!r} is not one of {', '.join(DTYPES)}")
+    return np.dtype(DTYPES[name])
+
+
+def _shape(config: dict[str, Any], field: str) -> tuple[int, ...]:
+    text = str(config.get(field, ""))
+    parts = text.split()
+    if not parts or not all(part.isdigit() and int(part) > 0 for part in parts):
+        raise AnnouncementError(f"input_config.{field}: {text!r} is no shape; expected whole numbers such as '28 28'")
+    return tuple(map(int, parts))

@@ -1,0 +1,64 @@
+"""Exact offsets: parse, format, count. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from fedstream.errors import AnnouncementError
+
+_TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
+"""Kafka's own rule for topic names."""
+
+
+@dataclass(frozen=True, order=True)
+class OffsetRange:
+    """Offsets [start, end) of one partition."""
+
+    topic: str
+    partition: int
+    start: int
+    end: int
+
+    @property
+    def records(self) -> int:
+        return self.end - self.start
+
+    def __str__(self) -> str:
+        return f"{self.topic}:{self.partition}:{self.start}:{self.end}"
+
+
+def parse_ranges(text: str) -> list[OffsetRange]:
+    """Parse `topic:partition:start:end[,...]` (Kafka-ML's announcement format) into canonical order.
+
+    The fourth number is the end offset, exclusive.
+
+    Raises:
+        AnnouncementError: a part is malformed, empty, or overlaps another.
+    """
+    ranges = sorted(_parse_range(part) for part in text.split(","))
+    for before, after in zip(ranges, ranges[1:], strict=False):
+        if (before.topic, before.partition) == (after.topic, after.partition) and after.start < before.end:
+            raise AnnouncementError(f"topic: ranges {before} and {after} overlap; each record may be announced once")
+    return ranges
+
+
+def _parse_range(part: str) -> OffsetRange:
+    fields = part.strip().split(":")
+    if len(fields) != 4 or not _TOPIC.fullmatch(fields[0]) or not all(re.fullmatch(r"[0-9]{1,18}", field) for field in fields[1:]):
+        raise AnnouncementError(f"topic: {part!r} is no range of offsets; expected topic:partition:start:end")
+    found = OffsetRange(fields[0], *map(int, fields[1:]))
+    if found.records < 1:
+        raise AnnouncementError(f"topic: range {part!r} is empty; its end must be greater than its start")
+    return found
+
+
+def format_ranges(ranges: Iterable[OffsetRange]) -> str:
+    """Return the text that parse_ranges reads."""
+    return ",".join(str(r) for r in sorted(ranges))
+
+
+def total_records(ranges: Iterable[OffsetRange]) -> int:
+    """Return how many records the ranges hold."""
+    return sum(r.records for r in ranges)
