@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from fedstream import __version__
 from fedstream.errors import ObjectConflict, StoreError
+from fedstream.model.files import read_description
 from fedstream.report.html import render_report
 from fedstream.report.model_card import render_model_card
 from fedstream.report.view import build_view
@@ -145,9 +146,33 @@ def _announce(state: RunState, version: int, manifest: dict[str, Any]) -> None:
         current, etag = state.store.get_with_etag(keys.latest) if state.store.exists(keys.latest) else (b'{"version": 0}', None)
         if json.loads(current)["version"] >= version:
             return
-        announcement = ModelAnnouncement.of_version(state.record, manifest, keys.version(version, "model.keras"), state.store.settings.bucket)
+        announcement = _announcement(state, manifest, keys.version(version, "model.keras"))
         for servers in state.record.spec.bootstrap_servers:
             announce_model(KafkaSettings.from_env().at(servers), announcement, MODEL_CONTROL_TOPIC)
         if state.store.put_if_match(keys.latest, latest, etag):
             return
     raise StoreError(f"{keys.latest} changes faster than it can be moved; publish again")
+
+
+def _announcement(state: RunState, manifest: dict[str, Any], key: str) -> ModelAnnouncement:
+    record = state.record
+    description = read_description(state.store, record.model.name, record.model.keras_digest)
+    return ModelAnnouncement(
+        model_format={"input_shape": _spaced(description.input_shape), "output_shape": _spaced(description.output_shape)},
+        federated_params={
+            "federated_string_id": state.run,
+            "data_restriction": json.dumps(record.spec.data_restriction, sort_keys=True),
+            "min_data": record.spec.min_data,
+        },
+        model=record.model.name,
+        version=manifest["version"],
+        run=state.run,
+        bucket=state.store.settings.bucket,
+        model_key=state.store.settings.prefix + key,
+        model_digest=manifest["files"]["model.keras"],
+        weights_digest=manifest["weights_digest"],
+    )
+
+
+def _spaced(shape: list[int]) -> str:
+    return " ".join(map(str, shape))

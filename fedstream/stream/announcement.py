@@ -115,7 +115,7 @@ def parse_data_announcement(data: bytes) -> DataAnnouncement:
     try:
         announcement = DataAnnouncement.model_validate(document)
     except ValidationError as error:
-        first = error.errors()[0]
+        problem = error.errors()[0]
         raise AnnouncementError(f"{'.'.join(map(str, problem['loc']))}: {problem['msg'].removeprefix('Value error, ')}") from error
     if not announcement.client:
         first = announcement.topic if announcement.online else announcement.ranges[0].topic

@@ -1,0 +1,74 @@
+"""Labelled records from a file: .npz or .csv."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from fedstream.errors import UsageError
+
+
+def load_records(path: Path, label: str = "label", shape: str = "") -> tuple[np.ndarray, np.ndarray]:
+    """Load samples (n, ...) and labels (n, ...).
+
+    Args:
+        path: an .npz file with x and y (or x_train and y_train), or a .csv file with a header.
+        label: the .csv file's column of labels; all others are numeric features, sent as float32.
+        shape: shape of one sample, as "28 28"; empty for that of the file.
+
+    Raises:
+        UsageError: the file cannot be used; says what it has and what it lacks.
+    """
+    loaders = {".npz": lambda: _npz(path), ".csv": lambda: _csv(path, label)}
+    if path.suffix not in loaders:
+        raise UsageError(f"{path}: files of type {path.suffix or '(none)'!r} are not known; give an .npz or a .csv file")
+    if not path.is_file():
+        raise UsageError(f"{path}: there is no such file")
+    x, y = loaders[path.suffix]()
+    if len(x) != len(y):
+        raise UsageError(f"{path}: it has {len(x)} samples and {len(y)} labels; their numbers must be equal")
+    if not len(x):
+        raise UsageError(f"{path}: it has no records")
+    return (_reshape(path, x, shape), y) if shape else (x, y)
+
+
+def _npz(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            for x, y in (("x", "y"), ("x_train", "y_train")):
+                if x in arrays and y in arrays:
+                    return arrays[x], arrays[y]
+            raise UsageError(f"{path}: it has {', '.join(arrays) or 'nothing'}; expected arrays x and y, or x_train and y_train")
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path}: it is no .npz file of plain arrays ({error})") from error
+
+
+def _csv(path: Path, label: str) -> tuple[np.ndarray, np.ndarray]:
+    import pandas as pd
+
+    try:
+        frame = pd.read_csv(path)
+    except (ValueError, OSError) as error:
+        raise UsageError(f"{path}: it is no .csv file with a header ({error})") from error
+    if label not in frame:
+        raise UsageError(f"{path}: there is no column {label!r}; it has {', '.join(map(str, frame.columns))}. Name the labels' column with --label")
+    features = frame.drop(columns=label)
+    if text := [str(name) for name in features if not pd.api.types.is_numeric_dtype(features[name])]:
+        raise UsageError(f"{path}: column {text[0]!r} is not numeric; encode or drop it")
+    if empty := [str(name) for name in frame if frame[name].isna().any()]:
+        raise UsageError(f"{path}: column {empty[0]!r} has empty cells; fill or drop them")
+    if not pd.api.types.is_numeric_dtype(frame[label]):
+        raise UsageError(f"{path}: label column {label!r} is not numeric; number the classes 0, 1, ...")
+    y = frame[label].to_numpy()
+    return features.to_numpy(dtype=np.float32), y.astype(np.int64) if np.issubdtype(y.dtype, np.integer) else y.astype(np.float32)
+
+
+def _reshape(path: Path, x: np.ndarray, shape: str) -> np.ndarray:
+    parts = shape.split()
+    if not parts or not all(part.isdigit() and int(part) > 0 for part in parts):
+        raise UsageError(f"shape {shape!r} is not understood; give whole numbers such as '28 28'")
+    wanted = tuple(map(int, parts))
+    if x[0].size != int(np.prod(wanted)):
+        raise UsageError(f"{path}: a sample has {x[0].size} values, which cannot take the shape {wanted}")
+    return x.reshape(len(x), *wanted)
