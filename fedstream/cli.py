@@ -72,16 +72,18 @@ def verify(
 
     Needs the bucket alone; with --stream also the clients' brokers. Exits with 1 if anything does not agree.
     """
-    from fedstream.local.audit import audit
+    from fedstream.audit import stream_check_of, verify_run
+    from fedstream.steps.state import RunState
 
-    report = audit(run, stream)
+    state = RunState.from_env(run)
+    report = verify_run(state.store, run, stream_check_of(state.record, state.record.spec.round_deadline_s) if stream else None)
     if json:
         print_json(report.model_dump(mode="json"))
     else:
         for problem in report.problems:
             out.print(f"[red]✗[/] {problem.key}: {problem.what}", highlight=False)
         if report.ok:
-            out.print(f"[green]✓[/] run {run}: {report.rounds} rounds, {report.objects_checked} objects, every global model reproduced bit for bit", highlight=False)
+            out.print(f"[green]✓[/] run {run}: {report.rounds} rounds, {report.objects_checked} objects{f', {report.records_checked} records' if stream else ''}, every global model reproduced bit for bit", highlight=False)
     raise typer.Exit(0 if report.ok else 1)
 
 

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from fedstream.local.inprocess import run_inprocess
 from fedstream.local.launch import run_pipeline
-from fedstream.local.paths import state_dir
+from fedstream.local.paths import default_state_dir
 from fedstream.local.watch import Watch
 from fedstream.run import RunRecord, parse_spec
 from fedstream.settings import KafkaSettings
@@ -38,7 +38,7 @@ def run(values: dict[str, Any], runner: Literal["kfp", "inprocess"], node_budget
     KafkaSettings.from_env()
     store = ObjectStore.from_env()
     store.check()
-    log = log or state_dir() / "logs" / f"{spec.run}.log"
+    log = log or default_state_dir() / "logs" / f"{spec.run}.log"
     with Watch(store, spec.run, spec.rounds, console):
         if runner == "kfp":
             version = run_pipeline({**values, "node_budget": node_budget}, log)

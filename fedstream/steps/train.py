@@ -10,7 +10,7 @@ from fedstream.run import client_seed
 from fedstream.steps.refusal import refusing
 from fedstream.steps.runtime import step
 from fedstream.steps.state import RunState, log
-from fedstream.store.canonical import sha256_hex
+from fedstream.store.canonical import canonical_json, sha256_hex
 from fedstream.store.layout import ModelKeys
 from fedstream.store.documents import Manifest, SliceDoc
 from fedstream.store.weights import from_bytes, to_bytes
@@ -82,6 +82,7 @@ def _train(state: RunState, round: int, document: SliceDoc, deadline: float) -> 
         num_examples=result.num_examples,
         slice_key=keys.slice(client),
         slice_digest=document.digest,
+        slice_document=sha256_hex(canonical_json(document.model_dump(mode="json"))),
         seed=seed,
         threads=spec.threads,
         device=result.device,

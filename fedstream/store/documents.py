@@ -83,6 +83,8 @@ class Manifest(Document):
         base_digest: of the global model that was received.
         update_digest: of the new weights; absent when the client only measured.
         num_examples: records trained on (measured: held-out records).
+        slice_digest: of the records.
+        slice_document: SHA-256 of the slice's own bytes.
         incoming: the received model on held-out records.
         trained: the trained model on held-out records.
         training: the training's own metrics, last epoch.
@@ -96,6 +98,7 @@ class Manifest(Document):
     num_examples: int
     slice_key: str
     slice_digest: str
+    slice_document: str
     seed: int
     threads: int
     device: str
