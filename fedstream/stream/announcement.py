@@ -6,12 +6,12 @@ import json
 import math
 import re
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator, model_validator
 
 from fedstream.errors import AnnouncementError
-from fedstream.stream.offsets import OffsetRange, parse_ranges
+from fedstream.stream.offsets import OffsetRange, invalid_topic_name, parse_ranges
 
 SCHEMA_VERSION = 1
 """Of the fields fedstream adds: client, bootstrap_servers."""
@@ -45,7 +45,7 @@ class DataAnnouncement(BaseModel):
     model_config = ConfigDict(frozen=True, extra="allow", allow_inf_nan=False)
 
     topic: str
-    input_format: str
+    input_format: Literal["RAW", "AVRO"]
     input_config: dict[str, Any]
     description: str = ""
     dataset_restrictions: str = "{}"
@@ -60,7 +60,26 @@ class DataAnnouncement(BaseModel):
     @field_validator("input_config", mode="before")
     @classmethod
     def _config_may_be_text(cls, value: Any) -> Any:
-        return json.loads(value) if isinstance(value, str) else value
+        return _parsed(value.encode()) if isinstance(value, str) else value
+
+    @field_validator("dataset_restrictions", mode="before")
+    @classmethod
+    def _restrictions_may_be_an_object(cls, value: Any) -> Any:
+        return json.dumps(value) if isinstance(value, dict) else value
+
+    @field_validator("topic")
+    @classmethod
+    def _topic_can_be_read(cls, topic: str) -> str:
+        if ":" in topic:
+            parse_ranges(topic)
+        elif reason := invalid_topic_name(topic):
+            raise ValueError(reason)
+        return topic
+
+    @model_validator(mode="before")
+    @classmethod
+    def _null_is_absent(cls, values: Any) -> Any:
+        return {name: value for name, value in values.items() if value is not None} if isinstance(values, dict) else values
 
     @field_validator("validation_rate", "test_rate")
     @classmethod
@@ -87,7 +106,7 @@ class DataAnnouncement(BaseModel):
     def restrictions(self) -> dict[str, Any]:
         """The restrictions' JSON object."""
         try:
-            value = json.loads(self.dataset_restrictions or "{}")
+            value = _parsed(self.dataset_restrictions.encode() or b"{}")
         except ValueError as error:
             raise AnnouncementError(f"dataset_restrictions: {self.dataset_restrictions!r} is not JSON ({error})") from error
         if not isinstance(value, dict):
@@ -109,7 +128,10 @@ def parse_data_announcement(data: bytes) -> DataAnnouncement:
     Raises:
         AnnouncementError: it is not JSON, lacks a field, or has one that cannot be; names the field.
     """
-    document = _load(data)
+    try:
+        document = _parsed(data)
+    except ValueError as error:
+        raise AnnouncementError(f"the announcement is not JSON: {error}") from error
     if not isinstance(document, dict):
         raise AnnouncementError(f"the announcement is JSON of type {type(document).__name__}, expected an object")
     try:
@@ -121,16 +143,29 @@ def parse_data_announcement(data: bytes) -> DataAnnouncement:
         first = announcement.topic if announcement.online else announcement.ranges[0].topic
         announcement = announcement.model_copy(update={"client": first})
     if (announcement.held_out_rate() or 0.0) >= 1:
-        raise AnnouncementError(f"validation_rate {announcement.validation_rate} and test_rate {announcement.test_rate} leave nothing to train on; their sum must be below 1")
+        rates = f"validation_rate {announcement.validation_rate} and test_rate {announcement.test_rate}"
+        raise AnnouncementError(f"{rates} leave nothing to train on; their sum must be below 1")
     _ = announcement.restrictions
     return announcement
 
 
-def _load(data: bytes) -> Any:
+def check_announceable(said: dict[str, Any]) -> None:
+    """Check what an owner says before any record is sent: description, dataset_restrictions, validation_rate, test_rate.
+
+    Raises:
+        AnnouncementError: one of them cannot be announced; names it.
+    """
+    try:
+        parse_data_announcement(json.dumps({**said, "topic": "topic:0:0:1", "input_format": "RAW", "input_config": {}}).encode())
+    except (TypeError, ValueError) as error:
+        raise AnnouncementError(f"the announcement cannot be written as JSON: {error}") from error
+
+
+def _parsed(data: bytes) -> Any:
     try:
         return json.loads(data)
-    except (ValueError, UnicodeDecodeError) as error:
-        raise AnnouncementError(f"the announcement is not JSON: {error}") from error
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
 
 
 class ModelAnnouncement(BaseModel):

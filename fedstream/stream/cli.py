@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from fedstream.errors import AnnouncementError
+from fedstream.errors import AnnouncementError, UsageError
 from fedstream.output import err, out, print_json, print_table
 
 stream_app = typer.Typer(no_args_is_help=True, help="Send streams, and see what is announced.")
@@ -25,6 +25,7 @@ def send(
     topic: Annotated[str, typer.Option(help="Topic of the records.", show_default=False)],
     client: Annotated[str, typer.Option(help="Name of the data owner.", show_default=False)],
     validation_rate: Annotated[float, typer.Option(help="Part held out for validation, 0 or more and below 1; 0 leaves it to the run.")] = 0.0,
+    test_rate: Annotated[float, typer.Option(help="Part held out for testing, 0 or more and below 1; adds to the validation rate.")] = 0.0,
     restriction: Annotated[str, typer.Option(help="JSON object that a run must ask for to be given these records.")] = "{}",
     description: Annotated[str, typer.Option(help="Free text, announced with the stream.")] = "",
     label: Annotated[str, typer.Option(help="Column of the labels in a .csv file.")] = "label",
@@ -40,9 +41,12 @@ def send(
     """
     from fedstream.options import parse_document
     from fedstream.settings import KafkaSettings
+    from fedstream.stream.announcement import invalid_client_name
     from fedstream.stream.files import load_records
     from fedstream.stream.send import create_topic, send_dataset
 
+    if reason := invalid_client_name(client):
+        raise UsageError(reason)
     kafka = KafkaSettings.from_env()
     restrictions = parse_document("restriction", restriction)
     x, y = load_records(file, label, shape)
@@ -52,7 +56,16 @@ def send(
     with Progress(*columns, console=err, transient=True) as bar:
         task = bar.add_task(topic, total=len(x))
         announcement = send_dataset(
-            kafka, topic, client, x, y, validation_rate=validation_rate, restrictions=restrictions, description=description, progress=lambda n: bar.advance(task, n)
+            kafka,
+            topic,
+            client,
+            x,
+            y,
+            validation_rate=validation_rate,
+            test_rate=test_rate,
+            restrictions=restrictions,
+            description=description,
+            progress=lambda n: bar.advance(task, n),
         )
     if json:
         print_json(announcement.model_dump(mode="json"))
@@ -67,7 +80,7 @@ def list_(json: Annotated[bool, typer.Option("--json", help="Print one JSON docu
     from fedstream.stream.announcement import invalid_client_name, parse_data_announcement
     from fedstream.stream.reader import read_announcements
 
-    rows = []
+    rows: list[tuple[int, int, str, str, str, str]] = []
     for partition, offset, data in read_announcements(KafkaSettings.from_env(), CONTROL_TOPIC, LIST_S):
         try:
             said = parse_data_announcement(data)

@@ -1,17 +1,18 @@
-"""Consumers and producers of kafka-python, whose errors become ours: which broker, which topic, what to do."""
+"""Consumers, producers and admin clients of kafka-python, whose errors become ours: which broker, which topic, what to do."""
 
 from __future__ import annotations
 
-import socket
-from collections.abc import Iterator
+import logging
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from fedstream.errors import BrokerError, TopicError
+from fedstream.errors import BrokerError, RecordError, SettingsError, StreamError, TopicError
 from fedstream.settings import KafkaSettings
 
 if TYPE_CHECKING:
-    from kafka import KafkaConsumer, KafkaProducer
+    from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
 
 CONNECT_S = 10.0
 """Seconds a broker may take to answer for the first time."""
@@ -22,90 +23,149 @@ REQUEST_MS = 30_000
 FETCH_BYTES = 8 * 1024 * 1024
 """Bytes asked for at a time: large enough that the round trips do not count."""
 
+Client = TypeVar("Client")
+
+# kafka-python logs each failed attempt; the user gets one error that says what is wrong.
+logging.getLogger("kafka").addHandler(logging.NullHandler())
+
+
+@contextmanager
+def admin(kafka: KafkaSettings) -> Iterator[KafkaAdminClient]:
+    """Open an admin client: unlike a consumer, it never creates a topic by asking for it."""
+    from kafka import KafkaAdminClient
+
+    opened = _open(kafka, KafkaAdminClient, request_timeout_ms=REQUEST_MS)
+    try:
+        with explained(kafka):
+            yield opened
+    finally:
+        with suppress(Exception):
+            opened.close()
+
 
 @contextmanager
 def consumer(kafka: KafkaSettings) -> Iterator[KafkaConsumer]:
-    """Open a consumer without a group, for reading exact offsets."""
+    """Open a consumer without a group, for reading exact offsets of topics that exist."""
     from kafka import KafkaConsumer
 
-    with explained(kafka):
-        reader = KafkaConsumer(
-            **kafka.client_args(),
-            enable_auto_commit=False,
-            auto_offset_reset="none",
-            isolation_level="read_committed",
-            bootstrap_timeout_ms=int(CONNECT_S * 1000),
-            fetch_max_bytes=FETCH_BYTES * 4,
-            max_partition_fetch_bytes=FETCH_BYTES,
-            max_poll_records=10_000,
-            check_crcs=True,
-        )
-        try:
-            yield reader
-        finally:
-            with suppress(Exception):
-                reader.close()
+    opened = _open(
+        kafka,
+        KafkaConsumer,
+        enable_auto_commit=False,
+        auto_offset_reset="none",
+        isolation_level="read_committed",
+        request_timeout_ms=REQUEST_MS,
+        fetch_max_bytes=FETCH_BYTES * 4,
+        max_partition_fetch_bytes=FETCH_BYTES,
+        max_poll_records=10_000,
+        metrics_enabled=False,
+    )
+    try:
+        with explained(kafka):
+            yield opened
+    finally:
+        with suppress(Exception):
+            opened.close(timeout_ms=1000)
 
 
 @contextmanager
 def producer(kafka: KafkaSettings) -> Iterator[KafkaProducer]:
-    """Open a producer that waits for all replicas; close it without losing what was sent."""
-    with explained(kafka):
-        writer = open_producer(kafka)
-        try:
-            yield writer
-        finally:
-            writer.close(timeout=REQUEST_MS / 1000)
+    """Open a producer; close it without losing what was sent."""
+    opened = open_producer(kafka)
+    try:
+        with explained(kafka):
+            yield opened
+    finally:
+        with suppress(Exception):
+            opened.close(timeout=REQUEST_MS / 1000)
 
 
 def open_producer(kafka: KafkaSettings) -> KafkaProducer:
-    """Return a producer with acks=all; the caller closes it."""
+    """Return an idempotent producer that waits for all replicas; the caller closes it."""
     from kafka import KafkaProducer
 
-    with explained(kafka):
-        return KafkaProducer(
-            **kafka.client_args(), acks="all", linger_ms=5, batch_size=256 * 1024, bootstrap_timeout_ms=int(CONNECT_S * 1000), request_timeout_ms=REQUEST_MS
-        )
+    return _open(
+        kafka,
+        KafkaProducer,
+        acks="all",
+        linger_ms=5,
+        batch_size=256 * 1024,
+        request_timeout_ms=REQUEST_MS,
+        max_block_ms=REQUEST_MS,
+        delivery_timeout_ms=2 * REQUEST_MS,
+    )
+
+
+def _open(kafka: KafkaSettings, make: Callable[..., Client], **args: Any) -> Client:
+    for name, path in (("KAFKA_CA_FILE", kafka.ca_file), ("KAFKA_CERT_FILE", kafka.cert_file), ("KAFKA_KEY_FILE", kafka.key_file)):
+        if path and not Path(path).is_file():
+            raise SettingsError(f"{name} is {path!r}, and there is no such file")
+    failure = _LastFailure()
+    logger = logging.getLogger("kafka.net.manager")
+    logger.addHandler(failure)
+    try:
+        return make(**kafka.client_args(), **args, bootstrap_timeout_ms=int(CONNECT_S * 1000))
+    except ValueError as error:
+        raise SettingsError(f"the brokers {kafka.bootstrap_servers!r} cannot be used: {error}; expected host:port[,host:port...]") from error
+    except Exception as error:
+        # It says "Unable to bootstrap" for whatever went wrong, and only its log says what.
+        raise _translated(kafka, failure.error or error) from error
+    finally:
+        logger.removeHandler(failure)
+
+
+class _LastFailure(logging.Handler):
+    """Keeps the last exception that was logged."""
+
+    error: Exception | None = None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        for argument in record.args if isinstance(record.args, tuple) else ():
+            if isinstance(argument, Exception):
+                self.error = argument
 
 
 @contextmanager
 def explained(kafka: KafkaSettings) -> Iterator[None]:
-    """Turn kafka-python's errors into BrokerError or TopicError."""
-    from kafka import errors
+    """Turn kafka-python's errors into ours."""
+    from kafka.errors import KafkaError
 
-    servers = kafka.bootstrap_servers
     try:
         yield
-    except errors.TopicAuthorizationFailedError as error:
-        raise BrokerError(f"user {kafka.username!r} may not use topic {_names(error)} at {servers}; ask the broker's owner for the right to read or write it") from error
-    except errors.SaslAuthenticationFailedError as error:
-        raise BrokerError(f"the brokers {servers} refuse user {kafka.username!r}: {error}; check KAFKA_USERNAME, KAFKA_PASSWORD and KAFKA_SASL_MECHANISM") from error
-    except (errors.UnknownTopicOrPartitionError, errors.InvalidTopicError) as error:
-        raise TopicError(f"there is no topic {_names(error)} at {servers}") from error
-    except (errors.KafkaError, OSError) as error:
-        raise BrokerError(f"the brokers {servers} do not answer as expected: {_reason(kafka, error)}") from error
-    except ValueError as error:
-        raise BrokerError(f"the brokers {servers} cannot be used: {error}; expected host:port[,host:port...]") from error
+    except KafkaError as error:
+        raise _translated(kafka, error) from error
 
 
-def _names(error: BaseException) -> str:
-    return ", ".join(repr(argument) for argument in error.args) or "(unnamed)"
+def _translated(kafka: KafkaSettings, error: Exception) -> StreamError:
+    from kafka import errors
+
+    servers, said = kafka.bootstrap_servers, str(error) or type(error).__name__
+    if isinstance(error, errors.TopicAuthorizationFailedError):
+        return unauthorized(kafka, _topic(error))
+    if isinstance(error, errors.SaslAuthenticationFailedError):
+        return BrokerError(
+            f"the brokers {servers} refuse the credentials of user {kafka.username!r} ({said}); "
+            "check KAFKA_USERNAME, KAFKA_PASSWORD and KAFKA_SASL_MECHANISM"
+        )
+    if isinstance(error, errors.UnknownTopicOrPartitionError | errors.InvalidTopicError):
+        return TopicError(f"there is no such topic at {servers}: {_topic(error)}")
+    if isinstance(error, errors.MessageSizeTooLargeError | errors.RecordListTooLargeError):
+        return RecordError(f"a record is too large for the brokers {servers} ({said}); send smaller samples")
+    if isinstance(error, errors.KafkaConnectionError | errors.KafkaTimeoutError | errors.NodeNotReadyError | OSError):
+        return BrokerError(
+            f"the brokers {servers} do not answer as {kafka.security_protocol} ({said}); "
+            "check KAFKA_BOOTSTRAP_SERVERS, KAFKA_SECURITY_PROTOCOL and that the broker runs"
+        )
+    return BrokerError(f"the brokers {servers} do not answer as expected ({said})")
 
 
-def _reason(kafka: KafkaSettings, error: BaseException) -> str:
-    """Find out why there was no answer: kafka-python says "Unable to bootstrap" for a wrong password too."""
-    said = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-    for server in kafka.bootstrap_servers.split(","):
-        host, _, port = server.strip().rpartition(":")
-        try:
-            with socket.create_connection((host.strip("[]"), int(port)), timeout=2.0):
-                break
-        except (OSError, ValueError):
-            continue
-    else:
-        return f"nothing listens there ({said}); check KAFKA_BOOTSTRAP_SERVERS and that the broker runs"
-    if "bootstrap" in said.lower() and kafka.security_protocol.startswith("SASL"):
-        return f"they accept connections, but not user {kafka.username!r} ({said}); check KAFKA_USERNAME, KAFKA_PASSWORD, KAFKA_SASL_MECHANISM and KAFKA_SECURITY_PROTOCOL"
-    if "bootstrap" in said.lower():
-        return f"they accept connections, but not as {kafka.security_protocol} ({said}); check KAFKA_SECURITY_PROTOCOL"
-    return said
+def unauthorized(kafka: KafkaSettings, topic: str) -> BrokerError:
+    """Return the error for a missing access right."""
+    return BrokerError(
+        f"user {kafka.username!r} may not use topic {topic} at {kafka.bootstrap_servers}; ask the broker's owner for the right to read or write it"
+    )
+
+
+def _topic(error: Exception) -> str:
+    named = error.args[0] if error.args else "(unnamed)"
+    return ", ".join(map(repr, sorted(map(str, named)))) if isinstance(named, set | frozenset | list | tuple) else repr(named)

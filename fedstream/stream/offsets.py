@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 
 from fedstream.errors import AnnouncementError
 
@@ -29,6 +30,13 @@ class OffsetRange:
         return f"{self.topic}:{self.partition}:{self.start}:{self.end}"
 
 
+def invalid_topic_name(topic: str) -> str:
+    """Return why Kafka has no topic of this name, or an empty string."""
+    if _TOPIC.fullmatch(topic) and topic not in (".", ".."):
+        return ""
+    return f"{topic!r} is no topic name; use letters, digits, '.', '_' and '-', at most 249"
+
+
 def parse_ranges(text: str) -> list[OffsetRange]:
     """Parse `topic:partition:start:end[,...]` (Kafka-ML's announcement format) into canonical order.
 
@@ -38,7 +46,7 @@ def parse_ranges(text: str) -> list[OffsetRange]:
         AnnouncementError: a part is malformed, empty, or overlaps another.
     """
     ranges = sorted(_parse_range(part) for part in text.split(","))
-    for before, after in zip(ranges, ranges[1:], strict=False):
+    for before, after in pairwise(ranges):
         if (before.topic, before.partition) == (after.topic, after.partition) and after.start < before.end:
             raise AnnouncementError(f"topic: ranges {before} and {after} overlap; each record may be announced once")
     return ranges
@@ -46,7 +54,7 @@ def parse_ranges(text: str) -> list[OffsetRange]:
 
 def _parse_range(part: str) -> OffsetRange:
     fields = part.strip().split(":")
-    if len(fields) != 4 or not _TOPIC.fullmatch(fields[0]) or not all(re.fullmatch(r"[0-9]{1,18}", field) for field in fields[1:]):
+    if len(fields) != 4 or invalid_topic_name(fields[0]) or not all(re.fullmatch(r"[0-9]{1,18}", field) for field in fields[1:]):
         raise AnnouncementError(f"topic: {part!r} is no range of offsets; expected topic:partition:start:end")
     found = OffsetRange(fields[0], *map(int, fields[1:]))
     if found.records < 1:

@@ -2,85 +2,42 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from fedstream.errors import DeadlineError, RecordError, RetentionError, TopicError
+from fedstream.errors import BrokerError, DeadlineError, RecordError, RetentionError, TopicError
 from fedstream.settings import KafkaSettings
-from fedstream.stream.client import consumer
+from fedstream.stream.client import admin, consumer, explained, unauthorized
 from fedstream.stream.offsets import OffsetRange, total_records
+from fedstream.stream.records import RawRecords
 
 if TYPE_CHECKING:
-    from kafka import KafkaConsumer
+    from kafka import KafkaAdminClient, KafkaConsumer
+    from kafka.consumer.fetcher import ConsumerRecord
 
-POLL_MS = 500
-"""Milliseconds one poll waits for records; the deadline is looked at in between."""
+__all__ = ["RawRecords", "check_retention", "read_announcements", "read_ranges", "topic_bounds", "wait_for_data"]
 
+POLL_S = 0.5
+"""Seconds one poll waits for records; the deadline is looked at in between."""
 
-@dataclass(frozen=True)
-class RawRecords:
-    """Records in canonical order: topic, partition, offset.
+STALL_S = 3.0
+"""Seconds without a record after which to ask whether the topic still holds them: a deleted topic is silent, not an error."""
 
-    Attributes:
-        ranges: what was read, in canonical order.
-        values: each record's value.
-        keys: each record's key.
-    """
-
-    ranges: list[OffsetRange]
-    values: list[bytes]
-    keys: list[bytes]
-
-    def __len__(self) -> int:
-        return len(self.values)
-
-    @cached_property
-    def partitions(self) -> np.ndarray:
-        """Partition of each record, int32 (n,)."""
-        return np.repeat(np.array([r.partition for r in self.ranges], dtype=np.int32), [r.records for r in self.ranges])
-
-    @cached_property
-    def offsets(self) -> np.ndarray:
-        """Offset of each record, int64 (n,)."""
-        return np.concatenate([np.arange(r.start, r.end, dtype=np.int64) for r in self.ranges])
-
-    @cached_property
-    def digest(self) -> str:
-        """SHA-256 of where the records lie and what they hold.
-
-        It is that of: the ranges as `topic:partition:start:end[,...]` and a line feed; the lengths of all keys, then of all values, as little-endian
-        int64; all keys; all values. Ranges are exact, so each byte belongs to one record's key or value alone.
-        """
-        state = hashlib.sha256((",".join(map(str, self.ranges)) + "\n").encode())
-        for parts in (self.keys, self.values):
-            state.update(np.fromiter(map(len, parts), dtype="<i8", count=len(parts)).tobytes())
-        for parts in (self.keys, self.values):
-            state.update(b"".join(parts))
-        return state.hexdigest()
-
-    def where(self, index: int) -> str:
-        """Name a record by topic, partition and offset."""
-        for r in self.ranges:
-            if index < r.records:
-                return f"{r.topic}:{r.partition}:{r.start + index}"
-            index -= r.records
-        raise IndexError(index)
+Bounds = dict[int, tuple[int, int]]
+"""partition -> (first offset kept, next offset)"""
 
 
-def topic_bounds(kafka: KafkaSettings, topic: str) -> dict[int, tuple[int, int]]:
+def topic_bounds(kafka: KafkaSettings, topic: str) -> Bounds:
     """Return partition -> (first offset kept, next offset).
 
     Raises:
         TopicError: there is no such topic.
+        BrokerError: no broker answers, or it refuses us.
     """
-    with consumer(kafka) as reader:
-        return _bounds(reader, topic, kafka)
+    with admin(kafka) as asked:
+        return _bounds(asked, topic, kafka)
 
 
 def check_retention(kafka: KafkaSettings, ranges: Sequence[OffsetRange]) -> None:
@@ -89,133 +46,209 @@ def check_retention(kafka: KafkaSettings, ranges: Sequence[OffsetRange]) -> None
     Raises:
         RetentionError: names topic, partition, the announced start and the first offset kept.
         TopicError: a topic or partition is gone.
+        BrokerError: no broker answers, or it refuses us.
     """
-    with consumer(kafka) as reader:
-        _check_bounds(reader, ranges, kafka)
+    with admin(kafka) as asked:
+        _missing(asked, ranges, kafka)
 
 
 def wait_for_data(kafka: KafkaSettings, ranges: Sequence[OffsetRange], deadline_s: float) -> None:
-    """Wait until all announced records are in the topic.
+    """Wait until all announced records are in the topic; a broker that goes away in the meantime may come back.
 
     Raises:
         DeadlineError: they are not; says how many are missing.
         RetentionError: the first of them are no longer there.
+        TopicError: a topic or partition is gone.
+        BrokerError: no broker answers at first, or it refuses us.
     """
     deadline = time.monotonic() + deadline_s
-    with consumer(kafka) as reader:
-        while missing := _check_bounds(reader, ranges, kafka):
-            if time.monotonic() + POLL_MS / 1000 > deadline:
+    with admin(kafka) as asked:
+        missing, silence = _missing(asked, ranges, kafka), ""
+        while missing:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                total = total_records(ranges)
                 raise DeadlineError(
-                    f"{total_records(ranges) - missing} of {total_records(ranges)} announced records arrived in {deadline_s:g} s ({', '.join(map(str, ranges))}); "
+                    f"{total - missing} of {total} announced records arrived in {deadline_s:g} s ({_shown(ranges)}){silence}; "
                     "send the rest, or give the round a longer deadline"
                 )
-            time.sleep(POLL_MS / 1000)
+            time.sleep(min(POLL_S, left))
+            try:
+                missing, silence = _missing(asked, ranges, kafka), ""
+            except BrokerError as error:
+                silence = _may_pass(error)
 
 
 def read_ranges(kafka: KafkaSettings, ranges: Sequence[OffsetRange], deadline_s: float) -> RawRecords:
-    """Read every record of the ranges.
+    """Read every record of the ranges; a broker that goes away in the meantime may come back.
 
     Raises:
         DeadlineError: not all could be read in time.
         RetentionError: a record inside a range is not there (retention or compaction).
         RecordError: a record has no key or no value.
+        TopicError: a topic or partition is gone.
+        BrokerError: no broker answers at first, or it refuses us.
     """
     deadline = time.monotonic() + deadline_s
+    ordered = sorted(ranges)
     values: list[bytes] = []
     keys: list[bytes] = []
-    with consumer(kafka) as reader:
-        _check_bounds(reader, ranges, kafka)
-        for wanted in ranges:
-            _read_range(reader, wanted, deadline, values, keys)
-    return RawRecords(list(ranges), values, keys)
+    with admin(kafka) as asked:
+        _missing(asked, ordered, kafka)
+        with consumer(kafka) as reader:
+            for wanted in ordered:
+                for batch in _batches(reader, asked, wanted, deadline, kafka):
+                    values += [record.value for record in batch]
+                    keys += [record.key for record in batch]
+                _check_present(wanted, values, keys)
+    return RawRecords(ordered, values, keys)
 
 
-def _read_range(reader: KafkaConsumer, wanted: OffsetRange, deadline: float, values: list[bytes], keys: list[bytes]) -> None:
+def _batches(
+    reader: KafkaConsumer, asked: KafkaAdminClient, wanted: OffsetRange, deadline: float, kafka: KafkaSettings
+) -> Iterator[list[ConsumerRecord]]:
+    """Yield the records of one range, without a gap."""
     from kafka import TopicPartition
+    from kafka.errors import OffsetOutOfRangeError
 
     partition = TopicPartition(wanted.topic, wanted.partition)
     reader.assign([partition])
     reader.seek(partition, wanted.start)
-    at = wanted.start
+    at, heard, silence = wanted.start, time.monotonic(), ""
     while at < wanted.end:
-        left = deadline - time.monotonic()
-        if left <= 0:
-            raise DeadlineError(f"{at - wanted.start} of {wanted.records} records of {wanted} could be read in time; give the round a longer deadline")
-        batch = reader.poll(timeout_ms=min(POLL_MS, int(left * 1000) + 1)).get(partition, [])[: wanted.end - at]
+        now = time.monotonic()
+        if now >= deadline:
+            raise DeadlineError(
+                f"{at - wanted.start} of {wanted.records} records of {wanted} could be read in time{silence}; give the round a longer deadline"
+            )
+        try:
+            batch = reader.poll(timeout_ms=int(min(POLL_S, deadline - now) * 1000) + 1).get(partition, [])[: wanted.end - at]
+        except OffsetOutOfRangeError as error:
+            raise _gap(wanted, at) from error
         if batch:
-            _check_batch(batch, wanted, at)
-            values += [record.value for record in batch]
-            keys += [record.key for record in batch]
-            at += len(batch)
-        elif reader.position(partition) > at:
+            _check_offsets(batch, wanted, at)
+            yield batch
+            at, heard, silence = at + len(batch), time.monotonic(), ""
+        elif reader.position(partition, timeout_ms=int(POLL_S * 1000)) > at:
             raise _gap(wanted, at)
+        elif now - heard > STALL_S:
+            heard, silence = now, _ask_again(asked, wanted, kafka)
 
 
-def _check_batch(batch: list, wanted: OffsetRange, at: int) -> None:  # type: ignore[type-arg]
+def _ask_again(asked: KafkaAdminClient, wanted: OffsetRange, kafka: KafkaSettings) -> str:
+    """Raise if the topic or its records are gone; return what a broker that does not answer says."""
+    try:
+        _missing(asked, [wanted], kafka)
+    except BrokerError as error:
+        return _may_pass(error)
+    return ""
+
+
+def _check_offsets(batch: list[ConsumerRecord], wanted: OffsetRange, at: int) -> None:
     if batch[0].offset != at or batch[-1].offset != at + len(batch) - 1:
-        found = [record.offset for record in batch]
+        found = {record.offset for record in batch}
         raise _gap(wanted, next(offset for offset in range(at, at + len(batch)) if offset not in found))
-    for record in batch:
-        if record.value is None or record.key is None:
-            what = "value" if record.value is None else "key (its label)"
-            raise RecordError(f"record {wanted.topic}:{wanted.partition}:{record.offset} has no {what}; send it again with both")
+
+
+def _check_present(wanted: OffsetRange, values: list[bytes], keys: list[bytes]) -> None:
+    first = len(values) - wanted.records
+    for parts, what in ((values, "value"), (keys, "key (its label)")):
+        own = parts[first:]
+        if None in own:
+            at = wanted.start + own.index(None)  # type: ignore[arg-type]
+            raise RecordError(f"record {wanted.topic}:{wanted.partition}:{at} has no {what}; send it again with both")
 
 
 def _gap(wanted: OffsetRange, offset: int) -> RetentionError:
     return RetentionError(
-        f"record {wanted.topic}:{wanted.partition}:{offset} of the announced range {wanted} is not in the topic (compaction, or a transaction's marker); send the data again, to a topic without compaction"
+        f"record {wanted.topic}:{wanted.partition}:{offset} of the announced range {wanted} is not in the topic"
+        " (retention, compaction, or a transaction's marker); send the data again, to a topic that keeps it"
     )
 
 
 def read_announcements(kafka: KafkaSettings, topic: str, deadline_s: float) -> list[tuple[int, int, bytes]]:
-    """Return (partition, offset, value) of every message a control topic holds now; nothing if there is no such topic.
+    """Return (partition, offset, value) of every message a control topic holds now, oldest first; nothing if there is no such topic.
 
     Raises:
         DeadlineError: not all could be read in time.
+        BrokerError: no broker answers, or it refuses us.
     """
-    from kafka import TopicPartition
-
     deadline = time.monotonic() + deadline_s
-    messages: list[tuple[int, int, bytes]] = []
-    with consumer(kafka) as reader:
+    with admin(kafka) as asked:
         try:
-            bounds = _bounds(reader, topic, kafka)
+            bounds = _bounds(asked, topic, kafka)
         except TopicError:
             return []
+    messages: list[tuple[int, int, int, bytes]] = []
+    with consumer(kafka) as reader:
         for number, (begin, end) in sorted(bounds.items()):
-            partition = TopicPartition(topic, number)
-            reader.assign([partition])
-            reader.seek(partition, begin)
-            while reader.position(partition) < end:
-                if time.monotonic() > deadline:
-                    raise DeadlineError(f"control topic {topic!r} at {kafka.bootstrap_servers} could not be read in {deadline_s:g} s")
-                messages += [(number, record.offset, record.value or b"") for record in reader.poll(timeout_ms=POLL_MS).get(partition, []) if record.offset < end]
-    return messages
+            records = list(_until(reader, topic, number, begin, end, deadline, kafka))
+            # Clocks differ; within a partition the offsets are right.
+            times = accumulate((record.timestamp for record in records), max)
+            messages += [(when, number, record.offset, record.value or b"") for when, record in zip(times, records, strict=True)]
+    return [message[1:] for message in sorted(messages)]
 
 
-def _bounds(reader: KafkaConsumer, topic: str, kafka: KafkaSettings) -> dict[int, tuple[int, int]]:
+def _until(reader: KafkaConsumer, topic: str, number: int, begin: int, end: int, deadline: float, kafka: KafkaSettings) -> Iterator[ConsumerRecord]:
     from kafka import TopicPartition
 
-    numbers = reader.partitions_for_topic(topic)
-    if not numbers:
-        raise TopicError(f"there is no topic {topic!r} at {kafka.bootstrap_servers}; it was deleted, or never written to")
-    partitions = [TopicPartition(topic, number) for number in sorted(numbers)]
-    first, end = reader.beginning_offsets(partitions), reader.end_offsets(partitions)
-    return {partition.partition: (first[partition], end[partition]) for partition in partitions}
+    partition = TopicPartition(topic, number)
+    reader.assign([partition])
+    reader.seek(partition, begin)
+    while reader.position(partition, timeout_ms=int(POLL_S * 1000)) < end:
+        if time.monotonic() >= deadline:
+            raise DeadlineError(f"control topic {topic!r} at {kafka.bootstrap_servers} could not be read in time; is its broker still there?")
+        yield from (record for record in reader.poll(timeout_ms=int(POLL_S * 1000)).get(partition, []) if record.offset < end)
 
 
-def _check_bounds(reader: KafkaConsumer, ranges: Sequence[OffsetRange], kafka: KafkaSettings) -> int:
-    """Return how many announced records are not there yet."""
-    bounds = {topic: _bounds(reader, topic, kafka) for topic in sorted({r.topic for r in ranges})}
+def _bounds(asked: KafkaAdminClient, topic: str, kafka: KafkaSettings) -> Bounds:
+    from kafka import TopicPartition
+    from kafka.admin import OffsetSpec
+    from kafka.errors import TopicAuthorizationFailedError, UnknownTopicOrPartitionError, for_code
+
+    with explained(kafka):
+        described = asked.describe_topics([topic])[0]
+        error = for_code(described["error_code"])
+        if error is TopicAuthorizationFailedError:
+            raise unauthorized(kafka, repr(topic))
+        if not described["partitions"] and not error.errno:
+            error = UnknownTopicOrPartitionError
+        if error.errno:
+            raise error(topic)
+        partitions = [TopicPartition(topic, partition["partition_index"]) for partition in described["partitions"]]
+        first, end = (
+            asked.list_partition_offsets(dict.fromkeys(partitions, spec), "read_committed") for spec in (OffsetSpec.EARLIEST, OffsetSpec.LATEST)
+        )
+    return {partition.partition: (first[partition].offset, end[partition].offset) for partition in sorted(partitions)}
+
+
+def _missing(asked: KafkaAdminClient, ranges: Iterable[OffsetRange], kafka: KafkaSettings) -> int:
+    """Return how many announced records are not there yet; raise if some can never be read."""
+    bounds: dict[str, Bounds] = {}
     missing = 0
-    for r in ranges:
-        if r.partition not in bounds[r.topic]:
-            raise TopicError(f"topic {r.topic!r} at {kafka.bootstrap_servers} has no partition {r.partition}; it was deleted and made anew")
-        first, end = bounds[r.topic][r.partition]
-        if r.start < first:
+    for wanted in ranges:
+        if wanted.topic not in bounds:
+            bounds[wanted.topic] = _bounds(asked, wanted.topic, kafka)
+        if wanted.partition not in bounds[wanted.topic]:
+            raise TopicError(f"topic {wanted.topic!r} at {kafka.bootstrap_servers} has no partition {wanted.partition}; it was deleted and made anew")
+        first, end = bounds[wanted.topic][wanted.partition]
+        if wanted.start < first:
             raise RetentionError(
-                f"records {r.topic}:{r.partition}:{r.start} to {min(first, r.end) - 1} are no longer kept (the first one left is {first}); "
-                "send the data again, or give the topic a longer retention"
+                f"records {wanted.topic}:{wanted.partition}:{wanted.start} to {min(first, wanted.end) - 1} are no longer kept"
+                f" (the first one left is {first}); send the data again, or give the topic a longer retention"
             )
-        missing += max(0, r.end - max(end, r.start))
+        missing += max(0, wanted.end - max(end, wanted.start))
     return missing
+
+
+def _may_pass(error: BrokerError) -> str:
+    """Return what a broker that is away says; raise again if it is there and refuses us."""
+    from kafka.errors import RetriableError
+
+    if not isinstance(error.__cause__, RetriableError | OSError):
+        raise error
+    return f" ({error})"
+
+
+def _shown(ranges: Sequence[OffsetRange]) -> str:
+    return ", ".join(map(str, ranges[:3])) + (f" and {len(ranges) - 3} more" if len(ranges) > 3 else "")

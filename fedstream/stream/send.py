@@ -7,22 +7,32 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from fedstream.errors import UsageError
+from fedstream.errors import AnnouncementError, UsageError
 from fedstream.settings import KafkaSettings
-from fedstream.stream.announcement import DataAnnouncement, invalid_client_name
-from fedstream.stream.client import CONNECT_S, explained
-from fedstream.stream.sink import FederatedRawSink
+from fedstream.stream.announcement import DataAnnouncement, check_announceable, invalid_client_name
+from fedstream.stream.client import admin
+from fedstream.stream.codec import RawCodec
+from fedstream.stream.offsets import invalid_topic_name
+from fedstream.stream.sink import raw_announcement
+from fedstream.stream.writer import UNLABELLED, RecordWriter
+
+DATA_CONTROL_TOPIC = "FEDERATED_DATA_CONTROL_TOPIC"
+
+PROGRESS = 256
+"""Records between two calls of the progress function: drawing a bar costs as much as sending a few records."""
 
 
 def send_dataset(
     kafka: KafkaSettings,
     topic: str,
     client: str,
-    x: np.ndarray,
-    y: np.ndarray,
+    x: NDArray[Any],
+    y: NDArray[Any],
     *,
     validation_rate: float = 0.0,
+    test_rate: float = 0.0,
     restrictions: dict[str, Any] | None = None,
     description: str = "",
     progress: Callable[[int], None] = lambda _: None,
@@ -33,47 +43,64 @@ def send_dataset(
         kafka: the data owner's brokers.
         topic: topic of the records.
         client: name of the data owner.
-        x: samples (n, ...).
+        x: samples (n, ...), at least one.
         y: labels (n, ...).
         validation_rate: part to hold out for validation, in [0, 1).
+        test_rate: part to hold out for testing, in [0, 1).
         restrictions: what a run must ask for to be given these records.
         description: free text.
         progress: called with the number of records just sent.
 
     Raises:
-        UsageError: the name or the rate cannot be announced.
+        UsageError: the name, a rate or the arrays cannot be announced; nothing is sent.
         BrokerError: the broker did not take the records; nothing is announced.
     """
-    if reason := invalid_client_name(client):
-        raise UsageError(reason)
-    if not 0 <= validation_rate < 1:
-        raise UsageError(f"validation_rate is {validation_rate}; expected a number from 0 to less than 1")
-    sink = FederatedRawSink(
-        kafka.bootstrap_servers, topic, 0, description=description, dataset_restrictions=json.dumps(restrictions or {}), validation_rate=validation_rate
-    )
-    sink.client = client
+    said = {
+        "description": description,
+        "dataset_restrictions": json.dumps(restrictions or {}),
+        "validation_rate": validation_rate,
+        "test_rate": test_rate,
+    }
+    codec = _checked(topic, client, x, y, said)
+    samples, labels = x.astype(codec.data_dtype, order="C", copy=False), y.astype(codec.label_dtype, order="C", copy=False)
+    writer = RecordWriter(kafka)
     try:
-        for sample, label in zip(x, y, strict=True):
-            sink.send(sample, label)
-            progress(1)
-    except BaseException:
-        sink.abandon()
-        raise
-    sink.close()
-    assert sink.announcement is not None
-    return sink.announcement
+        for first in range(0, len(samples), PROGRESS):
+            part = slice(first, first + PROGRESS)
+            for sample, label in zip(samples[part], labels[part], strict=True):
+                writer.write(topic, sample.tobytes(), label.tobytes())
+            progress(len(samples[part]))
+        announcement = raw_announcement(kafka, client, codec, writer.flush(), **said)
+        writer.write(DATA_CONTROL_TOPIC, announcement.to_bytes(), UNLABELLED)
+        writer.flush()
+    finally:
+        writer.close()
+    return announcement
+
+
+def _checked(topic: str, client: str, x: NDArray[Any], y: NDArray[Any], said: dict[str, Any]) -> RawCodec:
+    if reason := invalid_client_name(client) or invalid_topic_name(topic):
+        raise UsageError(reason)
+    if len(x) != len(y) or not len(x):
+        raise UsageError(f"there are {len(x)} samples and {len(y)} labels; their numbers must be equal, and at least 1")
+    try:
+        check_announceable(said)
+        return RawCodec.from_config(RawCodec.from_sample(x[0], np.asarray(y[0])).config())
+    except AnnouncementError as error:
+        raise UsageError(str(error)) from error
 
 
 def create_topic(kafka: KafkaSettings, topic: str, partitions: int) -> None:
-    """Create a topic unless it is there; an existing one keeps its partitions."""
-    from kafka import KafkaAdminClient
+    """Create a topic unless it is there; an existing one keeps its partitions.
+
+    Raises:
+        BrokerError: no broker answers, or it refuses us.
+        TopicError: the name is none of Kafka's.
+    """
     from kafka.errors import TopicAlreadyExistsError
 
-    with explained(kafka):
-        admin = KafkaAdminClient(**kafka.client_args(), bootstrap_timeout_ms=int(CONNECT_S * 1000))
+    with admin(kafka) as asked:
         try:
-            admin.create_topics({topic: {"num_partitions": partitions, "replication_factor": -1}})
+            asked.create_topics({topic: {"num_partitions": partitions, "replication_factor": -1}}, wait_for_metadata=True)
         except TopicAlreadyExistsError:
             return
-        finally:
-            admin.close()

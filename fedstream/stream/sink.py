@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Iterable
-from concurrent.futures import Future
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from fedstream.errors import RecordError, UsageError
+from fedstream.errors import AnnouncementError, RecordError, UsageError
 from fedstream.settings import KafkaSettings
-from fedstream.stream.announcement import DataAnnouncement, ModelAnnouncement, invalid_client_name
-from fedstream.stream.client import REQUEST_MS, explained, open_producer, producer
+from fedstream.stream.announcement import DataAnnouncement, ModelAnnouncement, check_announceable, invalid_client_name
 from fedstream.stream.codec import RawCodec
-from fedstream.stream.offsets import OffsetRange, format_ranges
-
-if TYPE_CHECKING:
-    from kafka import KafkaProducer
-
-UNLABELLED = b"\0"
-"""Key of a record without label."""
-
-PENDING = 10_000
-"""Records in flight before the sink waits for the oldest: bounds memory, and finds a dead broker early."""
+from fedstream.stream.offsets import OffsetRange, format_ranges, invalid_topic_name, total_records
+from fedstream.stream.writer import UNLABELLED, RecordWriter
 
 
 class FederatedRawSink:
@@ -48,7 +40,7 @@ class FederatedRawSink:
         unsupervised_topic: topic of records without labels.
 
     Raises:
-        UsageError: a value cannot be announced.
+        UsageError: a value cannot be announced, or the client's name cannot be used.
         BrokerError: no broker answers, or it refuses us.
 
     Example:
@@ -75,17 +67,26 @@ class FederatedRawSink:
         group_id: str = "sink",
         unsupervised_topic: str | None = None,
     ) -> None:
-        servers = boostrap_servers if isinstance(boostrap_servers, str) else ",".join(boostrap_servers)
-        self.topic, self.unsupervised_topic, self.control_topic = topic, unsupervised_topic, control_topic
-        self._config = {"data_type": data_type, "label_type": label_type, "data_reshape": data_reshape, "label_reshape": label_reshape}
-        self._said = {"description": description, "dataset_restrictions": dataset_restrictions, "validation_rate": validation_rate, "test_rate": test_rate}
-        self._deployment_id, self._group_id = deployment_id, group_id
+        self.topic, self.unsupervised_topic, self.control_topic = topic, unsupervised_topic or None, control_topic
         self.client = os.environ.get("FEDSTREAM_CLIENT") or topic
+        if reason := invalid_topic_name(topic) or invalid_client_name(self.client):
+            raise UsageError(f"{reason} (the client's name is FEDSTREAM_CLIENT, or else the topic)")
+        self._config = {"data_type": data_type, "label_type": label_type, "data_reshape": data_reshape, "label_reshape": label_reshape}
+        self._said = {
+            "description": description,
+            "dataset_restrictions": dataset_restrictions,
+            "validation_rate": validation_rate,
+            "test_rate": test_rate,
+            "deployment_id": deployment_id,
+        }
+        try:
+            check_announceable(self._said)
+        except AnnouncementError as error:
+            raise UsageError(str(error)) from error
+        servers = boostrap_servers if isinstance(boostrap_servers, str) else ",".join(boostrap_servers)
         self._kafka = KafkaSettings.from_env({**os.environ, "KAFKA_BOOTSTRAP_SERVERS": servers})
-        self._producer: KafkaProducer = open_producer(self._kafka)
+        self._writer = RecordWriter(self._kafka)
         self._codec: RawCodec | None = None
-        self._pending: list[Future[Any]] = []
-        self._written: dict[tuple[str, int], list[int]] = {}
         self.announcement: DataAnnouncement | None = None
 
     def send(self, data: Any, label: Any) -> None:
@@ -93,24 +94,28 @@ class FederatedRawSink:
 
         Raises:
             RecordError: its shape or dtype is not that of the first one.
+            AnnouncementError: the first one's dtype or shape cannot be announced.
             BrokerError: the broker did not take it.
         """
         sample, target = np.asarray(data), np.asarray(label)
         if self._codec is None:
-            self._infer(sample, target)
-        assert self._codec is not None
-        self._write(self.topic, _encoded(sample, self._codec.data_dtype, self._codec.data_shape), _encoded(target, self._codec.label_dtype, self._codec.label_shape))
+            self._codec = self._infer(sample, target)
+        codec = self._codec
+        value = _encoded(sample, codec.data_dtype, codec.data_shape)
+        self._writer.write(self.topic, value, _encoded(target, codec.label_dtype, codec.label_shape))
 
     def unsupervised_send(self, data: Any) -> None:
         """Send one sample without a label, to the unsupervised topic.
 
         Raises:
             UsageError: the sink was made without one.
+            BrokerError: the broker did not take it.
         """
         if self.unsupervised_topic is None:
             raise UsageError("this sink has no unsupervised_topic; name one when making it")
         sample = np.asarray(data)
-        self._write(self.unsupervised_topic, sample.tobytes() if self._codec is None else _encoded(sample, self._codec.data_dtype, self._codec.data_shape), UNLABELLED)
+        codec = self._codec
+        self._writer.write(self.unsupervised_topic, _encoded(sample, codec.data_dtype, codec.data_shape) if codec else sample.tobytes(), UNLABELLED)
 
     def close(self) -> None:
         """Wait until every record is stored, then announce the exact offsets that they got.
@@ -120,59 +125,41 @@ class FederatedRawSink:
             BrokerError: a record was not stored; nothing is announced.
         """
         try:
-            self._collect(0)
-            if not any(topic == self.topic for topic, _ in self._written):
+            written = self._writer.flush()
+            if self._codec is None:
                 raise UsageError(f"no record was sent to topic {self.topic!r}, so there is nothing to announce")
-            self.announcement = self._announcement()
-            with explained(self._kafka):
-                self._producer.send(self.control_topic, value=self.announcement.to_bytes(), key=UNLABELLED).get(REQUEST_MS / 1000)
+            own = [r for r in written if r.topic == self.topic]
+            unlabelled = format_ranges(r for r in written if r.topic == self.unsupervised_topic) or None
+            self.announcement = raw_announcement(self._kafka, self.client, self._codec, own, unsupervised_topic=unlabelled, **self._said)
+            self._writer.write(self.control_topic, self.announcement.to_bytes(), UNLABELLED)
+            self._writer.flush()
         finally:
-            self._producer.close(timeout=REQUEST_MS / 1000)
+            self._writer.close()
 
-    def abandon(self) -> None:
-        """Close without announcing: what was sent stays in the topic, and no run will read it."""
-        self._producer.close(timeout=0)
-
-    def _infer(self, sample: np.ndarray, label: np.ndarray) -> None:
-        if reason := invalid_client_name(self.client):
-            raise UsageError(f"{reason} (it is FEDSTREAM_CLIENT, or else the topic)")
-        inferred = RawCodec.from_sample(sample, label).config()
+    def _infer(self, sample: NDArray[Any], label: NDArray[Any]) -> RawCodec:
         given = {name: value for name, value in self._config.items() if value is not None}
-        self._codec = RawCodec.from_config({**inferred, **given})
+        return RawCodec.from_config({**RawCodec.from_sample(sample, label).config(), **given})
 
-    def _write(self, topic: str, value: bytes, key: bytes) -> None:
-        with explained(self._kafka):
-            self._pending.append(self._producer.send(topic, value=value, key=key))
-        if len(self._pending) >= 2 * PENDING:
-            self._collect(PENDING)
 
-    def _collect(self, leave: int) -> None:
-        """Take up the offsets of all records but the last ones sent."""
-        with explained(self._kafka):
-            if not leave:
-                self._producer.flush(REQUEST_MS / 1000)
-            for future in self._pending[: len(self._pending) - leave]:
-                stored = future.get(REQUEST_MS / 1000)
-                self._written.setdefault((stored.topic, stored.partition), []).append(stored.offset)
-        self._pending = self._pending[len(self._pending) - leave :]
+def raw_announcement(kafka: KafkaSettings, client: str, codec: RawCodec, ranges: Sequence[OffsetRange], **said: Any) -> DataAnnouncement:
+    """Return the announcement of RAW records.
 
-    def _announcement(self) -> DataAnnouncement:
-        assert self._codec is not None
-        own = [r for (topic, partition), offsets in self._written.items() if topic == self.topic for r in _ranges(topic, partition, offsets)]
-        return DataAnnouncement(
-            topic=format_ranges(own),
-            unsupervised_topic=format_ranges(
-                r for (topic, partition), offsets in self._written.items() if topic == self.unsupervised_topic for r in _ranges(topic, partition, offsets)
-            )
-            or None,
-            input_format="RAW",
-            input_config=self._codec.config(),
-            total_msg=sum(r.records for r in own),
-            client=self.client,
-            bootstrap_servers=self._kafka.bootstrap_servers,
-            deployment_id=self._deployment_id,  # type: ignore[call-arg]
-            **self._said,  # type: ignore[arg-type]
-        )
+    Args:
+        kafka: where they are.
+        client: whose they are.
+        codec: their format.
+        ranges: their offsets.
+        said: what else the owner says, as fields of the announcement.
+    """
+    return DataAnnouncement(
+        topic=format_ranges(ranges),
+        input_format="RAW",
+        input_config=codec.config(),
+        total_msg=total_records(ranges),
+        client=client,
+        bootstrap_servers=kafka.bootstrap_servers,
+        **said,
+    )
 
 
 def announce_model(kafka: KafkaSettings, announcement: ModelAnnouncement, topic: str) -> None:
@@ -181,28 +168,19 @@ def announce_model(kafka: KafkaSettings, announcement: ModelAnnouncement, topic:
     Raises:
         BrokerError: the broker did not take the message.
     """
-    with producer(kafka) as writer:
-        writer.send(topic, value=announcement.to_bytes(), key=UNLABELLED).get(REQUEST_MS / 1000)
+    writer = RecordWriter(kafka)
+    try:
+        writer.write(topic, announcement.to_bytes(), UNLABELLED)
+        writer.flush()
+    finally:
+        writer.close()
 
 
-def _encoded(value: np.ndarray, dtype: np.dtype[Any], shape: tuple[int, ...]) -> bytes:
+def _encoded(value: NDArray[Any], dtype: np.dtype[Any], shape: tuple[int, ...]) -> bytes:
     if value.dtype != dtype:
         if not np.can_cast(value.dtype, dtype, "same_kind"):
             raise RecordError(f"a record of dtype {value.dtype} cannot be sent to a stream of {dtype}; convert it first")
         value = value.astype(dtype)
-    if value.size != int(np.prod(shape)):
+    if value.size != math.prod(shape):
         raise RecordError(f"a record of shape {value.shape} cannot be sent to a stream of {shape}; reshape it first")
     return value.tobytes()
-
-
-def _ranges(topic: str, partition: int, offsets: Iterable[int]) -> list[OffsetRange]:
-    """Join offsets to ranges: other producers may have written in between."""
-    found: list[OffsetRange] = []
-    for offset in sorted(offsets):
-        if found and found[-1].end == offset:
-            found[-1] = OffsetRange(topic, partition, found[-1].start, offset + 1)
-        else:
-            found.append(OffsetRange(topic, partition, offset, offset + 1))
-    return found
-
-

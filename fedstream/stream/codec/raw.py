@@ -3,33 +3,34 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from fedstream.errors import AnnouncementError, RecordError
-
-if TYPE_CHECKING:
-    from fedstream.stream.reader import RawRecords
+from fedstream.stream.records import RawRecords, lengths
 
 DTYPES = {
     "half": np.float16,
-    "float": np.float32,
+    "float": np.float64,
     "float16": np.float16,
     "float32": np.float32,
     "double": np.float64,
     "float64": np.float64,
+    "int": np.int64,
     "int64": np.int64,
     "int32": np.int32,
     "int16": np.int16,
     "int8": np.int8,
+    "uint64": np.uint64,
+    "uint32": np.uint32,
     "uint16": np.uint16,
     "uint8": np.uint8,
     "bool": np.bool_,
+    "bool_": np.bool_,
 }
-"""Kafka-ML's names of types, and numpy's where they differ. `float` is TensorFlow's: 32 bits. `string` has no fixed size, so no model can train on it."""
+"""Kafka-ML's names of types, and those its inference gives. `float` is numpy's: 64 bits. `string` has no fixed size, so no model can train on it."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,8 @@ class RawCodec:
             AnnouncementError: names the field that is missing or wrong.
         """
         label_shape = _shape(config, "label_reshape")
-        return cls(_dtype(config, "data_type"), _shape(config, "data_reshape"), _dtype(config, "label_type"), () if label_shape == (1,) else label_shape)
+        scalar = label_shape == (1,)
+        return cls(_dtype(config, "data_type"), _shape(config, "data_reshape"), _dtype(config, "label_type"), () if scalar else label_shape)
 
     @classmethod
     def from_sample(cls, data: np.ndarray, label: np.ndarray) -> RawCodec:
@@ -82,10 +84,9 @@ class RawCodec:
         return samples, _decode(records.keys, self.label_dtype, self.label_shape, records, "key")
 
 
-def _decode(parts: Sequence[bytes], dtype: np.dtype[Any], shape: tuple[int, ...], records: RawRecords, what: str) -> np.ndarray:
+def _decode(parts: list[bytes], dtype: np.dtype[Any], shape: tuple[int, ...], records: RawRecords, what: str) -> np.ndarray:
     size = dtype.itemsize * math.prod(shape)
-    joined = b"".join(parts)
-    sizes = np.fromiter(map(len, parts), dtype=np.int64, count=len(parts))
+    sizes = lengths(parts)
     if (wrong := np.flatnonzero(sizes != size)).size:
         first = int(wrong[0])
         unlabelled = " (a single zero byte marks a record without label)" if what == "key" and parts[first] == b"\0" else ""
@@ -93,11 +94,13 @@ def _decode(parts: Sequence[bytes], dtype: np.dtype[Any], shape: tuple[int, ...]
             f"record {records.where(first)}: its {what} has {sizes[first]} bytes{unlabelled}, expected {size} ({dtype.name} of shape {shape}); "
             f"{wrong.size} of {len(parts)} records are wrong. Send it again as announced"
         )
-    return np.frombuffer(joined, dtype=dtype).reshape(len(parts), *shape)
+    return np.frombuffer(b"".join(parts), dtype=dtype).reshape(len(parts), *shape)
 
 
 def _dtype(config: dict[str, Any], field: str) -> np.dtype[Any]:
     name = config.get(field)
+    if name == "string":
+        raise AnnouncementError(f"input_config.{field}: 'string' has no fixed size, so no model can be trained on it; send numbers")
     if name not in DTYPES:
         raise AnnouncementError(f"input_config.{field}: {name!r} is not one of {', '.join(DTYPES)}")
     return np.dtype(DTYPES[name])
