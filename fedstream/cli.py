@@ -11,6 +11,7 @@ import typer
 from fedstream import __version__
 from fedstream.errors import FedstreamError
 from fedstream.local.cli import services_app
+from fedstream.local.platform import adopt_running_platform
 from fedstream.model.cli import model_app
 from fedstream.options import with_spec_options
 from fedstream.output import err, out, print_json, print_table
@@ -146,10 +147,12 @@ def to_records(frame: Any) -> list[dict[str, Any]]:
 
 
 @app.callback(invoke_without_command=True)
-def _root(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+def _root(context: typer.Context, version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
     if version:
         print(__version__)
         raise typer.Exit
+    if context.invoked_subcommand != "services":
+        adopt_running_platform()
 
 
 def main() -> None:

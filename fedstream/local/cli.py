@@ -1,0 +1,113 @@
+"""`fedstream services`: the embedded Kafka and object store of this machine."""
+
+from __future__ import annotations
+
+import shlex
+import signal
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from fedstream.local.platform import Platform
+from fedstream.output import err, out, print_json, print_table
+
+services_app = typer.Typer(no_args_is_help=True, help="An embedded Apache Kafka and S3 store, for one machine.")
+
+LOOK_S = 1.0
+"""Seconds between looks at the servers while in the foreground."""
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
+
+
+def _platform() -> Platform:
+    return Platform(say=lambda line: err.print(line, highlight=False, markup=False))
+
+
+@services_app.command()
+def up(foreground: Annotated[bool, typer.Option("--foreground", help="Stay, and stop the servers at Ctrl-C.")] = False, json: Json = False) -> None:
+    """Start Kafka and the store, or find them running, and wait until they work.
+
+    What KAFKA_BOOTSTRAP_SERVERS or S3_ENDPOINT_URL name is used as it is, and not started.
+    """
+    platform = _platform()
+    if foreground:
+        _stay(platform, json)
+        return
+    with err.status("Starting Kafka and the object store"):
+        platform.start()
+    _show(platform, json)
+
+
+def _stay(platform: Platform, json: bool) -> None:
+    with platform:
+        _show(platform, json)
+        err.print("Ctrl-C stops the servers")
+        signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+        try:
+            while not signal.sigtimedwait([], LOOK_S):
+                platform.check_alive()
+        except KeyboardInterrupt:
+            err.print("stopping")
+
+
+@services_app.command()
+def status(json: Json = False) -> None:
+    """Show what runs where. Exits with 1 unless all of it runs."""
+    platform = _platform()
+    _show(platform, json)
+    raise typer.Exit(0 if all(service.running for service in platform.status()) else 1)
+
+
+@services_app.command()
+def env(json: Json = False) -> None:
+    """Print the variables that other programs need: `eval "$(fedstream services env)"`."""
+    variables = _platform().env
+    if json:
+        print_json(variables)
+    else:
+        for name, value in variables.items():
+            print(f"export {name}={shlex.quote(value)}")
+
+
+@services_app.command()
+def down(json: Json = False) -> None:
+    """Stop the servers; their data stays, for the next `up`."""
+    platform = _platform()
+    running = [service.name for service in platform.status() if service.running and not service.external]
+    platform.stop()
+    if json:
+        print_json({"stopped": running})
+    else:
+        out.print(f"stopped {', '.join(running)}" if running else "nothing was running", highlight=False)
+
+
+@services_app.command()
+def fetch() -> None:
+    """Fetch what the servers need, so that `up` is quick: Apache Kafka, with Maven, into the user's cache folder."""
+    from fedstream.local.jars import find_java, kafka_classpath
+
+    find_java()
+    kafka_classpath(lambda line: err.print(line, highlight=False, markup=False))
+
+
+def _show(platform: Platform, json: bool) -> None:
+    services = platform.status()
+    if json:
+        print_json({"state": str(platform.state_dir), "services": [asdict(service) for service in services]})
+        return
+    rows = [
+        (
+            service.name,
+            service.title,
+            "external" if service.external else "up" if service.running else "down",
+            service.address,
+            str(service.pid or ""),
+            f"{service.memory_bytes / 2**20:.0f} MiB" if service.memory_bytes else "",
+            f"{service.uptime_s:.0f} s" if service.uptime_s else "",
+        )
+        for service in services
+    ]
+    print_table(f"data in {platform.state_dir}", ("service", "is", "state", "address", "pid", "memory", "up for"), rows)
+
+

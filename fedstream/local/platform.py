@@ -1,0 +1,156 @@
+"""The embedded platform as a whole: Kafka and the S3 store, ours or somebody else's. Knows nothing of runs, models or rounds."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import TracebackType
+
+from fedstream.errors import PlatformError, SettingsError
+from fedstream.local import process
+from fedstream.local.kafka import KafkaServer
+from fedstream.local.paths import default_state_dir
+from fedstream.local.seaweedfs import SeaweedServer
+from fedstream.local.service import Service, ServiceStatus
+from fedstream.settings import KafkaSettings, StoreSettings
+
+LOCK_S = 900.0
+"""Another process may be fetching Apache Kafka for the first time."""
+KAFKA_VARIABLES = ("BOOTSTRAP_SERVERS", "SECURITY_PROTOCOL", "SASL_MECHANISM", "USERNAME", "PASSWORD", "CA_FILE", "CERT_FILE", "KEY_FILE")
+STORE_VARIABLES = ("S3_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "S3_BUCKET", "S3_PREFIX", "S3_REGION")
+
+
+class Platform:
+    """Apache Kafka and SeaweedFS on this machine, with their data in one folder.
+
+    As a context manager it stops what it started, and so does the death of this process, however it comes; with `start` the servers stay until `stop`.
+    A part that the environment names (KAFKA_BOOTSTRAP_SERVERS, S3_ENDPOINT_URL) is used as it is, and nothing is started for it.
+
+    Args:
+        state_dir: folder of data, logs and process records; the user's own by default.
+        environ: environment in which external parts are looked up; this process' by default.
+        say: told what is going on, one line at a time.
+
+    Example:
+        >>> with Platform(Path("/var/tmp/fedstream-example")) as platform:  # doctest: +SKIP
+        ...     print(platform.env["KAFKA_BOOTSTRAP_SERVERS"])
+        127.0.0.1:15873
+    """
+
+    def __init__(self, state_dir: Path | None = None, *, environ: Mapping[str, str] | None = None, say: Callable[[str], None] = lambda _: None) -> None:
+        self.state_dir = (state_dir or default_state_dir()).absolute()
+        self.say = say
+        self.kafka = KafkaServer(self.state_dir / "kafka", bound=False, say=say)
+        self.seaweedfs = SeaweedServer(self.state_dir / "seaweedfs", bound=False, say=say)
+        self._environ = dict(os.environ if environ is None else environ)
+        # Variables printed by `fedstream services env` name our own servers, also while these are down.
+        servers, endpoint = self._environ.get("KAFKA_BOOTSTRAP_SERVERS", ""), self._environ.get("S3_ENDPOINT_URL", "").rstrip("/")
+        self.external_kafka = bool(servers) and servers != self.kafka.address
+        self.external_store = bool(endpoint) and endpoint != f"http://{self.seaweedfs.address}"
+
+    @property
+    def kafka_settings(self) -> KafkaSettings:
+        """How to reach Kafka, embedded or external."""
+        return KafkaSettings.from_env(self._environ) if self.external_kafka else self.kafka.settings
+
+    @property
+    def store_settings(self) -> StoreSettings:
+        """How to reach the S3 store, embedded or external."""
+        return StoreSettings.from_env(self._environ) if self.external_store else self.seaweedfs.settings
+
+    @property
+    def env(self) -> dict[str, str]:
+        """The environment variables from which every part of fedstream finds this platform.
+
+        Raises:
+            PlatformError: an embedded part is not running.
+        """
+        down = [part.title for part in self._embedded() if not part.running]
+        if down:
+            raise PlatformError(f"{' and '.join(down)} not running; start the embedded platform with `fedstream services up`")
+        if self.external_kafka:
+            names = [f"KAFKA_{name}" for name in KAFKA_VARIABLES]
+            kafka = {name: self._environ[name] for name in names if self._environ.get(name)}
+        else:
+            kafka = {"KAFKA_BOOTSTRAP_SERVERS": self.kafka.address}
+        if self.external_store:
+            return kafka | {name: self._environ[name] for name in STORE_VARIABLES if self._environ.get(name)}
+        store = self.store_settings
+        values = (store.endpoint_url, store.access_key, store.secret_key, store.bucket)
+        return kafka | dict(zip(STORE_VARIABLES, values, strict=False))
+
+    def start(self, *, bound: bool = False) -> None:
+        """Start the parts that are neither external nor running, side by side, and wait until they work.
+
+        Args:
+            bound: whether they end with this process.
+
+        Raises:
+            PlatformError: a part cannot be started; those started by this call have been stopped again.
+        """
+        with self._lock():
+            parts = self._embedded()
+            try:
+                for part in parts:
+                    part.bound = bound
+                    part.begin()
+                for part in parts:
+                    part.finish()
+            except BaseException:
+                self._stop(part for part in parts if part.launched)
+                raise
+
+    def stop(self) -> None:
+        """Stop the embedded parts, whoever started them, and wait until they have ended."""
+        if self.state_dir.is_dir():
+            with self._lock():
+                self._stop((self.kafka, self.seaweedfs))
+
+    def status(self) -> list[ServiceStatus]:
+        """Return the state of Kafka and of the store."""
+        kafka = self._environ.get("KAFKA_BOOTSTRAP_SERVERS", "")
+        store = self._environ.get("S3_ENDPOINT_URL", "")
+        return [
+            ServiceStatus("kafka", "external Kafka", True, True, kafka) if self.external_kafka else self.kafka.status(),
+            ServiceStatus("store", "external S3 store", True, True, store) if self.external_store else self.seaweedfs.status(),
+        ]
+
+    def check_alive(self) -> None:
+        """Raise PlatformError with the end of the log when an embedded part has ended."""
+        for part in self._embedded():
+            part.check_alive()
+
+    def __enter__(self) -> Platform:
+        self.start(bound=True)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        with self._lock():
+            self._stop(part for part in (self.kafka, self.seaweedfs) if part.launched)
+
+    def _embedded(self) -> list[Service]:
+        external = {self.kafka.name: self.external_kafka, self.seaweedfs.name: self.external_store}
+        return [part for part in (self.kafka, self.seaweedfs) if not external[part.name]]
+
+    @contextmanager
+    def _lock(self) -> Iterator[None]:
+        self.state_dir.mkdir(parents=True, exist_ok=True)
+        with process.locked(self.state_dir / "lock", deadline_s=LOCK_S, on_wait=lambda: self.say("Waiting for another process that starts or stops the platform")):
+            yield
+
+    @staticmethod
+    def _stop(parts: Iterable[Service]) -> None:
+        for part in parts:
+            part.stop()
+
+
+def adopt_running_platform() -> None:
+    """Point this process at the embedded platform if it runs, for what the environment leaves open."""
+    platform = Platform()
+    if platform.external_kafka and platform.external_store:
+        return
+    with suppress(PlatformError, SettingsError):
+        for name, value in platform.env.items():
+            os.environ.setdefault(name, value)

@@ -1,0 +1,1 @@
+"""The Keras side: model files, local training, evaluation. TensorFlow is imported inside functions only."""

@@ -1,0 +1,152 @@
+"""Imports TensorFlow, once, late and quickly, and makes it deterministic. Knows nothing of models."""
+
+from __future__ import annotations
+
+import gc
+import os
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+from typing import Any
+
+from fedstream.errors import ModelError
+
+DEFAULT_THREADS = 2
+"""Intra-op threads when nobody chose: the default of a run's spec."""
+
+OPTIONAL = ("matplotlib", "pandas", "scipy", "sklearn")
+"""What Keras imports if it can, for plots, DataFrames and scikit-learn wrappers: nearly half of the time its import takes."""
+
+_LOCK = threading.Lock()
+_threads: int | None = None
+
+
+def tensorflow() -> Any:
+    """Return the `tensorflow` module; the first call imports it (seconds) and fixes the number of threads.
+
+    Raises:
+        ModelError: TensorFlow is not installed, or Keras runs on another backend.
+    """
+    _start(None)
+    return sys.modules["tensorflow"]
+
+
+def keras() -> Any:
+    """Return the `keras` module on its TensorFlow backend."""
+    tensorflow()
+    return sys.modules["keras"]
+
+
+def configure(threads: int, seed: int) -> None:
+    """Make what follows in this process deterministic.
+
+    Call it before a model is loaded: weights depend on the number of threads, and TensorFlow fixes that number when it first does something.
+
+    Args:
+        threads: intra-op threads, at least 1.
+        seed: of Python's, numpy's and Keras' generators.
+
+    Raises:
+        ModelError: TensorFlow already runs with another number of threads.
+    """
+    _start(threads)
+    keras().utils.set_random_seed(seed)
+
+
+def _start(threads: int | None) -> None:
+    global _threads
+    with _LOCK:
+        if _threads is None:
+            tf = _import()
+            wanted = threads or DEFAULT_THREADS
+            _set_threads(tf, wanted)
+            tf.config.experimental.enable_op_determinism()
+            _threads = wanted
+        if threads not in (None, _threads):
+            raise ModelError(f"TensorFlow already runs with {_threads} threads in this process, so it cannot train with {threads}; use a new process")
+
+
+def _set_threads(tf: Any, threads: int) -> None:
+    try:
+        for gpu in tf.config.list_physical_devices("GPU"):
+            # Without growth the first process takes all of a GPU's memory, and a second client on it fails.
+            tf.config.experimental.set_memory_growth(gpu, True)
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+        tf.config.threading.set_inter_op_parallelism_threads(threads)
+    except RuntimeError as error:
+        raise ModelError(f"TensorFlow was used in this process before fedstream could set {threads} threads; use a new process (restart the notebook's kernel)") from error
+
+
+def _import() -> ModuleType:
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ["KERAS_BACKEND"] = "tensorflow"
+    try:
+        with _hidden(OPTIONAL), _no_garbage_collection(), _quiet_stderr():
+            import keras
+            import tensorflow
+    except ImportError as error:
+        raise ModelError(f"TensorFlow cannot be imported ({error}); install it with `pip install fedstream[train]`") from error
+    if keras.backend.backend() != "tensorflow":
+        raise ModelError(f"Keras was imported with backend {keras.backend.backend()!r} before fedstream could choose; set KERAS_BACKEND=tensorflow")
+    return tensorflow  # type: ignore[no-any-return]
+
+
+@contextmanager
+def _hidden(names: Sequence[str]) -> Iterator[None]:
+    """Make modules that are not imported yet look absent to this thread."""
+    finder = _Absent({name for name in names if name not in sys.modules}, threading.get_ident())
+    sys.meta_path.insert(0, finder)
+    try:
+        yield
+    finally:
+        sys.meta_path.remove(finder)
+
+
+class _Absent(MetaPathFinder):
+    def __init__(self, names: set[str], thread: int) -> None:
+        self.names, self.thread = names, thread
+
+    def find_spec(self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
+        if fullname.partition(".")[0] in self.names and threading.get_ident() == self.thread:
+            raise ModuleNotFoundError(f"No module named {fullname!r}", name=fullname)
+        return None
+
+
+@contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    """An import makes hundreds of thousands of objects and drops none; looking for garbage meanwhile takes half a second."""
+    if not gc.isenabled():
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
+@contextmanager
+def _quiet_stderr() -> Iterator[None]:
+    """Drop what TensorFlow's C++ code says about itself while it loads; no setting silences it. A failed import still shows all."""
+    if threading.active_count() > 1:  # another thread's messages would be dropped too
+        yield
+        return
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as said:
+        os.dup2(said.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            said.seek(0)
+            os.write(kept, said.read())
+            raise
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)

@@ -1,0 +1,63 @@
+"""What a model is, as far as the steps that do not train need to know. Must not import TensorFlow."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict
+
+SPARSE_LOSS = "sparse_categorical_crossentropy"
+"""The loss whose labels are class numbers."""
+
+
+class VariableDescription(BaseModel):
+    """One variable that travels between clients and the aggregation.
+
+    Attributes:
+        name: its Keras path, the same in every process.
+        shape: its dimensions.
+        dtype: numpy's name of its type.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    shape: list[int]
+    dtype: str
+
+
+class ModelDescription(BaseModel):
+    """A model as it was added.
+
+    Attributes:
+        name: model name.
+        input_shape: of one record, without the batch.
+        output_shape: of one prediction, without the batch.
+        num_classes: labels are 0 ... num_classes - 1; absent when they are no class numbers.
+        loss: name of the compiled loss.
+        metrics: names of the compiled metrics, without the loss.
+        variables: trainable ones and moving statistics, in Keras' order.
+        keras_digest: sha256 of the .keras file.
+        weights_digest: sha256 of the initial weights as safetensors.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    input_shape: list[int]
+    output_shape: list[int]
+    num_classes: int | None
+    loss: str
+    metrics: list[str]
+    variables: list[VariableDescription]
+    keras_digest: str
+    weights_digest: str
+
+    @property
+    def parameters(self) -> int:
+        """Number of values in all variables."""
+        total = 0
+        for variable in self.variables:
+            size = 1
+            for dimension in variable.shape:
+                size *= dimension
+            total += size
+        return total
