@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -26,6 +28,8 @@ def load_records(path: Path, label: str = "label", shape: str = "") -> tuple[np.
     if not path.is_file():
         raise UsageError(f"{path}: there is no such file")
     x, y = loaders[path.suffix]()
+    if not x.ndim or not y.ndim:
+        raise UsageError(f"{path}: x or y is a single number; the first dimension must count the records")
     if len(x) != len(y):
         raise UsageError(f"{path}: it has {len(x)} samples and {len(y)} labels; their numbers must be equal")
     if not len(x):
@@ -40,7 +44,7 @@ def _npz(path: Path) -> tuple[np.ndarray, np.ndarray]:
                 if x in arrays and y in arrays:
                     return arrays[x], arrays[y]
             raise UsageError(f"{path}: it has {', '.join(arrays) or 'nothing'}; expected arrays x and y, or x_train and y_train")
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, BadZipFile) as error:
         raise UsageError(f"{path}: it is no .npz file of plain arrays ({error})") from error
 
 
@@ -51,9 +55,13 @@ def _csv(path: Path, label: str) -> tuple[np.ndarray, np.ndarray]:
         frame = pd.read_csv(path)
     except (ValueError, OSError) as error:
         raise UsageError(f"{path}: it is no .csv file with a header ({error})") from error
+    if frame.empty:
+        raise UsageError(f"{path}: it has no records")
     if label not in frame:
         raise UsageError(f"{path}: there is no column {label!r}; it has {', '.join(map(str, frame.columns))}. Name the labels' column with --label")
     features = frame.drop(columns=label)
+    if not len(features.columns):
+        raise UsageError(f"{path}: there is no column besides {label!r}, so there are no features")
     if text := [str(name) for name in features if not pd.api.types.is_numeric_dtype(features[name])]:
         raise UsageError(f"{path}: column {text[0]!r} is not numeric; encode or drop it")
     if empty := [str(name) for name in frame if frame[name].isna().any()]:
@@ -66,7 +74,7 @@ def _csv(path: Path, label: str) -> tuple[np.ndarray, np.ndarray]:
 
 def _reshape(path: Path, x: np.ndarray, shape: str) -> np.ndarray:
     parts = shape.split()
-    if not parts or not all(part.isdigit() and int(part) > 0 for part in parts):
+    if not parts or not all(re.fullmatch("[1-9][0-9]{0,8}", part) for part in parts):
         raise UsageError(f"shape {shape!r} is not understood; give whole numbers such as '28 28'")
     wanted = tuple(map(int, parts))
     if x[0].size != int(np.prod(wanted)):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -101,7 +102,7 @@ def _dtype(config: dict[str, Any], field: str) -> np.dtype[Any]:
     name = config.get(field)
     if name == "string":
         raise AnnouncementError(f"input_config.{field}: 'string' has no fixed size, so no model can be trained on it; send numbers")
-    if name not in DTYPES:
+    if not isinstance(name, str) or name not in DTYPES:
         raise AnnouncementError(f"input_config.{field}: {name!r} is not one of {', '.join(DTYPES)}")
     return np.dtype(DTYPES[name])
 
@@ -109,6 +110,6 @@ def _dtype(config: dict[str, Any], field: str) -> np.dtype[Any]:
 def _shape(config: dict[str, Any], field: str) -> tuple[int, ...]:
     text = str(config.get(field, ""))
     parts = text.split()
-    if not parts or not all(part.isdigit() and int(part) > 0 for part in parts):
+    if not parts or not all(re.fullmatch("[1-9][0-9]{0,8}", part) for part in parts):
         raise AnnouncementError(f"input_config.{field}: {text!r} is no shape; expected whole numbers such as '28 28'")
     return tuple(map(int, parts))

@@ -1,0 +1,79 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fedstream.errors import UsageError
+from fedstream.stream.files import load_records
+
+
+def npz(folder: Path, **arrays: np.ndarray) -> Path:
+    np.savez(folder / "data.npz", **arrays)
+    return folder / "data.npz"
+
+
+def csv(folder: Path, text: str) -> Path:
+    (folder / "data.csv").write_text(text)
+    return folder / "data.csv"
+
+
+@pytest.mark.parametrize("suffix", ["", "_train"])
+def test_arrays_are_found_under_either_name(tmp_path: Path, suffix: str) -> None:
+    x, y = load_records(npz(tmp_path, **{f"x{suffix}": np.eye(3), f"y{suffix}": np.arange(3)}))
+    np.testing.assert_array_equal(x, np.eye(3))
+    np.testing.assert_array_equal(y, [0, 1, 2])
+
+
+def test_a_table_gives_features_and_the_column_of_labels(tmp_path: Path) -> None:
+    x, y = load_records(csv(tmp_path, "a,class,b\n1,0,2.5\n3,1,4\n"), label="class")
+    np.testing.assert_array_equal(x, np.array([[1, 2.5], [3, 4]], np.float32))
+    assert (x.dtype, y.dtype) == (np.float32, np.int64)
+
+
+def test_samples_take_the_shape_that_is_asked_for(tmp_path: Path) -> None:
+    x, _ = load_records(npz(tmp_path, x=np.zeros((5, 64)), y=np.zeros(5)), shape="8 8")
+    assert x.shape == (5, 8, 8)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "shape", "reason"),
+    [
+        ({"a": np.zeros(2)}, "", "it has a; expected arrays x and y"),
+        ({"x": np.zeros((2, 4)), "y": np.zeros(3)}, "", "2 samples and 3 labels"),
+        ({"x": np.zeros((0, 4)), "y": np.zeros(0)}, "", "no records"),
+        ({"x": np.zeros((2, 4)), "y": np.zeros(2)}, "3 3", "4 values"),
+        ({"x": np.zeros((2, 4)), "y": np.zeros(2)}, "2x2", "not understood"),
+        ({"x": np.float32(3), "y": np.float32(3)}, "", "single number"),
+        ({"x": np.array([{}, {}]), "y": np.zeros(2)}, "", "no .npz file of plain arrays"),
+    ],
+)
+def test_arrays_that_cannot_be_sent_are_refused(tmp_path: Path, arrays: dict[str, np.ndarray], shape: str, reason: str) -> None:
+    with pytest.raises(UsageError, match=reason):
+        load_records(npz(tmp_path, **arrays), shape=shape)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("a,b\n1,2\n", "no column 'label'; it has a, b"),
+        ("a,label\nred,1\n", "'a' is not numeric"),
+        ("a,label\n1,cat\n", "'label' is not numeric"),
+        ("a,label\n1,\n", "'label' has empty cells"),
+        ("", "no .csv file"),
+        ("label\n1\n", "no column besides"),
+        ("a,label\n", "no records"),
+    ],
+)
+def test_tables_that_cannot_be_sent_are_refused(tmp_path: Path, text: str, reason: str) -> None:
+    with pytest.raises(UsageError, match=reason):
+        load_records(csv(tmp_path, text))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "reason"), [("x.npz", b"no zip", "no .npz file"), ("x.txt", b"", "not known"), ("missing.npz", None, "no such file")]
+)
+def test_files_that_are_something_else_are_refused(tmp_path: Path, name: str, content: bytes | None, reason: str) -> None:
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(UsageError, match=reason):
+        load_records(tmp_path / name)
