@@ -109,5 +109,3 @@ def _show(platform: Platform, json: bool) -> None:
         for service in services
     ]
     print_table(f"data in {platform.state_dir}", ("service", "is", "state", "address", "pid", "memory", "up for"), rows)
-
-

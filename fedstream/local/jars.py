@@ -56,7 +56,8 @@ def kafka_classpath(say: Callable[[str], None]) -> str:
     folder = paths.cache_dir() / f"kafka-{kafka_version()}"
     if not folder.is_dir():
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with process.locked(folder.with_suffix(".lock"), deadline_s=FETCH_S, on_wait=lambda: say("Waiting for another process that fetches Apache Kafka")):
+        waiting = "Waiting for another process that fetches Apache Kafka"
+        with process.locked(folder.with_name(f"{folder.name}.lock"), deadline_s=FETCH_S, on_wait=lambda: say(waiting)):
             if not folder.is_dir():
                 _fetch(folder, say)
     return f"{folder}/*"

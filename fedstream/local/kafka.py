@@ -101,7 +101,8 @@ class KafkaServer(Service):
         except (OSError, subprocess.TimeoutExpired) as error:
             raise PlatformError(f"Apache Kafka could not format {self.data}: {error}") from error
         if "UnsupportedClassVersionError" in done.stderr:
-            raise PlatformError(f"Apache Kafka needs Java 17 or newer and {java[0]} is older; install one (Debian: apt install openjdk-17-jre-headless) or set JAVA_HOME")
+            advice = "install one (Debian: apt install openjdk-17-jre-headless) or set JAVA_HOME"
+            raise PlatformError(f"Apache Kafka needs Java 17 or newer and {java[0]} is older; {advice}")
         if done.returncode:
             lines = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()][-8:]
             raise PlatformError(f"Apache Kafka could not format {self.data}:\n" + "\n".join(f"    {line}" for line in lines))

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -25,7 +25,7 @@ STORE_VARIABLES = ("S3_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KE
 class Platform:
     """Apache Kafka and SeaweedFS on this machine, with their data in one folder.
 
-    As a context manager it stops what it started, and so does the death of this process, however it comes; with `start` the servers stay until `stop`.
+    As a context manager it stops what it started when the block, or this process, ends. With `start` the servers stay until `stop`.
     A part that the environment names (KAFKA_BOOTSTRAP_SERVERS, S3_ENDPOINT_URL) is used as it is, and nothing is started for it.
 
     Args:
@@ -39,7 +39,9 @@ class Platform:
         127.0.0.1:15873
     """
 
-    def __init__(self, state_dir: Path | None = None, *, environ: Mapping[str, str] | None = None, say: Callable[[str], None] = lambda _: None) -> None:
+    def __init__(
+        self, state_dir: Path | None = None, *, environ: Mapping[str, str] | None = None, say: Callable[[str], None] = lambda _: None
+    ) -> None:
         self.state_dir = (state_dir or default_state_dir()).absolute()
         self.say = say
         self.kafka = KafkaServer(self.state_dir / "kafka", bound=False, say=say)
@@ -131,19 +133,31 @@ class Platform:
             self._stop(part for part in (self.kafka, self.seaweedfs) if part.launched)
 
     def _embedded(self) -> list[Service]:
-        external = {self.kafka.name: self.external_kafka, self.seaweedfs.name: self.external_store}
-        return [part for part in (self.kafka, self.seaweedfs) if not external[part.name]]
+        # The store first: it comes up while Kafka's log folder is being formatted.
+        parts: list[tuple[bool, Service]] = [(self.external_store, self.seaweedfs), (self.external_kafka, self.kafka)]
+        return [part for external, part in parts if not external]
 
-    @contextmanager
-    def _lock(self) -> Iterator[None]:
-        self.state_dir.mkdir(parents=True, exist_ok=True)
-        with process.locked(self.state_dir / "lock", deadline_s=LOCK_S, on_wait=lambda: self.say("Waiting for another process that starts or stops the platform")):
-            yield
-
-    @staticmethod
-    def _stop(parts: Iterable[Service]) -> None:
+    def _stop(self, parts: Iterable[Service]) -> None:
+        """Stop the parts; one that does not end keeps no other from being stopped."""
+        errors = []
         for part in parts:
-            part.stop()
+            if part.running:
+                self.say(f"Stopping {part.title}")
+            try:
+                part.stop()
+            except PlatformError as error:
+                errors.append(str(error))
+        if errors:
+            raise PlatformError("; ".join(errors))
+
+    def _lock(self) -> AbstractContextManager[None]:
+        try:
+            self.state_dir.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            advice = "set FEDSTREAM_HOME to a folder that can be written"
+            raise PlatformError(f"cannot make the state folder {self.state_dir}: {error.strerror}; {advice}") from error
+        waiting = "Waiting for another process that starts or stops the platform"
+        return process.locked(self.state_dir / "lock", deadline_s=LOCK_S, on_wait=lambda: self.say(waiting))
 
 
 def adopt_running_platform() -> None:

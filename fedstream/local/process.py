@@ -101,7 +101,9 @@ def spawn(command: Sequence[str], *, log: Path, env: Mapping[str, str], bound: b
         command = [sys.executable, "-I", "-S", str(Path(__file__).with_name("guard.py")), str(os.getpid()), *command]
     try:
         with log.open("ab") as file:
-            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=file, stderr=file, env=dict(env), cwd=log.parent, start_new_session=True)
+            process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=file, stderr=file, env=dict(env), cwd=log.parent, start_new_session=True
+            )
     except OSError as error:
         raise PlatformError(f"cannot start {command[0]}: {error.strerror or error}") from error
     return process, ProcessRecord(process.pid, start_mark(process.pid) or "", time.time())

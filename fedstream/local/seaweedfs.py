@@ -52,7 +52,8 @@ class SeaweedServer(Service):
     def environment(self) -> Mapping[str, str]:
         access_key, secret_key = self._credentials()
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "WEED_", "S3_"))}
-        # HOME: a security.toml of the user's own SeaweedFS must not apply here. One volume at first instead of seven: seconds less until the first put.
+        # HOME: a security.toml of the user's own SeaweedFS must not apply here.
+        # COPY_1: one volume at first instead of seven, which saves time before the first put.
         own = {"HOME": str(self.folder), "WEED_MASTER_VOLUME_GROWTH_COPY_1": "1"}
         return inherited | own | {"AWS_ACCESS_KEY_ID": access_key, "AWS_SECRET_ACCESS_KEY": secret_key}
 
@@ -63,7 +64,8 @@ class SeaweedServer(Service):
 
         settings = self.settings
         pool = urllib3.PoolManager(timeout=PROBE_S, retries=False)
-        client = Minio(self.address, access_key=settings.access_key, secret_key=settings.secret_key, secure=False, http_client=pool, region=settings.region)
+        login = {"access_key": settings.access_key, "secret_key": settings.secret_key, "region": settings.region}
+        client = Minio(self.address, secure=False, http_client=pool, **login)
         key, value = f".ready-{uuid.uuid4().hex}", secrets.token_bytes(16)
         try:
             if not client.bucket_exists(BUCKET):

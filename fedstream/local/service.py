@@ -13,7 +13,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from fedstream.errors import PlatformError
 from fedstream.local import process
@@ -241,8 +241,3 @@ class Service(ABC):
     def _failure(self, what: str) -> PlatformError:
         lines = process.tail(self.log)
         return PlatformError(f"{self.title} {what}; the end of {self.log}:\n{lines}" if lines else f"{self.title} {what}; {self.log} is empty")
-
-
-def settings_match(settings: Any, address: str) -> bool:
-    """Tell whether an address from the environment is the one of a service started here."""
-    return bool(address) and str(settings).removeprefix("http://").rstrip("/") == address
