@@ -1,0 +1,211 @@
+"""The report's figures: which numbers of a RunView go into which chart. Draws nothing itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from markupsafe import Markup
+
+from fedstream.report.heatmap import Cell, Grid, Refused, heatmap
+from fedstream.report.parts import ClientView
+from fedstream.report.svg import Chart, Line, line_chart, value_range
+from fedstream.report.text import clean, count, score
+from fedstream.report.view import RunView
+
+SMALL_MULTIPLES = 12
+"""Clients that get a chart of their own; more are rows of a heat map."""
+
+MAX_ROWS, MAX_COLUMNS, MAX_CLASSES = 100, 400, 100
+"""Clients, rounds and classes of a heat map: 100 x 400 cells are about 300 kB."""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A drawing with its caption.
+
+    Attributes:
+        title: its heading.
+        svg: the drawing.
+        legend: what the marks mean: `line`, `band`, `curves`, `scale`, `records`, `share`, or empty.
+        low: the scale's lower end, in words.
+        high: its upper end.
+        note: what was left out, if anything.
+    """
+
+    title: str
+    svg: Markup
+    legend: str = ""
+    low: str = ""
+    high: str = ""
+    note: str = ""
+
+
+def learning(view: RunView) -> list[Figure]:
+    """Return one chart for each metric of the global models."""
+    return [_learning(view, name) for name in view.metric_names]
+
+
+def _learning(view: RunView, name: str) -> Figure:
+    points, decides = view.series(name), name == view.metric
+    values = dict(points)
+    last_round, last = points[-1]
+    said = f"{name} of the global model after each round: {score(points[0][1])} in round {points[0][0]}, {score(last)} in round {last_round}."
+    best = (view.best, values[view.best]) if decides and view.best in values else None
+    if best:
+        said += f" The best is {score(best[1])} in round {best[0]}."
+    target = view.record.spec.target_value if decides and view.record.spec.target_value else None
+    if target is not None:
+        said += f" The target is {target:g}."
+    band = view.spread(name)
+    chart = Chart(f"{name} by round", said, [Line("global model", points)], band=band, target=target, best=best)
+    return Figure(f"{name[0].upper()}{name[1:]}", line_chart(chart), "band" if band else "line")
+
+
+def client_curves(view: RunView, name: str) -> list[Figure]:
+    """Return a small chart for each client, all on the same axes; empty when there are too many clients, or nothing was measured."""
+    lines = {client.name: (client.curve("incoming", name), client.curve("trained", name)) for client in view.clients}
+    values = [y for pair in lines.values() for points in pair for _, y in points]
+    if not values or len(view.clients) > SMALL_MULTIPLES:
+        return []
+    rounds = [x for pair in lines.values() for points in pair for x, _ in points]
+    return [_client_curve(client, name, lines[client.name], (min(rounds), max(rounds)), value_range(values)) for client in view.clients]
+
+
+def _client_curve(
+    client: ClientView,
+    name: str,
+    lines: tuple[list[tuple[int, float]], list[tuple[int, float]]],
+    rounds: tuple[float, float],
+    values: tuple[float, float],
+) -> Figure:
+    received, trained = lines
+    if not received and not trained:
+        return Figure(client.name, Markup("<p class='nothing'>Nothing was measured at this client.</p>"))
+    ends = [f"{words} {score(points[-1][1])} in round {points[-1][0]}" for words, points in (("received", received), ("trained", trained)) if points]
+    chart = Chart(
+        f"{name} at {client.name}",
+        f"{name} on the held-out records of {client.name}; the last ones: {', '.join(ends)}.",
+        [Line("trained here", trained, "second"), Line("received", received, "first")],
+        x_range=rounds,
+        y_range=values,
+        width=300,
+        height=170,
+        margins=(12, 14, 38, 44),
+    )
+    return Figure(client.name, line_chart(chart), "curves")
+
+
+def client_scores(view: RunView, name: str) -> Figure | None:
+    """Return a heat map of the received model's metric, client by round; None when nothing was measured."""
+    clients, rounds, note = _capped(view)
+    at = {number: column for column, number in enumerate(rounds)}
+    cells: list[list[Cell]] = []
+    for client in clients:
+        row: list[Cell] = [None] * len(rounds)
+        for number, value in client.curve("incoming", name):
+            if number in at:
+                row[at[number]] = value
+        cells.append(_with_refusals(client, row, at))
+    values = sorted(cell for row in cells for cell in row if isinstance(cell, float))
+    if not values:
+        return None
+    low, high = values[len(values) // 20], values[-1 - len(values) // 20]
+    said = f"{name} of the global model each client received, on its own held-out records; from {score(values[0])} to {score(values[-1])}."
+    title = f"{name[0].upper()}{name[1:]} of the received model at each client"
+    grid = Grid(
+        title,
+        said,
+        [client.name for client in clients],
+        [str(number) for number in rounds],
+        cells,
+        low,
+        high,
+        lambda value: f"{value:.3f}",
+        "round",
+        "client",
+    )
+    return Figure(title, heatmap(grid), "scale", f"up to {score(low)}", f"{score(high)} and more", note)
+
+
+def records(view: RunView) -> Figure | None:
+    """Return a heat map of the records in each client's update, and where it was refused; None before the first round."""
+    clients, rounds, note = _capped(view, training=True)
+    if not rounds or not clients:
+        return None
+    at = {number: column for column, number in enumerate(rounds)}
+    cells: list[list[Cell]] = []
+    for client in clients:
+        row: list[Cell] = [None] * len(rounds)
+        for number, entry in client.trained:
+            if number in at:
+                row[at[number]] = float(entry.num_examples)
+        cells.append(_with_refusals(client, row, at))
+    values = [cell for row in cells for cell in row if isinstance(cell, float)]
+    high = max(values, default=0.0)
+    refused = sum(isinstance(cell, Refused) for row in cells for cell in row)
+    said = f"Records each client trained on in each round, at most {high:,.0f}; {count(refused, 'refused update')}."
+    title = "Records trained on, and refusals"
+    grid = Grid(
+        title,
+        said,
+        [client.name for client in clients],
+        [str(number) for number in rounds],
+        cells,
+        0,
+        high,
+        lambda value: f"{value:,.0f}",
+        "round",
+        "client",
+    )
+    return Figure(title, heatmap(grid), "records", "0 records", f"{high:,.0f} records", note)
+
+
+def _with_refusals(client: ClientView, row: list[Cell], at: dict[int, int]) -> list[Cell]:
+    for number, entry in client.refused:
+        if number in at:
+            row[at[number]] = Refused(clean(entry.reason))
+    return row
+
+
+def _capped(view: RunView, training: bool = False) -> tuple[list[ClientView], list[int], str]:
+    """Return the clients and rounds that fit on a heat map, and what was left out."""
+    rounds = [item.number for item in view.rounds[1:] if not training or item.commit.kind == "training"]
+    notes = []
+    if len(rounds) > MAX_COLUMNS:
+        notes.append(f"the last {MAX_COLUMNS} of {count(len(rounds), 'round')}")
+    if len(view.clients) > MAX_ROWS:
+        notes.append(f"the first {MAX_ROWS} of {count(len(view.clients), 'client')}")
+    return view.clients[:MAX_ROWS], rounds[-MAX_COLUMNS:], f"Shown: {' and '.join(notes)}." if notes else ""
+
+
+def classes(view: RunView) -> Figure | None:
+    """Return a heat map of the records of each class at each client; None when there are no classes, or too many."""
+    clients = [client for client in view.clients if client.slice and client.slice.class_counts][:MAX_ROWS]
+    labels = sorted({label for client in clients if client.slice for label in client.slice.class_counts}, key=lambda label: (len(label), label))
+    if not labels or len(labels) > MAX_CLASSES:
+        return None
+    counts = [[client.slice.class_counts.get(label, 0) for label in labels] for client in clients if client.slice]
+    shade = [[value / max(sum(row), 1) for value in row] for row in counts]
+    high = max(value for row in shade for value in row)
+    title = "Classes at each client"
+    said = f"Records of each class in the newest slice of each client; the darkest cell is {high:.0%} of its client's records."
+    grid = Grid(
+        title, said, [client.name for client in clients], [clean(label) for label in labels], counts, 0, high, number_of, "class", "client", shade
+    )
+    note = f"Shown: the first {MAX_ROWS} clients." if len(view.clients) > MAX_ROWS else ""
+    return Figure(title, heatmap(grid), "share", "none", f"{high:.0%} of the client's records", note)
+
+
+def confusion(matrix: list[list[int]]) -> Figure:
+    """Return the heat map of a confusion matrix, shaded by the share of the true class."""
+    labels = [str(label) for label in range(len(matrix))]
+    shade = [[value / max(sum(row), 1) for value in row] for row in matrix]
+    right = sum(matrix[label][label] for label in range(len(matrix)))
+    said = f"Counts of true class (rows) by predicted class (columns): {right:,} of {sum(map(sum, matrix)):,} records are on the diagonal, so right."
+    grid = Grid("Confusion matrix", said, labels, labels, matrix, 0, 1, number_of, "predicted class", "true class", shade)
+    return Figure("Confusion matrix", heatmap(grid), "share", "none", "all of the true class")
+
+
+def number_of(value: float) -> str:
+    """Write a count in a cell; nothing for 0, so that what is there stands out."""
+    return f"{value:,.0f}" if value else "·"

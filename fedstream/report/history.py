@@ -1,0 +1,92 @@
+"""A run as pandas DataFrames, one row for each round and for each client of a round. Reads what the report reads; pandas is imported only here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from fedstream.report.view import RunView, build_view
+from fedstream.store.documents import ClientEntry, Metrics
+from fedstream.store.objects import ObjectStore
+
+if TYPE_CHECKING:
+    import pandas
+
+
+@dataclass(frozen=True)
+class History:
+    """What is on record about a run.
+
+    Attributes:
+        rounds: round, kind, one column for each metric of the round's own global model (NaN when it was not measured), measured_on (records),
+            clients (asked), accepted, records (trained on), seconds, decision, reason, weights_digest.
+        clients: round, kind, client, accepted, reason, num_examples, incoming_METRIC and trained_METRIC (the received and the trained model on the
+            client's held-out records), records (of its slice), ranges (topic:partition:start:end,...), slice_digest, update_digest.
+    """
+
+    rounds: pandas.DataFrame
+    clients: pandas.DataFrame
+
+
+def history(run: str, store: ObjectStore | None = None) -> History:
+    """Read a run.
+
+    Args:
+        run: name of the run.
+        store: its bucket; absent for the one the environment names.
+
+    Raises:
+        RunError: there is no such run in the bucket.
+    """
+    return to_history(build_view(store or ObjectStore.from_env(), run))
+
+
+def to_history(view: RunView) -> History:
+    """Turn a view into DataFrames."""
+    import pandas
+
+    names = view.metric_names
+    round_columns = ["round", "kind", *names, "measured_on", "clients", "accepted", "records", "seconds", "decision", "reason", "weights_digest"]
+    measured = [f"{which}_{name}" for name in names for which in ("incoming", "trained")]
+    verdict = ["round", "kind", "client", "accepted", "reason", "num_examples"]
+    client_columns = [*verdict, *measured, "records", "ranges", "slice_digest", "update_digest"]
+    rounds = [
+        {
+            "round": item.number,
+            "kind": item.commit.kind,
+            **_values(item.metrics, names),
+            "measured_on": item.metrics.num_examples if item.metrics else 0,
+            "clients": len(item.commit.clients),
+            "accepted": len(item.accepted),
+            "records": item.records,
+            "seconds": item.seconds,
+            "decision": item.commit.decision.action,
+            "reason": item.commit.decision.reason,
+            "weights_digest": item.commit.weights_digest,
+        }
+        for item in view.rounds
+    ]
+    clients = [_client_row(item.number, item.commit.kind, entry, names) for item in view.rounds for entry in item.commit.clients]
+    return History(pandas.DataFrame(rounds, columns=round_columns), pandas.DataFrame(clients, columns=client_columns))
+
+
+def _client_row(round: int, kind: str, entry: ClientEntry, names: list[str]) -> dict[str, Any]:
+    return {
+        "round": round,
+        "kind": kind,
+        "client": entry.client,
+        "accepted": entry.accepted,
+        "reason": entry.reason,
+        "num_examples": entry.num_examples,
+        **_values(entry.incoming, names, "incoming_"),
+        **_values(entry.trained, names, "trained_"),
+        "records": sum(part.end - part.start for part in entry.ranges),
+        "ranges": ",".join(f"{part.topic}:{part.partition}:{part.start}:{part.end}" for part in entry.ranges),
+        "slice_digest": entry.slice_digest,
+        "update_digest": entry.update_digest,
+    }
+
+
+def _values(metrics: Metrics | None, names: list[str], prefix: str = "") -> dict[str, float]:
+    found = metrics.values if metrics else {}
+    return {f"{prefix}{name}": found.get(name, float("nan")) for name in names}

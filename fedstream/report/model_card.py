@@ -1,0 +1,198 @@
+"""The model card of a published model, in Markdown, in the spirit of Mitchell et al. 2019. Says only what is on record."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from fedstream.report.parts import RoundView
+from fedstream.report.tables import class_rows, client_rows
+from fedstream.report.text import clean, count, score, spans
+from fedstream.report.view import RunView
+from fedstream.store.documents import Metrics
+
+MAX_ROWS = 200
+"""Clients listed; the HTML report and the ledger have them all."""
+
+
+def render_model_card(view: RunView, round: int) -> str:
+    """Return the model card of one round's global model.
+
+    Args:
+        view: the run.
+        round: whose model is published.
+    """
+    item = view.rounds[round]
+    sections = [
+        _head(view, item),
+        _model(view, item),
+        _data(view, round),
+        _training(view, round),
+        _metrics(view, item),
+        _limits(view, item),
+        _lineage(view, item),
+    ]
+    return "\n\n".join(line for section in sections for line in section) + "\n"
+
+
+def _head(view: RunView, item: RoundView) -> list[str]:
+    name = view.record.model.name
+    front = ["---", "library_name: keras", "tags:", "- federated-learning", f"- {json.dumps(view.record.spec.strategy)}"]
+    if item.metrics:
+        front += ["model-index:", f"- name: {json.dumps(name)}", "  results:", "  - task:", "      type: federated-training", "    dataset:"]
+        front += [f"      name: {json.dumps(_measured_on(view, item.metrics))}", f"      type: {json.dumps(view.run)}", "    metrics:"]
+        front += [f"    - type: {json.dumps(metric)}\n      value: {value!r}" for metric, value in item.metrics.values.items()]
+    owners = count(len(_contributors(view, item.number)), "client")
+    said = (
+        f"Global model of round {item.number} of the federated run `{view.run}`, trained with {view.record.spec.strategy} on the records of {owners}."
+    )
+    return ["\n".join([*front, "---"]), f"# {_text(name)}", said]
+
+
+def _model(view: RunView, item: RoundView) -> list[str]:
+    rows: list[tuple[str, object]] = []
+    if model := view.model:
+        variables = f"{count(len(model.variables), 'variable')}, {count(model.parameters, 'value')}"
+        rows += [("input", _shape(model.input_shape)), ("output", _shape(model.output_shape)), ("weights", variables), ("loss", model.loss)]
+    rows += [
+        ("initial model", view.record.model.keras_digest),
+        ("published weights", item.commit.weights_digest),
+        ("fedstream", item.commit.code_version),
+    ]
+    return ["## Model", _table(["what", "value"], rows)]
+
+
+def _data(view: RunView, round: int) -> list[str]:
+    used = _contributors(view, round)
+    total = sum(used.values())
+    rows = []
+    for row in client_rows(view)[:MAX_ROWS]:
+        name, part = row.client.name, used.get(row.client.name, 0)
+        numbers = spans(number for number, _ in row.client.trained if number <= round)
+        rows.append(
+            (
+                _code(name),
+                f"{row.client.matched.records:,}",
+                numbers or "none",
+                f"{part / total:.1%}" if total else "–",
+                _code(row.client.matched.ranges),
+            )
+        )
+    lines = [
+        "## Data",
+        f"{count(len(view.clients), 'client')} announced {count(sum(client.matched.records for client in view.clients), 'record')} in all. "
+        "The records stay in the clients' Kafka: neither the object store nor this model's files hold any.",
+        _table(["client", "records announced", "updates counted in rounds", "weight", "topic:partition:start:end"], rows),
+        f"A client's weight is its part of the {count(total, 'example')} in all accepted updates up to round {round}.",
+    ]
+    return [*lines, f"{len(view.clients) - MAX_ROWS:,} more clients are left out here."] if len(view.clients) > MAX_ROWS else lines
+
+
+def _training(view: RunView, round: int) -> list[str]:
+    spec = view.record.spec
+    done = sum(item.commit.kind == "training" for item in view.rounds[: round + 1])
+    rows: list[tuple[str, object]] = [
+        ("strategy", spec.strategy),
+        ("rounds behind this model", done),
+        ("epochs a round", spec.epochs),
+        ("batch size", spec.batch_size),
+        ("learning rate", spec.learning_rate or "as compiled into the model"),
+        ("clients asked a round", f"{spec.client_fraction:.0%} of all, at least {spec.min_clients}"),
+        ("seed", spec.seed),
+        ("threads", spec.threads),
+    ]
+    devices = sorted({client.manifest.device for client in view.clients if client.manifest})
+    return ["## Training", _table(["what", "value"], [*rows, ("devices", ", ".join(devices) or "–")])]
+
+
+def _metrics(view: RunView, item: RoundView) -> list[str]:
+    if not item.metrics:
+        return ["## Metrics", "This model was not measured."]
+    lines = [
+        "## Metrics",
+        f"Measured on {_measured_on(view, item.metrics)}.",
+        _table(["metric", "value"], [(_text(name), score(value)) for name, value in item.metrics.values.items()]),
+    ]
+    measured = next((later for later in view.rounds if later.number == item.number + 1), None)
+    entries = [entry for entry in measured.accepted if entry.incoming and view.metric in entry.incoming.values] if measured else []
+    if len(entries) > 1:
+        ordered = sorted((entry.incoming.values[view.metric], entry.client) for entry in entries if entry.incoming)
+        (low, lowest), (high, highest) = ordered[0], ordered[-1]
+        lines.append(
+            f"By client, on its own held-out records, {_text(view.metric)} lies between {score(low)} (`{lowest}`) and {score(high)} (`{highest}`)."
+        )
+    if rows := class_rows(item.metrics):
+        cells = [(row.label, f"{row.records:,}", *("–" if part is None else score(part) for part in (row.recall, row.precision))) for row in rows]
+        lines += ["### By class", _table(["class", "records", "recall", "precision"], cells)]
+    return lines
+
+
+def _measured_on(view: RunView, metrics: Metrics) -> str:
+    if view.record.evaluation:
+        return f"{count(metrics.num_examples, 'record')} of the evaluation topic, {view.record.evaluation.ranges}"
+    return f"{count(metrics.num_examples, 'record')} that the clients held out of their training (federated evaluation, weighted by records)"
+
+
+def _limits(view: RunView, item: RoundView) -> list[str]:
+    limits = []
+    if item.metrics and view.record.spec.federated_evaluation:
+        limits.append("It was measured on held-out records of the clients that trained it. How it does on records of anybody else is not known.")
+    if item.metrics and item.number == view.best:
+        models = count(len(view.series(view.metric)), "measured model")
+        limits.append(
+            f"It was chosen as the best of {models} by the same {_text(view.metric)} that is given above, which is therefore somewhat optimistic."
+        )
+    if idle := [client.name for client in view.clients if client.name not in _contributors(view, item.number)]:
+        limits.append(f"No update of {_names(idle)} went into it.")
+    if refused := [client.name for client in view.clients if client.refused]:
+        limits.append(f"Some updates were refused, of {_names(refused)}; the report says why.")
+    if missed := [row.label for row in class_rows(item.metrics) if row.recall == 0]:
+        limits.append(f"It never finds class {', '.join(map(str, missed))}.")
+    if view.pending:
+        limits.append(f"The run is not finished: {view.trained} of {view.asked} training rounds are done.")
+    elif view.trained < view.asked:
+        limits.append(f"Training ended after {view.trained} of {view.asked} rounds: {_text(view.decision)}.")
+    limits.append("Updates were averaged as they were sent: nothing was clipped and no noise was added, so the run gives no differential privacy.")
+    return ["## Limits", "\n".join(f"- {limit}" for limit in limits)]
+
+
+def _lineage(view: RunView, item: RoundView) -> list[str]:
+    rows = [("run", _code(view.run)), ("round", item.number), ("commit", item.digest), ("spec.json", view.spec_digest)]
+    if view.head:
+        rows.append((f"last commit (round {view.head.number})", view.head.digest))
+    return ["## Lineage", _table(["what", "value"], rows), f"To check it, bit for bit:\n\n```\nfedstream verify {view.run} --stream\n```"]
+
+
+def _contributors(view: RunView, round: int) -> dict[str, int]:
+    """Return client -> examples in its accepted updates up to a round."""
+    used: dict[str, int] = {}
+    for client in view.clients:
+        if examples := sum(entry.num_examples for number, entry in client.trained if number <= round):
+            used[client.name] = examples
+    return used
+
+
+def _names(names: Sequence[str]) -> str:
+    shown = ", ".join(f"`{name}`" for name in names[:10])
+    return shown if len(names) <= 10 else f"{shown} and {len(names) - 10} more"
+
+
+def _shape(shape: Sequence[int]) -> str:
+    return " × ".join(map(str, shape)) or "scalar"
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    return "\n".join([*lines, *("| " + " | ".join(str(cell).replace("\n", " ") for cell in row) + " |" for row in rows)])
+
+
+def _text(text: str) -> str:
+    """Escape what Markdown or HTML would read as markup."""
+    for char in "\\`*_[]<>|#~":
+        text = text.replace(char, f"\\{char}" if char not in "<>" else {"<": "&lt;", ">": "&gt;"}[char])
+    return clean(text).replace("\n", " ")
+
+
+def _code(text: str) -> str:
+    """Show a text from outside as code, which nothing in it can end."""
+    return "`" + clean(text).replace("`", "'").replace("|", "\\|").replace("\n", " ") + "`"

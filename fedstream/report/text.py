@@ -1,0 +1,46 @@
+"""Words and numbers as people read them. Pure; every text from outside goes through `clean` before it is shown."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable
+
+SPANS = 12
+"""Spans of rounds that are listed before the rest is only counted."""
+
+
+def clean(text: str) -> str:
+    """Replace what could break or disguise a page: control characters, lone surrogates, direction overrides."""
+    return "".join("\N{REPLACEMENT CHARACTER}" if unicodedata.category(char) in ("Cc", "Cf", "Cs") and char not in "\n\t" else char for char in text)
+
+
+def spans(numbers: Iterable[int]) -> str:
+    """Write numbers as spans: 1, 2, 3, 7 is `1–3, 7`."""
+    found: list[list[int]] = []
+    for number in sorted(set(numbers)):
+        if found and number == found[-1][1] + 1:
+            found[-1][1] = number
+        else:
+            found.append([number, number])
+    said = [f"{first}–{last}" if last > first else str(first) for first, last in found]
+    return ", ".join(said[:SPANS]) + (f" and {len(said) - SPANS} more" if len(said) > SPANS else "")
+
+
+def score(value: float) -> str:
+    """Write a metric's value."""
+    return f"{value:.4f}" if abs(value) < 1000 else f"{value:.4g}"
+
+
+def count(number: int, noun: str) -> str:
+    """Write a number with its noun: `1 client`, `1,200 records`."""
+    plural = noun if number == 1 else f"{noun}es" if noun.endswith("s") else f"{noun}s"
+    return f"{number:,} {plural}"
+
+
+def duration(seconds: float) -> str:
+    """Write a duration with its two largest units."""
+    whole = int(seconds)
+    for size, big, small, part in ((86_400, "d", "h", 3_600), (3_600, "h", "min", 60), (60, "min", "s", 1)):
+        if whole >= size:
+            return f"{whole // size} {big} {whole % size // part} {small}"
+    return f"{whole} s"

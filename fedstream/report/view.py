@@ -1,0 +1,217 @@
+"""RunView: all that the report, the model card and the history say about a run, read from the store once. Knows no Kafka and no HTML."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from fedstream.errors import CorruptObject, ObjectNotFound
+from fedstream.model.description import ModelDescription
+from fedstream.report.parts import ClientView, Pending, RoundView, Version
+from fedstream.run import RunRecord
+from fedstream.store.canonical import sha256_hex
+from fedstream.store.documents import ClientEntry, Commit, Manifest, Refusal, SliceDoc
+from fedstream.store.layout import ModelKeys, RoundKeys
+from fedstream.store.objects import ObjectInfo, ObjectStore
+
+Document = TypeVar("Document", bound=BaseModel)
+
+NEWEST_VERSIONS = 50
+"""Published versions of the model that are looked through for this run's own: each is a request."""
+
+
+@dataclass(frozen=True)
+class RunView:
+    """A run as the store knows it.
+
+    Attributes:
+        record: spec.json.
+        spec_digest: SHA-256 of its bytes; the parent of round 0.
+        model: the initial model's description; absent when it is not in the bucket.
+        rounds: committed rounds from 0 on.
+        clients: sorted by name.
+        pending: the next round, or None when the run is finished.
+        versions: published from this run.
+        asked: training rounds wanted in all.
+        best: round of the best measured model (see fedstream.steps.decision); absent before a round is trained.
+    """
+
+    record: RunRecord
+    spec_digest: str
+    model: ModelDescription | None
+    rounds: list[RoundView]
+    clients: list[ClientView]
+    pending: Pending | None
+    versions: list[Version]
+    asked: int
+    best: int | None
+
+    @property
+    def run(self) -> str:
+        return self.record.spec.run
+
+    @property
+    def metric(self) -> str:
+        """The metric that decides."""
+        return self.record.spec.target_metric
+
+    @property
+    def metric_names(self) -> list[str]:
+        """Metrics of the global models: the one that decides first, then the loss, then the others by name."""
+        names = {name for view in self.rounds if view.metrics for name in view.metrics.values}
+        first = [name for name in dict.fromkeys((self.metric, "loss")) if name in names]
+        return first + sorted(names.difference(first))
+
+    @property
+    def trained(self) -> int:
+        """Training rounds done."""
+        return sum(view.commit.kind == "training" for view in self.rounds)
+
+    @property
+    def head(self) -> RoundView | None:
+        return self.rounds[-1] if self.rounds else None
+
+    @property
+    def best_view(self) -> RoundView | None:
+        return None if self.best is None else self.rounds[self.best]
+
+    @property
+    def decision(self) -> str:
+        """Why the run is finished, or where it stands; a sentence without its full stop."""
+        if self.head and self.head.commit.decision.action == "stop":
+            return self.head.commit.decision.reason
+        if self.pending is None:
+            return f"all {self.trained} training rounds are done"
+        return f"round {self.pending.round} is next" + (" (it only measures)" if self.pending.kind == "closing" else "")
+
+    def series(self, metric: str) -> list[tuple[int, float]]:
+        """Return (round, value) of each measured global model."""
+        return [(view.number, view.metrics.values[metric]) for view in self.rounds if view.metrics and metric in view.metrics.values]
+
+    def spread(self, metric: str) -> list[tuple[int, float, float]]:
+        """Return (round, lowest, highest) of each global model over the clients that received it."""
+        found = []
+        for view in self.rounds[1:]:
+            values = [entry.incoming.values[metric] for entry in view.accepted if entry.incoming and metric in entry.incoming.values]
+            if len(values) > 1:
+                found.append((view.number - 1, min(values), max(values)))
+        return found
+
+
+def build_view(store: ObjectStore, run: str, rounds: int | None = None) -> RunView:
+    """Read a run from the store.
+
+    Args:
+        store: its bucket.
+        run: name of the run.
+        rounds: training rounds wanted in all; absent for those on record (or done, where that is more).
+
+    Raises:
+        RunError: there is no such run in the bucket.
+        CorruptObject: an object cannot be read.
+    """
+    # steps.publish renders this view, so at the top of the module this would be a circular import.
+    from fedstream.steps.decision import best_round
+    from fedstream.steps.state import RunState
+
+    state = RunState(store, run)
+    record = state.record
+    commits = state.ledger.commits()
+    infos = {info.key: info for info in store.list(state.keys.rounds)}
+    trained = sum(commit.kind == "training" for commit in commits)
+    asked = max(rounds or record.spec.rounds, trained)
+    coming = state.next_round(asked) if commits else (0, "initial")
+    return RunView(
+        record=record,
+        spec_digest=sha256_hex(store.get(state.keys.spec)),
+        model=_model(store, record),
+        rounds=_rounds(commits, [state.ledger.digest(commit.round) for commit in commits], infos),
+        clients=_clients(store, record, commits, infos),
+        pending=_pending(store, run, coming[0], coming[1], infos) if coming else None,
+        versions=_versions(store, record),
+        asked=asked,
+        best=best_round(commits, record.spec.target_metric) if trained else None,
+    )
+
+
+def _rounds(commits: list[Commit], digests: list[str], infos: dict[str, ObjectInfo]) -> list[RoundView]:
+    measured = {commit.measured_round: commit for commit in commits if commit.metrics}
+    views = []
+    for commit, digest in zip(commits, digests, strict=True):
+        keys = RoundKeys(commit.run, commit.round)
+        start, end = infos.get(keys.selection), infos.get(keys.commit)
+        by = measured.get(commit.round)
+        views.append(
+            RoundView(
+                commit=commit,
+                digest=digest,
+                metrics=by.metrics if by else None,
+                measured_in=by.round if by else None,
+                ended=end.last_modified if end else None,
+                seconds=(end.last_modified - start.last_modified).total_seconds() if start and end else None,
+            )
+        )
+    return views
+
+
+def _clients(store: ObjectStore, record: RunRecord, commits: list[Commit], infos: dict[str, ObjectInfo]) -> list[ClientView]:
+    entries: dict[str, list[tuple[int, str, ClientEntry]]] = {}
+    for commit in commits:
+        for entry in commit.clients:
+            entries.setdefault(entry.client, []).append((commit.round, commit.kind, entry))
+    newest_first = [RoundKeys(commit.run, commit.round) for commit in reversed(commits)]
+    views = []
+    for matched in record.clients:
+        slice_key = next((key for keys in newest_first if (key := keys.slice(matched.client)) in infos), None)
+        manifest_key = next((key for keys in newest_first if (key := keys.manifest(matched.client)) in infos), None)
+        views.append(
+            ClientView(
+                matched=matched,
+                rounds=entries.get(matched.client, []),
+                slice=_read(store, SliceDoc, slice_key) if slice_key else None,
+                manifest=_read(store, Manifest, manifest_key) if manifest_key else None,
+            )
+        )
+    return views
+
+
+def _pending(store: ObjectStore, run: str, round: int, kind: str, infos: dict[str, ObjectInfo]) -> Pending:
+    keys = RoundKeys(run, round)
+    asked = store.get_json(keys.selection)["clients"] if keys.selection in infos else []
+    arrived = [client for client in asked if keys.manifest(client) in infos]
+    told = [info for info in infos.values() if info.key.startswith(f"{keys.root}/refusals/")]
+    newest: dict[str, Refusal] = {}
+    for info in sorted(told, key=lambda info: (info.last_modified, info.key)):
+        refusal = _read(store, Refusal, info.key)
+        newest[refusal.client] = refusal
+    return Pending(round, kind, asked, arrived, [newest[client] for client in sorted(newest) if client not in arrived])
+
+
+def _model(store: ObjectStore, record: RunRecord) -> ModelDescription | None:
+    try:
+        return _read(store, ModelDescription, ModelKeys(record.model.name).initial(record.model.keras_digest, "json"))
+    except ObjectNotFound:
+        return None
+
+
+def _versions(store: ObjectStore, record: RunRecord) -> list[Version]:
+    keys = ModelKeys(record.model.name)
+    names = [info.key.removeprefix(keys.versions).split("/") for info in store.list(keys.versions)]
+    numbers = sorted(int(name[0]) for name in names if name[0].isdigit() and name[1:] == ["manifest.json"])
+    found = []
+    for number in numbers[-NEWEST_VERSIONS:]:
+        data = store.get(keys.version(number, "manifest.json"))
+        manifest = json.loads(data)
+        if manifest["run"] == record.spec.run:
+            found.append(Version(number, manifest["round"], sha256_hex(data)))
+    return found
+
+
+def _read(store: ObjectStore, document: type[Document], key: str) -> Document:
+    try:
+        return document.model_validate_json(store.get(key))
+    except ValidationError as error:
+        raise CorruptObject(f"{key} cannot be read: {error.errors()[0]['msg']}; `fedstream verify` tells what else is damaged") from error
