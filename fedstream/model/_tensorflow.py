@@ -32,7 +32,7 @@ def tensorflow() -> Any:
     Raises:
         ModelError: TensorFlow is not installed, or Keras runs on another backend.
     """
-    _start(None)
+    set_threads(None)
     return sys.modules["tensorflow"]
 
 
@@ -54,24 +54,29 @@ def configure(threads: int, seed: int) -> None:
     Raises:
         ModelError: TensorFlow already runs with another number of threads.
     """
-    _start(threads)
+    set_threads(threads)
     keras().utils.set_random_seed(seed)
 
 
-def _start(threads: int | None) -> None:
+def set_threads(threads: int | None) -> None:
+    """Start TensorFlow with this number of intra-op threads; None keeps the number in force, or takes 2.
+
+    Raises:
+        ModelError: TensorFlow already runs with another number.
+    """
     global _threads
     with _LOCK:
         if _threads is None:
             tf = _import()
             wanted = threads or DEFAULT_THREADS
-            _set_threads(tf, wanted)
+            _apply(tf, wanted)
             tf.config.experimental.enable_op_determinism()
             _threads = wanted
         if threads not in (None, _threads):
             raise ModelError(f"TensorFlow already runs with {_threads} threads in this process, so it cannot train with {threads}; use a new process")
 
 
-def _set_threads(tf: Any, threads: int) -> None:
+def _apply(tf: Any, threads: int) -> None:
     try:
         for gpu in tf.config.list_physical_devices("GPU"):
             # Without growth the first process takes all of a GPU's memory, and a second client on it fails.
@@ -79,7 +84,9 @@ def _set_threads(tf: Any, threads: int) -> None:
         tf.config.threading.set_intra_op_parallelism_threads(threads)
         tf.config.threading.set_inter_op_parallelism_threads(threads)
     except RuntimeError as error:
-        raise ModelError(f"TensorFlow was used in this process before fedstream could set {threads} threads; use a new process (restart the notebook's kernel)") from error
+        raise ModelError(
+            f"TensorFlow was used in this process before fedstream could set {threads} threads; use a new process (restart the notebook's kernel)"
+        ) from error
 
 
 def _import() -> ModuleType:

@@ -1,53 +1,81 @@
-"""Built-in models, so that a first run needs no upload. Their initial weights are always the same."""
+"""Models that need no upload. Their initial weights come from fixed seeds, the same in every process."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
+from fedstream.errors import ModelError
 from fedstream.model._tensorflow import keras
 
-SEED = 1602_05629
-"""Of the initial weights: any fixed number does; this one is the paper's."""
+PREFIX = "builtin:"
 
 
-def _digits_mlp(layers: Any) -> list[Any]:
-    return [keras().Input((8, 8)), layers.Rescaling(1 / 16), layers.Flatten(), layers.Dense(64, "relu", name="hidden1"), layers.Dense(64, "relu", name="hidden2")]
+def builtin_names() -> list[str]:
+    """Return the names of all built-in models."""
+    return [PREFIX + name for name in sorted(_BUILDERS)]
 
 
-def _mnist_2nn(layers: Any) -> list[Any]:
-    """McMahan et al. 2017, section 3: two hidden layers of 200 units (199,210 parameters)."""
-    return [keras().Input((28, 28)), layers.Rescaling(1 / 255), layers.Flatten(), layers.Dense(200, "relu", name="hidden1"), layers.Dense(200, "relu", name="hidden2")]
+def build_builtin(name: str) -> Any:
+    """Return a compiled model.
+
+    Raises:
+        ModelError: there is none of this name.
+    """
+    if name not in builtin_names():
+        raise ModelError(f"there is no model {name!r}; built in are {', '.join(builtin_names())}")
+    return _BUILDERS[name.removeprefix(PREFIX)]()
 
 
-def _mnist_cnn(layers: Any) -> list[Any]:
-    """McMahan et al. 2017, section 3: two 5x5 convolutions (32, 64 channels), each with 2x2 max pooling, 512 units (1,663,370 parameters)."""
-    return [
-        keras().Input((28, 28)),
-        layers.Rescaling(1 / 255),
-        layers.Reshape((28, 28, 1)),
-        layers.Conv2D(32, 5, padding="same", activation="relu", name="conv1"),
-        layers.MaxPooling2D(),
-        layers.Conv2D(64, 5, padding="same", activation="relu", name="conv2"),
-        layers.MaxPooling2D(),
-        layers.Flatten(),
-        layers.Dense(512, "relu", name="hidden"),
+def digits_mlp() -> Any:
+    """Return a model for scikit-learn's digits: 8 by 8 pixels of 0 to 16, 8,970 weights."""
+    return _compile("digits_mlp", (8, 8), [_scale(16), _flatten(), _dense("hidden1", 64, 1), _dense("hidden2", 64, 2), _softmax(3)])
+
+
+def mnist_2nn() -> Any:
+    """Return the 2NN of McMahan et al., Communication-Efficient Learning of Deep Networks from Decentralized Data (2017): 199,210 weights."""
+    return _compile("mnist_2nn", (28, 28), [_scale(255), _flatten(), _dense("hidden1", 200, 1), _dense("hidden2", 200, 2), _softmax(3)])
+
+
+def mnist_cnn() -> Any:
+    """Return the CNN of the same paper: 1,663,370 weights."""
+    layers = keras().layers
+    convolutions = [
+        _scale(255),
+        layers.Reshape((28, 28, 1), name="channel"),
+        layers.Conv2D(32, 5, padding="same", activation="relu", kernel_initializer=_uniform(1), name="conv1"),
+        layers.MaxPooling2D(name="pool1"),
+        layers.Conv2D(64, 5, padding="same", activation="relu", kernel_initializer=_uniform(2), name="conv2"),
+        layers.MaxPooling2D(name="pool2"),
+        _flatten(),
     ]
+    return _compile("mnist_cnn", (28, 28), [*convolutions, _dense("hidden", 512, 3), _softmax(4)])
 
 
-BUILTIN: dict[str, Callable[[Any], list[Any]]] = {
-    "builtin:digits-mlp": _digits_mlp,
-    "builtin:mnist-2nn": _mnist_2nn,
-    "builtin:mnist-cnn": _mnist_cnn,
-}
+_BUILDERS: dict[str, Callable[[], Any]] = {"digits-mlp": digits_mlp, "mnist-2nn": mnist_2nn, "mnist-cnn": mnist_cnn}
 
 
-def build(name: str) -> Any:
-    """Return a built-in model, compiled with SGD (learning rate 0.1) and accuracy."""
-    library = keras()
-    library.backend.clear_session()
-    library.utils.set_random_seed(SEED)
-    stack = [*BUILTIN[name](library.layers), library.layers.Dense(10, "softmax", name="classes")]
-    model = library.Sequential(stack, name=name.removeprefix("builtin:").replace("-", "_"))
-    model.compile(optimizer=library.optimizers.SGD(0.1), loss="sparse_categorical_crossentropy", metrics=["accuracy"])
+def _compile(name: str, shape: tuple[int, ...], layers: list[Any]) -> Any:
+    model = keras().Sequential([keras().Input(shape, name="record"), *layers], name=name)
+    model.compile(optimizer=keras().optimizers.SGD(0.1), loss="sparse_categorical_crossentropy", metrics=["accuracy"])
     return model
+
+
+def _scale(largest: int) -> Any:
+    return keras().layers.Rescaling(1 / largest, name="scale")
+
+
+def _flatten() -> Any:
+    return keras().layers.Flatten(name="flatten")
+
+
+def _dense(name: str, units: int, seed: int, activation: str = "relu") -> Any:
+    return keras().layers.Dense(units, activation=activation, kernel_initializer=_uniform(seed), name=name)
+
+
+def _softmax(seed: int) -> Any:
+    return _dense("classes", 10, seed, "softmax")
+
+
+def _uniform(seed: int) -> Any:
+    return keras().initializers.GlorotUniform(seed=seed)

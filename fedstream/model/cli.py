@@ -1,4 +1,4 @@
-"""`fedstream model`: add models, and pull published ones."""
+"""`fedstream model`: add models, look at them, and get published ones."""
 
 from __future__ import annotations
 
@@ -8,95 +8,118 @@ from typing import Annotated, Any
 
 import typer
 
-from fedstream.errors import ModelError, ObjectNotFound, UsageError
-from fedstream.output import out, print_json, print_table
+from fedstream.errors import UsageError
+from fedstream.output import err, out, print_json, print_table
+from fedstream.run import NAME
 
-model_app = typer.Typer(no_args_is_help=True, help="Add models to train, and pull published ones.")
+model_app = typer.Typer(no_args_is_help=True, help="Add models, look at them, and get published ones.")
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
-NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}"
+ModelName = Annotated[str, typer.Argument(metavar="NAME", help="Name of the model, such as `mine` or `builtin:digits-mlp`.", show_default=False)]
 
 
 @model_app.command()
 def add(
-    source: Annotated[str, typer.Argument(help="FILE.keras, or package.module:function that returns a compiled Keras model.", show_default=False)],
-    name: Annotated[str, typer.Option(help="Name of the model.", show_default=False)],
+    source: Annotated[str, typer.Argument(help="A .keras file, or `package.module:function` that returns a compiled model.", show_default=False)],
+    name: Annotated[str, typer.Option(help="Name to add it under.", show_default=False)],
     json: Json = False,
 ) -> None:
-    """Check a compiled Keras model and put it into the store.
+    """Add a compiled Keras model, for runs to start from.
 
-        fedstream model add classifier.keras --name classifier
+        fedstream model add model.keras --name mine
     """
-    from fedstream.model.files import add_model, load_callable, save_keras
+    if not re.fullmatch(NAME, name):
+        raise UsageError(f"--name {name!r}: use letters, digits, `.`, `_` and `-`, beginning with a letter or digit, at most 63")
+    from fedstream.model.files import add_model
+    from fedstream.model.source import read_model
     from fedstream.store.objects import ObjectStore
 
-    if not re.fullmatch(NAME, name):
-        raise UsageError(f"model name {name!r} cannot be used; use letters, digits, '.', '_' and '-', at most 63, the first a letter or digit")
-    if source.endswith(".keras"):
-        data = _read(Path(source))
-    elif ":" in source:
-        data = save_keras(load_callable(source))
-    else:
-        raise UsageError(f"{source!r} is neither a .keras file nor package.module:function")
     store = ObjectStore.from_env()
-    store.ensure_bucket()
-    description = add_model(store, name, data, source)
+    store.check()
+    with err.status("Checking the model (TensorFlow starts) ..."):
+        description = add_model(store, name, read_model(source))
     if json:
-        print_json(description.model_dump(mode="json"))
+        print_json(description.model_dump(mode="json") | {"parameters": description.parameters})
     else:
-        shapes = f"{tuple(description.input_shape)} -> {tuple(description.output_shape)}"
-        out.print(f"added {name}: {shapes}, {description.parameters:,} parameters, {description.keras_digest[:12]}", highlight=False)
+        out.print(f"added model [bold]{name}[/]: {_summary(description)}", highlight=False)
 
 
 @model_app.command("list")
-def list_(json: Json = False) -> None:
-    """List models, and their latest published version."""
-    from fedstream.model.builtin import BUILTIN
+def list_command(json: Json = False) -> None:
+    """List the models: those added, those built in, and their published versions."""
+    from fedstream.model.builtin import builtin_names
     from fedstream.model.files import list_models
-    from fedstream.store.layout import ModelKeys
+    from fedstream.model.versions import list_versions
     from fedstream.store.objects import ObjectStore
 
     store = ObjectStore.from_env()
-    rows = []
-    for name in [*list_models(store), *BUILTIN]:
-        latest = ModelKeys(name).latest
-        rows.append((name, store.get_json(latest)["version"] if store.exists(latest) else 0))
+    added = list_models(store)
+    rows = [(name, added[name][-1] if name in added else None, list_versions(store, name)) for name in sorted({*added, *builtin_names()})]
     if json:
-        print_json([{"model": name, "latest": version or None} for name, version in rows])
-    else:
-        print_table("models", ("model", "latest version"), [(name, str(version or "")) for name, version in rows])
+        print_json({"models": [{"name": name, "initial": initial, "versions": versions} for name, initial, versions in rows]})
+        return
+    cells = [[name, initial[:12] if initial else "built when first used", ", ".join(map(str, versions))] for name, initial, versions in rows]
+    print_table("models", ["name", "initial model", "published versions"], cells)
+
+
+@model_app.command()
+def show(model: ModelName, json: Json = False) -> None:
+    """Show a model: its input, output, loss, metrics and variables, and its newest published version."""
+    from fedstream.model.files import ensure_model
+    from fedstream.model.versions import find_version, list_versions
+    from fedstream.store.objects import ObjectStore
+
+    store = ObjectStore.from_env()
+    description = ensure_model(store, model)
+    versions = list_versions(store, model)
+    newest = find_version(store, model).manifest if versions else None
+    if json:
+        print_json(description.model_dump(mode="json") | {"parameters": description.parameters, "versions": versions, "latest": newest})
+        return
+    out.print(f"model [bold]{model}[/]: {_summary(description)}", highlight=False)
+    out.print(f"  keras file {description.keras_digest}\n  weights    {description.weights_digest}", highlight=False)
+    if newest:
+        out.print(f"  version {versions[-1]}: round {newest.get('round')} of run {newest.get('run')}, {newest.get('metrics')}", highlight=False)
+    print_table("variables", ["name", "shape", "dtype"], [[v.name, " ".join(map(str, v.shape)), v.dtype] for v in description.variables])
 
 
 @model_app.command()
 def pull(
-    model: Annotated[str, typer.Argument(help="NAME for the latest version, or NAME@n.", show_default=False)],
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="File to write.", show_default="NAME-n.keras")] = None,
+    model: Annotated[str, typer.Argument(metavar="NAME[@N]", help="Model, and version; without a version the newest.", show_default=False)],
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="File to write.", show_default="NAME-N.keras")] = None,
     json: Json = False,
 ) -> None:
-    """Download a published model, and check its digest."""
-    from fedstream.store.layout import ModelKeys
+    """Get a published model as a .keras file, checked against its manifest."""
+    name, number = _parse_version(model)
+    from fedstream.model.versions import find_version, read_version_file
     from fedstream.store.objects import ObjectStore
 
     store = ObjectStore.from_env()
-    name, _, number = model.partition("@")
-    if number and not number.isdigit():
-        raise UsageError(f"version {number!r} is no number; give NAME@1, or NAME for the latest")
-    keys = ModelKeys(name)
+    version = find_version(store, name, number)
+    data = read_version_file(store, version)
+    path = output or Path(f"{name.replace(':', '-')}-{version.number}.keras")
     try:
-        version = int(number) if number else store.get_json(keys.latest)["version"]
-        manifest: dict[str, Any] = store.get_json(keys.version(version, "manifest.json"))
-    except ObjectNotFound as error:
-        raise ModelError(f"model {model!r} has not been published; `fedstream model list` shows what has") from error
-    path = output or Path(f"{keys.model.replace(':', '-')}-{version}.keras")
-    path.write_bytes(store.get_verified(keys.version(version, "model.keras"), manifest["files"]["model.keras"]))
-    if json:
-        print_json(manifest | {"path": str(path)})
-    else:
-        out.print(f"wrote {path}: version {version}, round {manifest['round']} of run {manifest['run']}", highlight=False)
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
+        path.write_bytes(data)
     except OSError as error:
-        raise UsageError(f"{path}: {error.strerror}; give the path of a .keras file") from error
+        raise UsageError(f"cannot write {str(path)!r}: {error.strerror}") from error
+    if json:
+        print_json({"model": name, "version": version.number, "file": str(path), "manifest": version.manifest})
+    else:
+        lineage = f"round {version.manifest.get('round')} of run {version.manifest.get('run')}"
+        out.print(f"wrote {path}: version {version.number} of {name}, {lineage}", highlight=False)
+
+
+def _parse_version(text: str) -> tuple[str, int | None]:
+    name, at, number = text.partition("@")
+    if at and not (number.isascii() and number.isdigit() and int(number) > 0):
+        raise UsageError(f"{text!r}: expected NAME or NAME@N with N = 1, 2, ...")
+    if not re.fullmatch(f"(builtin:)?{NAME}", name):
+        raise UsageError(f"{text!r}: {name!r} is no model name")
+    return name, int(number) if at else None
+
+
+def _summary(description: Any) -> str:
+    return (
+        f"input {tuple(description.input_shape)}, output {tuple(description.output_shape)}, {description.parameters:,} weights,"
+        f" loss {description.loss}, metrics {', '.join(description.metrics) or 'none'}"
+    )

@@ -1,4 +1,4 @@
-"""Measure a model on records. Needs TensorFlow, through the model it is given."""
+"""Measure a model on labelled records."""
 
 from __future__ import annotations
 
@@ -8,41 +8,59 @@ from typing import Any
 import numpy as np
 
 from fedstream.errors import ModelError
-from fedstream.model.description import SPARSE_LOSS
-from fedstream.model.files import loss_name
+from fedstream.model._tensorflow import tensorflow
+from fedstream.model.keras_model import as_targets, num_classes
 from fedstream.store.documents import Metrics
 
-BATCH_SIZE = 512
-"""Records in one forward pass; large, as nothing is learned from them."""
-
 MAX_CLASSES = 100
-"""Classes a confusion matrix may have: beyond, its counts would outweigh the manifest."""
+"""A larger confusion matrix is no picture for anyone, and a megabyte in every manifest."""
+MAX_INPUTS = 2**22
+"""Input values in one batch: what a batch of images needs in memory is a multiple of it."""
 
 
-def evaluate_model(model: Any, x: np.ndarray, y: np.ndarray, batch_size: int = BATCH_SIZE) -> Metrics:
-    """Measure loss, compiled metrics and, for class numbers, the confusion matrix.
+def evaluate_model(model: Any, x: np.ndarray, y: np.ndarray, batch_size: int = 512) -> Metrics:
+    """Return the loss and the compiled metrics over exactly these records, and the confusion matrix of a classifier.
+
+    Runs eagerly: on the few records a client holds out, tracing a graph takes longer than measuring. Values that are not finite are left out, so a
+    model that diverged has no `loss` here.
 
     Args:
-        model: a compiled Keras model.
-        x: samples (n, ...), n at least 1.
-        y: labels (n, ...).
-        batch_size: records in one forward pass.
+        model: compiled Keras model.
+        x: shape (n, *input_shape), any numeric dtype; n at least 1.
+        y: shape (n,), (n, 1) or (n, *output_shape).
+        batch_size: records in memory at once, at most.
 
     Raises:
-        ModelError: a metric is not finite: the model has diverged.
+        ModelError: there is no record, or a metric yields no number.
     """
-    results = model.evaluate(x, y, batch_size=batch_size, verbose=0, return_dict=True)
-    values = {name: float(value) for name, value in results.items()}
-    if bad := sorted(name for name, value in values.items() if not math.isfinite(value)):
-        raise ModelError(f"{bad[0]} of the model is {values[bad[0]]}: training has diverged; use a smaller learning rate")
-    return Metrics(num_examples=len(x), values=values, confusion=_confusion(model, x, y, batch_size))
+    tf = tensorflow()
+    if not len(x):
+        raise ModelError("there are no records to measure the model on")
+    classes = num_classes(model)
+    confusion = np.zeros((classes, classes), np.int64) if classes and classes <= MAX_CLASSES and len(model.outputs[0].shape) == 2 else None
+    size = max(1, min(batch_size, MAX_INPUTS // max(1, x[0].size)))
+    model.reset_metrics()
+    losses, values = [], {}
+    for start in range(0, len(x), size):
+        batch, target = x[start : start + size], as_targets(model, y[start : start + size])
+        inputs, expected = tf.cast(batch, model.inputs[0].dtype), tf.convert_to_tensor(target)
+        predicted = model(inputs, training=False)
+        losses.append(len(batch) * float(model.compute_loss(x=inputs, y=expected, y_pred=predicted, training=False)))
+        values = model.compute_metrics(inputs, expected, predicted)
+        if confusion is not None:
+            np.add.at(confusion, (target, np.argmax(np.array(predicted), axis=-1)), 1)
+    model.reset_metrics()
+    scores = {name: _number(name, value) for name, value in values.items()} | {"loss": math.fsum(losses) / len(x)}
+    return Metrics(num_examples=len(x), values=finite(scores), confusion=None if confusion is None else confusion.tolist())
 
 
-def _confusion(model: Any, x: np.ndarray, y: np.ndarray, batch_size: int) -> list[list[int]] | None:
-    classes = model.output_shape[-1]
-    if loss_name(model) != SPARSE_LOSS or len(model.output_shape) != 2 or classes > MAX_CLASSES:
-        return None
-    predicted = np.argmax(model.predict(x, batch_size=batch_size, verbose=0), axis=-1)
-    counts = np.zeros((classes, classes), dtype=np.int64)
-    np.add.at(counts, (y.reshape(-1).astype(np.int64), predicted), 1)
-    return counts.tolist()
+def finite(values: dict[str, float]) -> dict[str, float]:
+    """Leave out what JSON cannot spell: NaN and infinity."""
+    return {name: value for name, value in values.items() if math.isfinite(value)}
+
+
+def _number(name: str, value: Any) -> float:
+    array = np.array(value)
+    if array.size != 1:
+        raise ModelError(f"metric {name!r} yields {array.size} values; compile the model with metrics of one number (such as average='macro')")
+    return float(array.reshape(()))

@@ -1,4 +1,4 @@
-"""A model as SavedModel, for TensorFlow Serving and KServe."""
+"""A trained model as TensorFlow SavedModel files."""
 
 from __future__ import annotations
 
@@ -6,10 +6,16 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from fedstream.model._tensorflow import tensorflow
+
 
 def to_saved_model(model: Any) -> dict[str, bytes]:
-    """Return relative file name -> bytes of the model's SavedModel."""
+    """Return a SavedModel for serving: relative file name -> bytes.
+
+    The files differ from one export to the next, since TensorFlow numbers its functions within a process; the weights in them do not.
+    """
+    tensorflow()
     with tempfile.TemporaryDirectory() as folder:
-        root = Path(folder) / "saved_model"
-        model.export(root, verbose=False)
+        model.export(folder, format="tf_saved_model", verbose=False)
+        root = Path(folder)
         return {path.relative_to(root).as_posix(): path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()}

@@ -1,210 +1,200 @@
-"""Keras models as files and objects: load safely, save canonically, describe, and find again. TensorFlow is imported only where a model is built or loaded."""
+"""Model files: .keras bytes to Keras models and back, and the models in the store. TensorFlow is imported only to load, save or build."""
 
 from __future__ import annotations
 
-import io
-import json
-import os
 import tempfile
-import zipfile
+import warnings
 from pathlib import Path
 from typing import Any
 
-from fedstream.errors import ModelError, ObjectNotFound
-from fedstream.model._tensorflow import keras
-from fedstream.model.description import SPARSE_LOSS, ModelDescription, VariableDescription
-from fedstream.store.canonical import canonical_json, sha256_hex
+import numpy as np
+from pydantic import ValidationError
+
+from fedstream.errors import CorruptObject, ModelError
+from fedstream.model._tensorflow import keras, set_threads
+from fedstream.model.archive import ADVICE, canonical_archive, check_archive
+from fedstream.model.builtin import build_builtin, builtin_names
+from fedstream.model.description import ModelDescription, VariableDescription
+from fedstream.model.evaluation import evaluate_model
+from fedstream.model.keras_model import get_weights, loss_name, num_classes, record_shape, set_weights, travelling
+from fedstream.store.canonical import sha256_hex
 from fedstream.store.layout import ModelKeys
 from fedstream.store.objects import ObjectStore
-from fedstream.store.weights import Weights, to_bytes
+from fedstream.store.weights import to_bytes
 
-ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
-"""The earliest time a zip entry can have: a saved model's bytes must not tell when it was saved."""
+__all__ = ["add_model", "describe", "ensure_model", "get_weights", "list_models", "load_keras", "read_description", "save_keras", "set_weights"]
+
+SUFFIX = ".keras"
 
 
-def load_keras(data: bytes, where: str = "the model") -> Any:
-    """Load a compiled `keras.Model` from the bytes of a .keras file, with Keras' safe mode on.
+def load_keras(source: bytes | str | Path, threads: int | None = None) -> Any:
+    """Load a compiled model, in Keras' safe mode.
 
     Args:
-        data: the file's bytes.
-        where: its name, for the message.
+        source: a .keras file's path, or its bytes.
+        threads: intra-op threads of this process; None keeps the number in force, or takes 2.
+
+    Returns:
+        A compiled keras.Model.
 
     Raises:
-        ModelError: it is no .keras file, has a Lambda layer (code that would run here), or is not compiled.
+        ModelError: the file cannot be read or is no .keras file; the model is not compiled, has a Lambda layer, or needs code that is not Keras' own.
     """
-    if not data.startswith(b"PK"):
-        raise ModelError(f"{where} is no .keras file; save the model with `model.save('model.keras')`")
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "model.keras"
-        path.write_bytes(data)
+    where, data = _read(source)
+    check_archive(data, where)
+    set_threads(threads)
+    with tempfile.NamedTemporaryFile(suffix=SUFFIX) as file, warnings.catch_warnings():
+        # An optimizer that was saved before its first step has no state to load.
+        warnings.filterwarnings("ignore", message="Skipping variable loading for optimizer")
+        file.write(data)
+        file.flush()
         try:
-            model = keras().saving.load_model(path, safe_mode=True)
-        except Exception as error:  # Keras raises many kinds for one cause: the file is not to be used
-            raise ModelError(_why_unloadable(where, error)) from error
-    if not getattr(model, "compiled", False) or model.optimizer is None or model.loss is None:
-        raise ModelError(f"{where} is not compiled; call model.compile(optimizer=..., loss=..., metrics=[...]) before saving it")
-    model.jit_compile = False
+            model = keras().saving.load_model(file.name, safe_mode=True)
+        except Exception as error:  # a foreign file makes Keras raise anything; its owner gets one line
+            raise ModelError(
+                f"{where} cannot be loaded by Keras {keras().version()}: {_first_line(error)}; use Keras' own layers and losses, and {ADVICE}"
+            ) from error
+    if not getattr(model, "compiled", False):
+        raise ModelError(f"the model in {where} is not compiled; call `model.compile(...)` before saving it")
     return model
-
-
-def _why_unloadable(where: str, error: Exception) -> str:
-    text = str(error)
-    if "Lambda" in text or "lambda" in text:
-        return f"{where} has a Lambda layer: it holds Python code, which would run at every client, so it is refused; use Keras' own layers"
-    return f"{where} cannot be loaded by Keras: {text.strip().splitlines()[0] if text.strip() else type(error).__name__}; use Keras' own layers and save it anew"
 
 
 def save_keras(model: Any) -> bytes:
-    """Return a model's .keras file: the same weights and configuration are always the same bytes."""
+    """Return a model as .keras bytes: the same architecture, compile arguments and weights are always the same bytes.
+
+    Raises:
+        ModelError: the model is not compiled.
+    """
+    if not getattr(model, "compiled", False):
+        raise ModelError(f"model {model.name!r} is not compiled, so it has no loss and no optimizer; call `model.compile(...)` first")
+    if not model.optimizer.built:
+        model.optimizer.build(model.trainable_variables)
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "model.keras"
-        model.save(path)
-        return _canonical(path.read_bytes())
+        path = Path(folder) / f"model{SUFFIX}"
+        keras().saving.save_model(model, path)
+        return canonical_archive(path.read_bytes())
 
 
-def _canonical(data: bytes) -> bytes:
-    output = io.BytesIO()
-    with zipfile.ZipFile(io.BytesIO(data)) as source, zipfile.ZipFile(output, "w", zipfile.ZIP_STORED) as target:
-        for name in sorted(source.namelist()):
-            content = source.read(name)
-            if name == "metadata.json":
-                content = canonical_json({key: value for key, value in json.loads(content).items() if key != "date_saved"})
-            target.writestr(zipfile.ZipInfo(name, ZIP_EPOCH), content)
-    return output.getvalue()
+def describe(data: bytes, name: str, where: str = "") -> tuple[ModelDescription, bytes]:
+    """Load a .keras file, try it on two records, and return its description and its initial weights as safetensors.
 
-
-def get_weights(model: Any) -> Weights:
-    """Return what travels: trainable variables and moving statistics, by Keras path. Seeds and optimizer state stay."""
-    return {variable.path: variable.numpy() for variable in model.weights}
-
-
-def set_weights(model: Any, weights: Weights) -> None:
-    """Give a model its weights.
+    Args:
+        data: the file's bytes.
+        name: model name.
+        where: the file's name, for messages.
 
     Raises:
-        ModelError: a variable is missing, unknown, or of another shape.
+        ModelError: it is no model that can be trained here; says why.
     """
-    variables = {variable.path: variable for variable in model.weights}
-    if different := sorted(variables.keys() ^ weights.keys()):
-        raise ModelError(f"variable {different[0]!r} is not in both the model and its weights; they belong to different models")
-    for path, variable in variables.items():
-        if tuple(variable.shape) != weights[path].shape:
-            raise ModelError(f"variable {path!r} has shape {tuple(variable.shape)}, its weights have {weights[path].shape}")
-        variable.assign(weights[path])
-
-
-def describe(model: Any, name: str, keras_digest: str) -> ModelDescription:
-    """Describe a loaded model.
-
-    Raises:
-        ModelError: it has more than one input or output, a shape that is not fixed, or two variables of one path.
-    """
-    shapes = {}
-    for what, shape in (("input", model.input_shape), ("output", model.output_shape)):
-        if not isinstance(shape, tuple) or any(not isinstance(size, int) for size in shape[1:]):
-            raise ModelError(f"model {name!r} must have one {what} of a fixed shape, not {shape}; records are arrays of one shape")
-        shapes[what] = list(shape[1:])
-    paths = [variable.path for variable in model.weights]
-    if doubled := sorted({path for path in paths if paths.count(path) > 1}):
-        raise ModelError(f"model {name!r} has two variables {doubled[0]!r}; give its layers names of their own")
-    loss = loss_name(model)
-    return ModelDescription(
+    model = load_keras(data)
+    weights = to_bytes(get_weights(model))
+    description = ModelDescription(
         name=name,
-        input_shape=shapes["input"],
-        output_shape=shapes["output"],
-        num_classes=shapes["output"][-1] if loss == SPARSE_LOSS else None,
-        loss=loss,
-        metrics=_metric_names(model),
-        variables=[VariableDescription(name=v.path, shape=list(v.shape), dtype=str(v.dtype)) for v in model.weights],
-        keras_digest=keras_digest,
-        weights_digest=sha256_hex(to_bytes(get_weights(model))),
+        input_shape=record_shape(model, getattr(model, "inputs", None), "input"),
+        output_shape=record_shape(model, getattr(model, "outputs", None), "output"),
+        num_classes=num_classes(model),
+        loss=loss_name(model),
+        metrics=[],
+        variables=[VariableDescription(name=path, shape=list(v.shape), dtype=v.dtype) for path, v in travelling(model).items()],
+        keras_digest=sha256_hex(data),
+        weights_digest=sha256_hex(weights),
     )
+    if not model.trainable_variables:
+        raise ModelError(f"model {name!r} has nothing to train: all its layers are frozen or without weights")
+    return description.model_copy(update={"metrics": _try(model, description)}), weights
 
 
-def loss_name(model: Any) -> str:
-    loss = model.loss
-    return loss if isinstance(loss, str) else str(getattr(loss, "name", "") or getattr(loss, "__name__", "custom"))
+def add_model(store: ObjectStore, name: str, data: bytes) -> ModelDescription:
+    """Put a .keras file into the store, as the newest of its name; adding the same file again changes nothing.
 
-
-def _metric_names(model: Any) -> list[str]:
-    import numpy as np
-
-    samples = np.zeros((1, *model.input_shape[1:]), dtype="float32")
-    labels = np.zeros((1, *(model.output_shape[1:-1] if loss_name(model) == SPARSE_LOSS else model.output_shape[1:])), dtype="float32")
-    names = model.evaluate(samples, labels, verbose=0, return_dict=True)
-    model.reset_metrics()
-    return sorted(name for name in names if name != "loss")
-
-
-def add_model(store: ObjectStore, name: str, data: bytes, where: str = "the model") -> ModelDescription:
-    """Check a model and put it into the store; the same file added again changes nothing.
+    Writes the file and its weights, then its description, whose existence makes the model exist.
 
     Raises:
-        ModelError: the model cannot be used.
+        ModelError: as `describe`.
     """
-    model = load_keras(data, where)
-    data = _canonical(data)
-    description = describe(model, name, sha256_hex(data))
-    keys = ModelKeys(name)
-    store.put_new(keys.initial(description.keras_digest), data)
-    store.put_new(keys.initial(description.keras_digest, "safetensors"), to_bytes(get_weights(model)))
-    store.put_new_json(keys.initial(description.keras_digest, "json"), description.model_dump(mode="json"))
+    description, weights = describe(data, name)
+    keys, sha256 = ModelKeys(name), description.keras_digest
+    store.put_new(keys.initial(sha256), data)
+    store.put_new(keys.initial(sha256, "safetensors"), weights)
+    store.put_new_json(keys.initial(sha256, "json"), description.model_dump(mode="json"))
     return description
 
 
-def ensure_model(store: ObjectStore, name: str) -> ModelDescription:
-    """Return the newest model of that name; a built-in one is made when it is first asked for.
+def ensure_model(store: ObjectStore, name: str, threads: int | None = None) -> ModelDescription:
+    """Return the description of the newest model of a name, without TensorFlow; a built-in model that is not in the store is built and added.
+
+    Args:
+        store: where models are.
+        name: an added model, or `builtin:NAME`.
+        threads: as in `load_keras`, for a process that trains later.
 
     Raises:
-        ModelError: there is none; says which there are.
+        ModelError: there is no such model; names those there are.
     """
-    from fedstream.model.builtin import BUILTIN, build
-
-    prefix = ModelKeys(name).initial("", "").removesuffix(".")
-    added = [info for info in store.list(prefix) if info.key.endswith(".json")]
-    if added:
-        newest = max(added, key=lambda info: (info.last_modified, info.key))
-        return ModelDescription.model_validate_json(store.get(newest.key))
-    if name in BUILTIN:
-        return add_model(store, name, save_keras(build(name)), name)
-    raise ModelError(f"there is no model {name!r}; add it with `fedstream model add FILE.keras --name {name}`, or use one of {', '.join([*list_models(store), *BUILTIN])}")
-
-
-def list_models(store: ObjectStore) -> list[str]:
-    """Return the names of all added models."""
-    return sorted({info.key.split("/")[1] for info in store.list("models/") if "/initial/" in info.key and not info.key.startswith("models/builtin-")})
+    newest = _initial(store, name)
+    if newest:
+        return read_description(store, name, newest[-1])
+    if name in builtin_names():
+        set_threads(threads)
+        return add_model(store, name, save_keras(build_builtin(name)))
+    known = ", ".join(sorted({*list_models(store), *builtin_names()}))
+    raise ModelError(f"there is no model {name!r}; there are {known}. Add one with `fedstream model add FILE.keras --name NAME`")
 
 
 def read_description(store: ObjectStore, name: str, keras_digest: str) -> ModelDescription:
-    """Return the description of one added model.
+    """Return the description that was written when a model was added.
 
     Raises:
-        ModelError: it is not in the store.
+        ObjectNotFound: no such file was added.
+        CorruptObject: it is no description.
     """
+    key = ModelKeys(name).initial(keras_digest, "json")
     try:
-        return ModelDescription.model_validate_json(store.get(ModelKeys(name).initial(keras_digest, "json")))
-    except ObjectNotFound as error:
-        raise ModelError(f"model {name!r} with digest {keras_digest[:12]} is not in the store; add it again with `fedstream model add`") from error
+        return ModelDescription.model_validate_json(store.get(key))
+    except ValidationError as error:
+        raise CorruptObject(f"{key} holds no model description; it is damaged, or was written by another version of fedstream") from error
 
 
-def load_callable(reference: str) -> Any:
-    """Call `package.module:function` and return the model it makes.
+def list_models(store: ObjectStore) -> dict[str, list[str]]:
+    """Return the models in the store: name -> digests of the files added, oldest first."""
+    folders = {ModelKeys(name).root.removeprefix("models/"): name for name in builtin_names()}
+    found: dict[str, list[tuple[Any, str]]] = {}
+    for info in store.list("models/"):
+        parts = info.key.split("/")
+        if len(parts) == 4 and parts[2] == "initial" and parts[3].endswith(".json"):
+            name = folders.get(parts[1], parts[1])
+            found.setdefault(name, []).append((info.last_modified, parts[3].removesuffix(".json")))
+    return {name: [sha256 for _, sha256 in sorted(files)] for name, files in sorted(found.items())}
 
-    Raises:
-        ModelError: it cannot be imported, or returns no compiled Keras model.
-    """
-    import importlib
-    import sys
 
-    module_name, _, function = reference.partition(":")
-    keras()
-    sys.path.insert(0, os.getcwd())
+def _initial(store: ObjectStore, name: str) -> list[str]:
+    prefix = ModelKeys(name).root + "/initial/"
+    found = sorted((info.last_modified, info.key) for info in store.list(prefix) if info.key.endswith(".json"))
+    return [key.removeprefix(prefix).removesuffix(".json") for _, key in found]
+
+
+def _read(source: bytes | str | Path) -> tuple[str, bytes]:
+    if isinstance(source, bytes):
+        return "the model file", source
     try:
-        model = getattr(importlib.import_module(module_name), function)()
-    except (ImportError, AttributeError) as error:
-        raise ModelError(f"{reference!r} cannot be imported ({error}); give package.module:function, importable from here") from error
-    finally:
-        sys.path.remove(os.getcwd())
-    if not isinstance(model, keras().Model):
-        raise ModelError(f"{reference!r} returned a {type(model).__name__}, expected a compiled keras.Model")
-    return model
+        return str(source), Path(source).read_bytes()
+    except OSError as error:
+        raise ModelError(f"cannot read model file {str(source)!r}: {error.strerror}") from error
+
+
+def _try(model: Any, description: ModelDescription) -> list[str]:
+    """Measure the model on two records of zeros, and return the names of its metrics."""
+    sparse = description.num_classes is not None
+    labels = np.zeros((2, *(description.output_shape[:-1] if sparse else description.output_shape)))
+    try:
+        measured = evaluate_model(model, np.zeros((2, *description.input_shape), np.float32), labels)
+    except ModelError:
+        raise
+    except Exception as error:  # whatever the owner's layers, loss and metrics raise on plain records
+        shape = tuple(description.input_shape)
+        raise ModelError(f"model {description.name!r} with loss {description.loss} fails on {shape} records: {_first_line(error)}") from error
+    return sorted(measured.values.keys() - {"loss"})
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")

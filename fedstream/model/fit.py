@@ -30,7 +30,10 @@ def check_fit(model: ModelDescription, records: RecordShapes) -> None:
     """
     expected, got = tuple(model.input_shape), tuple(records.data_shape)
     if got != expected:
-        raise ModelError(f"model {model.name!r} has input {expected}, which does not fit the stream's records of shape {got}; announce that shape or change the model's input")
+        raise ModelError(
+            f"model {model.name!r} has input {expected}, which does not fit the stream's records of shape {got};"
+            " announce the model's shape or change the model"
+        )
     label = tuple(records.label_shape)
     if label not in _label_shapes(model):
         raise ModelError(
@@ -44,20 +47,22 @@ def check_labels(model: ModelDescription, y: NDArray[Any]) -> None:
 
     Args:
         model: its `num_classes` counts the classes.
-        y: shape (n,) or (n, 1); whole numbers of any numeric type.
+        y: shape (n,) or (n, ...); whole numbers of any numeric type.
 
     Raises:
-        ModelError: names the first wrong label, its index, how many there are, and what is allowed.
+        ModelError: names the first wrong label, its record's index, how many there are, and what is allowed.
     """
     if model.num_classes is None or not len(y):
         return
-    labels = np.asarray(y).reshape(len(y), -1)[:, 0]
+    labels = np.asarray(y).reshape(len(y), -1)
     wrong = ~((labels >= 0) & (labels < model.num_classes) & (labels == np.floor(labels)))
     if wrong.any():
-        first = int(np.argmax(wrong))
+        bad = wrong.any(axis=1)
+        first = int(np.argmax(bad))
+        label = labels[first][wrong[first]][0].item()
         raise ModelError(
-            f"label {labels[first].item()!r} of record {first} is no class of model {model.name!r}, which has classes 0 to {model.num_classes - 1}"
-            f" ({int(wrong.sum())} of {len(labels)} labels are wrong); correct the stream's labels or give the model more outputs"
+            f"label {label!r} of record {first} is no class of model {model.name!r}, which has classes 0 to {model.num_classes - 1}"
+            f" ({int(bad.sum())} of {len(labels)} records are wrong); correct the stream's labels or give the model more outputs"
         )
 
 

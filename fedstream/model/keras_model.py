@@ -1,0 +1,106 @@
+"""A Keras model in memory: its variables, loss and shapes, by names that are the same in every process."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from fedstream.errors import ModelError
+from fedstream.model.description import SPARSE_LOSS
+from fedstream.store.weights import Weights
+
+DTYPES = {"bool", "float16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"}
+"""What numpy and safetensors both know."""
+
+
+def travelling(model: Any) -> dict[str, Any]:
+    """Return the variables that travel between clients and the aggregation: name -> Keras variable, in Keras' order.
+
+    These are the trainable ones and the non-trainable state of layers, such as BatchNormalization's moving statistics. The states of random
+    generators (Dropout) are no weights to Keras and stay: each training sets them from its seed. The optimizer's variables stay too.
+
+    Raises:
+        ModelError: a variable's type has no place in safetensors.
+    """
+    names: Counter[str] = Counter()
+    variables = {}
+    for variable in model.weights:
+        # A model just built prefixes its own name, a loaded one does not; nested models with equal layer names share paths.
+        name = variable.path.removeprefix(f"{model.name}/")
+        names[name] += 1
+        name = name if names[name] == 1 else f"{name}#{names[name]}"
+        if variable.dtype not in DTYPES:
+            raise ModelError(f"variable {name!r} has type {variable.dtype}, which cannot be stored; build the model with dtype float32")
+        variables[name] = variable
+    return variables
+
+
+def get_weights(model: Any) -> Weights:
+    """Return copies of the model's weights, by name."""
+    return {name: np.array(variable) for name, variable in travelling(model).items()}
+
+
+def set_weights(model: Any, weights: Weights) -> None:
+    """Set the model's weights.
+
+    Raises:
+        ModelError: names or shapes are not the model's.
+    """
+    variables = travelling(model)
+    if single := sorted(variables.keys() ^ weights.keys()):
+        where = "model" if single[0] in variables else "weights"
+        raise ModelError(f"the weights are not of model {model.name!r}: variable {single[0]!r} is in the {where} only")
+    for name, variable in variables.items():
+        got, expected = weights[name].shape, tuple(variable.shape)
+        if got != expected:
+            raise ModelError(f"the weights are not of model {model.name!r}: variable {name!r} has shape {got}, the model's has {expected}")
+        variable.assign(weights[name])
+
+
+def loss_name(model: Any) -> str:
+    """Return the compiled loss as Keras spells it in words, such as `sparse_categorical_crossentropy`.
+
+    Raises:
+        ModelError: the model has several losses, or none.
+    """
+    loss = model.loss
+    if isinstance(loss, list | tuple | dict):
+        if len(loss) != 1:
+            raise ModelError(f"model {model.name!r} is compiled with {len(loss)} losses; a federated model has one")
+        loss = loss[0] if isinstance(loss, list | tuple) else next(iter(loss.values()))
+    if loss is None:
+        raise ModelError(f"model {model.name!r} is compiled without a loss; name one in `model.compile(...)`")
+    name = loss if isinstance(loss, str) else getattr(loss, "__name__", type(loss).__name__)
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
+
+
+def record_shape(model: Any, tensors: Sequence[Any] | None, what: str) -> list[int]:
+    """Return the shape of the model's one input or output, without the batch.
+
+    Raises:
+        ModelError: there is not exactly one, or it is not fixed.
+    """
+    if not tensors or len(tensors) != 1:
+        count = "no known" if not tensors else len(tensors)
+        raise ModelError(f"model {model.name!r} has {count} {what}s, expected one; build it as a Sequential or functional model with one keras.Input")
+    shape = tuple(tensors[0].shape)[1:]
+    if None in shape:
+        raise ModelError(f"the {what} of model {model.name!r} has shape {shape}; every dimension but the batch must be fixed")
+    return [int(size) for size in shape]
+
+
+def num_classes(model: Any) -> int | None:
+    """Return the number of classes, when labels are class numbers."""
+    return int(model.outputs[0].shape[-1]) if loss_name(model) == SPARSE_LOSS else None
+
+
+def as_targets(model: Any, y: np.ndarray) -> np.ndarray:
+    """Return labels as the model's loss wants them: int64 class numbers of shape (n,), or float32 of the shape given."""
+    if loss_name(model) != SPARSE_LOSS:
+        return y.astype(np.float32)
+    targets = y.astype(np.int64)
+    return targets[..., 0] if targets.ndim == len(model.outputs[0].shape) and targets.shape[-1] == 1 else targets

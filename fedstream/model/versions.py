@@ -1,0 +1,76 @@
+"""Published versions of a model, read from the store and checked. Must not import TensorFlow."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from fedstream.errors import CorruptObject, ModelError
+from fedstream.store.canonical import sha256_hex
+from fedstream.store.layout import ModelKeys
+from fedstream.store.objects import ObjectStore
+
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True)
+class Version:
+    """A published version.
+
+    Attributes:
+        model: model name.
+        number: 1, 2, ...
+        manifest: its lineage, metrics, and the SHA-256 of each of its files.
+    """
+
+    model: str
+    number: int
+    manifest: dict[str, Any]
+
+
+def list_versions(store: ObjectStore, model: str) -> list[int]:
+    """Return the numbers of a model's published versions, oldest first."""
+    keys = ModelKeys(model)
+    names = [info.key.removeprefix(keys.versions).split("/") for info in store.list(keys.versions)]
+    return sorted(int(parts[0]) for parts in names if parts[1:] == [MANIFEST] and parts[0].isdigit())
+
+
+def find_version(store: ObjectStore, model: str, number: int | None = None) -> Version:
+    """Return one published version.
+
+    Args:
+        store: where models are.
+        model: model name.
+        number: 1, 2, ...; None for the newest.
+
+    Raises:
+        ModelError: it does not exist; names those that do.
+        CorruptObject: its manifest cannot be read, or names no files.
+    """
+    numbers = list_versions(store, model)
+    wanted = numbers[-1] if number is None and numbers else number
+    if wanted not in numbers:
+        known = f"published are {', '.join(map(str, numbers))}" if numbers else "none is published yet; finish a run of this model first"
+        raise ModelError(f"model {model!r} has no version{'' if number is None else f' {number}'}; {known}")
+    key = ModelKeys(model).version(wanted, MANIFEST)
+    manifest = store.get_json(key)
+    if not isinstance(manifest, dict) or not isinstance(manifest.get("files"), dict):
+        raise CorruptObject(f"{key} is no manifest: it names no files")
+    return Version(model, wanted, manifest)
+
+
+def read_version_file(store: ObjectStore, version: Version, name: str = "model.keras") -> bytes:
+    """Return a file of a version, after checking it against the manifest.
+
+    Raises:
+        ModelError: the version has no such file.
+        CorruptObject: the file's digest is not the one in the manifest.
+    """
+    files = version.manifest["files"]
+    if name not in files:
+        raise ModelError(f"version {version.number} of model {version.model!r} has no file {name!r}; it has {', '.join(sorted(files))}")
+    key = ModelKeys(version.model).version(version.number, name)
+    data = store.get(key)
+    if sha256_hex(data) != files[name]:
+        raise CorruptObject(f"{key} has SHA-256 {sha256_hex(data)}, its manifest says {files[name]}; it was changed after it was published")
+    return data
