@@ -32,7 +32,7 @@ class Placement(Part):
     node_selector: dict[str, str] = {}
     tolerations: list[dict[str, Any]] = []
     gpu_type: str = ""
-    gpu_count: int = Field(0, ge=0, le=64)
+    gpu_count: int = Field(default=0, ge=0, le=64)
 
     @model_validator(mode="after")
     def _gpu_is_whole(self) -> Placement:

@@ -59,7 +59,11 @@ def _stop(child: subprocess.Popen[bytes]) -> None:
 
 
 def _cause(text: str) -> str:
-    """Return the failing step's own reason, or else the log's last lines."""
+    """Return the failing step's own reason, or else its last lines."""
     lines = text.splitlines()
     reasons = [line.split(FAILED, 1)[1].strip() for line in lines if FAILED in line]
-    return reasons[-1] if reasons else "the pipeline failed; its last lines were:\n" + "\n".join(lines[-LAST_LINES:])
+    if reasons:
+        return reasons[-1]
+    end = next((number for number, line in enumerate(lines) if "FAILURE" in line), len(lines))
+    said = [line.strip() for line in lines[:end] if line.strip() and "[KFP Executor" not in line]
+    return "a step failed; its last lines were:\n" + "\n".join(said[-LAST_LINES:])

@@ -100,6 +100,7 @@ def _measure(state: RunState, selection: Selection, verdicts: list[Verdict], man
 
 
 def _on_topic(state: RunState, round: int, evaluation: MatchedClient) -> Metrics:
+    from fedstream.model._tensorflow import configure
     from fedstream.model.evaluation import evaluate_model
     from fedstream.model.files import load_keras, set_weights
 
@@ -108,7 +109,8 @@ def _on_topic(state: RunState, round: int, evaluation: MatchedClient) -> Metrics
     wait_for_data(kafka, ranges, spec.round_deadline_s)
     records = read_ranges(kafka, ranges, spec.round_deadline_s)
     samples, labels = get_codec("RAW", evaluation.input_config).decode_records(records)
-    model = load_keras(state.store.get_verified(ModelKeys(record.model.name).initial(record.model.keras_digest), record.model.keras_digest), threads=spec.threads)
+    configure(spec.threads, spec.seed)
+    model = load_keras(state.store.get_verified(ModelKeys(record.model.name).initial(record.model.keras_digest), record.model.keras_digest))
     key = state.keys.at(round).weights
     set_weights(model, from_bytes(state.store.get(key), key))
     measured = evaluate_model(model, samples, labels)
@@ -119,10 +121,10 @@ def _on_topic(state: RunState, round: int, evaluation: MatchedClient) -> Metrics
 
 def _show(commit: Commit, metrics: MetricsArtifact | None) -> None:
     accepted = sum(entry.accepted for entry in commit.clients)
-    said = {"round": commit.round, "clients": accepted, "refused": len(commit.clients) - accepted, "examples": sum(entry.num_examples for entry in commit.clients if entry.accepted)}
+    said: dict[str, float] = {"round": commit.round, "clients": accepted, "refused": len(commit.clients) - accepted, "examples": sum(entry.num_examples for entry in commit.clients if entry.accepted)}
     if commit.metrics and commit.measured_round is not None:
         said |= {"measured_round": commit.measured_round, **commit.metrics.values}
     for name, value in said.items():
         if metrics:
-            metrics.log_metric(name, float(value))
+            metrics.log_metric(name, value)
     log.info("round %d is committed: %s; %s", commit.round, said, commit.decision.action)

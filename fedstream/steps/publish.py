@@ -89,7 +89,8 @@ def _version(state: RunState, best: Commit, pages: dict[str, bytes]) -> tuple[in
     """Return the version of a commit: the one on record, or a new one."""
     keys = ModelKeys(state.record.model.name)
     head_digest = state.ledger.digest(state.ledger.commits()[-1].round)
-    taken = sorted({int(number) for info in state.store.list(keys.versions) if (number := info.key.removeprefix(keys.versions).split("/")[0]).isdigit()})
+    folders = {info.key.removeprefix(keys.versions).split("/")[0] for info in state.store.list(keys.versions)}
+    taken = sorted(int(folder) for folder in folders if folder.isdigit())
     for number in taken:
         if state.store.exists(keys.version(number, "manifest.json")):
             manifest = state.store.get_json(keys.version(number, "manifest.json"))

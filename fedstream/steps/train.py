@@ -47,6 +47,7 @@ def local_train(run: str, round: int, client: str, slice_key: str, attempt: str)
 
 
 def _train(state: RunState, round: int, document: SliceDoc, deadline: float) -> str:
+    from fedstream.model._tensorflow import configure
     from fedstream.model.files import load_keras, set_weights
     from fedstream.model.split import split_mask
     from fedstream.model.training import TrainingConfig, train_client
@@ -66,7 +67,8 @@ def _train(state: RunState, round: int, document: SliceDoc, deadline: float) -> 
         deadline=deadline,
     )
     keras = state.store.get_verified(ModelKeys(state.record.model.name).initial(state.record.model.keras_digest), state.record.model.keras_digest)
-    model = load_keras(keras, config)
+    configure(spec.threads, seed)
+    model = load_keras(keras)
     keys = state.keys.at(round)
     base_key = state.keys.at(base.round).weights
     set_weights(model, from_bytes(state.store.get_verified(base_key, base.weights_digest), base_key))
