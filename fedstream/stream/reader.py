@@ -109,7 +109,7 @@ def _batches(
 ) -> Iterator[list[ConsumerRecord]]:
     """Yield the records of one range, without a gap."""
     from kafka import TopicPartition
-    from kafka.errors import OffsetOutOfRangeError
+    from kafka.errors import LogTruncationError, OffsetOutOfRangeError
 
     partition = TopicPartition(wanted.topic, wanted.partition)
     reader.assign([partition])
@@ -123,7 +123,7 @@ def _batches(
             )
         try:
             batch = reader.poll(timeout_ms=int(min(POLL_S, deadline - now) * 1000) + 1).get(partition, [])[: wanted.end - at]
-        except OffsetOutOfRangeError as error:
+        except (OffsetOutOfRangeError, LogTruncationError) as error:
             raise _gap(wanted, at) from error
         if batch:
             _check_offsets(batch, wanted, at)

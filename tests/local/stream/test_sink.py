@@ -1,0 +1,205 @@
+import inspect
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fedstream.errors import AnnouncementError, RecordError, UsageError
+from fedstream.settings import KafkaSettings
+from fedstream.stream import FederatedRawSink, writer
+from fedstream.stream.announcement import DataAnnouncement, parse_data_announcement
+from fedstream.stream.codec import get_codec
+from fedstream.stream.reader import read_announcements, read_ranges, topic_bounds
+from fedstream.stream.send import create_topic, send_dataset
+from fedstream.stream.writer import RecordWriter
+
+EXAMPLE = Path(__file__).parents[3] / "examples" / "mnist_raw_sink.py"
+X = np.random.default_rng(0).integers(0, 255, (40, 4, 4), dtype=np.uint8)
+Y = (np.arange(40) % 10).astype(np.uint8)
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("FEDSTREAM_CLIENT", raising=False)
+
+
+def heard(kafka: KafkaSettings, control_topic: str) -> list[DataAnnouncement]:
+    return [parse_data_announcement(data) for _, _, data in read_announcements(kafka, control_topic, 20)]
+
+
+def check_content(kafka: KafkaSettings, said: DataAnnouncement, x: np.ndarray, y: np.ndarray) -> None:
+    """The announced records are x and y, in any order."""
+    got_x, got_y = get_codec(said.input_format, said.input_config).decode_records(read_ranges(kafka, said.ranges, 20))
+    assert sorted(zip(map(bytes, got_x), got_y, strict=True)) == sorted(zip(map(bytes, x), y, strict=True))
+    assert (got_x.shape, got_x.dtype, got_y.dtype) == (x.shape, x.dtype, y.dtype)
+
+
+def test_the_signature_is_kafka_mls() -> None:
+    expected = (
+        "(self, boostrap_servers, topic, deployment_id, data_type=None, label_type=None, description='', dataset_restrictions='{}', "
+        "data_reshape=None, label_reshape=None, validation_rate=0, test_rate=0, control_topic='FEDERATED_DATA_CONTROL_TOPIC', group_id='sink', unsupervised_topic=None)"
+    )
+    signature = inspect.signature(FederatedRawSink.__init__)
+    bare = [parameter.replace(annotation=inspect.Parameter.empty) for parameter in signature.parameters.values()]
+    assert str(signature.replace(parameters=bare, return_annotation=inspect.Signature.empty)) == expected
+
+
+def test_a_kafka_ml_script_is_announced_as_kafka_ml_would(kafka: KafkaSettings, topic: str) -> None:
+    control = f"{topic}-control"
+    sink = FederatedRawSink(
+        boostrap_servers=kafka.bootstrap_servers,
+        topic=topic,
+        deployment_id=1,
+        description="Mnist dataset",
+        dataset_restrictions=json.dumps({"a": 1}),
+        validation_rate=0.1,
+        test_rate=0,
+        control_topic=control,
+    )
+    for x, y in zip(X, Y, strict=True):
+        sink.send(data=x, label=y)
+    assert heard(kafka, control) == []
+    sink.close()
+    [said] = heard(kafka, control)
+    assert said.topic == f"{topic}:0:0:40"
+    assert said.input_config == {"data_type": "uint8", "label_type": "uint8", "data_reshape": "4 4", "label_reshape": "1"}
+    assert (said.total_msg, said.validation_rate, said.test_rate, said.description) == (40, 0.1, 0, "Mnist dataset")
+    assert (said.restrictions, said.incremental, said.unsupervised_topic) == ({"a": 1}, False, None)
+    assert (said.client, said.bootstrap_servers) == (topic, kafka.bootstrap_servers)
+    check_content(kafka, said, X, Y)
+
+
+def test_only_the_sinks_own_records_are_announced(kafka: KafkaSettings, topic: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writer, "PENDING", 8)
+    create_topic(kafka, topic, 3)
+    control, stranger = f"{topic}-control", RecordWriter(kafka)
+    sink = FederatedRawSink(kafka.bootstrap_servers, topic, 1, control_topic=control)
+    for number, (x, y) in enumerate(zip(X, Y, strict=True)):
+        if number % 7 == 3:
+            stranger.write(topic, b"another producer's", bytes([number]))
+            stranger.flush()
+        sink.send(x, y)
+    stranger.close()
+    sink.close()
+    [said] = heard(kafka, control)
+    bounds = topic_bounds(kafka, topic)
+    assert sum(end for _, end in bounds.values()) == 46
+    assert said.total_msg == 40
+    check_content(kafka, said, X, Y)
+
+
+def test_records_without_labels_have_their_own_ranges(kafka: KafkaSettings, topic: str) -> None:
+    control, unlabelled = f"{topic}-control", f"{topic}-unlabelled"
+    sink = FederatedRawSink(kafka.bootstrap_servers, topic, 1, control_topic=control, unsupervised_topic=unlabelled)
+    sink.unsupervised_send(X[0])
+    sink.send(X[1], Y[1])
+    sink.unsupervised_send(data=X[2])
+    sink.close()
+    [said] = heard(kafka, control)
+    assert (said.topic, said.unsupervised_topic, said.total_msg) == (f"{topic}:0:0:1", f"{unlabelled}:0:0:2", 1)
+    own = DataAnnouncement(topic=said.unsupervised_topic, input_format="RAW", input_config={}).ranges
+    records = read_ranges(kafka, own, 20)
+    assert (records.values, records.keys) == ([X[0].tobytes(), X[2].tobytes()], [b"\0", b"\0"])
+
+
+def test_given_types_and_shapes_are_kept_and_records_follow_them(kafka: KafkaSettings, topic: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FEDSTREAM_CLIENT", "hospital-a")
+    sink = FederatedRawSink(
+        [kafka.bootstrap_servers],
+        topic,
+        1,
+        data_type="float32",
+        label_type="int64",
+        data_reshape="16",
+        label_reshape="1",
+        control_topic=f"{topic}-control",
+    )
+    sink.send(X[0].astype(np.float64) / 3, 3)
+    sink.close()
+    [said] = heard(kafka, f"{topic}-control")
+    assert said.client == "hospital-a"
+    check_content(kafka, said, (X[:1].reshape(1, 16) / 3).astype(np.float32), np.array([3]))
+
+
+def test_big_endian_samples_arrive_as_the_numbers_they_are(kafka: KafkaSettings, topic: str) -> None:
+    said = send_dataset(kafka, topic, "c", X.astype(">f4"), Y.astype(">i2"))
+    got_x, got_y = get_codec("RAW", said.input_config).decode_records(read_ranges(kafka, said.ranges, 20))
+    np.testing.assert_array_equal(got_x, X.astype(np.float32))
+    np.testing.assert_array_equal(got_y, Y)
+
+
+@pytest.mark.parametrize(
+    ("sample", "label", "reason"),
+    [(X[1, :3], Y[1], "shape"), (X[1].astype(np.float32), Y[1], "dtype"), (X[1], Y[:2], "shape"), (X[1], "cat", "dtype")],
+)
+def test_a_record_unlike_the_first_is_refused(kafka: KafkaSettings, topic: str, sample: np.ndarray, label: object, reason: str) -> None:
+    sink = FederatedRawSink(kafka.bootstrap_servers, topic, 1, control_topic=f"{topic}-control")
+    sink.send(X[0], Y[0])
+    with pytest.raises(RecordError, match=reason):
+        sink.send(sample, label)
+    sink.close()
+    assert [said.total_msg for said in heard(kafka, f"{topic}-control")] == [1]
+
+
+def test_what_has_no_fixed_size_is_refused(kafka: KafkaSettings, topic: str) -> None:
+    sink = FederatedRawSink(kafka.bootstrap_servers, topic, 1, control_topic=f"{topic}-control")
+    with pytest.raises(AnnouncementError, match="data_type"):
+        sink.send("words", 1)
+    with pytest.raises(UsageError, match="no record was sent"):
+        sink.close()
+    assert heard(kafka, f"{topic}-control") == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        ({"validation_rate": 1}, "validation_rate"),
+        ({"validation_rate": float("nan")}, "validation_rate"),
+        ({"test_rate": -0.5}, "test_rate"),
+        ({"validation_rate": 0.6, "test_rate": 0.4}, "nothing to train on"),
+        ({"dataset_restrictions": "{"}, "dataset_restrictions"),
+        ({"topic": "a b"}, "topic name"),
+        ({"topic": "x" * 64}, "client name"),
+        ({"deployment_id": object()}, "JSON"),
+    ],
+)
+def test_what_cannot_be_announced_is_refused_before_anything_is_sent(arguments: dict[str, object], reason: str) -> None:
+    with pytest.raises(UsageError, match=reason):
+        FederatedRawSink(**{"boostrap_servers": "127.0.0.1:9", "topic": "t", "deployment_id": 1, **arguments})  # type: ignore[arg-type]
+
+
+def test_a_record_larger_than_the_brokers_take_is_refused(kafka: KafkaSettings, topic: str) -> None:
+    with pytest.raises(RecordError, match="too large"):
+        send_dataset(kafka, topic, "c", np.zeros((1, 2_000_000), np.uint8), Y[:1])
+
+
+@pytest.mark.parametrize(
+    ("client", "x", "y", "reason"),
+    [
+        ("hospital a", X, Y, "client name"),
+        ("c", X, Y[:3], "40 samples and 3 labels"),
+        ("c", X[:0], Y[:0], "at least 1"),
+        ("c", X, np.array(["cat"] * 40), "label_type"),
+    ],
+)
+def test_arrays_and_names_that_cannot_be_announced_are_refused(
+    kafka: KafkaSettings, topic: str, client: str, x: np.ndarray, y: np.ndarray, reason: str
+) -> None:
+    with pytest.raises(UsageError, match=reason):
+        send_dataset(kafka, topic, client, x, y)
+
+
+def test_the_example_runs_as_a_data_owner_would_run_it(kafka: KafkaSettings, topic: str, tmp_path: Path) -> None:
+    np.savez(tmp_path / "mnist.npz", x_train=X[:30], y_train=Y[:30], x_test=X[30:], y_test=Y[30:])
+    env = {**os.environ, "KAFKA_BOOTSTRAP_SERVERS": kafka.bootstrap_servers, "FEDSTREAM_CLIENT": f"owner-{topic}"}
+    done = subprocess.run(
+        [sys.executable, str(EXAMPLE), str(tmp_path / "mnist.npz"), topic], env=env, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    [said] = [said for said in heard(kafka, "FEDERATED_DATA_CONTROL_TOPIC") if said.client == f"owner-{topic}"]
+    assert said.held_out_rate() == 0.1
+    check_content(kafka, said, X, Y)
