@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shlex
 import signal
+import time
+from contextlib import suppress
 from dataclasses import asdict
 from typing import Annotated
 
@@ -30,25 +32,31 @@ def up(foreground: Annotated[bool, typer.Option("--foreground", help="Stay, and 
 
     What KAFKA_BOOTSTRAP_SERVERS or S3_ENDPOINT_URL name is used as it is, and not started.
     """
+    # A closed terminal or a `kill` must clean up as Ctrl-C does.
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: signal.raise_signal(signal.SIGINT))
     platform = _platform()
-    if foreground:
-        _stay(platform, json)
-        return
-    with err.status("Starting Kafka and the object store"):
-        platform.start()
-    _show(platform, json)
-
-
-def _stay(platform: Platform, json: bool) -> None:
-    with platform:
+    try:
+        with err.status("Starting Kafka and the object store"):
+            platform.start(bound=foreground)
+    except KeyboardInterrupt:
+        err.print("interrupted; what this command started has been stopped")
+        raise typer.Exit(130) from None
+    try:
         _show(platform, json)
-        err.print("Ctrl-C stops the servers")
-        signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
-        try:
-            while not signal.sigtimedwait([], LOOK_S):
-                platform.check_alive()
-        except KeyboardInterrupt:
-            err.print("stopping")
+        if foreground:
+            _stay(platform)
+    finally:
+        if foreground:
+            platform.stop_own()
+
+
+def _stay(platform: Platform) -> None:
+    err.print("Ctrl-C stops the servers" if platform.own else "Started by another command, and left running; Ctrl-C ends this one")
+    with suppress(KeyboardInterrupt):
+        while True:
+            platform.check_alive()
+            time.sleep(LOOK_S)
 
 
 @services_app.command()

@@ -1,4 +1,4 @@
-"""Run a server that must not outlive the process that asked for it: `python -I -S guard.py PARENT_PID COMMAND...`.
+"""Run a server that must not outlive the process that asked for it: `python -I -S guard.py PARENT_PID PATIENCE_S COMMAND...`.
 
 Standard library only. The process forks: the original becomes the server (so its pid is the one the parent knows), the copy watches the parent.
 A watcher is used, not prctl(PR_SET_PDEATHSIG), because that fires when the spawning *thread* ends.
@@ -13,8 +13,6 @@ import time
 
 POLL_S = 0.2
 """How often the parent is looked at: short enough that a restart finds the ports free, long enough to cost nothing."""
-STOP_S = 10.0
-"""A server that has not stopped by then is killed."""
 
 
 def parent_of(pid: int) -> int | None:
@@ -40,12 +38,12 @@ def orphaned(server: int, parent: int) -> bool:
     return False
 
 
-def watch(server: int, parent: int) -> None:
-    """Wait until the server has ended; stop it when its parent has ended first."""
+def watch(server: int, parent: int, patience_s: float) -> None:
+    """Wait until the server has ended; when its parent ends first, ask it to end, and kill it when the patience is over."""
     while os.getppid() == server:
         if orphaned(server, parent):
             os.kill(server, signal.SIGTERM)
-            deadline = time.monotonic() + STOP_S
+            deadline = time.monotonic() + patience_s
             while os.getppid() == server and time.monotonic() < deadline:
                 time.sleep(POLL_S)
             if os.getppid() == server:
@@ -56,11 +54,11 @@ def watch(server: int, parent: int) -> None:
 
 def main() -> None:
     """Fork the watcher, then become the server."""
-    parent, command = int(sys.argv[1]), sys.argv[2:]
+    parent, patience_s, command = int(sys.argv[1]), float(sys.argv[2]), sys.argv[3:]
     server = os.getpid()
     if os.fork() == 0:
         try:
-            watch(server, parent)
+            watch(server, parent, patience_s)
         finally:
             os._exit(0)
     if os.getppid() != parent:

@@ -71,7 +71,9 @@ class Platform:
         """
         down = [part.title for part in self._embedded() if not part.running]
         if down:
-            raise PlatformError(f"{' and '.join(down)} not running; start the embedded platform with `fedstream services up`")
+            raise PlatformError(
+                f"{' and '.join(down)} {'is' if len(down) == 1 else 'are'} not running; start the embedded platform with `fedstream services up`"
+            )
         if self.external_kafka:
             names = [f"KAFKA_{name}" for name in KAFKA_VARIABLES]
             kafka = {name: self._environ[name] for name in names if self._environ.get(name)}
@@ -101,7 +103,7 @@ class Platform:
                 for part in parts:
                     part.finish()
             except BaseException:
-                self._stop(part for part in parts if part.launched)
+                self._stop(self.own)
                 raise
 
     def stop(self) -> None:
@@ -109,6 +111,17 @@ class Platform:
         if self.state_dir.is_dir():
             with self._lock():
                 self._stop((self.kafka, self.seaweedfs))
+
+    @property
+    def own(self) -> list[Service]:
+        """The parts that this object has started, and nobody has stopped since."""
+        return [part for part in (self.kafka, self.seaweedfs) if part.launched]
+
+    def stop_own(self) -> None:
+        """Stop what this object has started; what it found running stays."""
+        if self.own:
+            with self._lock():
+                self._stop(self.own)
 
     def status(self) -> list[ServiceStatus]:
         """Return the state of Kafka and of the store."""
@@ -129,8 +142,7 @@ class Platform:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        with self._lock():
-            self._stop(part for part in (self.kafka, self.seaweedfs) if part.launched)
+        self.stop_own()
 
     def _embedded(self) -> list[Service]:
         # The store first: it comes up while Kafka's log folder is being formatted.

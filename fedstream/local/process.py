@@ -35,16 +35,25 @@ class ProcessRecord:
         pid: process id.
         mark: start time as the system tells it, to see whether the pid has been given to another process since.
         since: seconds since the epoch when it was started.
+        owner: pid of the process that it ends with; 0 when it stays.
+        owner_mark: the owner's start time.
     """
 
     pid: int
     mark: str
     since: float
+    owner: int = 0
+    owner_mark: str = ""
 
     @property
     def alive(self) -> bool:
         """Whether this very process is running; a zombie is not."""
         return start_mark(self.pid) == self.mark
+
+    @property
+    def abandoned(self) -> bool:
+        """Whether it is about to end, since its owner has ended."""
+        return bool(self.owner) and start_mark(self.owner) != self.owner_mark
 
     @property
     def memory_bytes(self) -> int:
@@ -85,7 +94,9 @@ def _boot_id() -> str:
     return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
 
-def spawn(command: Sequence[str], *, log: Path, env: Mapping[str, str], bound: bool) -> tuple[subprocess.Popen[bytes], ProcessRecord]:
+def spawn(
+    command: Sequence[str], *, log: Path, env: Mapping[str, str], bound: bool, patience_s: float
+) -> tuple[subprocess.Popen[bytes], ProcessRecord]:
     """Start a server in its own session, away from the terminal's Ctrl-C.
 
     Args:
@@ -93,12 +104,14 @@ def spawn(command: Sequence[str], *, log: Path, env: Mapping[str, str], bound: b
         log: file that stdout and stderr are appended to.
         env: the whole environment.
         bound: whether the server ends when this process ends, however that happens; otherwise it stays.
+        patience_s: between asking it to end and killing it, if bound.
 
     Raises:
         PlatformError: the program cannot be started.
     """
+    me = os.getpid()
     if bound:
-        command = [sys.executable, "-I", "-S", str(Path(__file__).with_name("guard.py")), str(os.getpid()), *command]
+        command = [sys.executable, "-I", "-S", str(Path(__file__).with_name("guard.py")), str(me), str(patience_s), *command]
     try:
         with log.open("ab") as file:
             process = subprocess.Popen(
@@ -106,7 +119,8 @@ def spawn(command: Sequence[str], *, log: Path, env: Mapping[str, str], bound: b
             )
     except OSError as error:
         raise PlatformError(f"cannot start {command[0]}: {error.strerror or error}") from error
-    return process, ProcessRecord(process.pid, start_mark(process.pid) or "", time.time())
+    owner, owner_mark = (me, start_mark(me) or "") if bound else (0, "")
+    return process, ProcessRecord(process.pid, start_mark(process.pid) or "", time.time(), owner, owner_mark)
 
 
 def stop(record: ProcessRecord, *, patience_s: float) -> None:

@@ -76,7 +76,6 @@ class Service(ABC):
         self.folder = folder
         self.bound = bound
         self.say = say
-        self.launched = False
         self._child: subprocess.Popen[bytes] | None = None
 
     @abstractmethod
@@ -122,6 +121,12 @@ class Service(ABC):
         """Whether the process is alive, whoever started it."""
         return self._process() is not None
 
+    @property
+    def launched(self) -> bool:
+        """Whether it was this object that started the process on record."""
+        record = ProcessRecord.load(self._record_file)
+        return record is not None and self._child is not None and record.pid == self._child.pid
+
     def start(self) -> None:
         """Start the server, or find it running, and wait until it works.
 
@@ -133,9 +138,14 @@ class Service(ABC):
 
     def begin(self) -> None:
         """Launch the server unless it runs, without waiting for it."""
-        if not self.running:
-            ports = self.ports
-            self._launch(ports if ports and all(map(process.port_is_free, ports.values())) else self._new_ports())
+        record = self._process()
+        if record is not None and record.abandoned:
+            self.stop()
+        elif record is not None:
+            self.say(f"{self.title} is running already" + (f", and ends with process {record.owner}" if record.owner else ""))
+            return
+        ports = self.ports
+        self._launch(ports if ports and all(map(process.port_is_free, ports.values())) else self._new_ports())
 
     def finish(self) -> None:
         """Wait until the server works; launch it again on other ports when somebody took one of them."""
@@ -194,9 +204,8 @@ class Service(ABC):
         command = self.prepare()
         if self.log.exists():
             self.log.replace(self.log.with_suffix(".log.1"))
-        self._child, record = process.spawn(command, log=self.log, env=self.environment(), bound=self.bound)
+        self._child, record = process.spawn(command, log=self.log, env=self.environment(), bound=self.bound, patience_s=self.stop_s)
         record.save(self._record_file)
-        self.launched = True
 
     def _await_ready(self) -> bool:
         """Return whether the server works; false when a port collision is why not."""
@@ -234,7 +243,8 @@ class Service(ABC):
     def _forget(self) -> None:
         self._record_file.unlink(missing_ok=True)
         if self._child is not None:
-            self._child.wait()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._child.wait(process.KILL_S)
             self._child = None
         self.clean()
 
