@@ -71,6 +71,9 @@ def _renumber(config: Any) -> Any:
     numbers: dict[int, int] = {}
     for part in _objects(config):
         if "shared_object_id" in part:
+            if part.get("class_name") == "DTypePolicy":  # a value: a loaded model does not share it where the built one did
+                del part["shared_object_id"]
+                continue
             part["shared_object_id"] = numbers.setdefault(part["shared_object_id"], len(numbers))
     return config
 

@@ -57,7 +57,7 @@ _BUILDERS: dict[str, Callable[[], Any]] = {"digits-mlp": digits_mlp, "mnist-2nn"
 
 def _compile(name: str, shape: tuple[int, ...], layers: list[Any]) -> Any:
     model = keras().Sequential([keras().Input(shape, name="record"), *layers], name=name)
-    model.compile(optimizer=keras().optimizers.SGD(0.1), loss="sparse_categorical_crossentropy", metrics=["accuracy"])
+    model.compile(optimizer=keras().optimizers.SGD(0.1, name="sgd"), loss="sparse_categorical_crossentropy", metrics=["accuracy"])
     return model
 
 

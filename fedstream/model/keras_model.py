@@ -41,7 +41,12 @@ def travelling(model: Any) -> dict[str, Any]:
 
 def get_weights(model: Any) -> Weights:
     """Return copies of the model's weights, by name."""
-    return {name: np.array(variable) for name, variable in travelling(model).items()}
+    return {name: to_numpy(variable) for name, variable in travelling(model).items()}
+
+
+def to_numpy(variable: Any) -> np.ndarray:
+    """Return a copy of a Keras variable's value."""
+    return np.array(variable.value.numpy())
 
 
 def set_weights(model: Any, weights: Weights) -> None:

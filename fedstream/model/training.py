@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from fedstream.errors import ModelError
 from fedstream.model._tensorflow import configure, keras, tensorflow
 from fedstream.model.evaluation import evaluate_model, finite
-from fedstream.model.keras_model import as_targets, get_weights
+from fedstream.model.keras_model import as_targets, get_weights, to_numpy
 from fedstream.store.documents import Metrics
 from fedstream.store.weights import Weights
 
@@ -141,7 +141,7 @@ def _fresh(model: Any, config: TrainingConfig) -> Iterator[None]:
     optimizer = model.optimizer
     if not optimizer.built:
         optimizer.build(model.trainable_variables)
-    before = [np.array(variable) for variable in optimizer.variables]
+    before = [to_numpy(variable) for variable in optimizer.variables]
     # XLA would take seconds to compile what a small client computes in less, and has its own rounding.
     model.jit_compile = False
     if model.steps_per_execution != STEPS_PER_EXECUTION:

@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+CHILD = """
+import json, os, sys
+os.sched_setaffinity(0, set(list(os.sched_getaffinity(0))[:int(sys.argv[1])]))
+import numpy as np
+from fedstream.model._tensorflow import configure
+from fedstream.model.builtin import build_builtin, builtin_names
+from fedstream.model.files import get_weights, load_keras, save_keras
+from fedstream.model.split import split_mask
+from fedstream.model.training import TrainingConfig, train_client
+from fedstream.store.canonical import sha256_hex
+from fedstream.store.weights import digest
+
+config = TrainingConfig(epochs=1, batch_size=10, seed=11, threads=2)
+configure(config.threads, config.seed)
+order = builtin_names() if sys.argv[1] == "1" else builtin_names()[::-1]
+said = {}
+for name in order:
+    data = save_keras(build_builtin(name))
+    model = load_keras(data)
+    generator = np.random.default_rng(0)
+    x = generator.integers(0, 17, (150, *model.inputs[0].shape[1:])).astype(np.uint8)
+    y = generator.integers(0, 10, 150)
+    initial = digest(get_weights(model))
+    result = train_client(model, x, y, split_mask(1, np.zeros(150, int), np.arange(150), 0.2), config)
+    said[name] = [sha256_hex(data), initial, digest(result.weights), result.trained.values, sha256_hex(save_keras(model))]
+print(json.dumps(said))
+"""
+
+
+def test_two_processes_on_one_core_and_on_two_agree_bit_for_bit() -> None:
+    """Of every built-in model: the file, its initial weights, the update, the metrics, and the file after training."""
+    cores = sorted({1, min(2, len(os.sched_getaffinity(0)))})
+    started = [subprocess.Popen([sys.executable, "-c", CHILD, str(n)], stdout=subprocess.PIPE, text=True) for n in (cores[0], cores[-1])]
+    first, second = (json.loads(process.communicate(timeout=120)[0]) for process in started)
+    assert first == second
