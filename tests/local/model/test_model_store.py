@@ -1,0 +1,132 @@
+"""Models in a real object store, and the `fedstream model` commands."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from fedstream.errors import CorruptObject, ModelError, ObjectConflict, UsageError
+from fedstream.model.builtin import build_builtin
+from fedstream.model.cli import model_app
+from fedstream.model.files import add_model, ensure_model, list_models, load_keras, read_description, save_keras
+from fedstream.model.versions import find_version, list_versions, read_version_file
+from fedstream.store.canonical import sha256_hex
+from fedstream.store.layout import ModelKeys
+from fedstream.store.objects import ObjectStore
+
+
+def run(*arguments: str) -> Any:
+    result = CliRunner().invoke(model_app, list(arguments), catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout) if "--json" in arguments else result.stdout
+
+
+def publish(store: ObjectStore, model: str, number: int, data: bytes) -> None:
+    keys = ModelKeys(model)
+    store.put_new(keys.version(number, "model.keras"), data)
+    store.put_new_json(keys.version(number, "manifest.json"), {"run": "r", "round": number, "files": {"model.keras": sha256_hex(data)}})
+
+
+def test_a_builtin_model_is_added_when_first_asked_for(store: ObjectStore) -> None:
+    description = ensure_model(store, "builtin:digits-mlp")
+    assert ensure_model(store, "builtin:digits-mlp") == description
+    assert read_description(store, "builtin:digits-mlp", description.keras_digest) == description
+    assert list_models(store) == {"builtin:digits-mlp": [description.keras_digest]}
+    keys = ModelKeys("builtin:digits-mlp")
+    assert sha256_hex(store.get(keys.initial(description.keras_digest))) == description.keras_digest
+    assert sha256_hex(store.get(keys.initial(description.keras_digest, "safetensors"))) == description.weights_digest
+
+
+def test_a_model_on_record_is_described_without_tensorflow(platform_env: dict[str, str]) -> None:
+    store = ObjectStore.from_env()
+    expected = ensure_model(store, "builtin:digits-mlp")
+    code = (
+        "import sys\nfrom fedstream.model.files import ensure_model\nfrom fedstream.store.objects import ObjectStore\n"
+        "print(ensure_model(ObjectStore.from_env(), 'builtin:digits-mlp').keras_digest, 'tensorflow' in sys.modules)"
+    )
+    said = subprocess.run([sys.executable, "-c", code], env=os.environ | platform_env, capture_output=True, text=True, check=True, timeout=60).stdout
+    assert said.split() == [expected.keras_digest, "False"]
+
+
+def test_adding_the_same_file_again_changes_nothing(store: ObjectStore) -> None:
+    data = save_keras(build_builtin("builtin:digits-mlp"))
+    assert add_model(store, "mine", data) == add_model(store, "mine", data)
+    assert len(list_models(store)["mine"]) == 1
+
+
+def test_an_unknown_model_is_refused_with_those_there_are(store: ObjectStore) -> None:
+    add_model(store, "mine", save_keras(build_builtin("builtin:digits-mlp")))
+    for name in ("nope", "builtin:nope"):
+        with pytest.raises(ModelError, match=f"there is no model '{name}'; there are builtin:digits-mlp, builtin:mnist-2nn, builtin:mnist-cnn, mine"):
+            ensure_model(store, name)
+
+
+def test_a_damaged_description_is_named(store: ObjectStore) -> None:
+    store.put_new(ModelKeys("mine").initial("0" * 64, "json"), b"{}")
+    with pytest.raises(CorruptObject, match=r"models/mine/initial/0+\.json holds no model description"):
+        ensure_model(store, "mine")
+
+
+def test_versions_are_found_and_checked(store: ObjectStore) -> None:
+    with pytest.raises(ModelError, match="'mine' has no version; none is published yet"):
+        find_version(store, "mine")
+    for number in (1, 2, 10):
+        publish(store, "mine", number, b"model %d" % number)
+    store.put_new(ModelKeys("mine").version(11, "model.keras"), b"its publisher was killed")
+    assert list_versions(store, "mine") == [1, 2, 10]
+    assert read_version_file(store, find_version(store, "mine")) == b"model 10"
+    assert read_version_file(store, find_version(store, "mine", 2)) == b"model 2"
+    with pytest.raises(ModelError, match="has no version 3; published are 1, 2, 10"):
+        find_version(store, "mine", 3)
+    with pytest.raises(ModelError, match=r"has no file 'other'; it has model\.keras"):
+        read_version_file(store, find_version(store, "mine"), "other")
+    with pytest.raises(ObjectConflict):
+        publish(store, "mine", 2, b"another")
+
+
+def test_a_changed_version_is_not_handed_out(store: ObjectStore) -> None:
+    publish(store, "mine", 1, b"model")
+    key = ModelKeys("mine").version(1, "model.keras")
+    assert store.put_if_match(key, b"mod3l", store.get_with_etag(key)[1])
+    with pytest.raises(CorruptObject, match=rf"{key} has SHA-256 .*changed after it was published"):
+        read_version_file(store, find_version(store, "mine"))
+
+
+def test_the_commands_add_list_show_and_pull(platform_env: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    added = run("add", "examples.model_digits:build", "--name", "mine", "--json")
+    assert (added["name"], added["parameters"], added["metrics"]) == ("mine", 4_810, ["accuracy"])
+    monkeypatch.chdir(tmp_path)
+    store = ObjectStore.from_env()
+    data = store.get(ModelKeys("mine").initial(added["keras_digest"]))
+    Path("model.keras").write_bytes(data)
+    assert run("add", "model.keras", "--name", "mine", "--json")["keras_digest"] == added["keras_digest"]
+    assert {row["name"]: row["versions"] for row in run("list", "--json")["models"]}["mine"] == []
+    publish(store, "mine", 1, data)
+    assert run("show", "mine", "--json")["latest"]["round"] == 1
+    assert run("pull", "mine@1", "--json")["file"] == "mine-1.keras"
+    assert load_keras("mine-1.keras").name == "digits"
+    assert "4,810 weights" in run("show", "mine")
+    assert "mine" in run("list")
+    assert "wrote out.keras: version 1 of mine" in run("pull", "mine", "-o", "out.keras")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["add", "absent.keras", "--name", "mine"], "neither a file nor"),
+        (["add", "model.keras", "--name", "no spaces"], "--name 'no spaces'"),
+        (["pull", "mine@0"], "expected NAME or NAME@N"),
+        (["pull", "mine@one"], "expected NAME or NAME@N"),
+        (["pull", "a/b"], "no model name"),
+    ],
+)
+def test_wrong_command_lines_say_what_is_wrong(platform_env: dict[str, str], arguments: list[str], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        CliRunner().invoke(model_app, arguments, catch_exceptions=False)
