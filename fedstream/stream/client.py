@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -19,6 +20,9 @@ CONNECT_S = 10.0
 
 REQUEST_MS = 30_000
 """Milliseconds one request may take."""
+
+CLOSE_S = 1.0
+"""Seconds a client may take to say goodbye; nothing is lost by then but what nobody waits for."""
 
 FETCH_BYTES = 8 * 1024 * 1024
 """Bytes asked for at a time: large enough that the round trips do not count."""
@@ -65,19 +69,7 @@ def consumer(kafka: KafkaSettings) -> Iterator[KafkaConsumer]:
             yield opened
     finally:
         with suppress(Exception):
-            opened.close(timeout_ms=1000)
-
-
-@contextmanager
-def producer(kafka: KafkaSettings) -> Iterator[KafkaProducer]:
-    """Open a producer; close it without losing what was sent."""
-    opened = open_producer(kafka)
-    try:
-        with explained(kafka):
-            yield opened
-    finally:
-        with suppress(Exception):
-            opened.close(timeout=REQUEST_MS / 1000)
+            opened.close(timeout_ms=int(CLOSE_S * 1000))
 
 
 def open_producer(kafka: KafkaSettings) -> KafkaProducer:
@@ -96,6 +88,19 @@ def open_producer(kafka: KafkaSettings) -> KafkaProducer:
     )
 
 
+def close_producer(opened: KafkaProducer) -> None:
+    """Close a producer within a few seconds, whatever it still holds."""
+    from kafka.errors import KafkaError
+
+    try:
+        opened.close(timeout=CLOSE_S)
+    except KafkaError:
+        # kafka-python 3.0 stops half-way when records are left, and its thread goes on: drop them, then close.
+        opened._sender.force_close()
+        with suppress(KafkaError):
+            opened.close(timeout=CLOSE_S)
+
+
 def _open(kafka: KafkaSettings, make: Callable[..., Client], **args: Any) -> Client:
     for name, path in (("KAFKA_CA_FILE", kafka.ca_file), ("KAFKA_CERT_FILE", kafka.cert_file), ("KAFKA_KEY_FILE", kafka.key_file)):
         if path and not Path(path).is_file():
@@ -108,21 +113,41 @@ def _open(kafka: KafkaSettings, make: Callable[..., Client], **args: Any) -> Cli
     except ValueError as error:
         raise SettingsError(f"the brokers {kafka.bootstrap_servers!r} cannot be used: {error}; expected host:port[,host:port...]") from error
     except Exception as error:
-        # It says "Unable to bootstrap" for whatever went wrong, and only its log says what.
-        raise _translated(kafka, failure.error or error) from error
+        raise _refused(kafka, failure.error or error) from error
     finally:
         logger.removeHandler(failure)
 
 
 class _LastFailure(logging.Handler):
-    """Keeps the last exception that was logged."""
+    """Keeps the last exception that was logged: kafka-python raises "Unable to bootstrap" for whatever went wrong, and only its log says what."""
 
     error: Exception | None = None
 
     def emit(self, record: logging.LogRecord) -> None:
+        from kafka.errors import KafkaTimeoutError
+
         for argument in record.args if isinstance(record.args, tuple) else ():
-            if isinstance(argument, Exception):
+            if isinstance(argument, Exception) and not isinstance(argument, KafkaTimeoutError):
                 self.error = argument
+
+
+def _refused(kafka: KafkaSettings, error: Exception) -> StreamError:
+    """Find out why no broker let us in: one that does not like a password may just hang up."""
+    if not kafka.security_protocol.startswith("SASL") or not any(map(_listens, kafka.bootstrap_servers.split(","))):
+        return _translated(kafka, error)
+    return BrokerError(
+        f"the brokers {kafka.bootstrap_servers} refuse the credentials of user {kafka.username!r} ({str(error) or type(error).__name__}); "
+        "check KAFKA_USERNAME, KAFKA_PASSWORD, KAFKA_SASL_MECHANISM and KAFKA_SECURITY_PROTOCOL"
+    )
+
+
+def _listens(server: str) -> bool:
+    host, _, port = server.strip().rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=1.0).close()
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 @contextmanager
@@ -142,11 +167,6 @@ def _translated(kafka: KafkaSettings, error: Exception) -> StreamError:
     servers, said = kafka.bootstrap_servers, str(error) or type(error).__name__
     if isinstance(error, errors.TopicAuthorizationFailedError):
         return unauthorized(kafka, _topic(error))
-    if isinstance(error, errors.SaslAuthenticationFailedError):
-        return BrokerError(
-            f"the brokers {servers} refuse the credentials of user {kafka.username!r} ({said}); "
-            "check KAFKA_USERNAME, KAFKA_PASSWORD and KAFKA_SASL_MECHANISM"
-        )
     if isinstance(error, errors.UnknownTopicOrPartitionError | errors.InvalidTopicError):
         return TopicError(f"there is no such topic at {servers}: {_topic(error)}")
     if isinstance(error, errors.MessageSizeTooLargeError | errors.RecordListTooLargeError):

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from itertools import groupby
 from typing import TYPE_CHECKING
 
 from fedstream.settings import KafkaSettings
-from fedstream.stream.client import REQUEST_MS, explained, open_producer
+from fedstream.stream.client import REQUEST_MS, close_producer, explained, open_producer
 from fedstream.stream.offsets import OffsetRange
 
 if TYPE_CHECKING:
@@ -68,8 +67,7 @@ class RecordWriter:
 
     def close(self) -> None:
         """Close the connection; what was not flushed may be lost."""
-        with suppress(Exception):
-            self._producer.close(timeout=1.0)
+        close_producer(self._producer)
 
     def _settle(self, count: int) -> None:
         """Take up the offsets of the first records in flight."""
