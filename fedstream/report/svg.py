@@ -38,8 +38,8 @@ class Chart:
         band: (x, low, high) of a shaded area behind them.
         target: value of a horizontal line.
         best: (x, y) of the point to mark.
-        x_range: rounds shown; absent for those of the lines.
-        y_range: values shown; absent for those of the lines.
+        x_range: rounds shown; absent for those of the lines and the band.
+        y_range: values shown; absent for those of the lines and the band.
         width: of the drawing; it scales to the page.
         height: of the drawing.
         margins: around the axes: top, right, bottom, left.
@@ -102,7 +102,7 @@ class _Canvas:
         self.chart = chart
         top, right, bottom, left = chart.margins
         self.left, self.top, self.right, self.bottom = left, top, chart.width - right, chart.height - bottom
-        xs = [x for line in chart.lines for x, _ in line.points]
+        xs = [x for line in chart.lines for x, _ in line.points] + [x for x, _, _ in chart.band]
         ys = [y for line in chart.lines for _, y in line.points] + [edge for _, low, high in chart.band for edge in (low, high)]
         ys += [chart.target] if chart.target is not None else []
         self.x0, self.x1 = chart.x_range or (min(xs), max(xs))

@@ -190,4 +190,4 @@ def test_an_evaluation_topic_is_named(bucket, run_of):
     text = render_report(dataclasses.replace(view, record=view.record.model_copy(update={"spec": spec, "evaluation": evaluation})))
     assert "measured on 300 records of the evaluation topic (<code>eval-data:0:0:300</code>)" in text
     assert "records of the evaluation topic." in text
-    assert "held-out record." not in text
+    assert "Federated evaluation: each point" not in text

@@ -39,6 +39,15 @@ def test_points_lie_where_their_values_are():
     assert points == "40.0,70.0 180.0,10.0"
 
 
+def test_a_band_that_starts_before_the_line_stays_on_the_chart():
+    chart = Chart(
+        "t", "d", [Line("global", [(1, 0.5), (2, 0.6)])], band=[(0, 0.1, 0.2), (1, 0.4, 0.7)], width=200, height=100, margins=(10, 20, 30, 40)
+    )
+    band = ElementTree.fromstring(line_chart(chart)).find("{*}polygon").get("points")
+    xs = [float(point.split(",")[0]) for point in band.split()]
+    assert (min(xs), max(xs)) == (40.0, 110.0)
+
+
 def test_one_round_can_be_drawn():
     ElementTree.fromstring(line_chart(Chart("t", "d", [Line("global", [(3, 0.5)])], target=0.9, best=(3, 0.5))))
 
