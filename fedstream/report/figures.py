@@ -188,7 +188,7 @@ def classes(view: RunView) -> Figure | None:
     shade = [[value / max(sum(row), 1) for value in row] for row in counts]
     high = max(value for row in shade for value in row)
     title = "Classes at each client"
-    said = f"Records of each class in the newest slice of each client; the darkest cell is {high:.0%} of its client's records."
+    said = f"Records of each class in the newest slice of each client; the largest share is {high:.0%} of its client's records."
     grid = Grid(
         title, said, [client.name for client in clients], [clean(label) for label in labels], counts, 0, high, number_of, "class", "client", shade
     )
