@@ -32,9 +32,8 @@ def up(foreground: Annotated[bool, typer.Option("--foreground", help="Stay, and 
 
     What KAFKA_BOOTSTRAP_SERVERS or S3_ENDPOINT_URL name is used as it is, and not started.
     """
-    # A closed terminal or a `kill` must clean up as Ctrl-C does.
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda *_: signal.raise_signal(signal.SIGINT))
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupt)
     platform = _platform()
     try:
         with err.status("Starting Kafka and the object store"):
@@ -49,6 +48,11 @@ def up(foreground: Annotated[bool, typer.Option("--foreground", help="Stay, and 
     finally:
         if foreground:
             platform.stop_own()
+
+
+def _interrupt(*_: object) -> None:
+    """Make a `kill` and a closed terminal clean up as Ctrl-C does, also in the background, where shells have Ctrl-C ignored."""
+    raise KeyboardInterrupt
 
 
 def _stay(platform: Platform) -> None:

@@ -212,20 +212,22 @@ class Service(ABC):
         end = time.monotonic() + self.start_s
         reason = "nothing listens"
         while time.monotonic() < end:
+            # Looked at before the log: what a process that has ended wrote is there in full.
+            running = self.running
             if self._collided():
                 return False
-            # Asked before the probe too: the answer of a stranger on the port must not count.
-            if not self.running:
+            if not running:
                 raise self._failure("ended while it was starting")
             try:
                 self._connect()
                 self.probe()
-            except NotReadyError as error:
-                reason = str(error)
+            except Exception as error:  # noqa: BLE001 - whatever a client meets while a server comes up, or a stranger on the port answers
+                reason = str(error) or type(error).__name__
                 time.sleep(process.POLL_S)
                 continue
             return True
-        raise self._failure(f"does not work after {self.start_s:.0f} s ({reason}); `fedstream services down` stops it")
+        advice = "" if self.launched else ", though it was running already: `fedstream services down` stops it"
+        raise self._failure(f"does not work after {self.start_s:.0f} s ({reason}){advice}")
 
     def _collided(self) -> bool:
         try:
