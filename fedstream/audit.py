@@ -155,9 +155,10 @@ class _Audit:
 
     def _check_measurement(self, record: RunRecord, before: list[Commit], commit: Commit, keys: RoundKeys, manifests: list[Manifest]) -> None:
         if record.spec.federated_evaluation:
-            measured = [manifest.incoming for manifest in manifests if manifest.incoming]
-            self._same(keys.commit, "metrics", commit.metrics, combine(measured) if measured else None)
-        self._same(keys.commit, "measured_round", commit.measured_round, (keys.round - record.spec.federated_evaluation) if commit.metrics else None)
+            incoming = [manifest.incoming for manifest in manifests if manifest.incoming]
+            self._same(keys.commit, "metrics", commit.metrics, combine(incoming) if incoming else None)
+        measured = max(earlier.round for earlier in before if earlier.kind != "closing") if record.spec.federated_evaluation else keys.round
+        self._same(keys.commit, "measured_round", commit.measured_round, measured if commit.metrics else None)
         history = [value for _, value in measurements([*before, commit], record.spec.target_metric)]
         self._same(keys.commit, "decision", commit.decision, decide(record.spec, history) if commit.metrics else before[-1].decision)
         versions = {manifest.code_version for manifest in manifests} | {__version__, *(other.code_version for other in before)}
@@ -167,12 +168,10 @@ class _Audit:
     def _check_aggregation(self, record: RunRecord, before: list[Commit], commit: Commit, keys: RoundKeys) -> None:
         self._same(keys.weights, "digest", self._digest(keys.weights), commit.weights_digest)
         try:
-            state: Weights = {}
-            if before[-1].server_state_digest:
-                state = self._weights(self.keys.at(before[-1].round).server_state)
+            base = self.keys.at(max(earlier.round for earlier in before if earlier.kind != "closing"))
+            state = self._weights(base.server_state) if before[-1].server_state_digest else {}
             updates = [(entry.num_examples, self._weights(keys.update(entry.client))) for entry in commit.clients if entry.accepted]
-            base_round = max(earlier.round for earlier in before if earlier.kind != "closing")
-            new, state = get_strategy(record.spec.strategy).aggregate(self._weights(self.keys.at(base_round).weights), updates, state)
+            new, state = get_strategy(record.spec.strategy).aggregate(self._weights(base.weights), updates, state)
             self._same(keys.weights, "digest of the updates aggregated again", commit.weights_digest, sha256_hex(to_bytes(new)))
             if commit.server_state_digest:
                 self._same(keys.server_state, "digest", self._digest(keys.server_state), commit.server_state_digest)

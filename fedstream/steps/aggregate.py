@@ -35,7 +35,7 @@ def aggregate(run: str, round: int, attempt: str) -> str:
     """
     state = RunState.from_env(run)
     keys, selection, base = state.keys.at(round), state.selection(round), state.base(round)
-    base_key = state.keys.at(base.round).weights
+    base_key = state.base_keys(round).weights
     base_bytes = state.store.get_verified(base_key, base.weights_digest)
     if selection.kind == "closing":
         _freeze(state, selection, {}, attempt)
@@ -44,7 +44,7 @@ def aggregate(run: str, round: int, attempt: str) -> str:
     verdicts = _freeze(state, selection, weights, attempt)
     server_state: Weights = {}
     if base.server_state_digest:
-        state_key = state.keys.at(base.round).server_state
+        state_key = state.base_keys(round).server_state
         server_state = from_bytes(state.store.get_verified(state_key, base.server_state_digest), state_key)
     strategy = get_strategy(state.record.spec.strategy)
     new, server_state = strategy.aggregate(weights, _accepted(state, verdicts), server_state)

@@ -32,12 +32,12 @@ def decide(spec: RunSpec, measured: Sequence[float]) -> Decision:
 
 
 def measurements(commits: Sequence[Commit], metric: str) -> list[tuple[int, float]]:
-    """Return (round of the measured model, value) for each measurement, oldest first."""
-    return [
-        (commit.measured_round, commit.metrics.values[metric])
-        for commit in commits
-        if commit.metrics and commit.measured_round is not None and metric in commit.metrics.values
-    ]
+    """Return (round of the measured model, value) for each model measured, oldest first; the first measurement of a model counts."""
+    values: dict[int, float] = {}
+    for commit in commits:
+        if commit.metrics and commit.measured_round is not None and metric in commit.metrics.values:
+            values.setdefault(commit.measured_round, commit.metrics.values[metric])
+    return list(values.items())
 
 
 def best_round(commits: Sequence[Commit], metric: str) -> int:

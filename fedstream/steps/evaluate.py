@@ -53,11 +53,13 @@ def _commit(state: RunState, round: int) -> Commit:
     manifests = {verdict.client: state.manifest(round, verdict.client) for verdict in verdicts}
     closing = selection.kind == "closing"
     weights_digest = base.weights_digest if closing else sha256_hex(state.store.get(keys.weights))
-    has_state = not closing and state.store.exists(keys.server_state)
+    state_digest = base.server_state_digest
+    if not closing:
+        state_digest = sha256_hex(state.store.get(keys.server_state)) if state.store.exists(keys.server_state) else None
     measured, measured_round = _measure(state, selection, verdicts, manifests)
-    history = [value for _, value in measurements(state.ledger.commits(), state.record.spec.target_metric)]
-    if measured:
-        history.append(measured.values[state.record.spec.target_metric])
+    metric, history = state.record.spec.target_metric, dict(measurements(state.ledger.commits(), state.record.spec.target_metric))
+    if measured and measured_round is not None:
+        history.setdefault(measured_round, measured.values[metric])
     return Commit(
         run=state.run,
         round=round,
@@ -65,11 +67,11 @@ def _commit(state: RunState, round: int) -> Commit:
         parent=state.ledger.digest(base.round),
         base_digest=base.weights_digest,
         weights_digest=weights_digest,
-        server_state_digest=sha256_hex(state.store.get(keys.server_state)) if has_state else None,
+        server_state_digest=state_digest,
         clients=[_entry(state, round, verdict, manifests[verdict.client]) for verdict in verdicts],
         measured_round=measured_round,
         metrics=measured,
-        decision=decide(state.record.spec, history) if measured else base.decision,
+        decision=decide(state.record.spec, list(history.values())) if measured else base.decision,
         verdicts_digest=sha256_hex(verdict_bytes),
         code_version=__version__,
     )
@@ -96,7 +98,7 @@ def _measure(state: RunState, selection: Selection, verdicts: list[Verdict], man
         return _on_topic(state, selection.round, state.record.evaluation), selection.round
     accepted = [manifest for verdict in verdicts if verdict.accepted and (manifest := manifests[verdict.client])]
     measured = [manifest.incoming for manifest in accepted if manifest.incoming]
-    return (combine(measured), selection.round - 1) if measured else (None, None)
+    return (combine(measured), state.ledger.model_round(selection.round - 1)) if measured else (None, None)
 
 
 def _on_topic(state: RunState, round: int, evaluation: MatchedClient) -> Metrics:

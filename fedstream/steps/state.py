@@ -10,7 +10,7 @@ from typing import Literal, TypeVar
 from fedstream.errors import ObjectNotFound, RunError
 from fedstream.run import RunRecord
 from fedstream.settings import KafkaSettings
-from fedstream.store.layout import RunKeys
+from fedstream.store.layout import RoundKeys, RunKeys
 from fedstream.store.documents import Commit, Manifest, Selection, SliceDoc
 from fedstream.store.ledger import Ledger
 from fedstream.store.objects import ObjectStore
@@ -78,6 +78,10 @@ class RunState:
     def base(self, round: int) -> Commit:
         """Return the commit a round builds on."""
         return self.ledger.commit(round - 1)
+
+    def base_keys(self, round: int) -> RoundKeys:
+        """Return the keys of the global model, and server state, that a round builds on."""
+        return self.keys.at(self.ledger.model_round(round - 1))
 
     def next_round(self, rounds: int) -> tuple[int, Kind] | None:
         """Return the number and kind of the round to run next, or None when the run is finished.

@@ -70,7 +70,7 @@ def _train(state: RunState, round: int, document: SliceDoc, deadline: float) -> 
     configure(spec.threads, seed)
     model = load_keras(keras)
     keys = state.keys.at(round)
-    base_key = state.keys.at(base.round).weights
+    base_key = state.base_keys(round).weights
     set_weights(model, from_bytes(state.store.get_verified(base_key, base.weights_digest), base_key))
     held_out = split_mask(spec.seed, records.partitions, records.offsets, matched.held_out_rate)
     result = train_client(model, samples, labels, held_out, config)

@@ -54,6 +54,12 @@ class Ledger:
                 raise CorruptObject(f"{key} is not a commit: {error.errors()[0]['msg']}; `fedstream verify` tells what else is damaged") from error
         return self._read[round][0]
 
+    def model_round(self, round: int) -> int:
+        """Return the round that made the global model a round ends with: a closing round makes none."""
+        while self.commit(round).kind == "closing":
+            round -= 1
+        return round
+
     def digest(self, round: int) -> str:
         """Return the SHA-256 of a commit's bytes."""
         self.commit(round)

@@ -206,7 +206,7 @@ class ObjectStore:
 
         began = time.monotonic()
         retrying = Retrying(
-            stop=stop_after_delay(self._patience_s), wait=wait_exponential_jitter(initial=0.1, max=2.0), retry=retry_if_exception_type(_Transient), reraise=True
+            stop=stop_after_delay(self._patience_s), wait=wait_exponential_jitter(multiplier=0.1, max=2.0), retry=retry_if_exception_type(_Transient), reraise=True
         )
         try:
             return retrying(once)
