@@ -10,9 +10,9 @@ from pydantic import BaseModel, ValidationError
 from fedstream import __version__
 from fedstream.aggregation.metrics import combine
 from fedstream.aggregation.strategies import Weights, get_strategy
+from fedstream.decision import decide, measurements
 from fedstream.errors import FedstreamError, ObjectNotFound, RunError, StoreUnavailable
 from fedstream.run import RunRecord
-from fedstream.steps.decision import decide, measurements
 from fedstream.store.canonical import canonical_json, sha256_hex
 from fedstream.store.documents import ClientEntry, Commit, Manifest, Selection, SliceDoc, Verdicts
 from fedstream.store.layout import ModelKeys, RoundKeys, RunKeys

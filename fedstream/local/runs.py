@@ -9,13 +9,13 @@ from typing import Any, Literal
 
 from rich.console import Console
 
+from fedstream.decision import measurements
 from fedstream.local.inprocess import run_inprocess
 from fedstream.local.launch import run_pipeline
 from fedstream.local.paths import default_state_dir
 from fedstream.local.watch import Watch
 from fedstream.run import RunRecord, parse_spec
 from fedstream.settings import KafkaSettings
-from fedstream.steps.decision import measurements
 from fedstream.store.layout import ModelKeys, RunKeys
 from fedstream.store.ledger import Ledger
 from fedstream.store.objects import ObjectStore

@@ -13,8 +13,8 @@ from rich.table import Table
 
 from fedstream.errors import FedstreamError
 from fedstream.run import RunRecord
-from fedstream.store.layout import RoundKeys, RunKeys
 from fedstream.store.documents import Commit, Selection
+from fedstream.store.layout import RoundKeys, RunKeys
 from fedstream.store.objects import ObjectStore
 
 POLL_S = 0.5

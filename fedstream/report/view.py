@@ -36,7 +36,7 @@ class RunView:
         pending: the next round, or None when the run is finished.
         versions: published from this run.
         asked: training rounds wanted in all.
-        best: round of the best measured model (see fedstream.steps.decision); absent before a round is trained.
+        best: round of the best measured model (see fedstream.decision); absent before a round is trained.
     """
 
     record: RunRecord
@@ -114,7 +114,7 @@ def build_view(store: ObjectStore, run: str, rounds: int | None = None) -> RunVi
         CorruptObject: an object cannot be read.
     """
     # steps.publish renders this view, so at the top of the module this would be a circular import.
-    from fedstream.steps.decision import best_round
+    from fedstream.decision import best_round
     from fedstream.steps.state import RunState
 
     state = RunState(store, run)

@@ -6,14 +6,14 @@ from typing import Protocol
 
 from fedstream import __version__
 from fedstream.aggregation.metrics import combine
+from fedstream.decision import decide, measurements
 from fedstream.errors import RunError
 from fedstream.run import MatchedClient
-from fedstream.steps.decision import decide, measurements
 from fedstream.steps.runtime import step
 from fedstream.steps.state import RunState, log
 from fedstream.store.canonical import sha256_hex
-from fedstream.store.layout import ModelKeys
 from fedstream.store.documents import ClientEntry, Commit, Manifest, Metrics, Selection, Verdict, Verdicts
+from fedstream.store.layout import ModelKeys
 from fedstream.store.weights import from_bytes
 from fedstream.stream.codec import get_codec
 from fedstream.stream.offsets import parse_ranges

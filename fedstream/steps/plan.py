@@ -15,8 +15,8 @@ from fedstream.steps.matching import Heard, Matching, match, reasons
 from fedstream.steps.runtime import step
 from fedstream.steps.state import RunState, log
 from fedstream.store.canonical import sha256_hex
-from fedstream.store.layout import ModelKeys
 from fedstream.store.documents import Commit, Decision
+from fedstream.store.layout import ModelKeys
 from fedstream.stream.reader import read_announcements
 
 DATA_CONTROL_TOPIC = "FEDERATED_DATA_CONTROL_TOPIC"

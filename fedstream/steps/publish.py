@@ -6,18 +6,18 @@ import json
 from typing import Any, Protocol
 
 from fedstream import __version__
+from fedstream.decision import best_round
 from fedstream.errors import ObjectConflict, StoreError
 from fedstream.model.files import read_description
 from fedstream.report.html import render_report
 from fedstream.report.model_card import render_model_card
 from fedstream.report.view import build_view
 from fedstream.settings import KafkaSettings
-from fedstream.steps.decision import best_round
 from fedstream.steps.runtime import step
 from fedstream.steps.state import RunState, log
 from fedstream.store.canonical import sha256_hex
-from fedstream.store.layout import ModelKeys
 from fedstream.store.documents import Commit
+from fedstream.store.layout import ModelKeys
 from fedstream.store.weights import from_bytes
 from fedstream.stream.announcement import ModelAnnouncement
 from fedstream.stream.sink import announce_model
@@ -60,7 +60,7 @@ def publish(
         confusion: KFP artifact to fill.
     """
     state = RunState.from_env(run)
-    view = build_view(state.store, run)
+    view = build_view(state.store, run, rounds)
     report = render_report(view)
     if report_path:
         with open(report_path, "w", encoding="utf-8") as page:

@@ -10,8 +10,8 @@ from typing import Literal, TypeVar
 from fedstream.errors import ObjectNotFound, RunError
 from fedstream.run import RunRecord
 from fedstream.settings import KafkaSettings
-from fedstream.store.layout import RoundKeys, RunKeys
 from fedstream.store.documents import Commit, Manifest, Selection, SliceDoc
+from fedstream.store.layout import RoundKeys, RunKeys
 from fedstream.store.ledger import Ledger
 from fedstream.store.objects import ObjectStore
 

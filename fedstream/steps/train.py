@@ -11,8 +11,8 @@ from fedstream.steps.refusal import refusing
 from fedstream.steps.runtime import step
 from fedstream.steps.state import RunState, log
 from fedstream.store.canonical import canonical_json, sha256_hex
-from fedstream.store.layout import ModelKeys
 from fedstream.store.documents import Manifest, SliceDoc
+from fedstream.store.layout import ModelKeys
 from fedstream.store.weights import from_bytes, to_bytes
 from fedstream.stream.codec import get_codec
 from fedstream.stream.offsets import parse_ranges

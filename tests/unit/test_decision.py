@@ -1,6 +1,7 @@
 import pytest
+
+from fedstream.decision import best_round, decide, higher_is_better
 from fedstream.run import RunSpec
-from fedstream.steps.decision import best_round, decide, higher_is_better
 from fedstream.store.documents import Commit, Decision, Metrics
 
 
