@@ -98,7 +98,9 @@ class _Audit:
         self._check_orphans(len(commits))
         if record:
             self._check_versions(record, parent)
-        return VerifyReport(run=self.run, rounds=max(0, len(commits) - 1), objects_checked=len(self.checked), records_checked=self.records, problems=self.problems)
+        return VerifyReport(
+            run=self.run, rounds=max(0, len(commits) - 1), objects_checked=len(self.checked), records_checked=self.records, problems=self.problems
+        )
 
     def _check_round(self, record: RunRecord, before: list[Commit], commit: Commit, keys: RoundKeys) -> None:
         self._same(keys.commit, "run", commit.run, self.run)
@@ -117,7 +119,12 @@ class _Audit:
         self._same(keys.selection, "clients", selection.clients, [entry.client for entry in commit.clients])
         self._same(keys.selection, "kind", selection.kind, commit.kind)
         said = [(v.client, v.accepted, v.reason, v.num_examples, v.update_digest, v.manifest_digest) for v in verdicts.verdicts]
-        self._same(keys.commit, "clients", [(e.client, e.accepted, e.reason, e.num_examples, e.update_digest, e.manifest_digest) for e in commit.clients], said)
+        self._same(
+            keys.commit,
+            "clients",
+            [(e.client, e.accepted, e.reason, e.num_examples, e.update_digest, e.manifest_digest) for e in commit.clients],
+            said,
+        )
         manifests = [manifest for entry in commit.clients if (manifest := self._check_client(keys, entry))]
         self._check_measurement(record, before, commit, keys, manifests)
         if commit.kind == "closing":
@@ -197,7 +204,9 @@ class _Audit:
                 continue
             chain = [self._digest(self.keys.at(round).commit) for round in range(int(manifest.get("round", 0)), self._rounds())]
             if manifest.get("head") not in chain:
-                self._problem(self.keys.at(self._rounds() - 1).commit, f"no commit has the digest that {info.key} was published from ({manifest.get('head')})")
+                self._problem(
+                    self.keys.at(self._rounds() - 1).commit, f"no commit has the digest that {info.key} was published from ({manifest.get('head')})"
+                )
             for name, digest in manifest.get("files", {}).items():
                 key = keys.version(int(manifest["version"]), name)
                 self._same(key, "digest", self._digest(key), digest)
@@ -271,9 +280,15 @@ def stream_check_of(record: RunRecord, deadline_s: float) -> StreamCheck:
 
     def check(document: SliceDoc) -> str:
         try:
-            records = read_ranges(KafkaSettings.from_env().at(record.client(document.client).bootstrap_servers), parse_ranges(document.ranges_text), deadline_s)
+            records = read_ranges(
+                KafkaSettings.from_env().at(record.client(document.client).bootstrap_servers), parse_ranges(document.ranges_text), deadline_s
+            )
         except FedstreamError as error:
             return f"its records cannot be read again: {error}"
-        return "" if records.digest == document.digest else f"the records of {document.ranges_text} have digest {records.digest}, expected {document.digest}"
+        return (
+            ""
+            if records.digest == document.digest
+            else f"the records of {document.ranges_text} have digest {records.digest}, expected {document.digest}"
+        )
 
     return check

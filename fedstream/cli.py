@@ -35,7 +35,9 @@ RunName = Annotated[str, typer.Argument(help="Name of the run.", show_default=Fa
 @with_spec_options
 def run_command(
     spec: dict[str, Any],
-    runner: Annotated[Literal["kfp", "inprocess"], typer.Option(help="The compiled pipeline under kfp.local, or the same steps in this process.")] = "kfp",
+    runner: Annotated[
+        Literal["kfp", "inprocess"], typer.Option(help="The compiled pipeline under kfp.local, or the same steps in this process.")
+    ] = "kfp",
     node_budget: Annotated[int, typer.Option(min=1, help="Argo nodes this submission may use; on one machine there is no such limit.")] = 10**9,
     log: Annotated[Path | None, typer.Option(help="File for the pipeline's own output.", show_default="state folder")] = None,
     json: Json = False,
@@ -60,7 +62,11 @@ def rounds(run: RunName, json: Json = False) -> None:
     if json:
         print_json({"run": run, "rounds": to_records(frame)})
     else:
-        print_table(f"run {run}", list(frame.columns), [["" if value != value or value is None else value for value in row] for row in frame.itertuples(index=False)])
+        print_table(
+            f"run {run}",
+            list(frame.columns),
+            [["" if value != value or value is None else value for value in row] for row in frame.itertuples(index=False)],
+        )
 
 
 @app.command()
@@ -74,7 +80,7 @@ def verify(
     Needs the bucket alone; with --stream also the clients' brokers. Exits with 1 if anything does not agree.
     """
     from fedstream.audit import stream_check_of, verify_run
-    from fedstream.steps.state import RunState
+    from fedstream.state import RunState
 
     state = RunState.from_env(run)
     report = verify_run(state.store, run, stream_check_of(state.record, state.record.spec.round_deadline_s) if stream else None)
@@ -84,7 +90,10 @@ def verify(
         for problem in report.problems:
             out.print(f"[red]✗[/] {problem.key}: {problem.what}", highlight=False)
         if report.ok:
-            out.print(f"[green]✓[/] run {run}: {report.rounds} rounds, {report.objects_checked} objects{f', {report.records_checked} records' if stream else ''}, every global model reproduced bit for bit", highlight=False)
+            out.print(
+                f"[green]✓[/] run {run}: {report.rounds} rounds, {report.objects_checked} objects{f', {report.records_checked} records' if stream else ''}, every global model reproduced bit for bit",
+                highlight=False,
+            )
     raise typer.Exit(0 if report.ok else 1)
 
 
@@ -131,7 +140,9 @@ def print_outcome(outcome: dict[str, Any], json: bool) -> None:
     if json:
         print_json(outcome)
         return
-    version = f"version {outcome['version']} of {outcome['model']}" if outcome["version"] else "nothing yet: the run is not finished, run it again to go on"
+    version = (
+        f"version {outcome['version']} of {outcome['model']}" if outcome["version"] else "nothing yet: the run is not finished, run it again to go on"
+    )
     out.print(f"[bold]run {outcome['run']}[/]: {outcome['rounds']} rounds, published {version}", highlight=False)
     for name in ("metrics", "weights_digest", "verified", "report"):
         if outcome.get(name):

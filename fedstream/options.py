@@ -34,7 +34,9 @@ def with_spec_options(command: Callable[..., Any]) -> Callable[..., Any]:
         spec = {name: _parse(name, values.pop(name)) for name in RunSpec.model_fields}
         return command(spec=spec, **values)
 
-    others = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=annotations[name]) for name, parameter in own.items() if name != "spec"]
+    others = [
+        parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=annotations[name]) for name, parameter in own.items() if name != "spec"
+    ]
     wrapper.__name__, wrapper.__doc__ = command.__name__, command.__doc__
     wrapper.__annotations__ = annotations
     wrapper.__signature__ = inspect.Signature([*parameters, *others])  # type: ignore[attr-defined]

@@ -57,7 +57,9 @@ class RunSpec(Part):
     """Everything a model owner decides about a run. The descriptions are those of the form and of `fedstream run --help`."""
 
     run: str = Field(pattern=f"^{NAME}$", description="Name of the run; submitted again with the same name, a run goes on where it stopped.")
-    model: str = Field(pattern=f"^(builtin:)?{NAME}$", description="Name of an added model, or builtin:digits-mlp, builtin:mnist-2nn, builtin:mnist-cnn.")
+    model: str = Field(
+        pattern=f"^(builtin:)?{NAME}$", description="Name of an added model, or builtin:digits-mlp, builtin:mnist-2nn, builtin:mnist-cnn."
+    )
     clients: list[str] = Field([], description="Clients to ask; empty for all whose announcements match.")
     rounds: int = Field(15, ge=1, le=10_000, description="Training rounds in all; the one value that may grow when a run is submitted again.")
     epochs: int = Field(1, ge=1, le=10_000, description="Passes over a client's records in a round.")
@@ -73,10 +75,14 @@ class RunSpec(Part):
     target_metric: str = Field("accuracy", description="Metric watched for the target, patience and the best model.")
     target_value: float = Field(0.0, ge=0, description="The run stops when the metric reaches it; 0 for no target.")
     patience: int = Field(0, ge=0, description="The run stops after this many measurements without improvement; 0 for never.")
-    evaluation_topic: str = Field("", description="Topic of labelled records to measure each global model on; empty for federated evaluation on held-out records.")
+    evaluation_topic: str = Field(
+        "", description="Topic of labelled records to measure each global model on; empty for federated evaluation on held-out records."
+    )
     round_deadline_s: float = Field(600.0, gt=0, le=7 * 86_400, description="Seconds a client may wait for its data, and again train.")
     threads: int = Field(2, ge=1, le=256, description="TensorFlow threads of a training; part of what makes a digest.")
-    sites: dict[str, Site] = Field({}, description='What differs per client, as {"a": {"bootstrap_servers": "broker:9092", "placement": {"node_selector": {"site": "a"}}}}.')
+    sites: dict[str, Site] = Field(
+        {}, description='What differs per client, as {"a": {"bootstrap_servers": "broker:9092", "placement": {"node_selector": {"site": "a"}}}}.'
+    )
     placement: Placement = Field(
         Placement(), description='Default placement, as {"node_selector": {}, "tolerations": [], "gpu_type": "nvidia.com/gpu", "gpu_count": 1}.'
     )
@@ -191,7 +197,11 @@ def parse_spec(values: dict[str, Any]) -> RunSpec:
 
 def _explain(problem: Any) -> str:
     where = ".".join(str(part) for part in problem["loc"])
-    what = "use letters, digits, '.', '_' and '-', at most 63" if problem["type"] == "string_pattern_mismatch" else problem["msg"].removeprefix("Value error, ")
+    what = (
+        "use letters, digits, '.', '_' and '-', at most 63"
+        if problem["type"] == "string_pattern_mismatch"
+        else problem["msg"].removeprefix("Value error, ")
+    )
     if not where or problem["type"] == "missing":
         return f"{where}: {what}" if where else what
     return f"{where}: {what} (given: {problem['input']!r})"

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from fedstream.errors import SettingsError
 
-START_HINT = "or start the embedded platform with `fedstream services up` and load its variables with `eval \"$(fedstream services env)\"`"
+START_HINT = 'or start the embedded platform with `fedstream services up` and load its variables with `eval "$(fedstream services env)"`'
 
 
 @dataclass(frozen=True)

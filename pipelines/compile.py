@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from fedstream.aggregation.strategies import STRATEGIES
 from fedstream.pipelines.federated_training.pipeline import federated_training
 from kfp import compiler
+
+from fedstream.aggregation.strategies import STRATEGIES
 
 CHOICES = {"strategy": sorted(STRATEGIES)}
 """Parameters that the Kubeflow UI shows as a drop-down. The pipeline format and the UI know `literals`; SDK 2.17.0 cannot write them yet."""
@@ -38,7 +39,11 @@ def path_of(name: str) -> Path:
 
 def main(arguments: list[str]) -> int:
     """Write the YAML files, or check them."""
-    stale = [name for name, pipeline in PIPELINES.items() if not path_of(name).exists() or path_of(name).read_text(encoding="utf-8") != compile_text(pipeline)]
+    stale = [
+        name
+        for name, pipeline in PIPELINES.items()
+        if not path_of(name).exists() or path_of(name).read_text(encoding="utf-8") != compile_text(pipeline)
+    ]
     if arguments == ["--check"]:
         for name in stale:
             print(f"pipelines/{name}/pipeline.yaml is stale; run `make compile`", file=sys.stderr)

@@ -6,9 +6,9 @@ from fedstream.components.base import SLIM_IMAGE, step
 
 
 @step(SLIM_IMAGE)
-def ingest_from_kafka(
-    run: str, round: int, client: str, attempt: str
-) -> NamedTuple("Ingested", [("slice_key", str), ("node_selector", dict), ("tolerations", list), ("gpu_type", str), ("gpu_count", str)]):
+def ingest_from_kafka(run: str, round: int, client: str, attempt: str) -> NamedTuple(
+    "Ingested", [("slice_key", str), ("node_selector", dict), ("tolerations", list), ("gpu_type", str), ("gpu_count", str)]
+):
     """Wait for a client's records, validate them, and fix the slice it trains on. The records stay in Kafka.
 
     Args:

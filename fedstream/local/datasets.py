@@ -62,10 +62,14 @@ def _npz(path: Path) -> Dataset:
         with np.load(path, allow_pickle=False) as arrays:
             found = {name: arrays[name] for name in ("x_train", "y_train", "x_test", "y_test")}
     except (OSError, ValueError, KeyError) as error:
-        raise UsageError(f"data set {str(path)!r} cannot be used: {error}; give `digits`, or an .npz file with x_train, y_train, x_test, y_test") from error
+        raise UsageError(
+            f"data set {str(path)!r} cannot be used: {error}; give `digits`, or an .npz file with x_train, y_train, x_test, y_test"
+        ) from error
     x_train, x_test = (found[name].reshape(-1, 28, 28) if found[name][0].size == 28 * 28 else found[name] for name in ("x_train", "x_test"))
     if x_train.shape[1:] != (28, 28):
-        raise UsageError(f"data set {str(path)!r} has samples of shape {x_train.shape[1:]}, the demo's built-in model takes (28, 28); use `fedstream stream send` and your own model")
+        raise UsageError(
+            f"data set {str(path)!r} has samples of shape {x_train.shape[1:]}, the demo's built-in model takes (28, 28); use `fedstream stream send` and your own model"
+        )
     return Dataset(x_train, found["y_train"], x_test, found["y_test"], "builtin:mnist-2nn")
 
 

@@ -52,12 +52,17 @@ def outcome(store: ObjectStore, run: str, version: int) -> dict[str, Any]:
     """Return a run's result as JSON values; version 0 means that the run is not finished."""
     commits = Ledger(store, run).commits()
     record = RunRecord.model_validate_json(store.get(RunKeys(run).spec))
-    result: dict[str, Any] = {"run": run, "model": record.model.name, "version": version, "rounds": sum(commit.kind == "training" for commit in commits)}
+    result: dict[str, Any] = {
+        "run": run,
+        "model": record.model.name,
+        "version": version,
+        "rounds": sum(commit.kind == "training" for commit in commits),
+    }
     if version:
         manifest = store.get_json(ModelKeys(record.model.name).version(version, "manifest.json"))
         return result | {name: manifest[name] for name in ("round", "metrics", "weights_digest")}
-    last = measurements(commits, record.spec.target_metric)[-1:]
-    return result | {"metrics": {record.spec.target_metric: value for _, value in last}, "weights_digest": commits[-1].weights_digest}
+    measured = measurements(commits, record.spec.target_metric)
+    return result | {"metrics": {record.spec.target_metric: measured[-1][1]} if measured else {}, "weights_digest": commits[-1].weights_digest}
 
 
 def _log_to(path: Path) -> None:

@@ -108,7 +108,11 @@ class Watch:
         for commit in done[-SHOWN_ROUNDS:]:
             accepted = [entry for entry in commit.clients if entry.accepted]
             table.add_row(
-                str(commit.round), f"{len(accepted)}/{len(commit.clients)}", f"{sum(e.num_examples for e in accepted):,}", _measured(commit), _state(commit)
+                str(commit.round),
+                f"{len(accepted)}/{len(commit.clients)}",
+                f"{sum(e.num_examples for e in accepted):,}",
+                _measured(commit),
+                _state(commit),
             )
         if self._record and self._commits:
             table.add_row(*self._open_row(max(self._commits) + 1))
@@ -121,7 +125,9 @@ class Watch:
         selection = Selection.model_validate_json(self.store.get(keys.selection))
         done = sum(self.store.exists(keys.manifest(client)) for client in selection.clients)
         ready = sum(self.store.exists(keys.slice(client)) for client in selection.clients)
-        state = "aggregating" if done == len(selection.clients) else f"{ready} slices ready, {'measuring' if selection.kind == 'closing' else 'training'}"
+        state = (
+            "aggregating" if done == len(selection.clients) else f"{ready} slices ready, {'measuring' if selection.kind == 'closing' else 'training'}"
+        )
         return str(round), f"{done}/{len(selection.clients)}", "", "", state
 
     def _caption(self) -> str:

@@ -26,7 +26,7 @@ def add(
 ) -> None:
     """Add a compiled Keras model, for runs to start from.
 
-        fedstream model add model.keras --name mine
+    fedstream model add model.keras --name mine
     """
     if not re.fullmatch(NAME, name):
         raise UsageError(f"--name {name!r}: use letters, digits, `.`, `_` and `-`, beginning with a letter or digit, at most 63")

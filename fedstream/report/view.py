@@ -8,10 +8,12 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from fedstream.decision import best_round
 from fedstream.errors import CorruptObject, ObjectNotFound
 from fedstream.model.description import ModelDescription
 from fedstream.report.parts import ClientView, Pending, RoundView, Version
 from fedstream.run import RunRecord
+from fedstream.state import RunState
 from fedstream.store.canonical import sha256_hex
 from fedstream.store.documents import ClientEntry, Commit, Manifest, Refusal, SliceDoc
 from fedstream.store.layout import ModelKeys, RoundKeys
@@ -113,10 +115,6 @@ def build_view(store: ObjectStore, run: str, rounds: int | None = None) -> RunVi
         RunError: there is no such run in the bucket.
         CorruptObject: an object cannot be read.
     """
-    # steps.publish renders this view, so at the top of the module this would be a circular import.
-    from fedstream.decision import best_round
-    from fedstream.steps.state import RunState
-
     state = RunState(store, run)
     record = state.record
     commits = state.ledger.commits()

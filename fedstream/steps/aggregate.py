@@ -9,9 +9,9 @@ import numpy as np
 from fedstream.aggregation.strategies import get_strategy
 from fedstream.aggregation.validation import why_invalid
 from fedstream.errors import FedstreamError, ObjectConflict, ObjectNotFound, QuorumError, StoreUnavailable
+from fedstream.state import RunState, log
 from fedstream.steps.refusal import why_refused
 from fedstream.steps.runtime import step
-from fedstream.steps.state import RunState, log
 from fedstream.store.canonical import sha256_hex
 from fedstream.store.documents import Manifest, Selection, Verdict, Verdicts
 from fedstream.store.weights import from_bytes, to_bytes
@@ -58,7 +58,9 @@ def aggregate(run: str, round: int, attempt: str) -> str:
 def _freeze(state: RunState, selection: Selection, base: Weights, attempt: str) -> Verdicts:
     key = state.keys.at(selection.round).verdicts
     if not state.store.exists(key):
-        verdicts = Verdicts(run=state.run, round=selection.round, verdicts=[_judge(state, selection, client, base, attempt) for client in selection.clients])
+        verdicts = Verdicts(
+            run=state.run, round=selection.round, verdicts=[_judge(state, selection, client, base, attempt) for client in selection.clients]
+        )
         _check_quorum(state, selection, verdicts)
         try:
             state.store.put_new_json(key, verdicts.model_dump(mode="json"))

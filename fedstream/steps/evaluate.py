@@ -9,8 +9,8 @@ from fedstream.aggregation.metrics import combine
 from fedstream.decision import decide, measurements
 from fedstream.errors import RunError
 from fedstream.run import MatchedClient
+from fedstream.state import RunState, log
 from fedstream.steps.runtime import step
-from fedstream.steps.state import RunState, log
 from fedstream.store.canonical import sha256_hex
 from fedstream.store.documents import ClientEntry, Commit, Manifest, Metrics, Selection, Verdict, Verdicts
 from fedstream.store.layout import ModelKeys
@@ -93,7 +93,9 @@ def _entry(state: RunState, round: int, verdict: Verdict, manifest: Manifest | N
     )
 
 
-def _measure(state: RunState, selection: Selection, verdicts: list[Verdict], manifests: dict[str, Manifest | None]) -> tuple[Metrics | None, int | None]:
+def _measure(
+    state: RunState, selection: Selection, verdicts: list[Verdict], manifests: dict[str, Manifest | None]
+) -> tuple[Metrics | None, int | None]:
     if state.record.evaluation:
         return _on_topic(state, selection.round, state.record.evaluation), selection.round
     accepted = [manifest for verdict in verdicts if verdict.accepted and (manifest := manifests[verdict.client])]
@@ -117,13 +119,20 @@ def _on_topic(state: RunState, round: int, evaluation: MatchedClient) -> Metrics
     set_weights(model, from_bytes(state.store.get(key), key))
     measured = evaluate_model(model, samples, labels)
     if spec.target_metric not in measured.values:
-        raise RunError(f"round {round} of run {state.run!r}: the global model has no finite {spec.target_metric}: training diverged; use a smaller learning rate in a new run")
+        raise RunError(
+            f"round {round} of run {state.run!r}: the global model has no finite {spec.target_metric}: training diverged; use a smaller learning rate in a new run"
+        )
     return measured
 
 
 def _show(commit: Commit, metrics: MetricsArtifact | None) -> None:
     accepted = sum(entry.accepted for entry in commit.clients)
-    said: dict[str, float] = {"round": commit.round, "clients": accepted, "refused": len(commit.clients) - accepted, "examples": sum(entry.num_examples for entry in commit.clients if entry.accepted)}
+    said: dict[str, float] = {
+        "round": commit.round,
+        "clients": accepted,
+        "refused": len(commit.clients) - accepted,
+        "examples": sum(entry.num_examples for entry in commit.clients if entry.accepted),
+    }
     if commit.metrics and commit.measured_round is not None:
         said |= {"measured_round": commit.measured_round, **commit.metrics.values}
     for name, value in said.items():

@@ -9,9 +9,9 @@ import numpy as np
 from fedstream.model.files import read_description
 from fedstream.model.fit import check_labels
 from fedstream.run import MatchedClient, Placement
+from fedstream.state import RunState, log
 from fedstream.steps.refusal import refusing
 from fedstream.steps.runtime import step
-from fedstream.steps.state import RunState, log
 from fedstream.store.documents import SliceDoc, SliceRange
 from fedstream.stream.codec import get_codec
 from fedstream.stream.offsets import parse_ranges

@@ -13,13 +13,19 @@ def plan_page(record: RunRecord, note: str) -> str:
         f"{note[0].upper()}{note[1:]}.",
         f"Model `{_cell(spec.model)}` ({record.model.weights_digest[:12]}), strategy {spec.strategy}, {spec.epochs} epochs of batches of {spec.batch_size} a round.",
         "## Clients that take part",
-        _table(["client", "records", "held out", "slice", "brokers"], [[c.client, c.records, f"{c.held_out_rate:.0%}", c.ranges, c.bootstrap_servers or "default"] for c in record.clients]),
+        _table(
+            ["client", "records", "held out", "slice", "brokers"],
+            [[c.client, c.records, f"{c.held_out_rate:.0%}", c.ranges, c.bootstrap_servers or "default"] for c in record.clients],
+        ),
     ]
     if record.evaluation:
         lines.append(f"Each global model is measured on {record.evaluation.records} records of `{_cell(record.evaluation.ranges)}`.")
     lines += [
         "## Announcements",
-        _table(["client", "partition", "offset", "takes part", "why"], [[r.client, r.partition, r.offset, "yes" if r.accepted else "no", r.reason] for r in record.announcements]),
+        _table(
+            ["client", "partition", "offset", "takes part", "why"],
+            [[r.client, r.partition, r.offset, "yes" if r.accepted else "no", r.reason] for r in record.announcements],
+        ),
     ]
     return "\n\n".join(lines) + "\n"
 

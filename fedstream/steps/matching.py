@@ -61,7 +61,11 @@ def match(spec: RunSpec, model: ModelDescription, messages: Iterable[Heard]) -> 
             taken = evaluation if for_evaluation else clients.get(name)
             if not reason and taken:
                 same = taken.ranges == format_ranges(announcement.ranges)
-                reason = "a newer announcement of this client says the same" if same else f"superseded by a newer announcement of this client ({taken.ranges})"
+                reason = (
+                    "a newer announcement of this client says the same"
+                    if same
+                    else f"superseded by a newer announcement of this client ({taken.ranges})"
+                )
             if not reason:
                 matched = _matched(spec, heard, announcement, for_evaluation)
                 if for_evaluation:
@@ -71,7 +75,16 @@ def match(spec: RunSpec, model: ModelDescription, messages: Iterable[Heard]) -> 
         except FedstreamError as error:
             reason, for_evaluation = str(error), False
         said = reason or ("measures each global model (evaluation topic)" if for_evaluation else "takes part")
-        rows.append(AnnouncementRow(bootstrap_servers=heard.bootstrap_servers, partition=heard.partition, offset=heard.offset, client=name, accepted=not reason, reason=said))
+        rows.append(
+            AnnouncementRow(
+                bootstrap_servers=heard.bootstrap_servers,
+                partition=heard.partition,
+                offset=heard.offset,
+                client=name,
+                accepted=not reason,
+                reason=said,
+            )
+        )
     return Matching([clients[name] for name in sorted(clients)], evaluation, rows[::-1])
 
 

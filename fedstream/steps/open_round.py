@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from fedstream.state import RunState, log
 from fedstream.steps.runtime import step
-from fedstream.steps.state import RunState, log
 
 
 @step
@@ -32,6 +32,8 @@ def open_round(run: str, rounds: int, attempt: str, slot: int) -> int:
         log.info("round %d was opened by another slot of this submission and failed (%s)", round, others[0])
         return -1
     if not opened:
-        state.store.put_new_json(own, {"attempt": attempt, "slot": slot, "round": round, "kind": kind, "at": datetime.now(UTC).isoformat(timespec="seconds")})
+        state.store.put_new_json(
+            own, {"attempt": attempt, "slot": slot, "round": round, "kind": kind, "at": datetime.now(UTC).isoformat(timespec="seconds")}
+        )
     log.info("round %d is open (%s)", round, kind)
     return round

@@ -10,10 +10,10 @@ from fedstream.model.description import ModelDescription
 from fedstream.model.files import ensure_model
 from fedstream.run import AnnouncementRow, ModelReference, RunRecord, RunSpec, changed_field, parse_spec
 from fedstream.settings import KafkaSettings
+from fedstream.state import RunState, log
 from fedstream.steps.markdown import plan_page
 from fedstream.steps.matching import Heard, Matching, match, reasons
 from fedstream.steps.runtime import step
-from fedstream.steps.state import RunState, log
 from fedstream.store.canonical import sha256_hex
 from fedstream.store.documents import Commit, Decision
 from fedstream.store.layout import ModelKeys
@@ -95,19 +95,27 @@ def _hear(spec: RunSpec) -> list[Heard]:
 
 def _check(spec: RunSpec, model: ModelDescription, matching: Matching) -> None:
     if spec.target_metric not in {"loss", *model.metrics}:
-        raise SpecError(f"target_metric: model {spec.model!r} does not report {spec.target_metric!r}; it reports {', '.join(['loss', *model.metrics])}")
+        raise SpecError(
+            f"target_metric: model {spec.model!r} does not report {spec.target_metric!r}; it reports {', '.join(['loss', *model.metrics])}"
+        )
     matched = {client.client for client in matching.clients}
     if missing := [client for client in spec.clients if client not in matched]:
         raise RunError("; ".join(f"client {client!r} cannot take part: {reasons(matching, client)}" for client in missing))
     if len(matched) < spec.min_clients:
         raise QuorumError(f"{len(matched)} clients match and min_clients is {spec.min_clients}. {_why_none(matching.rows)}")
     if spec.evaluation_topic and not matching.evaluation:
-        raise RunError(f"evaluation topic {spec.evaluation_topic!r} has no announcement that fits the model; send its records with `fedstream stream send`")
+        raise RunError(
+            f"evaluation topic {spec.evaluation_topic!r} has no announcement that fits the model; send its records with `fedstream stream send`"
+        )
 
 
 def _why_none(rows: list[AnnouncementRow]) -> str:
     refused = [f"{row.client} at offset {row.offset}: {row.reason}" for row in rows if not row.accepted]
-    return "Announcements refused: " + "; ".join(refused[-5:]) if refused else f"No announcement is in {DATA_CONTROL_TOPIC}; send a stream with `fedstream stream send`"
+    return (
+        "Announcements refused: " + "; ".join(refused[-5:])
+        if refused
+        else f"No announcement is in {DATA_CONTROL_TOPIC}; send a stream with `fedstream stream send`"
+    )
 
 
 def _write_round_zero(state: RunState, record: RunRecord) -> None:

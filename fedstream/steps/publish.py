@@ -13,8 +13,8 @@ from fedstream.report.html import render_report
 from fedstream.report.model_card import render_model_card
 from fedstream.report.view import build_view
 from fedstream.settings import KafkaSettings
+from fedstream.state import RunState, log
 from fedstream.steps.runtime import step
-from fedstream.steps.state import RunState, log
 from fedstream.store.canonical import sha256_hex
 from fedstream.store.documents import Commit
 from fedstream.store.layout import ModelKeys

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Literal
 
 from fedstream.errors import FedstreamError, ObjectConflict, ObjectNotFound, StoreUnavailable
-from fedstream.steps.state import RunState, log
+from fedstream.state import RunState, log
 from fedstream.store.documents import Refusal
 
 
@@ -21,7 +21,7 @@ def refusing(state: RunState, round: int, client: str, attempt: str, step: Liter
         yield
     except StoreUnavailable:
         raise
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - whatever fails at one client must not fail the others
         reason = str(error) if isinstance(error, FedstreamError) else f"{type(error).__name__}: {error}"
         log.warning("round %d: client %s does not take part: %s", round, client, reason, exc_info=not isinstance(error, FedstreamError))
         try:

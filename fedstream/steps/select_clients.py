@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from fedstream.errors import ObjectConflict, RunError
 from fedstream.run import select
+from fedstream.state import RunState, log
 from fedstream.steps.runtime import step
-from fedstream.steps.state import RunState, log
 from fedstream.store.documents import Selection
 
 
@@ -26,7 +26,9 @@ def select_clients(run: str, round: int, rounds: int) -> list[str]:
     if not state.store.exists(key):
         coming = state.next_round(rounds)
         if not coming or coming[0] != round:
-            raise RunError(f"round {round} of run {run!r} is not open; the store says that {f'round {coming[0]} is next' if coming else 'the run is finished'}")
+            raise RunError(
+                f"round {round} of run {run!r} is not open; the store says that {f'round {coming[0]} is next' if coming else 'the run is finished'}"
+            )
         clients = select(state.record.spec, round, [client.client for client in state.record.clients])
         selection = Selection(run=run, round=round, kind=coming[1], clients=clients)
         try:

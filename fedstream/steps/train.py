@@ -7,9 +7,9 @@ import time
 from fedstream import __version__
 from fedstream.errors import ObjectConflict, RecordError
 from fedstream.run import client_seed
+from fedstream.state import RunState, log
 from fedstream.steps.refusal import refusing
 from fedstream.steps.runtime import step
-from fedstream.steps.state import RunState, log
 from fedstream.store.canonical import canonical_json, sha256_hex
 from fedstream.store.documents import Manifest, SliceDoc
 from fedstream.store.layout import ModelKeys
@@ -106,7 +106,9 @@ def _read(state: RunState, document: SliceDoc, deadline: float) -> RawRecords:
     ranges = parse_ranges(document.ranges_text)
     records = read_ranges(state.kafka(document.client), ranges, max(1.0, deadline - time.monotonic()))
     if records.digest != document.digest:
-        raise RecordError(f"the records of {document.ranges_text} have digest {records.digest[:12]}, but ingest_from_kafka saw {document.digest[:12]}: they were replaced since")
+        raise RecordError(
+            f"the records of {document.ranges_text} have digest {records.digest[:12]}, but ingest_from_kafka saw {document.digest[:12]}: they were replaced since"
+        )
     return records
 
 

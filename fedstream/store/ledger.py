@@ -75,5 +75,7 @@ class Ledger:
             self._store.put_new_json(self._keys.at(commit.round).commit, commit.model_dump(mode="json"))
         except ObjectConflict:
             if self.commit(commit.round).parent != commit.parent:
-                raise RunError(f"round {commit.round} of run {commit.run!r} is on record with another parent; run `fedstream verify {commit.run}`") from None
+                raise RunError(
+                    f"round {commit.round} of run {commit.run!r} is on record with another parent; run `fedstream verify {commit.run}`"
+                ) from None
         return self.commit(commit.round)

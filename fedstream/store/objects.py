@@ -72,7 +72,9 @@ class ObjectStore:
     def check(self) -> None:
         """Raise StoreUnavailable unless the bucket is there and the credentials work."""
         if not self._try(lambda: self._client.bucket_exists(self.settings.bucket)):
-            raise StoreUnavailable(f"bucket {self.settings.bucket!r} does not exist at {self.settings.endpoint_url}; create it, or set S3_BUCKET to one that does")
+            raise StoreUnavailable(
+                f"bucket {self.settings.bucket!r} does not exist at {self.settings.endpoint_url}; create it, or set S3_BUCKET to one that does"
+            )
 
     def ensure_bucket(self) -> None:
         """Create the bucket unless it is there."""
@@ -206,7 +208,10 @@ class ObjectStore:
 
         began = time.monotonic()
         retrying = Retrying(
-            stop=stop_after_delay(self._patience_s), wait=wait_exponential_jitter(multiplier=0.1, max=2.0), retry=retry_if_exception_type(_Transient), reraise=True
+            stop=stop_after_delay(self._patience_s),
+            wait=wait_exponential_jitter(multiplier=0.1, max=2.0),
+            retry=retry_if_exception_type(_Transient),
+            reraise=True,
         )
         try:
             return retrying(once)

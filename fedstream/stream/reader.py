@@ -11,7 +11,7 @@ from fedstream.errors import BrokerError, DeadlineError, RecordError, RetentionE
 from fedstream.settings import KafkaSettings
 from fedstream.stream.client import admin, consumer, explained, unauthorized
 from fedstream.stream.offsets import OffsetRange, total_records
-from fedstream.stream.records import RawRecords
+from fedstream.stream.records import Column, RawRecords
 
 if TYPE_CHECKING:
     from kafka import KafkaAdminClient, KafkaConsumer
@@ -90,18 +90,14 @@ def read_ranges(kafka: KafkaSettings, ranges: Sequence[OffsetRange], deadline_s:
         BrokerError: no broker answers at first, or it refuses us.
     """
     deadline = time.monotonic() + deadline_s
-    ordered = sorted(ranges)
-    values: list[bytes] = []
-    keys: list[bytes] = []
+    records = RawRecords(sorted(ranges), Column(), Column())
     with admin(kafka) as asked:
-        _missing(asked, ordered, kafka)
+        _missing(asked, records.ranges, kafka)
         with consumer(kafka) as reader:
-            for wanted in ordered:
+            for wanted in records.ranges:
                 for batch in _batches(reader, asked, wanted, deadline, kafka):
-                    values += [record.value for record in batch]
-                    keys += [record.key for record in batch]
-                _check_present(wanted, values, keys)
-    return RawRecords(ordered, values, keys)
+                    _append(records, wanted, batch)
+    return records
 
 
 def _batches(
@@ -150,13 +146,14 @@ def _check_offsets(batch: list[ConsumerRecord], wanted: OffsetRange, at: int) ->
         raise _gap(wanted, next(offset for offset in range(at, at + len(batch)) if offset not in found))
 
 
-def _check_present(wanted: OffsetRange, values: list[bytes], keys: list[bytes]) -> None:
-    first = len(values) - wanted.records
-    for parts, what in ((values, "value"), (keys, "key (its label)")):
-        own = parts[first:]
-        if None in own:
-            at = wanted.start + own.index(None)  # type: ignore[arg-type]
-            raise RecordError(f"record {wanted.topic}:{wanted.partition}:{at} has no {what}; send it again with both")
+def _append(records: RawRecords, wanted: OffsetRange, batch: list[ConsumerRecord]) -> None:
+    try:
+        records.values.extend([record.value for record in batch])
+        records.keys.extend([record.key for record in batch])
+    except TypeError as error:
+        wrong = next(record for record in batch if record.value is None or record.key is None)
+        what = "value" if wrong.value is None else "key (its label)"
+        raise RecordError(f"record {wanted.topic}:{wanted.partition}:{wrong.offset} has no {what}; send it again with both") from error
 
 
 def _gap(wanted: OffsetRange, offset: int) -> RetentionError:

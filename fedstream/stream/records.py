@@ -4,19 +4,53 @@ from __future__ import annotations
 
 import hashlib
 from bisect import bisect_right
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import accumulate
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fedstream.stream.offsets import OffsetRange
 
-CHUNK = 4096
-"""Records hashed at a time: few calls, and no second copy of the whole slice."""
+
+@dataclass(frozen=True)
+class Column:
+    """Byte strings laid end to end, a batch at a time: large slices would not fit twice, once as objects and once as an array.
+
+    Attributes:
+        chunks: the batches' bytes.
+        lengths: of the strings in each batch, int64.
+    """
+
+    chunks: list[bytes] = field(default_factory=list)
+    lengths: list[NDArray[np.int64]] = field(default_factory=list)
+
+    def extend(self, parts: Sequence[bytes]) -> None:
+        """Append a batch.
+
+        Raises:
+            TypeError: one of them is None; nothing is appended.
+        """
+        self.chunks.append(b"".join(parts))
+        self.lengths.append(np.fromiter(map(len, parts), dtype=np.int64, count=len(parts)))
+
+    @property
+    def sizes(self) -> NDArray[np.int64]:
+        """Length of each string in bytes, int64 (n,)."""
+        return np.concatenate([np.empty(0, np.int64), *self.lengths])
+
+    def __len__(self) -> int:
+        return sum(map(len, self.lengths))
+
+    def __getitem__(self, index: int) -> bytes:
+        for chunk, lengths in zip(self.chunks, self.lengths, strict=True):
+            if index < len(lengths):
+                start = int(lengths[:index].sum())
+                return chunk[start : start + int(lengths[index])]
+            index -= len(lengths)
+        raise IndexError(index)
 
 
 @dataclass(frozen=True)
@@ -30,11 +64,11 @@ class RawRecords:
     """
 
     ranges: list[OffsetRange]
-    values: list[bytes]
-    keys: list[bytes]
+    values: Column
+    keys: Column
 
     def __len__(self) -> int:
-        return len(self.values)
+        return sum(r.records for r in self.ranges)
 
     @cached_property
     def partitions(self) -> NDArray[np.int32]:
@@ -54,11 +88,11 @@ class RawRecords:
         int64; all keys; all values. Ranges are exact, so each byte belongs to one record's key or value alone.
         """
         state = hashlib.sha256((",".join(map(str, self.ranges)) + "\n").encode())
-        for parts in (self.keys, self.values):
-            state.update(lengths(parts).astype("<i8").tobytes())
-        for parts in (self.keys, self.values):
-            for joined in _joined(parts):
-                state.update(joined)
+        for column in (self.keys, self.values):
+            state.update(column.sizes.astype("<i8").tobytes())
+        for column in (self.keys, self.values):
+            for chunk in column.chunks:
+                state.update(chunk)
         return state.hexdigest()
 
     def where(self, index: int) -> str:
@@ -66,13 +100,3 @@ class RawRecords:
         ends = list(accumulate(r.records for r in self.ranges))
         found = self.ranges[bisect_right(ends, index)]
         return f"{found.topic}:{found.partition}:{found.end - ends[bisect_right(ends, index)] + index}"
-
-
-def lengths(parts: list[bytes]) -> NDArray[Any]:
-    """Return the length of each part in bytes, int64 (n,)."""
-    return np.fromiter(map(len, parts), dtype=np.int64, count=len(parts))
-
-
-def _joined(parts: list[bytes]) -> Iterator[bytes]:
-    for first in range(0, len(parts), CHUNK):
-        yield b"".join(parts[first : first + CHUNK])

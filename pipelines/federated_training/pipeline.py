@@ -142,4 +142,3 @@ def federated_training(
             done = one_round(run=run, round=opened.output, rounds=rounds, attempt=attempt, **names).set_caching_options(False)
     published = connect(publish(run=run, rounds=rounds), **names)
     return published.after(done).outputs["Output"]
-

@@ -4,6 +4,7 @@ import signal
 import uuid
 
 import pytest
+
 from fedstream.audit import verify_run
 from fedstream.settings import StoreSettings
 from fedstream.store.ledger import Ledger

@@ -13,11 +13,22 @@ def commit(round, kind="training", measured=None, **values):
     metrics = Metrics(num_examples=1, values=values) if values else None
     go_on = Decision(action="continue", reason="")
     return Commit(
-        run="r", round=round, kind=kind, parent="p", base_digest="b", weights_digest="w", measured_round=measured, metrics=metrics, decision=go_on, code_version="0"
+        run="r",
+        round=round,
+        kind=kind,
+        parent="p",
+        base_digest="b",
+        weights_digest="w",
+        measured_round=measured,
+        metrics=metrics,
+        decision=go_on,
+        code_version="0",
     )
 
 
-@pytest.mark.parametrize(("metric", "higher"), [("accuracy", True), ("auc", True), ("loss", False), ("mean_absolute_error", False), ("val_mse", False)])
+@pytest.mark.parametrize(
+    ("metric", "higher"), [("accuracy", True), ("auc", True), ("loss", False), ("mean_absolute_error", False), ("val_mse", False)]
+)
 def test_losses_and_scores_are_told_apart(metric, higher):
     assert higher_is_better(metric) is higher
 
@@ -46,7 +57,13 @@ def test_without_target_or_patience_only_the_budget_ends_a_run():
 
 
 def test_the_best_model_is_that_of_the_measured_round():
-    commits = [commit(0, "initial"), commit(1, measured=0, accuracy=0.99), commit(2, measured=1, accuracy=0.7), commit(3, measured=2, accuracy=0.9), commit(4, "closing", measured=3, accuracy=0.8)]
+    commits = [
+        commit(0, "initial"),
+        commit(1, measured=0, accuracy=0.99),
+        commit(2, measured=1, accuracy=0.7),
+        commit(3, measured=2, accuracy=0.9),
+        commit(4, "closing", measured=3, accuracy=0.8),
+    ]
     assert best_round(commits, "accuracy") == 2
 
 

@@ -3,10 +3,11 @@
 import math
 
 import pytest
-from fedstream.errors import SpecError
-from fedstream.run import RunSpec, changed_field, client_seed, parse_spec, select
 from hypothesis import given
 from hypothesis import strategies as st
+
+from fedstream.errors import SpecError
+from fedstream.run import RunSpec, changed_field, client_seed, parse_spec, select
 
 GOOD = {"run": "r", "model": "builtin:digits-mlp"}
 

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fedstream.errors import AnnouncementError, RecordError
-from fedstream.stream.records import RawRecords, lengths
+from fedstream.stream.records import Column, RawRecords
 
 DTYPES = {
     "half": np.float16,
@@ -62,7 +63,7 @@ class RawCodec:
         return cls(_dtype(config, "data_type"), _shape(config, "data_reshape"), _dtype(config, "label_type"), () if scalar else label_shape)
 
     @classmethod
-    def from_sample(cls, data: np.ndarray, label: np.ndarray) -> RawCodec:
+    def from_sample(cls, data: NDArray[Any], label: NDArray[Any]) -> RawCodec:
         """Infer the format from the first sample, as Kafka-ML's sink does."""
         return cls(data.dtype, data.shape, label.dtype, label.shape)
 
@@ -75,7 +76,7 @@ class RawCodec:
             "label_reshape": " ".join(map(str, self.label_shape)) or "1",
         }
 
-    def decode_records(self, records: RawRecords) -> tuple[np.ndarray, np.ndarray]:
+    def decode_records(self, records: RawRecords) -> tuple[NDArray[Any], NDArray[Any]]:
         """Return samples (n, *data_shape) and labels (n, *label_shape).
 
         Raises:
@@ -85,17 +86,16 @@ class RawCodec:
         return samples, _decode(records.keys, self.label_dtype, self.label_shape, records, "key")
 
 
-def _decode(parts: list[bytes], dtype: np.dtype[Any], shape: tuple[int, ...], records: RawRecords, what: str) -> np.ndarray:
-    size = dtype.itemsize * math.prod(shape)
-    sizes = lengths(parts)
+def _decode(column: Column, dtype: np.dtype[Any], shape: tuple[int, ...], records: RawRecords, what: str) -> NDArray[Any]:
+    size, sizes = dtype.itemsize * math.prod(shape), column.sizes
     if (wrong := np.flatnonzero(sizes != size)).size:
         first = int(wrong[0])
-        unlabelled = " (a single zero byte marks a record without label)" if what == "key" and parts[first] == b"\0" else ""
+        unlabelled = " (a single zero byte marks a record without label)" if what == "key" and column[first] == b"\0" else ""
         raise RecordError(
             f"record {records.where(first)}: its {what} has {sizes[first]} bytes{unlabelled}, expected {size} ({dtype.name} of shape {shape}); "
-            f"{wrong.size} of {len(parts)} records are wrong. Send it again as announced"
+            f"{wrong.size} of {len(sizes)} records are wrong. Send it again as announced"
         )
-    return np.frombuffer(b"".join(parts), dtype=dtype).reshape(len(parts), *shape)
+    return np.frombuffer(b"".join(column.chunks), dtype=dtype).reshape(len(sizes), *shape)
 
 
 def _dtype(config: dict[str, Any], field: str) -> np.dtype[Any]:

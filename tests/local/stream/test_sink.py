@@ -104,7 +104,7 @@ def test_records_without_labels_have_their_own_ranges(kafka: KafkaSettings, topi
     assert (said.topic, said.unsupervised_topic, said.total_msg) == (f"{topic}:0:0:1", f"{unlabelled}:0:0:2", 1)
     own = DataAnnouncement(topic=said.unsupervised_topic, input_format="RAW", input_config={}).ranges
     records = read_ranges(kafka, own, 20)
-    assert (records.values, records.keys) == ([X[0].tobytes(), X[2].tobytes()], [b"\0", b"\0"])
+    assert (list(records.values), list(records.keys)) == ([X[0].tobytes(), X[2].tobytes()], [b"\0", b"\0"])
 
 
 def test_given_types_and_shapes_are_kept_and_records_follow_them(kafka: KafkaSettings, topic: str, monkeypatch: pytest.MonkeyPatch) -> None:

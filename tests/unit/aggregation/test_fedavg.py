@@ -4,18 +4,18 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from fedstream.aggregation.fedavg import federated_average
-from fedstream.errors import UpdateError
 from hypothesis import given
 from hypothesis import strategies as st
+
+from fedstream.aggregation.fedavg import federated_average
+from fedstream.errors import UpdateError
 
 FLOATS = st.floats(-1e6, 1e6, width=32)
 UPDATES = st.lists(st.tuples(st.integers(1, 10_000), st.lists(FLOATS, min_size=3, max_size=3)), min_size=1, max_size=8)
 
 
 def exact_mean(counts, values):
-    mean = sum(Fraction(count) * Fraction(float(value)) for count, value in zip(counts, values, strict=True)) / sum(counts)
-    return mean
+    return sum(Fraction(count) * Fraction(float(value)) for count, value in zip(counts, values, strict=True)) / sum(counts)
 
 
 def as_updates(drawn):

@@ -1,8 +1,9 @@
 import pytest
-from fedstream.aggregation.metrics import combine
-from fedstream.store.documents import Metrics
 from hypothesis import given
 from hypothesis import strategies as st
+
+from fedstream.aggregation.metrics import combine
+from fedstream.store.documents import Metrics
 
 
 def metrics(n, confusion=None, **values):

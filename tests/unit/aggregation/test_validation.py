@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from fedstream.aggregation.validation import why_invalid
 
 BASE = {"w": np.zeros((4, 3), np.float32), "n": np.array([1, 2], np.int64)}

@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
-from fedstream.errors import UsageError
-from fedstream.local.datasets import deal, load_dataset
 from hypothesis import given
 from hypothesis import strategies as st
+
+from fedstream.errors import UsageError
+from fedstream.local.datasets import deal, load_dataset
 
 
 @given(st.integers(1, 12), st.sampled_from(["iid", "shards", "dirichlet"]), st.integers(0, 5))

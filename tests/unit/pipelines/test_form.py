@@ -5,6 +5,7 @@ from docstring_parser import parse
 from fedstream.components import plan_run
 from fedstream.pipelines import FEDERATED_TRAINING_YAML, federated_training
 from fedstream.pipelines.compile import CHOICES, PIPELINES, compile_text, path_of
+
 from fedstream.run import RunSpec
 
 DEFINITION = next(yaml.safe_load_all(FEDERATED_TRAINING_YAML.read_text()))

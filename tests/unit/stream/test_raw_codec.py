@@ -9,7 +9,7 @@ from hypothesis.extra import numpy as hnp
 from fedstream.errors import AnnouncementError, RecordError
 from fedstream.stream.codec import RawCodec, get_codec
 from fedstream.stream.offsets import OffsetRange
-from fedstream.stream.records import RawRecords
+from fedstream.stream.records import Column, RawRecords
 
 MNIST = {"data_type": "uint8", "label_type": "uint8", "data_reshape": "28 28", "label_reshape": "1"}
 
@@ -18,7 +18,12 @@ samples = numbers.flatmap(lambda dtype: hnp.arrays(dtype, hnp.array_shapes(min_d
 
 
 def records(values: list[bytes], keys: list[bytes], start: int = 0) -> RawRecords:
-    return RawRecords([OffsetRange("t", 3, start, start + len(values))], values, keys)
+    """Lay records out in one range, as batches of two."""
+    found = RawRecords([OffsetRange("t", 3, start, start + len(values))], Column(), Column())
+    for first in range(0, len(values), 2):
+        found.values.extend(values[first : first + 2])
+        found.keys.extend(keys[first : first + 2])
+    return found
 
 
 @given(samples, numbers)

@@ -7,63 +7,78 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedstream.stream import records as module
 from fedstream.stream.offsets import OffsetRange
-from fedstream.stream.records import RawRecords
+from fedstream.stream.records import Column, RawRecords
 
+Pairs = list[tuple[bytes, bytes]]
 pairs = st.lists(st.tuples(st.binary(max_size=6), st.binary(max_size=3)), min_size=1, max_size=20)
+cuts = st.lists(st.integers(0, 19), max_size=4)
 
 
-def spread(pairs: list[tuple[bytes, bytes]], cuts: list[int]) -> RawRecords:
-    """Lay the records out over ranges of several partitions."""
-    edges = [0, *sorted({cut % len(pairs) for cut in cuts} - {0}), len(pairs)]
-    ranges = [OffsetRange("t", number, 10 * number, 10 * number + end - start) for number, (start, end) in enumerate(pairwise(edges))]
-    return RawRecords(ranges, [value for value, _ in pairs], [key for _, key in pairs])
+def edges(count: int, cuts: list[int]) -> list[tuple[int, int]]:
+    return list(pairwise([0, *sorted({cut % count for cut in cuts} - {0}), count]))
 
 
-def slow_digest(records: RawRecords) -> str:
+def spread(pairs: Pairs, cuts: list[int], batches: list[int]) -> RawRecords:
+    """Lay the records out over ranges of several partitions, read in several batches."""
+    ranges = [OffsetRange("t", number, 10 * number, 10 * number + end - start) for number, (start, end) in enumerate(edges(len(pairs), cuts))]
+    records = RawRecords(ranges, Column(), Column())
+    for start, end in edges(len(pairs), batches):
+        records.values.extend([value for value, _ in pairs[start:end]])
+        records.keys.extend([key for _, key in pairs[start:end]])
+    return records
+
+
+def slow_digest(ranges: list[OffsetRange], pairs: Pairs) -> str:
     """The definition, word for word."""
-    text = ",".join(f"{r.topic}:{r.partition}:{r.start}:{r.end}" for r in records.ranges) + "\n"
-    lengths = [len(part) for part in records.keys] + [len(part) for part in records.values]
-    data = text.encode() + b"".join(struct.pack("<q", length) for length in lengths)
-    for part in [*records.keys, *records.values]:
+    data = (",".join(f"{r.topic}:{r.partition}:{r.start}:{r.end}" for r in ranges) + "\n").encode()
+    for part in [key for _, key in pairs] + [value for value, _ in pairs]:
+        data += struct.pack("<q", len(part))
+    for part in [key for _, key in pairs] + [value for value, _ in pairs]:
         data += part
     return hashlib.sha256(data).hexdigest()
 
 
-@given(pairs, st.lists(st.integers(0, 19), max_size=4), st.integers(1, 7))
-def test_the_fast_digest_is_the_definition(pairs: list[tuple[bytes, bytes]], cuts: list[int], chunk: int) -> None:
-    before, module.CHUNK = module.CHUNK, chunk
-    try:
-        assert spread(pairs, cuts).digest == slow_digest(spread(pairs, cuts))
-    finally:
-        module.CHUNK = before
+@given(pairs, cuts, cuts)
+def test_the_digest_is_the_definition_whatever_the_batches(pairs: Pairs, cuts: list[int], batches: list[int]) -> None:
+    records = spread(pairs, cuts, batches)
+    assert records.digest == slow_digest(records.ranges, pairs)
 
 
 @given(pairs, pairs)
-def test_other_records_have_another_digest(one: list[tuple[bytes, bytes]], other: list[tuple[bytes, bytes]]) -> None:
-    assert (spread(one, []).digest == spread(other, []).digest) == (one == other)
+def test_other_records_have_another_digest(one: Pairs, other: Pairs) -> None:
+    assert (spread(one, [], []).digest == spread(other, [], [7]).digest) == (one == other)
 
 
-@given(pairs, st.lists(st.integers(0, 19), max_size=4))
-def test_every_record_knows_where_it_lies(pairs: list[tuple[bytes, bytes]], cuts: list[int]) -> None:
-    records = spread(pairs, cuts)
+@given(pairs, cuts, cuts)
+def test_every_record_knows_where_it_lies_and_what_it_holds(pairs: Pairs, cuts: list[int], batches: list[int]) -> None:
+    records = spread(pairs, cuts, batches)
     places = [f"t:{partition}:{offset}" for partition, offset in zip(records.partitions, records.offsets, strict=True)]
     assert [records.where(index) for index in range(len(records))] == places
     assert places == [f"{r.topic}:{r.partition}:{offset}" for r in records.ranges for offset in range(r.start, r.end)]
+    assert list(zip(records.values, records.keys, strict=True)) == pairs
+    assert list(records.values.sizes) == [len(value) for value, _ in pairs]
 
 
 def test_the_same_bytes_at_other_offsets_have_another_digest() -> None:
-    one, other = (RawRecords([OffsetRange("t", 0, start, start + 1)], [b"v"], [b"k"]) for start in (0, 1))
-    assert one.digest != other.digest
+    one, other = spread([(b"v", b"k")], [], []), spread([(b"", b""), (b"v", b"k")], [1], [])
+    moved = RawRecords([OffsetRange("t", 0, 1, 2)], one.values, one.keys)
+    assert len({one.digest, moved.digest, other.digest}) == 3
 
 
 def test_a_place_after_the_last_record_does_not_exist() -> None:
     with pytest.raises(IndexError):
-        RawRecords([OffsetRange("t", 0, 0, 1)], [b"v"], [b"k"]).where(1)
+        spread([(b"v", b"k")], [], []).where(1)
+
+
+def test_a_batch_with_a_hole_is_refused_as_a_whole() -> None:
+    column = Column()
+    with pytest.raises(TypeError):
+        column.extend([b"v", None])  # type: ignore[list-item]
+    assert len(column) == 0
 
 
 def test_types_are_as_documented() -> None:
-    records = spread([(b"v", b"k")] * 3, [1])
+    records = spread([(b"v", b"k")] * 3, [1], [])
     assert records.partitions.dtype == np.int32
-    assert records.offsets.dtype == np.int64
+    assert (records.offsets.dtype, records.values.sizes.dtype, Column().sizes.dtype) == (np.int64,) * 3

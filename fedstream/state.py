@@ -1,4 +1,4 @@
-"""What every step starts from: the store, and what a run has on record there. State is the highest commit; nothing else is kept."""
+"""What a run has on record in the store, which is all the state there is: every step, and the report, start from here."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from fedstream.store.layout import RoundKeys, RunKeys
 from fedstream.store.ledger import Ledger
 from fedstream.store.objects import ObjectStore
 
-log = logging.getLogger("fedstream.steps")
+log = logging.getLogger("fedstream.run")
 
 Kind = Literal["training", "closing"]
 Document = TypeVar("Document", SliceDoc, Manifest)
@@ -105,4 +105,3 @@ class RunState:
             return document.model_validate_json(self.store.get(key))
         except ObjectNotFound:
             return None
-
