@@ -9,9 +9,6 @@ from fedstream import __version__
 from fedstream.decision import best_round
 from fedstream.errors import ObjectConflict, StoreError
 from fedstream.model.files import read_description
-from fedstream.report.html import render_report
-from fedstream.report.model_card import render_model_card
-from fedstream.report.view import build_view
 from fedstream.settings import KafkaSettings
 from fedstream.state import RunState, log
 from fedstream.steps.runtime import step
@@ -59,6 +56,10 @@ def publish(
         model: KFP artifact whose metadata is filled.
         confusion: KFP artifact to fill.
     """
+    from fedstream.report.html import render_report
+    from fedstream.report.model_card import render_model_card
+    from fedstream.report.view import build_view
+
     state = RunState.from_env(run)
     view = build_view(state.store, run, rounds)
     report = render_report(view)
