@@ -114,7 +114,7 @@ def _on_topic(state: RunState, round: int, evaluation: MatchedClient) -> Metrics
     records = read_ranges(kafka, ranges, spec.round_deadline_s)
     samples, labels = get_codec("RAW", evaluation.input_config).decode_records(records)
     configure(spec.threads, spec.seed)
-    model = load_keras(state.store.get_verified(ModelKeys(record.model.name).initial(record.model.keras_digest), record.model.keras_digest))
+    model = load_keras(state.store.get_verified(ModelKeys(record.model.name).initial(record.model.keras_digest), record.model.keras_digest), spec.threads)
     key = state.keys.at(round).weights
     set_weights(model, from_bytes(state.store.get(key), key))
     measured = evaluate_model(model, samples, labels)

@@ -68,7 +68,7 @@ def _train(state: RunState, round: int, document: SliceDoc, deadline: float) -> 
     )
     keras = state.store.get_verified(ModelKeys(state.record.model.name).initial(state.record.model.keras_digest), state.record.model.keras_digest)
     configure(spec.threads, seed)
-    model = load_keras(keras)
+    model = load_keras(keras, spec.threads)
     keys = state.keys.at(round)
     base_key = state.base_keys(round).weights
     set_weights(model, from_bytes(state.store.get_verified(base_key, base.weights_digest), base_key))
