@@ -1,0 +1,1 @@
+"""Figures, each with how it was measured. Not tests: they print tables, and compare within one run."""

@@ -1,0 +1,8 @@
+"""Run all benchmarks but the long one: `python -m benchmarks`."""
+
+from benchmarks import demo, read_slice, steps
+
+if __name__ == "__main__":
+    steps.main()
+    read_slice.main()
+    demo.main()
