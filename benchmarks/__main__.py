@@ -1,8 +1,9 @@
 """Run all benchmarks but the long one: `python -m benchmarks`."""
 
-from benchmarks import demo, read_slice, steps
+from benchmarks import demo, read_slice, steps, tasks
 
 if __name__ == "__main__":
     steps.main()
+    tasks.main()
     read_slice.main()
     demo.main()

@@ -21,7 +21,10 @@ if len(sys.argv) < 2:
     sys.exit("usage: python mnist_raw_sink.py mnist.npz [TOPIC]")
 
 with np.load(sys.argv[1], allow_pickle=False) as arrays:
-    (x_train, y_train), (x_test, y_test) = (arrays["x_train"], arrays["y_train"]), (arrays["x_test"], arrays["y_test"])
+    (x_train, y_train), (x_test, y_test) = (
+        (arrays["x_train"].reshape(-1, 28, 28), arrays["y_train"]),
+        (arrays["x_test"].reshape(-1, 28, 28), arrays["y_test"]),
+    )
 
 mnist = FederatedRawSink(
     boostrap_servers=os.environ.get("KAFKA_BOOTSTRAP_SERVERS", "localhost:9092"),
