@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -11,6 +12,9 @@ from fedstream.errors import SpecError
 
 NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}"
 """Names of runs, models and clients: they become object keys, loop ids and file names."""
+
+
+NAME_RULE = "use letters, digits, '.', '_' and '-', at most 63"
 
 
 class Part(BaseModel):
@@ -70,7 +74,7 @@ class RunSpec(Part):
     seed: int = Field(0, ge=0, lt=2**31, description="Of client selection, splits and shuffles.")
     min_clients: int = Field(1, ge=1, description="Quorum, the accepted updates that a round needs.")
     min_data: int = Field(1, ge=1, description="Records a client must have announced.")
-    data_restriction: dict[str, Any] = Field({}, description="Must equal the announcement's restrictions; {} asks for nothing.")
+    data_restriction: dict[str, Any] = Field({}, description="Must equal the restrictions of an announcement; {} for streams without any.")
     validation_rate: float = Field(0.1, ge=0, lt=1, description="Part of the records held out at clients whose announcement names none.")
     target_metric: str = Field("accuracy", description="Metric watched for the target, patience and the best model.")
     target_value: float = Field(0.0, ge=0, description="The run stops when the metric reaches it; 0 for no target.")
@@ -89,7 +93,9 @@ class RunSpec(Part):
 
     @field_validator("clients")
     @classmethod
-    def _clients_are_unique(cls, clients: list[str]) -> list[str]:
+    def _clients_have_names_of_their_own(cls, clients: list[str]) -> list[str]:
+        if wrong := [client for client in clients if not re.fullmatch(NAME, client)]:
+            raise ValueError(f"client name {wrong[0]!r} cannot be; {NAME_RULE}")
         if duplicates := sorted({client for client in clients if clients.count(client) > 1}):
             raise ValueError(f"client {duplicates[0]!r} is named twice")
         return sorted(clients)
@@ -198,7 +204,7 @@ def parse_spec(values: dict[str, Any]) -> RunSpec:
 def _explain(problem: Any) -> str:
     where = ".".join(str(part) for part in problem["loc"])
     what = (
-        "use letters, digits, '.', '_' and '-', at most 63"
+        NAME_RULE
         if problem["type"] == "string_pattern_mismatch"
         else problem["msg"].removeprefix("Value error, ")
     )

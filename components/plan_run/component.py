@@ -49,7 +49,7 @@ def plan_run(
         seed: Of client selection, splits and shuffles.
         min_clients: Quorum, the accepted updates that a round needs.
         min_data: Records a client must have announced.
-        data_restriction: Must equal the announcement's restrictions; {} asks for nothing.
+        data_restriction: Must equal the restrictions of an announcement; {} for streams without any.
         validation_rate: Part of the records held out at clients whose announcement names none.
         target_metric: Metric watched for the target, patience and the best model.
         target_value: The run stops when the metric reaches it; 0 for no target.

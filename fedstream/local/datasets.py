@@ -68,7 +68,8 @@ def _npz(path: Path) -> Dataset:
     x_train, x_test = (found[name].reshape(-1, 28, 28) if found[name][0].size == 28 * 28 else found[name] for name in ("x_train", "x_test"))
     if x_train.shape[1:] != (28, 28):
         raise UsageError(
-            f"data set {str(path)!r} has samples of shape {x_train.shape[1:]}, the demo's built-in model takes (28, 28); use `fedstream stream send` and your own model"
+            f"data set {str(path)!r} has samples of shape {x_train.shape[1:]}, the demo's built-in model takes (28, 28); "
+            "use `fedstream stream send` and your own model"
         )
     return Dataset(x_train, found["y_train"], x_test, found["y_test"], "builtin:mnist-2nn")
 

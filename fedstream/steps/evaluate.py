@@ -30,7 +30,8 @@ class MetricsArtifact(Protocol):
 def evaluate(run: str, round: int, metrics: MetricsArtifact | None = None) -> str:
     """Commit a round, and return the decision.
 
-    With an evaluation topic, the round's new model is measured on it. Without one, the clients' measurements of the model they received are combined, weighted by examples.
+    With an evaluation topic, the round's new model is measured on it. Without one, the clients' measurements of the model they received are combined,
+    weighted by examples.
 
     Args:
         run: name of the run.
@@ -114,13 +115,15 @@ def _on_topic(state: RunState, round: int, evaluation: MatchedClient) -> Metrics
     records = read_ranges(kafka, ranges, spec.round_deadline_s)
     samples, labels = get_codec("RAW", evaluation.input_config).decode_records(records)
     configure(spec.threads, spec.seed)
-    model = load_keras(state.store.get_verified(ModelKeys(record.model.name).initial(record.model.keras_digest), record.model.keras_digest), spec.threads)
+    initial = ModelKeys(record.model.name).initial(record.model.keras_digest)
+    model = load_keras(state.store.get_verified(initial, record.model.keras_digest), spec.threads)
     key = state.keys.at(round).weights
     set_weights(model, from_bytes(state.store.get(key), key))
     measured = evaluate_model(model, samples, labels)
     if spec.target_metric not in measured.values:
         raise RunError(
-            f"round {round} of run {state.run!r}: the global model has no finite {spec.target_metric}: training diverged; use a smaller learning rate in a new run"
+            f"round {round} of run {state.run!r}: the global model has no finite {spec.target_metric}: training diverged; "
+            "use a smaller learning rate in a new run"
         )
     return measured
 

@@ -11,7 +11,8 @@ def plan_page(record: RunRecord, note: str) -> str:
     lines = [
         f"# Run {_cell(spec.run)}",
         f"{note[0].upper()}{note[1:]}.",
-        f"Model `{_cell(spec.model)}` ({record.model.weights_digest[:12]}), strategy {spec.strategy}, {spec.epochs} epochs of batches of {spec.batch_size} a round.",
+        f"Model `{_cell(spec.model)}` ({record.model.weights_digest[:12]}), strategy {spec.strategy}, "
+        f"{spec.epochs} epochs of batches of {spec.batch_size} a round.",
         "## Clients that take part",
         _table(
             ["client", "records", "held out", "slice", "brokers"],

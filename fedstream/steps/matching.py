@@ -98,7 +98,8 @@ def _why_not(spec: RunSpec, model: ModelDescription, heard: Heard, announcement:
         if spec.clients and client not in spec.clients:
             return "not among the clients the run asks for"
         if heard.bootstrap_servers != spec.bootstrap_of(client):
-            return f"announced at {heard.bootstrap_servers or 'the default brokers'}, but the run's sites place it at {spec.bootstrap_of(client) or 'the default brokers'}"
+            there, expected = (servers or "the default brokers" for servers in (heard.bootstrap_servers, spec.bootstrap_of(client)))
+            return f"announced at {there}, but the run's sites place it at {expected}"
         if announcement.restrictions != spec.data_restriction:
             return f"its restrictions {announcement.restrictions} differ from the run's {spec.data_restriction}"
         records = total_records(announcement.ranges)

@@ -15,7 +15,7 @@ from fedstream.store.documents import Refusal
 def refusing(state: RunState, round: int, client: str, attempt: str, step: Literal["ingest", "train"]) -> Iterator[None]:
     """Turn any failure of a client's step into a refusal, since a failed pod would fail the whole run.
 
-    A refusal holds for one submission; the next one asks the client again. Only the store's absence is let through: without it no refusal can be kept.
+    A refusal holds for one submission; the next one asks the client again. Only the store's absence is let through: without it, none can be kept.
     """
     try:
         yield

@@ -107,7 +107,8 @@ def _read(state: RunState, document: SliceDoc, deadline: float) -> RawRecords:
     records = read_ranges(state.kafka(document.client), ranges, max(1.0, deadline - time.monotonic()))
     if records.digest != document.digest:
         raise RecordError(
-            f"the records of {document.ranges_text} have digest {records.digest[:12]}, but ingest_from_kafka saw {document.digest[:12]}: they were replaced since"
+            f"the records of {document.ranges_text} have digest {records.digest[:12]}, but ingest_from_kafka saw {document.digest[:12]}: "
+            "they were replaced since; announce them again, for a new run"
         )
     return records
 
