@@ -1,33 +1,66 @@
-"""A zygote for runs that are killed, and a stream of two small clients."""
+"""A zygote for runs that are killed, a stream of two small clients, and what an undisturbed run makes of it."""
 
 import json
 import subprocess
 import sys
+import time
 import uuid
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from fedstream.settings import StoreSettings
+from fedstream.store.ledger import Ledger
+from fedstream.store.objects import ObjectStore
 from fedstream.stream.send import send_dataset
+
+FLAG_S = 60.0
 
 
 class Zygote:
-    """Runs federated runs in children that can be killed at a given point."""
+    """Runs federated runs in children that end, or wait, at a given point."""
 
-    def __init__(self, log):
-        self.log = log
+    def __init__(self, folder):
+        self.folder, self.log = folder, folder / "log"
         command = [sys.executable, str(Path(__file__).with_name("zygote.py"))]
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log.open("ab"), text=True)
-        assert self._answer() == {"ready": True}, log.read_text()
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log.open("ab"), text=True)
+        self.started, self.answers = 0, {}
+        self.answer(0)
 
-    def run(self, env, spec, kill=None):
-        self.process.stdin.write(json.dumps({"env": env, "spec": spec, "kill": kill, "log": str(self.log)}) + "\n")
+    def start(self, env, spec, point="", what="", do="die"):
+        """Start a run, and return its id; `point` (before, after, training) and `what` say where it is to die or wait."""
+        self.started += 1
+        at = {"point": point, "what": what, "do": do, "flag": str(self.flag(self.started))} if point else None
+        self.process.stdin.write(json.dumps({"id": self.started, "env": env, "spec": spec, "at": at, "log": str(self.log)}) + "\n")
         self.process.stdin.flush()
-        return self._answer()
+        return self.started
 
-    def _answer(self):
-        return json.loads(self.process.stdout.readline() or "{}")
+    def answer(self, run):
+        """Wait for the end of a run; pytest's timeout is the deadline."""
+        while run not in self.answers:
+            line = self.process.stdout.readline()
+            assert line, f"the zygote has ended: {self.tail()}"
+            said = json.loads(line)
+            self.answers[said.pop("id")] = said
+        return self.answers[run]
+
+    def run(self, env, spec, point="", what=""):
+        return self.answer(self.start(env, spec, point, what))
+
+    def flag(self, run):
+        return self.folder / f"waiting-{run}"
+
+    def await_waiting(self, run):
+        """Wait until a run has come to the point where it waits; it goes on when its flag is removed."""
+        end = time.monotonic() + FLAG_S
+        while not self.flag(run).exists():
+            assert time.monotonic() < end, self.tail()
+            time.sleep(0.02)
+
+    def tail(self):
+        return self.log.read_text()[-3000:]
 
     def close(self):
         self.process.stdin.close()
@@ -36,12 +69,12 @@ class Zygote:
 
 @pytest.fixture(scope="session")
 def zygote(tmp_path_factory):
-    zygote = Zygote(tmp_path_factory.mktemp("zygote") / "log")
+    zygote = Zygote(tmp_path_factory.mktemp("zygote"))
     yield zygote
     zygote.close()
 
 
-def blobs(seed, records=60):
+def blobs(seed, records=40):
     """Digits-shaped records that are easily told apart."""
     rng = np.random.default_rng(seed)
     y = rng.integers(0, 10, records).astype(np.uint8)
@@ -51,14 +84,81 @@ def blobs(seed, records=60):
 
 
 @pytest.fixture(scope="session")
-def clients(platform):
-    """Two clients that have announced 60 records each."""
-    names = [f"{owner}-{uuid.uuid4().hex[:6]}" for owner in ("a", "b")]
-    for seed, name in enumerate(names):
-        send_dataset(platform.kafka, name, name, *blobs(seed))
-    return names
+def client_names():
+    suffix = uuid.uuid4().hex[:6]
+    return [f"{owner}-{suffix}" for owner in ("a", "b")]
+
+
+@pytest.fixture(scope="session")
+def send_clients(client_names):
+    """Return a function that sends the same records of two clients to any Kafka, and announces them."""
+
+    def send(kafka):
+        for seed, name in enumerate(client_names):
+            send_dataset(kafka, name, name, *blobs(seed))
+
+    return send
+
+
+@pytest.fixture(scope="session")
+def clients(platform, client_names, send_clients):
+    send_clients(platform.kafka)
+    return client_names
+
+
+@pytest.fixture(scope="session")
+def base_spec(client_names):
+    return {"run": "r", "model": "builtin:digits-mlp", "clients": client_names, "rounds": 2, "batch_size": 10, "seed": 5}
 
 
 @pytest.fixture
-def spec(clients):
-    return {"run": "r", "model": "builtin:digits-mlp", "clients": clients, "rounds": 2, "batch_size": 10, "seed": 5}
+def spec(base_spec):
+    return dict(base_spec)
+
+
+@dataclass(frozen=True)
+class Place:
+    """A prefix of a bucket in which one run lives."""
+
+    env: dict
+
+    @property
+    def store(self):
+        return ObjectStore(StoreSettings.from_env(self.env))
+
+    @property
+    def commits(self):
+        return Ledger(self.store, "r").commits()
+
+    @property
+    def digests(self):
+        return [commit.weights_digest for commit in self.commits]
+
+    @property
+    def times(self):
+        return {info.key: info.last_modified for info in self.store.list("runs/")}
+
+    def beside(self):
+        """Return an empty place in the same bucket."""
+        return Place(self.env | {"S3_PREFIX": f"test-{uuid.uuid4().hex[:12]}/"})
+
+    def copied(self, *prefixes):
+        """Return a place of its own with copies of the objects below some prefixes."""
+        copy = self.beside()
+        for prefix in prefixes:
+            for info in self.store.list(prefix):
+                copy.store.put_new(info.key, self.store.get(info.key))
+        return copy
+
+
+@pytest.fixture
+def place(platform):
+    return Place(platform.env).beside()
+
+
+@pytest.fixture(scope="session")
+def undisturbed(platform, zygote, clients, base_spec):
+    """A run of two rounds that nothing happened to."""
+    place = Place(platform.env).beside()
+    assert zygote.run(place.env, base_spec) == {"signal": 0, "version": 1}, zygote.tail()
+    return place

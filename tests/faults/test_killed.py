@@ -1,88 +1,63 @@
 """A run that is killed anywhere and run again ends with the digests of an undisturbed one, and does no finished work twice."""
 
 import signal
-import uuid
-
-import pytest
 
 from fedstream.audit import verify_run
-from fedstream.settings import StoreSettings
-from fedstream.store.ledger import Ledger
-from fedstream.store.objects import ObjectStore
+
+POINTS = [
+    ("before", r"spec\.json"),
+    ("after", r"spec\.json"),
+    ("before", r"0000/commit"),
+    ("after", r"0001/opened"),
+    ("before", r"0001/slices/b"),
+    ("training", "b"),
+    ("after", r"0001/updates/b[^/]*\.safetensors"),
+    ("after", r"0001/verdicts"),
+    ("after", r"0001/global"),
+    ("after", r"0001/commit"),
+    ("before", r"0002/updates/b[^/]*\.safetensors"),
+    ("before", r"0002/commit"),
+    ("before", r"0003/updates/b"),
+    ("before", r"versions/1/manifest"),
+    ("after", r"versions/2/manifest"),
+]
+"""In the order of a run, so that one run can be killed at each of them, each time a little later."""
 
 
-def fresh_env(platform):
-    return platform.env | {"S3_PREFIX": f"test-{uuid.uuid4().hex[:12]}/"}
+def test_a_run_killed_at_every_point_in_turn(place, zygote, spec, clients, undisturbed):
+    finished = {}
+    for point, what in POINTS:
+        killed = zygote.run(place.env, spec, point, clients[1] if point == "training" else what)
+        assert killed == {"signal": signal.SIGKILL}, f"{point} {what}: {killed}: {zygote.tail()}"
+        finished = unchanged(place, finished, f"{point} {what}")
+        commits = place.digests
+        assert commits == undisturbed.digests[: len(commits)], f"{point} {what}"
+        assert not commits or verify_run(place.store, "r").problems == [], f"{point} {what}"
+    assert zygote.run(place.env, spec) == {"signal": 0, "version": 2}, zygote.tail()
+    assert place.digests == undisturbed.digests
+    assert verify_run(place.store, "r").problems == []
+    unchanged(place, finished, "at last")
+    assert place.store.get_json("models/builtin-digits-mlp/latest.json")["version"] == 2
 
 
-def digests(store):
-    return [commit.weights_digest for commit in Ledger(store, "r").commits()]
+def unchanged(place, before, when):
+    now = place.times
+    assert {key: now[key] for key in before} == before, f"{when}: a finished object was written again"
+    return now
 
 
-def store_of(env):
-    return ObjectStore(StoreSettings.from_env(env))
+def test_published_again_is_the_same_version(undisturbed, zygote, spec):
+    assert zygote.run(undisturbed.env, spec) == {"signal": 0, "version": 1}
 
 
-@pytest.fixture(scope="module")
-def undisturbed(platform, zygote, clients):
-    env = fresh_env(platform)
-    spec = {"run": "r", "model": "builtin:digits-mlp", "clients": clients, "rounds": 2, "batch_size": 10, "seed": 5}
-    assert zygote.run(env, spec) == {"signal": 0, "version": 1}, zygote.log.read_text()[-3000:]
-    return digests(store_of(env))
-
-
-POINTS = {
-    "while the model owner's spec is not yet written": {"before": r"spec\.json"},
-    "between spec and round 0": {"after": r"spec\.json"},
-    "before a slice": {"before": r"0001/slices/b"},
-    "during training": {"training": "b"},
-    "between update and manifest": {"after": r"0001/updates/b[^/]*\.safetensors"},
-    "after the verdicts": {"after": r"0001/verdicts"},
-    "between global model and commit": {"after": r"0002/global"},
-    "right after a commit": {"after": r"0001/commit"},
-    "in the closing round": {"before": r"0003/updates/b"},
-    "during publish, before the manifest": {"before": r"versions/1/manifest"},
-    "during publish, after the manifest": {"after": r"versions/1/manifest"},
-}
-
-
-@pytest.mark.parametrize("point", POINTS)
-def test_killed_and_run_again(platform, zygote, spec, clients, undisturbed, point):
-    env, kill = fresh_env(platform), POINTS[point]
-    if kill.get("training"):
-        kill = {"training": clients[1]}
-    killed = zygote.run(env, spec, kill)
-    assert killed == {"signal": signal.SIGKILL}, f"{killed}: {zygote.log.read_text()[-2000:]}"
-    store = store_of(env)
-    before = {info.key: info.last_modified for info in store.list("runs/")}
-    resumed = zygote.run(env, spec)
-    assert resumed["signal"] == 0
-    assert resumed["version"] in (1, 2), resumed
-    assert digests(store) == undisturbed
-    report = verify_run(store, "r")
-    assert report.ok, report.problems
-    after = {info.key: info.last_modified for info in store.list("runs/")}
-    assert {key: after[key] for key in before} == before, "a finished object was written again"
-    assert store.get_json("models/builtin-digits-mlp/latest.json")["version"] == resumed["version"]
-
-
-def test_published_twice_is_one_version(platform, zygote, spec):
-    env = fresh_env(platform)
-    assert zygote.run(env, spec)["version"] == 1
-    assert zygote.run(env, spec)["version"] == 1
-
-
-def test_the_budget_may_grow(platform, zygote, spec):
-    env = fresh_env(platform)
-    assert zygote.run(env, {**spec, "rounds": 1})["version"] == 1
-    assert zygote.run(env, {**spec, "rounds": 2})["version"] == 2
-    kinds = [commit.kind for commit in Ledger(store_of(env), "r").commits()]
-    assert kinds == ["initial", "training", "closing", "training", "closing"]
-    assert verify_run(store_of(env), "r").ok
-
-
-def test_another_spec_is_refused_by_field(platform, zygote, spec):
-    env = fresh_env(platform)
-    zygote.run(env, {**spec, "rounds": 1})
-    refused = zygote.run(env, {**spec, "rounds": 1, "epochs": 3})
+def test_another_spec_is_refused_by_field(undisturbed, zygote, spec):
+    refused = zygote.run(undisturbed.env, {**spec, "epochs": 3})
     assert "epochs was 1 and is now 3" in refused["error"]
+
+
+def test_the_budget_may_grow(place, zygote, spec, undisturbed):
+    assert zygote.run(place.env, {**spec, "rounds": 1})["version"] == 1
+    assert zygote.run(place.env, {**spec, "rounds": 2})["version"] == 2
+    assert [commit.kind for commit in place.commits] == ["initial", "training", "closing", "training", "closing"]
+    assert place.digests[:2] == undisturbed.digests[:2]
+    assert verify_run(place.store, "r").problems == []

@@ -1,55 +1,71 @@
-"""Runs federated runs in forked children of a process that has imported TensorFlow once, and kills them where it is told to.
+"""Runs federated runs in forked children of a process that has imported TensorFlow once, several at a time, and ends or holds them where it is told to.
 
-One JSON request a line on standard input: {"env", "spec", "kill": {"before"|"after": pattern of a key} | {"training": client}, "log"}; one JSON answer a line: {"signal", "exit", "version"}.
+One JSON request a line on standard input: {"id", "env", "spec", "at", "log"}, where "at" is absent or
+{"point": "before"|"after" a key is written, or "training" a client, "what": pattern of the key, or the client, "do": "die"|"wait", "flag": file that "wait" makes, and waits to see removed}.
+One JSON answer a line: {"id", "signal", and "version" or "error"}.
 """
 
 import json
 import os
 import re
+import selectors
 import signal
 import sys
+import time
+from pathlib import Path
 
 from fedstream.local.inprocess import run_inprocess
 from fedstream.model import training
 from fedstream.model._tensorflow import _import
+from fedstream.steps import train
 from fedstream.store.objects import ObjectStore
+
+WAIT_S = 60.0
 
 
 def die():
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def arm(kill):
+def wait(flag):
+    flag.touch()
+    end = time.monotonic() + WAIT_S
+    while flag.exists() and time.monotonic() < end:
+        time.sleep(0.02)
+
+
+def arm(at):
+    act = die if at["do"] == "die" else lambda: wait(Path(at["flag"]))
+    if at["point"] == "training":
+        return arm_training(at["what"], act)
     real_put = ObjectStore.put_new
-    if "training" in kill:
-        real_train = training.train_client
-
-        def train_client(*arguments, **options):
-            if os.environ["FEDSTREAM_TRAINING"] == kill["training"]:
-                signal.signal(signal.SIGALRM, lambda *_: die())
-                signal.setitimer(signal.ITIMER_REAL, 0.3)
-            return real_train(*arguments, **options)
-
-        training.train_client = train_client
-        from fedstream.steps import train
-
-        real_read = train._read
-
-        def read(state, document, deadline):
-            os.environ["FEDSTREAM_TRAINING"] = f"{document.client}"
-            return real_read(state, document, deadline)
-
-        train._read = read
 
     def put_new(self, key, data):
-        if "before" in kill and re.search(kill["before"], key):
-            die()
+        hit = re.search(at["what"], key)
+        if hit and at["point"] == "before":
+            act()
         digest = real_put(self, key, data)
-        if "after" in kill and re.search(kill["after"], key):
-            die()
+        if hit and at["point"] == "after":
+            act()
         return digest
 
     ObjectStore.put_new = put_new
+
+
+def arm_training(client, act):
+    """Act within a client's training, once some optimizer steps are done."""
+    real_read, real_check, reading = train._read, training._Deadline._check, []
+
+    def read(state, document, deadline):
+        reading[:] = [document.client]
+        return real_read(state, document, deadline)
+
+    def check(self, batch, logs):
+        if reading == [client]:
+            act()
+        real_check(self, batch, logs)
+
+    train._read, training._Deadline._check = read, check
 
 
 def child(request, pipe):
@@ -57,29 +73,50 @@ def child(request, pipe):
     log = os.open(request["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(log, 1)
     os.dup2(log, 2)
-    arm(request.get("kill") or {})
+    if request["at"]:
+        arm(request["at"])
     try:
-        os.write(pipe, json.dumps({"version": run_inprocess(request["spec"])}).encode())
+        answer = {"version": run_inprocess(request["spec"])}
     except Exception as error:  # noqa: BLE001 - the answer is the test's to judge
-        os.write(pipe, json.dumps({"error": str(error)}).encode())
+        answer = {"error": f"{type(error).__name__}: {error}"}
+    os.write(pipe, json.dumps(answer).encode())
     os._exit(0)
+
+
+def fork(request):
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if not pid:
+        os.close(reader)
+        child(request, writer)
+    os.close(writer)
+    return reader, pid
+
+
+def answer(request, reader, pid):
+    with os.fdopen(reader) as said:
+        text = said.read()
+    _, status = os.waitpid(pid, 0)
+    ended = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
+    print(json.dumps({"id": request["id"], "signal": ended, **json.loads(text or "{}")}), flush=True)
 
 
 def main():
     _import()
-    print(json.dumps({"ready": True}), flush=True)
-    for line in sys.stdin:
-        reader, writer = os.pipe()
-        pid = os.fork()
-        if not pid:
-            os.close(reader)
-            child(json.loads(line), writer)
-        os.close(writer)
-        with os.fdopen(reader) as said:
-            text = said.read()
-        _, status = os.waitpid(pid, 0)
-        answer = json.loads(text) if text else {}
-        print(json.dumps({"signal": os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0, **answer}), flush=True)
+    print(json.dumps({"id": 0}), flush=True)
+    with selectors.DefaultSelector() as selector:
+        selector.register(0, selectors.EVENT_READ)
+        while True:
+            for ready, _ in selector.select():
+                if ready.data:
+                    selector.unregister(ready.fd)
+                    answer(*ready.data)
+                elif line := sys.stdin.buffer.raw.readline():
+                    request = json.loads(line)
+                    reader, pid = fork(request)
+                    selector.register(reader, selectors.EVENT_READ, (request, reader, pid))
+                else:
+                    return
 
 
 if __name__ == "__main__":
