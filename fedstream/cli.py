@@ -7,14 +7,15 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
+from typer.exceptions import TyperException
 
 from fedstream import __version__
-from fedstream.errors import FedstreamError
+from fedstream.errors import FedstreamError, UsageError
 from fedstream.local.cli import services_app
 from fedstream.local.platform import adopt_running_platform
 from fedstream.model.cli import model_app
 from fedstream.options import with_spec_options
-from fedstream.output import err, out, print_json, print_table
+from fedstream.output import err, out, print_error, print_json, print_table, write_file
 from fedstream.stream.cli import stream_app
 
 app = typer.Typer(
@@ -62,11 +63,9 @@ def rounds(run: RunName, json: Json = False) -> None:
     if json:
         print_json({"run": run, "rounds": to_records(frame)})
     else:
-        print_table(
-            f"run {run}",
-            list(frame.columns),
-            [["" if value != value or value is None else value for value in row] for row in frame.itertuples(index=False)],
-        )
+        shown = frame.drop(columns=["weights_digest", "measured_on"])
+        rows = [["" if value != value or value is None else value for value in row] for row in shown.itertuples(index=False)]
+        print_table(f"run {run}", list(shown.columns), rows)
 
 
 @app.command()
@@ -90,10 +89,9 @@ def verify(
         for problem in report.problems:
             out.print(f"[red]✗[/] {problem.key}: {problem.what}", highlight=False)
         if report.ok:
-            out.print(
-                f"[green]✓[/] run {run}: {report.rounds} rounds, {report.objects_checked} objects{f', {report.records_checked} records' if stream else ''}, every global model reproduced bit for bit",
-                highlight=False,
-            )
+            read = f", {report.records_checked} records" if stream else ""
+            checked = f"{report.rounds} rounds, {report.objects_checked} objects{read}"
+            out.print(f"[green]✓[/] run {run}: {checked}, every global model reproduced bit for bit", highlight=False)
     raise typer.Exit(0 if report.ok else 1)
 
 
@@ -109,7 +107,7 @@ def report(
     from fedstream.store.objects import ObjectStore
 
     path = output or Path(f"{run}.html")
-    path.write_text(render_report(build_view(ObjectStore.from_env(), run)), encoding="utf-8")
+    write_file(path, render_report(build_view(ObjectStore.from_env(), run)).encode())
     if json:
         print_json({"run": run, "report": str(path)})
     else:
@@ -130,7 +128,10 @@ def demo(
     Starts the embedded Kafka and object store if none is set or running, and leaves them running: end them with `fedstream services down`.
     """
     from fedstream.local.demo import run_demo
+    from fedstream.stream.announcement import invalid_client_name
 
+    if name and (reason := invalid_client_name(f"{name}-client-{clients}")):
+        raise UsageError(f"--name {name!r}: clients are named after it, and {reason}")
     outcome = run_demo(clients, rounds, dataset, partition, name, err)
     print_outcome(outcome, json)
 
@@ -167,15 +168,25 @@ def _root(context: typer.Context, version: Annotated[bool, typer.Option("--versi
 
 
 def main() -> None:
-    """Run the command line: an error of ours is one line and its exit code, Ctrl-C is 130."""
+    """Run the command line: whatever is wrong is one line and an exit code, 2 for a wrong command and 1 for a failed one; Ctrl-C is 130."""
     try:
-        app()
+        sys.exit(app(standalone_mode=False))
     except FedstreamError as error:
-        err.print(f"[bold red]error:[/] {str(error).replace('[', chr(92) + '[')}", highlight=False, soft_wrap=True)
+        print_error(str(error))
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
+    except TyperException as error:
+        print_error(_usage(error))
+        sys.exit(error.exit_code)
+    except (KeyboardInterrupt, typer.Abort):
         err.print("interrupted")
         sys.exit(130)
+
+
+def _usage(error: TyperException) -> str:
+    """Say what is wrong with a command line, in one line; Typer would draw a box around it."""
+    context = getattr(error, "ctx", None)
+    said = error.format_message().replace("Value error, ", "").rstrip(".")
+    return f"{said}; see `{context.command_path} --help`" if context else said
 
 
 if __name__ == "__main__":

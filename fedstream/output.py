@@ -3,19 +3,45 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 
-err = Console(stderr=True)
-out = Console()
+from fedstream.errors import UsageError
+
+UNFOLDED = 10_000
+"""Columns of a table that goes to a file or another program."""
+
+err = Console(stderr=True, soft_wrap=not sys.stderr.isatty())
+out = Console(soft_wrap=not sys.stdout.isatty())
 
 
 def print_json(document: Any) -> None:
     """Print one JSON document on standard output."""
     print(json.dumps(document, indent=2, ensure_ascii=False))
+
+
+def print_error(what: str) -> None:
+    """Print what went wrong on standard error, never wrapped, so that it can be searched and copied."""
+    err.print("[bold red]error:[/]", end=" ")
+    err.print(what, markup=False, highlight=False, soft_wrap=True)
+
+
+def write_file(path: Path, data: bytes) -> None:
+    """Write a file the user has named.
+
+    Raises:
+        UsageError: it cannot be written.
+    """
+    try:
+        path.write_bytes(data)
+    except OSError as error:
+        raise UsageError(f"cannot write {str(path)!r}: {error.strerror}") from error
 
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
@@ -26,7 +52,8 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[obje
         table.add_column(column, justify="right" if numeric else "left", overflow="fold")
     for row in rows:
         table.add_row(*[_cell(value) for value in row])
-    out.print(table)
+    width = None if out.is_terminal else Measurement.get(out, out.options.update(max_width=UNFOLDED), table).maximum
+    out.print(table, width=width, soft_wrap=False, crop=False)
 
 
 def _cell(value: object) -> str:

@@ -1,8 +1,15 @@
-"""Run the compiled YAML on this machine: `python -m fedstream.pipelines.run_locally` reads {"arguments": {...}} from standard input, and prints the result last."""
+"""Run the compiled YAML on this machine, for `fedstream run`: `python -m fedstream.pipelines.run_locally RESULT`.
+
+Reads one line of JSON, the pipeline's parameters, from standard input, and writes {"version": N} to the file RESULT. It ends with its parent, that is
+when standard input ends: a parent that was killed can't end it.
+"""
 
 import json
+import os
+import signal
 import sys
 import tempfile
+import threading
 from pathlib import Path
 
 from fedstream.pipelines.compile import path_of
@@ -21,6 +28,20 @@ def run_locally(name: str, arguments: dict[str, object]) -> object:
         return components.load_component_from_file(str(path_of(name)))(**arguments).output
 
 
+def end_with_parent() -> None:
+    """Wait for the end of standard input, then kill this process and its steps, which are in its process group."""
+    while os.read(sys.stdin.fileno(), 1024):
+        pass
+    os.killpg(os.getpgrp(), signal.SIGKILL)
+
+
+def main(result: str) -> None:
+    """Read the arguments, run, and write the result."""
+    arguments = json.loads(sys.stdin.readline())
+    threading.Thread(target=end_with_parent, daemon=True).start()
+    output = run_locally("federated_training", arguments)
+    Path(result).write_text(json.dumps({"version": output}), encoding="utf-8")
+
+
 if __name__ == "__main__":
-    output = run_locally("federated_training", json.load(sys.stdin)["arguments"])
-    print(json.dumps({"version": output}))
+    main(sys.argv[1])

@@ -7,11 +7,13 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from fedstream.errors import RunError
-from fedstream.steps.runtime import FAILED
+from fedstream.errors import FedstreamError, RunError, UsageError
+from fedstream.steps.runtime import FAILED, REFUSED
 
 STOP_S = 10.0
 """Seconds the child may take to end after Ctrl-C before it is killed."""
@@ -24,26 +26,38 @@ def run_pipeline(arguments: dict[str, Any], log: Path) -> int:
 
     Args:
         arguments: the pipeline's parameters.
-        log: file that takes all output of the pipeline.
+        log: file to which all output of the pipeline is added.
 
     Raises:
         RunError: the pipeline failed; says the failing step's own reason, or its last lines.
+        UsageError: a step found a value that cannot be.
     """
-    command = [sys.executable, "-m", "fedstream.pipelines.run_locally"]
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("wb") as output:
-        child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=output, stderr=subprocess.STDOUT, start_new_session=True)
+    with tempfile.TemporaryDirectory(prefix="fedstream-", ignore_cleanup_errors=True) as folder, log.open("ab") as output:
+        began, result = output.tell(), Path(folder) / "result.json"
+        child = subprocess.Popen(
+            [sys.executable, "-u", "-m", "fedstream.pipelines.run_locally", str(result)],
+            stdin=subprocess.PIPE,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, "TMPDIR": folder},
+            start_new_session=True,
+        )
         try:
-            assert child.stdin is not None
-            child.stdin.write(json.dumps({"arguments": arguments}).encode())
-            child.stdin.close()
+            _tell(child, arguments)
             child.wait()
         finally:
             _stop(child)
-    text = log.read_text(encoding="utf-8", errors="replace")
-    if child.returncode != 0:
-        raise RunError(f"{_cause(text)}\nThe whole log is in {log}")
-    return int(json.loads(text.strip().splitlines()[-1])["version"])
+        if child.returncode == 0:
+            return int(json.loads(result.read_text(encoding="utf-8"))["version"])
+    raise _cause(log.read_bytes()[began:].decode(errors="replace"), log)
+
+
+def _tell(child: subprocess.Popen[bytes], arguments: dict[str, Any]) -> None:
+    """Write the arguments, and leave the pipe open: its end is how the child learns of ours."""
+    assert child.stdin is not None
+    with suppress(BrokenPipeError):
+        child.stdin.write(json.dumps(arguments).encode() + b"\n")
+        child.stdin.flush()
 
 
 def _stop(child: subprocess.Popen[bytes]) -> None:
@@ -58,12 +72,12 @@ def _stop(child: subprocess.Popen[bytes]) -> None:
             continue
 
 
-def _cause(text: str) -> str:
+def _cause(text: str, log: Path) -> FedstreamError:
     """Return the failing step's own reason, or else its last lines."""
-    lines = text.splitlines()
-    reasons = [line.split(FAILED, 1)[1].strip() for line in lines if FAILED in line]
-    if reasons:
-        return reasons[-1]
+    lines, where = text.splitlines(), f"(the whole log is in {log})"
+    for mark, kind in ((REFUSED, UsageError), (FAILED, RunError)):
+        if reasons := [line.split(mark, 1)[1].strip() for line in lines if mark in line]:
+            return kind(f"{reasons[-1]} {where}")
     end = next((number for number, line in enumerate(lines) if "FAILURE" in line), len(lines))
     said = [line.strip() for line in lines[:end] if line.strip() and "[KFP Executor" not in line]
-    return "a step failed; its last lines were:\n" + "\n".join(said[-LAST_LINES:])
+    return RunError("\n".join([f"a step failed {where}; its last lines were:", *said[-LAST_LINES:]]))

@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
 from rich.console import Console
 
 from fedstream.decision import measurements
+from fedstream.errors import UsageError
 from fedstream.local.inprocess import run_inprocess
 from fedstream.local.launch import run_pipeline
 from fedstream.local.paths import default_state_dir
 from fedstream.local.watch import Watch
-from fedstream.run import RunRecord, parse_spec
+from fedstream.run import RunRecord, RunSpec, parse_spec
 from fedstream.settings import KafkaSettings
+from fedstream.state import RunState
+from fedstream.steps.plan import check_on_record
 from fedstream.store.layout import ModelKeys, RunKeys
 from fedstream.store.ledger import Ledger
 from fedstream.store.objects import ObjectStore
+from fedstream.stream.client import admin
 
 
 def run(values: dict[str, Any], runner: Literal["kfp", "inprocess"], node_budget: int, log: Path | None, console: Console) -> dict[str, Any]:
@@ -35,17 +41,29 @@ def run(values: dict[str, Any], runner: Literal["kfp", "inprocess"], node_budget
         FedstreamError: of any kind; the run can be started again.
     """
     spec = parse_spec(values)
-    KafkaSettings.from_env()
-    store = ObjectStore.from_env()
-    store.check()
+    kafka, store = KafkaSettings.from_env(), ObjectStore.from_env()
     log = log or default_state_dir() / "logs" / f"{spec.run}.log"
+    _check(spec, kafka, store, log)
     with Watch(store, spec.run, spec.rounds, console):
         if runner == "kfp":
             version = run_pipeline({**values, "node_budget": node_budget}, log)
         else:
-            _log_to(log)
-            version = run_inprocess(values, node_budget)
+            with _logged_to(log):
+                version = run_inprocess(values, node_budget)
     return outcome(store, spec.run, version) | {"log": str(log)}
+
+
+def _check(spec: RunSpec, kafka: KafkaSettings, store: ObjectStore, log: Path) -> None:
+    """Find out at once what a step would find out later, and with what exit code."""
+    try:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        log.open("ab").close()
+    except OSError as error:
+        raise UsageError(f"cannot write the log {str(log)!r}: {error.strerror}; name another file with --log") from error
+    store.check()
+    check_on_record(RunState(store, spec.run), spec)
+    with admin(kafka):
+        pass
 
 
 def outcome(store: ObjectStore, run: str, version: int) -> dict[str, Any]:
@@ -65,12 +83,21 @@ def outcome(store: ObjectStore, run: str, version: int) -> dict[str, Any]:
     return result | {"metrics": {record.spec.target_metric: measured[-1][1]} if measured else {}, "weights_digest": commits[-1].weights_digest}
 
 
-def _log_to(path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
+@contextmanager
+def _logged_to(path: Path) -> Iterator[None]:
+    """Send the steps' log lines to a file, and to nowhere else, for as long as the context lasts."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     logger = logging.getLogger("fedstream")
+    before = logger.level, logger.propagate
     handler = logging.FileHandler(path, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
     logger.propagate = False
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        handler.close()
+        logger.setLevel(before[0])
+        logger.propagate = before[1]

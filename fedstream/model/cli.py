@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from fedstream.errors import UsageError
-from fedstream.output import err, out, print_json, print_table
+from fedstream.output import err, out, print_json, print_table, write_file
 from fedstream.run import NAME
 
 model_app = typer.Typer(no_args_is_help=True, help="Add models, look at them, and get published ones.")
@@ -98,10 +98,7 @@ def pull(
     version = find_version(store, name, number)
     data = read_version_file(store, version)
     path = output or Path(f"{name.replace(':', '-')}-{version.number}.keras")
-    try:
-        path.write_bytes(data)
-    except OSError as error:
-        raise UsageError(f"cannot write {str(path)!r}: {error.strerror}") from error
+    write_file(path, data)
     if json:
         print_json({"model": name, "version": version.number, "file": str(path), "manifest": version.manifest})
     else:

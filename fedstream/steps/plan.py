@@ -74,9 +74,18 @@ def _record(state: RunState, spec: RunSpec) -> RunRecord:
             state.store.put_new_json(state.keys.spec, record.model_dump(mode="json"))
         except ObjectConflict:
             log.info("another submission of run %s was planned first; its plan counts", spec.run)
-    if change := changed_field(state.record.spec, spec):
-        raise SpecError(f"run {spec.run!r} is on record with another spec: {change}; use the values on record, or another run name")
+    check_on_record(state, spec)
     return state.record
+
+
+def check_on_record(state: RunState, spec: RunSpec) -> None:
+    """Check that a run may go on with this spec, if it is on record at all.
+
+    Raises:
+        SpecError: it is, with another spec; names the field.
+    """
+    if state.store.exists(state.keys.spec) and (change := changed_field(state.record.spec, spec)):
+        raise SpecError(f"run {spec.run!r} is on record with another spec: {change}; use the values on record, or another run name")
 
 
 def _hear(spec: RunSpec) -> list[Heard]:

@@ -8,13 +8,13 @@ import sys
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
-from fedstream.errors import FedstreamError
+from fedstream.errors import FedstreamError, UsageError
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
-FAILED = "step failed:"
-"""What a runner looks for in a log to find the cause of a failure."""
+FAILED, REFUSED = "step failed:", "step refused:"
+"""What a runner looks for in a log to find the cause of a failure, and to tell a value that cannot be from a failed run."""
 
 
 def step(function: Callable[P, R]) -> Callable[P, R]:
@@ -32,7 +32,7 @@ def step(function: Callable[P, R]) -> Callable[P, R]:
         try:
             return function(*args, **kwargs)
         except FedstreamError as error:
-            logger.error("%s %s: %s", FAILED, function.__name__, error)
+            logger.error("%s %s: %s", REFUSED if isinstance(error, UsageError) else FAILED, function.__name__, error)
             raise
 
     return run

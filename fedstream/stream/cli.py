@@ -53,7 +53,7 @@ def send(
     if partitions > 1:
         create_topic(kafka, topic, partitions)
     columns = TextColumn("sending to {task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    with Progress(*columns, console=err, transient=True) as bar:
+    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
         task = bar.add_task(topic, total=len(x))
         announcement = send_dataset(
             kafka,
