@@ -23,7 +23,7 @@ out = Console(soft_wrap=not sys.stdout.isatty())
 
 def print_json(document: Any) -> None:
     """Print one JSON document on standard output."""
-    print(json.dumps(document, indent=2, ensure_ascii=False))
+    print(json.dumps(document, indent=2))
 
 
 def print_error(what: str) -> None:
@@ -58,4 +58,4 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[obje
 
 def _cell(value: object) -> str:
     text = f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else f"{value:.4f}" if isinstance(value, float) else str(value)
-    return text.replace("[", "\\[")
+    return (text if text.isprintable() else repr(text)[1:-1]).replace("[", "\\[")

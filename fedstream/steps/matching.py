@@ -13,6 +13,9 @@ from fedstream.stream.announcement import DataAnnouncement, invalid_client_name,
 from fedstream.stream.codec import get_codec
 from fedstream.stream.offsets import format_ranges, total_records
 
+LONGEST = 500
+"""Characters of a name or a reason that are put on record."""
+
 
 @dataclass(frozen=True)
 class Heard:
@@ -80,12 +83,18 @@ def match(spec: RunSpec, model: ModelDescription, messages: Iterable[Heard]) -> 
                 bootstrap_servers=heard.bootstrap_servers,
                 partition=heard.partition,
                 offset=heard.offset,
-                client=name,
+                client=_shown(name),
                 accepted=not reason,
-                reason=said,
+                reason=_shown(said),
             )
         )
     return Matching([clients[name] for name in sorted(clients)], evaluation, rows[::-1])
+
+
+def _shown(text: str) -> str:
+    """Return text that can be stored and printed: whoever writes to the control topic chooses names, and reasons quote them."""
+    plain = text if text.isprintable() else repr(text)[1:-1]
+    return plain if len(plain) <= LONGEST else f"{plain[:LONGEST]}..."
 
 
 def _why_not(spec: RunSpec, model: ModelDescription, heard: Heard, announcement: DataAnnouncement, for_evaluation: bool) -> str:
@@ -115,7 +124,7 @@ def _matched(spec: RunSpec, heard: Heard, announcement: DataAnnouncement, for_ev
         client=announcement.client,
         bootstrap_servers=heard.bootstrap_servers,
         ranges=format_ranges(announcement.ranges),
-        input_config=dict(announcement.input_config),
+        input_config=get_codec(announcement.input_format, announcement.input_config).config(),
         held_out_rate=0.0 if for_evaluation else spec.validation_rate if held_out is None else held_out,
         records=total_records(announcement.ranges),
     )

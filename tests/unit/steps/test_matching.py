@@ -1,0 +1,199 @@
+"""Which announcements take part. A control topic is anybody's to write to: what is wrong in it gets a reason, and harms no other client."""
+
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fedstream.model.description import ModelDescription
+from fedstream.run import ModelReference, RunRecord, RunSpec
+from fedstream.steps.markdown import plan_page
+from fedstream.steps.matching import Heard, match, reasons
+from fedstream.store.canonical import canonical_json
+
+MODEL = ModelDescription(
+    name="m",
+    input_shape=[8, 8],
+    output_shape=[10],
+    num_classes=10,
+    loss="sparse_categorical_crossentropy",
+    metrics=["accuracy"],
+    variables=[],
+    keras_digest="0" * 64,
+    weights_digest="1" * 64,
+)
+CONFIG = {"data_type": "float32", "data_reshape": "8 8", "label_type": "uint8", "label_reshape": "1"}
+GOOD = {"topic": "a:0:0:60", "input_format": "RAW", "input_config": CONFIG, "client": "a"}
+
+
+def spec(**fields):
+    return RunSpec(run="r", model="m", **fields)
+
+
+def heard(*said, servers=""):
+    return [Heard(servers, 0, offset, value if isinstance(value, bytes) else json.dumps(value).encode()) for offset, value in enumerate(said)]
+
+
+def matched(*said, **fields):
+    return match(spec(**fields), MODEL, heard(*said))
+
+
+def without(name):
+    return {key: value for key, value in GOOD.items() if key != name}
+
+
+BROKEN = {
+    "nothing at all": (b"", "not JSON"),
+    "no JSON": (b"{topic: a}", "the announcement is not JSON"),
+    "no UTF-8": (b"\xff\xfe{}", "the announcement is not JSON"),
+    "a list": ([GOOD], "JSON of type list, expected an object"),
+    "nesting without end": (b"[" * 100_000, "not JSON"),
+    "no topic": (without("topic"), "topic: Field required"),
+    "no format": (without("input_format"), "input_format: Field required"),
+    "no configuration": (without("input_config"), "input_config: Field required"),
+    "an unknown format": (GOOD | {"input_format": "CSV"}, "input_format: "),
+    "AVRO": (GOOD | {"input_format": "AVRO"}, "'AVRO' is not offered; send RAW records"),
+    "an online stream": (GOOD | {"topic": "a"}, "announces the online stream 'a' without offsets"),
+    "a topic no broker allows": (GOOD | {"topic": "a b:0:0:60"}, "'a b:0:0:60' is no range of offsets"),
+    "offsets that are none": (GOOD | {"topic": "a:0:zero:60"}, "topic: "),
+    "offsets that run backwards": (GOOD | {"topic": "a:0:60:0"}, "topic: "),
+    "a range announced twice": (GOOD | {"topic": "a:0:0:60,a:0:30:90"}, "topic: "),
+    "no record": (GOOD | {"topic": "a:0:60:60"}, "topic: "),
+    "all held out": (GOOD | {"validation_rate": 1}, "validation_rate: 1.0 is not in [0, 1): nothing would be left to train on"),
+    "more than all held out": (GOOD | {"validation_rate": 0.6, "test_rate": 0.4}, "leave nothing to train on; their sum must be below 1"),
+    "a rate that is none": (b'{"validation_rate": NaN, ' + json.dumps(GOOD).encode()[1:], "validation_rate: "),
+    "a negative rate": (GOOD | {"test_rate": -0.1}, "test_rate: "),
+    "another shape": (
+        GOOD | {"input_config": CONFIG | {"data_reshape": "28 28"}},
+        "input (8, 8), which does not fit the stream's records of shape (28, 28)",
+    ),
+    "another label": (GOOD | {"input_config": CONFIG | {"label_reshape": "10"}}, "expects labels of shape"),
+    "a shape that is none": (GOOD | {"input_config": CONFIG | {"data_reshape": "8 x 8"}}, "data_reshape"),
+    "text records": (GOOD | {"input_config": CONFIG | {"data_type": "string"}}, "data_type"),
+    "no type": (GOOD | {"input_config": {"data_reshape": "8 8"}}, "label_reshape"),
+    "quotes in the name": (GOOD | {"client": 'o\'brien "x"'}, "client name 'o\\'brien \"x\"' cannot be used"),
+    "a name that climbs": (GOOD | {"client": "../b"}, "client name '../b' cannot be used"),
+    "half a character in the name": (GOOD | {"client": "\ud800"}, "client name '\\ud800' cannot be used"),
+    "restrictions that are no JSON": (GOOD | {"dataset_restrictions": "{"}, "dataset_restrictions: '{' is not JSON"),
+    "restrictions that are no object": (GOOD | {"dataset_restrictions": "[1]"}, "dataset_restrictions: '[1]' is not a JSON object"),
+    "restrictions of its own": (GOOD | {"dataset_restrictions": '{"k": 1}'}, "differ from the run's {}"),
+}
+
+
+@pytest.mark.parametrize(("said", "reason"), BROKEN.values(), ids=BROKEN)
+def test_a_broken_announcement_gets_a_reason_and_the_good_one_takes_part(said, reason):
+    found = matched(said, GOOD)
+    assert [client.client for client in found.clients] == ["a"]
+    assert [row.accepted for row in found.rows] == [False, True]
+    assert reason in found.rows[0].reason
+    assert found.rows[0].reason
+    assert found.rows[1].reason == "takes part"
+
+
+def test_a_broken_announcement_does_not_supersede_an_older_good_one():
+    assert [row.accepted for row in matched(GOOD, GOOD | {"validation_rate": 1}).rows] == [True, False]
+
+
+@pytest.mark.parametrize("rate", [None, 0])
+def test_a_rate_of_null_or_0_leaves_it_to_the_run(rate):
+    assert matched(GOOD | {"validation_rate": rate}, validation_rate=0.25).clients[0].held_out_rate == 0.25
+
+
+def test_the_owner_s_rates_add_up():
+    assert matched(GOOD | {"validation_rate": 0.2, "test_rate": 0.1}).clients[0].held_out_rate == pytest.approx(0.3)
+
+
+def test_the_newest_announcement_of_a_client_counts():
+    found = matched(GOOD, GOOD | {"topic": "a:0:60:120"}, GOOD | {"topic": "a:0:60:120"})
+    assert found.clients[0].ranges == "a:0:60:120"
+    assert [row.accepted for row in found.rows] == [False, False, True]
+    assert "superseded by a newer announcement of this client (a:0:60:120)" in found.rows[0].reason
+    assert found.rows[1].reason == "a newer announcement of this client says the same"
+
+
+def test_a_client_without_a_name_is_called_after_its_topic():
+    assert matched(without("client")).clients[0].client == "a"
+
+
+def test_clients_are_sorted_and_the_others_are_told_why_not():
+    b = GOOD | {"topic": "b:0:0:5", "client": "b"}
+    found = matched(b, GOOD, GOOD | {"client": "c"}, clients=["a", "b"], min_data=6)
+    assert [client.client for client in found.clients] == ["a"]
+    assert reasons(found, "b") == "announces 5 records, the run asks for at least 6"
+    assert reasons(found, "c") == "not among the clients the run asks for"
+    assert reasons(found, "d") == "it has announced no stream"
+    assert [client.client for client in matched(b, GOOD).clients] == ["a", "b"]
+
+
+def test_a_client_takes_part_only_at_the_broker_of_its_site():
+    run = spec(sites={"a": {"bootstrap_servers": "far:9092"}})
+    found = match(run, MODEL, [*heard(GOOD), *heard(GOOD, servers="far:9092")])
+    assert [row.accepted for row in found.rows] == [False, True]
+    assert "announced at the default brokers, but the run's sites place it at far:9092" in found.rows[0].reason
+    assert found.clients[0].bootstrap_servers == "far:9092"
+
+
+def test_the_evaluation_topic_measures_and_does_not_train():
+    found = matched(GOOD | {"topic": "held:0:0:9", "client": "held"}, GOOD, evaluation_topic="held", min_data=10)
+    assert [client.client for client in found.clients] == ["a"]
+    assert (found.evaluation.records, found.evaluation.held_out_rate) == (9, 0.0)
+    assert found.rows[0].reason == "measures each global model (evaluation topic)"
+
+
+def record_of(found, **fields):
+    return RunRecord(
+        spec=spec(**fields),
+        model=ModelReference(name="m", keras_digest="0" * 64, weights_digest="1" * 64),
+        clients=found.clients,
+        evaluation=found.evaluation,
+        announcements=found.rows,
+    )
+
+
+def test_every_reason_is_in_the_record_and_on_the_page():
+    found = matched(*(said for said, _ in BROKEN.values()), GOOD)
+    record = RunRecord.model_validate_json(canonical_json(record_of(found).model_dump(mode="json")))
+    assert record.announcements == found.rows
+    page = plan_page(record, "round 1 is next")
+    table = page.split("## Announcements")[1].strip().splitlines()
+    assert len(table) == 2 + len(found.rows)
+    assert all(line.count("|") - line.count("\\|") == 6 for line in table)
+
+
+def test_names_are_put_on_record_without_control_characters_and_not_without_end():
+    found = matched(GOOD | {"client": "\x1b[2J"}, GOOD | {"client": "a" * 10_000})
+    assert found.rows[0].client == "\\x1b[2J"
+    assert max(len(row.client) for row in found.rows) < 600
+    assert max(len(row.reason) for row in found.rows) < 600
+
+
+def test_markup_in_an_announcement_stays_text():
+    page = plan_page(record_of(matched(GOOD | {"client": "<script>|`x`"}, GOOD)), "round 1 is next")
+    assert "<script>" not in page
+    assert "&lt;script&gt;\\|" in page
+
+
+@pytest.mark.parametrize("extra", ['{"note": "\\ud800"}', '{"note": NaN}', '{"note": 1e999}'])
+def test_only_what_the_codec_needs_is_put_on_record(extra):
+    config = {**CONFIG, **json.loads(extra)}
+    found = matched(GOOD | {"input_config": config})
+    assert found.clients[0].input_config == CONFIG
+    canonical_json(record_of(found).model_dump(mode="json"))
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters()),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=5,
+)
+FIELDS = ["topic", "input_format", "input_config", "client", "validation_rate", "test_rate", "dataset_restrictions", "total_msg", "description"]
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.dictionaries(st.sampled_from(FIELDS), JSON, min_size=1))
+def test_whatever_is_announced_the_good_one_takes_part_and_the_plan_can_be_written(fields):
+    found = matched(GOOD | {"client": "b", "topic": "b:0:0:1"} | fields, GOOD)
+    assert "a" in [client.client for client in found.clients]
+    record = record_of(found)
+    assert plan_page(RunRecord.model_validate_json(canonical_json(record.model_dump(mode="json"))), "x").encode()
