@@ -8,6 +8,8 @@ CONFIG = [
     "KAFKA_SECURITY_PROTOCOL",
     "KAFKA_SASL_MECHANISM",
     "KAFKA_CA_FILE",
+    "KAFKA_CERT_FILE",
+    "KAFKA_KEY_FILE",
     "S3_ENDPOINT_URL",
     "S3_BUCKET",
     "S3_PREFIX",
@@ -16,7 +18,7 @@ CONFIG = [
 """Keys of the config map; all optional there, since a step names the variable it misses."""
 
 KAFKA_FILES = "/etc/fedstream/kafka"
-"""Where the Kafka secret is mounted; KAFKA_CA_FILE may point into it."""
+"""Where the Kafka secret is mounted; KAFKA_CA_FILE, KAFKA_CERT_FILE and KAFKA_KEY_FILE may point into it."""
 
 
 def connect(task: PipelineTask, config_map: str, store_secret: str, kafka_secret: str) -> PipelineTask:

@@ -1,0 +1,89 @@
+"""What the compiled YAML tells Kubernetes about each task: image, addresses, credentials, placement."""
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from fedstream.components import base
+from fedstream.pipelines import FEDERATED_TRAINING_YAML
+from fedstream.pipelines.wiring import CONFIG, KAFKA_FILES
+
+from fedstream import settings
+
+DEFINITION, PLATFORM = yaml.safe_load_all(FEDERATED_TRAINING_YAML.read_text())
+KUBERNETES = PLATFORM["platforms"]["kubernetes"]
+TASKS = {name.removeprefix("exec-"): executor["container"] for name, executor in DEFINITION["deploymentSpec"]["executors"].items()}
+PODS = {name.removeprefix("exec-"): executor for name, executor in KUBERNETES["deploymentSpec"]["executors"].items()}
+TRAINING = {"plan-run", "local-train", "evaluate", "publish"}
+"""Tasks that may load TensorFlow."""
+
+
+def test_every_step_is_a_task_of_the_image_it_needs():
+    assert TASKS.keys() == PODS.keys() == TRAINING | {"aggregate", "ingest-from-kafka", "open-round", "select-clients"}
+    for name, container in TASKS.items():
+        assert container["image"] == (base.TRAIN_IMAGE if name in TRAINING else base.SLIM_IMAGE), name
+        assert "pip install" not in str(container["command"]), name
+
+
+@pytest.mark.parametrize("task", sorted(PODS))
+def test_every_task_gets_addresses_from_the_config_map_and_credentials_from_secrets(task):
+    pod = PODS[task]
+    (addresses,) = pod["configMapAsEnv"]
+    assert addresses["optional"]
+    assert addresses["configMapNameParameter"]["componentInputParameter"].endswith("config_map")
+    assert [(key["configMapKey"], key["envVar"]) for key in addresses["keyToEnv"]] == [(name, name) for name in CONFIG]
+    store, kafka = pod["secretAsEnv"]
+    assert store["secretNameParameter"]["componentInputParameter"].endswith("store_secret")
+    assert {key["secretKey"]: key["envVar"] for key in store["keyToEnv"]} == {"accesskey": "AWS_ACCESS_KEY_ID", "secretkey": "AWS_SECRET_ACCESS_KEY"}
+    assert not store["optional"]
+    assert kafka["secretNameParameter"]["componentInputParameter"].endswith("kafka_secret")
+    assert {key["secretKey"]: key["envVar"] for key in kafka["keyToEnv"]} == {"username": "KAFKA_USERNAME", "password": "KAFKA_PASSWORD"}
+    assert kafka["optional"]
+    (files,) = pod["secretAsVolume"]
+    assert (files["mountPath"], files["optional"]) == (KAFKA_FILES, True)
+
+
+def test_every_variable_that_the_settings_read_reaches_a_pod():
+    read = set(re.findall(r'"((?:KAFKA|S3|AWS)_[A-Z0-9_]+)"', Path(settings.__file__).read_text()))
+    secret = {key["envVar"] for source in PODS["local-train"]["secretAsEnv"] for key in source["keyToEnv"]}
+    assert read == secret | set(CONFIG)
+
+
+def test_a_training_runs_where_its_client_s_ingest_says():
+    def ingest(key):
+        return {"taskOutputParameter": {"producerTask": "ingest-from-kafka", "outputParameterKey": key}}
+
+    pod = PODS["local-train"]
+    assert pod["nodeSelector"]["nodeSelectorJson"] == ingest("node_selector")
+    assert [toleration["tolerationJson"] for toleration in pod["tolerations"]] == [ingest("tolerations")]
+    accelerator = TASKS["local-train"]["resources"]["accelerator"]
+    assert "ingest-from-kafka-gpu_type" in accelerator["resourceType"]
+    assert "ingest-from-kafka-gpu_count" in accelerator["resourceCount"]
+    inputs = DEFINITION["components"]["comp-for-loop-1-2"]["dag"]["tasks"]["local-train"]["inputs"]["parameters"]
+    assert inputs["gpu_type"] == {"taskOutputParameter": {"producerTask": "ingest-from-kafka", "outputParameterKey": "gpu_type"}}
+    assert inputs["gpu_count"] == {"taskOutputParameter": {"producerTask": "ingest-from-kafka", "outputParameterKey": "gpu_count"}}
+
+
+def test_no_other_task_is_placed():
+    for name in PODS.keys() - {"local-train"}:
+        assert not PODS[name].keys() & {"nodeSelector", "tolerations"}, name
+        assert "resources" not in TASKS[name], name
+
+
+def test_rounds_run_one_after_another_and_publish_waits_for_them():
+    tasks = DEFINITION["root"]["dag"]["tasks"]
+    (loop,) = [name for name in tasks if name.startswith("for-loop")]
+    assert tasks[loop]["iteratorPolicy"] == {"parallelismLimit": 1}
+    assert loop in tasks["publish"]["dependentTasks"]
+
+
+def test_the_run_ends_after_a_week_at_the_latest():
+    assert KUBERNETES["pipelineConfig"] == {"activeDeadlineSeconds": 7 * 86_400}
+
+
+def test_pipelines_and_tasks_are_described():
+    assert DEFINITION["pipelineInfo"]["description"]
+    for name, component in DEFINITION["components"].items():
+        if "executorLabel" in component:
+            assert all(parameter["description"] for parameter in component["inputDefinitions"]["parameters"].values()), name

@@ -1,0 +1,93 @@
+"""The components: thin, uniform, and what their folders promise."""
+
+import ast
+import inspect
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+
+from fedstream import components, steps
+
+ROOT = Path(__file__).parents[2]
+FOLDERS = sorted(path.parent for path in ROOT.glob("components/*/component.py"))
+NAMES = [folder.name for folder in FOLDERS]
+
+
+def test_there_is_one_component_for_every_step():
+    assert NAMES == sorted(components.__all__) == sorted(steps.__all__)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_body_only_imports_the_steps_and_calls_one(name):
+    source = (ROOT / "components" / name / "component.py").read_text()
+    (function,) = [node for node in ast.parse(source).body if isinstance(node, ast.FunctionDef)]
+    _, imported, *values, returned = function.body
+    assert ast.unparse(imported) == "from fedstream import steps"
+    assert isinstance(returned, ast.Return)
+    assert ast.unparse(returned.value.func) == f"steps.{name}"
+    calls = [ast.unparse(node.func) for node in ast.walk(function) if isinstance(node, ast.Call) and "steps" in ast.unparse(node.func)]
+    assert calls == [f"steps.{name}"]
+    assert len(values) == (1 if name == "plan_run" else 0)
+
+
+ARTIFACTS = {"plan_run": ["matched"], "evaluate": ["metrics"], "publish": ["report", "model", "confusion"]}
+
+UNUSED = {"gpu_type", "gpu_count", "trained", *ARTIFACTS["plan_run"], "node_budget"}
+"""Parameters that are there for the scheduler, or that are no values of the form."""
+
+
+class Artifact:
+    path = "page"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_calling_a_component_s_function_calls_the_step_with_its_values(name, monkeypatch):
+    heard = []
+    monkeypatch.setattr(steps, name, lambda *values: heard.append(values) or "done")
+    function = getattr(components, name).python_func
+    artifact, artifacts = Artifact(), ARTIFACTS.get(name, [])
+    arguments = {parameter: artifact if parameter in artifacts else parameter for parameter in inspect.signature(function).parameters}
+    assert function(**arguments) == "done"
+    used = {parameter: value for parameter, value in arguments.items() if parameter not in UNUSED}
+    if name == "plan_run":
+        assert heard == [(used, "node_budget", "page")]
+    elif name == "publish":
+        assert heard == [("run", "rounds", "page", artifact, artifact)]
+    else:
+        assert heard == [tuple(used.values())]
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=NAMES)
+def test_the_folder_says_what_the_component_is(folder):
+    about = yaml.safe_load((folder / "metadata.yaml").read_text())
+    assert about["name"] == folder.name
+    assert about["stability"] in ("alpha", "beta", "stable")
+    assert {"name": "Pipelines", "version": ">=2.15.0"} in about["dependencies"]["kubeflow"]
+    assert about["dependencies"]["external_services"]
+    assert about["tags"]
+    assert about["lastVerified"]
+    readme = (folder / "README.md").read_text()
+    assert readme.startswith(f"# {folder.name}\n")
+    assert f"from fedstream.components import {folder.name}" in readme
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "components").glob("*/README.md")), ids=lambda path: path.parent.name)
+def test_what_a_page_links_to_exists(page):
+    for target in re.findall(r"\]\((?!http)([^)#]+)", page.read_text()):
+        assert (page.parent / target).exists(), target
+
+
+def test_every_pin_is_within_the_package_s_range():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    optional = [line for extra in project["optional-dependencies"].values() for line in extra]
+    ranges = [Requirement(line) for line in [*project["dependencies"], *optional]]
+    pins = [Requirement(line) for line in (ROOT / "requirements.txt").read_text().splitlines() if line and not line.startswith("#")]
+    pinned = {pin.name: str(pin.specifier).removeprefix("==") for pin in pins}
+    assert all(re.fullmatch(r"==[0-9][^,]*", str(pin.specifier)) for pin in pins)
+    assert pinned.keys() == {wanted.name for wanted in ranges}
+    for wanted in ranges:
+        assert wanted.specifier.contains(pinned[wanted.name]), wanted
