@@ -3,36 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from itertools import pairwise
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from fedstream import __version__
 from fedstream.aggregation.metrics import combine
-from fedstream.aggregation.strategies import Weights, get_strategy
+from fedstream.aggregation.strategies import get_strategy
 from fedstream.decision import decide, measurements
-from fedstream.errors import FedstreamError, ObjectNotFound, RunError, StoreUnavailable
-from fedstream.run import RunRecord
-from fedstream.store.canonical import canonical_json, sha256_hex
+from fedstream.errors import FedstreamError, RunError, StoreUnavailable
+from fedstream.evidence import Evidence, Link, Problem
+from fedstream.published import PublishedVersions
+from fedstream.run import RunRecord, select
+from fedstream.store.canonical import sha256_hex
 from fedstream.store.documents import ClientEntry, Commit, Manifest, Selection, SliceDoc, Verdicts
-from fedstream.store.layout import ModelKeys, RoundKeys, RunKeys
+from fedstream.store.layout import RoundKeys, RunKeys
 from fedstream.store.objects import ObjectStore
-from fedstream.store.weights import from_bytes, to_bytes
+from fedstream.store.weights import to_bytes
 
-Document = TypeVar("Document", bound=BaseModel)
 StreamCheck = Callable[[SliceDoc], str]
-
-
-class Problem(BaseModel):
-    """An object that does not agree with the ledger.
-
-    Attributes:
-        key: the object.
-        what: what is wrong with it.
-    """
-
-    key: str
-    what: str
 
 
 class VerifyReport(BaseModel):
@@ -76,81 +65,119 @@ def verify_run(store: ObjectStore, run: str, stream_check: StreamCheck | None = 
 
 class _Audit:
     def __init__(self, store: ObjectStore, run: str, stream_check: StreamCheck | None) -> None:
-        self.store, self.run, self.keys, self.stream_check = store, run, RunKeys(run), stream_check
-        self.problems: list[Problem] = []
-        self.checked: set[str] = set()
+        self.run, self.keys, self.stream_check = run, RunKeys(run), stream_check
+        self.evidence = Evidence(store)
         self.records = 0
         self.slices_read: set[str] = set()
 
     def report(self) -> VerifyReport:
-        commits: list[Commit] = []
-        record = self._document(RunRecord, self.keys.spec)
-        parent = self._digest(self.keys.spec)
-        while self.store.exists(self.keys.at(len(commits)).commit) and record:
-            keys = self.keys.at(len(commits))
-            commit = self._document(Commit, keys.commit)
-            if commit is None:
-                break
-            self._same(keys.commit, "parent", commit.parent, parent)
-            self._check_round(record, commits, commit, keys)
-            commits.append(commit)
-            parent = self._digest(keys.commit)
-        self._check_orphans(len(commits))
-        if record:
-            self._check_versions(record, parent)
+        """1. read the chain; 2. find what in it was changed; 3. check each round, and what was published, against the rest."""
+        record = self.evidence.document(RunRecord, self.keys.spec)
+        commits, chain = self._read_chain()
+        versions = PublishedVersions(self.evidence, self.run, record.model, chain) if record else None
+        self._check_links(chain, versions.claims if versions else {}, versions.vouched if versions else set())
+        if record and versions and not self.evidence.accused(self.keys.spec):
+            for number, commit in enumerate(commits):
+                if not self.evidence.accused(self.keys.at(number).commit):
+                    self._check_round(record, commits[:number], commit, self.keys.at(number))
+            versions.check(commits)
         return VerifyReport(
-            run=self.run, rounds=max(0, len(commits) - 1), objects_checked=len(self.checked), records_checked=self.records, problems=self.problems
+            run=self.run,
+            rounds=max(0, len(commits) - 1),
+            objects_checked=self.evidence.checked,
+            records_checked=self.records,
+            problems=self.evidence.problems,
         )
 
+    def _read_chain(self) -> tuple[list[Commit], list[Link]]:
+        commits: list[Commit] = []
+        chain = [Link(self.keys.spec, self.evidence.digest(self.keys.spec))]
+        written = {info.key for info in self.evidence.store.list(self.keys.rounds) if info.key.endswith("/commit.json")}
+        while (key := self.keys.at(len(commits)).commit) in written:
+            commit = self.evidence.document(Commit, key)
+            if commit is None:
+                return commits, chain
+            commits.append(commit)
+            chain.append(Link(key, self.evidence.digest(key), commit.parent))
+        if later := sorted(written - {link.key for link in chain}):
+            self.evidence.problem(key, f"is missing, but there is {later[0]}")
+        return commits, chain
+
+    def _check_links(self, chain: list[Link], claims: dict[str, set[str]], vouched: set[str]) -> None:
+        """Name the object that was changed: where two do not fit, the one that nobody vouches for.
+
+        Args:
+            chain: the spec and all commits.
+            claims: key of a version's manifest -> digests of commits it names.
+            vouched: keys of manifests that latest.json vouches for.
+        """
+        named = set[str]().union(*claims.values())
+        known = {digest for link in chain for digest in (link.digest, link.parent)}
+        stray = [(key, digest) for key, digests in sorted(claims.items()) for digest in sorted(digests - known)]
+        whole = [before.digest == after.parent for before, after in pairwise(chain)]
+        for number, (before, after) in enumerate(pairwise(chain)):
+            if whole[number]:
+                continue
+            last = number + 1 == len(whole)
+            sound = after.parent in named or (after.digest in named if last else whole[number + 1])
+            if sound or (last and not stray):
+                self.evidence.problem(before.key, f"digest is {before.digest}, but {after.key} follows {after.parent}")
+            if not sound:
+                self.evidence.problem(after.key, f"parent is {after.parent}, but {before.key} has digest {before.digest}")
+        for key, digest in stray:
+            if all(whole):
+                self.evidence.problem(chain[-1].key, f"no commit has the digest that {key} names ({digest})")
+            if key not in vouched:
+                self.evidence.problem(key, f"names a commit that is not there ({digest})")
+
     def _check_round(self, record: RunRecord, before: list[Commit], commit: Commit, keys: RoundKeys) -> None:
-        self._same(keys.commit, "run", commit.run, self.run)
-        self._same(keys.commit, "round", commit.round, keys.round)
+        same = self.evidence.same
+        same(keys.commit, "run", commit.run, self.run)
+        same(keys.commit, "round", commit.round, keys.round)
         if not before:
-            self._same(keys.commit, "kind", commit.kind, "initial")
-            self._same(keys.commit, "weights_digest", commit.weights_digest, record.model.weights_digest)
-            self._same(keys.weights, "digest", self._digest(keys.weights), commit.weights_digest)
+            same(keys.commit, "kind", commit.kind, "initial")
+            same(keys.commit, "weights_digest", commit.weights_digest, record.model.weights_digest)
+            self.evidence.has_digest(keys.weights, commit.weights_digest)
             return
-        base = before[-1]
-        self._same(keys.commit, "base_digest", commit.base_digest, base.weights_digest)
-        selection, verdicts = self._document(Selection, keys.selection), self._document(Verdicts, keys.verdicts)
-        self._same(keys.verdicts, "digest", self._digest(keys.verdicts), commit.verdicts_digest)
-        if selection is None or verdicts is None:
+        selection, verdicts = self.evidence.document(Selection, keys.selection), self.evidence.document(Verdicts, keys.verdicts)
+        asked = select(record.spec, keys.round, [client.client for client in record.clients])
+        if selection:
+            expected = Selection(run=self.run, round=keys.round, kind="closing" if commit.kind == "closing" else "training", clients=asked)
+            same(keys.selection, "content", selection, expected)
+        if self.evidence.has_digest(keys.verdicts, commit.verdicts_digest) and verdicts:
+            said = [(v.client, v.accepted, v.reason, v.num_examples, v.update_digest, v.manifest_digest) for v in verdicts.verdicts]
+            entries = [(e.client, e.accepted, e.reason, e.num_examples, e.update_digest, e.manifest_digest) for e in commit.clients]
+            same(keys.commit, "clients", entries, said)
+        manifests = [self._check_client(keys, commit, entry) for entry in commit.clients]
+        if any(self.evidence.accused(self.keys.at(earlier).commit) for earlier in range(len(before))):
             return
-        self._same(keys.selection, "clients", selection.clients, [entry.client for entry in commit.clients])
-        self._same(keys.selection, "kind", selection.kind, commit.kind)
-        said = [(v.client, v.accepted, v.reason, v.num_examples, v.update_digest, v.manifest_digest) for v in verdicts.verdicts]
-        self._same(
-            keys.commit,
-            "clients",
-            [(e.client, e.accepted, e.reason, e.num_examples, e.update_digest, e.manifest_digest) for e in commit.clients],
-            said,
-        )
-        manifests = [manifest for entry in commit.clients if (manifest := self._check_client(keys, entry))]
-        self._check_measurement(record, before, commit, keys, manifests)
+        same(keys.commit, "base_digest", commit.base_digest, before[-1].weights_digest)
+        if all(manifest or not entry.accepted for manifest, entry in zip(manifests, commit.clients, strict=True)):
+            accepted = [manifest for manifest, entry in zip(manifests, commit.clients, strict=True) if manifest and entry.accepted]
+            self._check_measurement(record, before, commit, keys, accepted)
         if commit.kind == "closing":
-            self._same(keys.commit, "weights_digest", commit.weights_digest, base.weights_digest)
+            same(keys.commit, "weights_digest", commit.weights_digest, before[-1].weights_digest)
         else:
             self._check_aggregation(record, before, commit, keys)
 
-    def _check_client(self, keys: RoundKeys, entry: ClientEntry) -> Manifest | None:
-        document = self._document(SliceDoc, keys.slice(entry.client)) if entry.slice_digest else None
-        if document:
-            self._same(keys.slice(entry.client), "digest of the records", document.digest, entry.slice_digest)
-            self._same(keys.slice(entry.client), "ranges", document.ranges, entry.ranges)
-            self._check_stream(keys.slice(entry.client), document)
-        if not entry.accepted:
-            return None
-        key = keys.manifest(entry.client)
-        self._same(key, "digest", self._digest(key), entry.manifest_digest)
-        manifest = self._document(Manifest, key)
-        if manifest is None:
-            return None
-        for name in ("update_digest", "num_examples", "slice_digest", "incoming", "trained"):
-            self._same(keys.commit, f"{name} of {entry.client}", getattr(entry, name), getattr(manifest, name))
-        if document:
-            self._same(keys.slice(entry.client), "digest", self._digest(keys.slice(entry.client)), manifest.slice_document)
+    def _check_client(self, keys: RoundKeys, commit: Commit, entry: ClientEntry) -> Manifest | None:
+        """Check what is on record of a client, and return the manifest if it is whole."""
+        same, key = self.evidence.same, keys.slice(entry.client)
+        if entry.slice_document and self.evidence.has_digest(key, entry.slice_document) and (document := self.evidence.document(SliceDoc, key)):
+            same(keys.commit, f"slice_digest of {entry.client}", entry.slice_digest, document.digest)
+            same(keys.commit, f"ranges of {entry.client}", entry.ranges, document.ranges)
+            self._check_stream(key, document)
         if entry.update_digest:
-            self._same(keys.update(entry.client), "digest", self._digest(keys.update(entry.client)), entry.update_digest)
+            self.evidence.has_digest(keys.update(entry.client), entry.update_digest)
+        key = keys.manifest(entry.client)
+        if not entry.manifest_digest or not self.evidence.has_digest(key, entry.manifest_digest) or not entry.accepted:
+            return None
+        manifest = self.evidence.document(Manifest, key)
+        if manifest:
+            for name in ("client", "update_digest", "num_examples", "slice_digest", "slice_document", "incoming", "trained"):
+                same(keys.commit, f"{name} of {entry.client}", getattr(entry, name), getattr(manifest, name))
+            for name in ("run", "round", "base_digest"):
+                same(key, name, getattr(manifest, name), getattr(commit, name))
         return manifest
 
     def _check_stream(self, key: str, document: SliceDoc) -> None:
@@ -158,113 +185,46 @@ class _Audit:
             self.slices_read.add(document.digest)
             self.records += document.records
             if what := self.stream_check(document):
-                self._problem(key, what)
+                self.evidence.problem(key, what)
 
     def _check_measurement(self, record: RunRecord, before: list[Commit], commit: Commit, keys: RoundKeys, manifests: list[Manifest]) -> None:
+        same = self.evidence.same
         if record.spec.federated_evaluation:
             incoming = [manifest.incoming for manifest in manifests if manifest.incoming]
-            self._same(keys.commit, "metrics", commit.metrics, combine(incoming) if incoming else None)
-        measured = max(earlier.round for earlier in before if earlier.kind != "closing") if record.spec.federated_evaluation else keys.round
-        self._same(keys.commit, "measured_round", commit.measured_round, measured if commit.metrics else None)
+            same(keys.commit, "metrics", commit.metrics, combine(incoming) if incoming else None)
+        measured = _model_round(before) if record.spec.federated_evaluation else keys.round
+        same(keys.commit, "measured_round", commit.measured_round, measured if commit.metrics else None)
         history = [value for _, value in measurements([*before, commit], record.spec.target_metric)]
-        self._same(keys.commit, "decision", commit.decision, decide(record.spec, history) if commit.metrics else before[-1].decision)
+        same(keys.commit, "decision", commit.decision, decide(record.spec, history) if commit.metrics else before[-1].decision)
         versions = {manifest.code_version for manifest in manifests} | {__version__, *(other.code_version for other in before)}
         if commit.code_version not in versions:
-            self._problem(keys.commit, f"code_version is {commit.code_version!r}, but its updates are of {', '.join(sorted(versions))}")
+            self.evidence.problem(keys.commit, f"code_version is {commit.code_version!r}, but its updates are of {', '.join(sorted(versions))}")
 
     def _check_aggregation(self, record: RunRecord, before: list[Commit], commit: Commit, keys: RoundKeys) -> None:
-        self._same(keys.weights, "digest", self._digest(keys.weights), commit.weights_digest)
+        """Make the round's global model again, unless what it was made of is damaged."""
+        evidence, base = self.evidence, self.keys.at(_model_round(before))
+        accepted = [(entry.num_examples, keys.update(entry.client)) for entry in commit.clients if entry.accepted]
+        whole = evidence.has_digest(keys.weights, commit.weights_digest)
+        if commit.server_state_digest:
+            whole &= evidence.has_digest(keys.server_state, commit.server_state_digest)
+        if not whole or any(map(evidence.accused, [base.weights, base.server_state, keys.verdicts, *(key for _, key in accepted)])):
+            return
         try:
-            base = self.keys.at(max(earlier.round for earlier in before if earlier.kind != "closing"))
-            state = self._weights(base.server_state) if before[-1].server_state_digest else {}
-            updates = [(entry.num_examples, self._weights(keys.update(entry.client))) for entry in commit.clients if entry.accepted]
-            new, state = get_strategy(record.spec.strategy).aggregate(self._weights(base.weights), updates, state)
-            self._same(keys.weights, "digest of the updates aggregated again", commit.weights_digest, sha256_hex(to_bytes(new)))
-            if commit.server_state_digest:
-                self._same(keys.server_state, "digest", self._digest(keys.server_state), commit.server_state_digest)
-                self._same(keys.server_state, "digest of the state made again", commit.server_state_digest, sha256_hex(to_bytes(state)))
+            state = evidence.weights(base.server_state) if before[-1].server_state_digest else {}
+            updates = ((examples, evidence.weights(key)) for examples, key in accepted)
+            new, state = get_strategy(record.spec.strategy).aggregate(evidence.weights(base.weights), updates, state)
         except StoreUnavailable:
             raise
         except (FedstreamError, ValueError, KeyError) as error:
-            self._problem(keys.weights, f"cannot be made again from the round's updates: {error}")
-
-    def _check_orphans(self, committed: int) -> None:
-        later = [info.key for info in self.store.list(self.keys.rounds) if info.key.endswith("/commit.json")]
-        for key in sorted(later)[committed:]:
-            self._problem(key, f"the chain ends at round {committed - 1}, before this commit")
-
-    def _check_versions(self, record: RunRecord, head: str) -> None:
-        """A published version names the ledger's head, so it vouches for the last commit too."""
-        keys = ModelKeys(record.model.name)
-        for info in self.store.list(keys.versions):
-            if not info.key.endswith("/manifest.json"):
-                continue
-            manifest = self._json(info.key)
-            if not isinstance(manifest, dict) or manifest.get("run") != self.run:
-                continue
-            chain = [self._digest(self.keys.at(round).commit) for round in range(int(manifest.get("round", 0)), self._rounds())]
-            if manifest.get("head") not in chain:
-                self._problem(
-                    self.keys.at(self._rounds() - 1).commit, f"no commit has the digest that {info.key} was published from ({manifest.get('head')})"
-                )
-            for name, digest in manifest.get("files", {}).items():
-                key = keys.version(int(manifest["version"]), name)
-                self._same(key, "digest", self._digest(key), digest)
-
-    def _rounds(self) -> int:
-        return sum(info.key.endswith("/commit.json") for info in self.store.list(self.keys.rounds))
-
-    def _document(self, kind: type[Document], key: str) -> Document | None:
-        """Read a document, which must be in its canonical form."""
-        data = self._bytes(key)
-        if data is None:
-            return None
-        try:
-            document = kind.model_validate_json(data)
-        except ValidationError as error:
-            self._problem(key, f"is no {kind.__name__}: {error.errors()[0]['msg']}")
-            return None
-        if canonical_json(document.model_dump(mode="json")) != data:
-            self._problem(key, "is not in canonical form: its bytes were changed")
-        return document
-
-    def _weights(self, key: str) -> Weights:
-        return from_bytes(self.store.get(key), key)
-
-    def _json(self, key: str) -> Any:
-        try:
-            return self.store.get_json(key)
-        except StoreUnavailable:
-            raise
-        except FedstreamError as error:
-            self._problem(key, str(error))
-            return None
-
-    def _bytes(self, key: str) -> bytes | None:
-        self.checked.add(key)
-        try:
-            return self.store.get(key)
-        except ObjectNotFound:
-            self._problem(key, "is missing")
-            return None
-
-    def _digest(self, key: str) -> str:
-        data = self._bytes(key)
-        return "" if data is None else sha256_hex(data)
-
-    def _same(self, key: str, name: str, found: object, expected: object) -> None:
-        if found != expected and found != "":
-            self._problem(key, f"{name} is {_short(found)}, expected {_short(expected)}")
-
-    def _problem(self, key: str, what: str) -> None:
-        problem = Problem(key=key, what=what)
-        if problem not in self.problems:
-            self.problems.append(problem)
+            evidence.problem(keys.weights, f"cannot be made again from the round's updates: {error}")
+            return
+        evidence.same(keys.weights, "digest", commit.weights_digest, sha256_hex(to_bytes(new)))
+        evidence.same(keys.commit, "server_state_digest", commit.server_state_digest, sha256_hex(to_bytes(state)) if state else None)
 
 
-def _short(value: object) -> str:
-    text = str(value)
-    return text if len(text) <= 100 else f"{text[:97]}..."
+def _model_round(commits: list[Commit]) -> int:
+    """Return the last round that made a global model."""
+    return max(commit.round for commit in commits if commit.kind != "closing")
 
 
 def stream_check_of(record: RunRecord, deadline_s: float) -> StreamCheck:

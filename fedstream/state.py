@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, TypeVar
 
-from fedstream.errors import ObjectNotFound, RunError
+from pydantic import BaseModel, ValidationError
+
+from fedstream.errors import CorruptObject, ObjectNotFound, RunError
 from fedstream.run import RunRecord
 from fedstream.settings import KafkaSettings
-from fedstream.store.documents import Commit, Manifest, Selection, SliceDoc
+from fedstream.store.documents import Commit, Manifest, Selection, SliceDoc, Verdicts
 from fedstream.store.layout import RoundKeys, RunKeys
 from fedstream.store.ledger import Ledger
 from fedstream.store.objects import ObjectStore
@@ -18,7 +20,7 @@ from fedstream.store.objects import ObjectStore
 log = logging.getLogger("fedstream.run")
 
 Kind = Literal["training", "closing"]
-Document = TypeVar("Document", SliceDoc, Manifest)
+Document = TypeVar("Document", bound=BaseModel)
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,7 @@ class RunState:
             RunError: the run was never planned.
         """
         try:
-            return RunRecord.model_validate_json(self.store.get(self.keys.spec))
+            return self._read(RunRecord, self.keys.spec)
         except ObjectNotFound as error:
             raise RunError(f"there is no run {self.run!r} in this bucket; start it with `fedstream run --name {self.run}` or plan_run") from error
 
@@ -67,13 +69,23 @@ class RunState:
         return KafkaSettings.from_env()
 
     def selection(self, round: int) -> Selection:
-        return Selection.model_validate_json(self.store.get(self.keys.at(round).selection))
+        return self._read(Selection, self.keys.at(round).selection)
+
+    def verdicts(self, round: int) -> Verdicts:
+        return self._read(Verdicts, self.keys.at(round).verdicts)
 
     def slice(self, round: int, client: str) -> SliceDoc | None:
-        return self._load(SliceDoc, self.keys.at(round).slice(client))
+        try:
+            return self._read(SliceDoc, self.keys.at(round).slice(client))
+        except ObjectNotFound:
+            return None
 
-    def manifest(self, round: int, client: str) -> Manifest | None:
-        return self._load(Manifest, self.keys.at(round).manifest(client))
+    def finished(self, round: int, client: str) -> bool:
+        """Tell whether a client has nothing left to do in a round."""
+        return self.store.exists(self.keys.at(round).manifest(client))
+
+    def manifest(self, round: int, client: str) -> Manifest:
+        return self._read(Manifest, self.keys.at(round).manifest(client))
 
     def base(self, round: int) -> Commit:
         """Return the commit a round builds on."""
@@ -100,8 +112,11 @@ class RunState:
             return head.round + 1, "closing"
         return None
 
-    def _load(self, document: type[Document], key: str) -> Document | None:
+    def _read(self, document: type[Document], key: str) -> Document:
         try:
             return document.model_validate_json(self.store.get(key))
-        except ObjectNotFound:
-            return None
+        except ValidationError as error:
+            problem = error.errors()[0]
+            where = ".".join(map(str, problem["loc"]))
+            what = f"{key} is no {document.__name__}{f' ({where})' if where else ''}: {problem['msg']}"
+            raise CorruptObject(f"{what}; `fedstream verify {self.run}` tells what else is damaged") from error

@@ -9,7 +9,7 @@ from fedstream.store.documents import Metrics
 
 
 def combine(metrics: Sequence[Metrics]) -> Metrics:
-    """Return the mean of each metric that all report, weighted by examples, and the sum of the confusion matrices.
+    """Return the mean of each metric that all report, weighted by examples, and the sum of the confusion matrices if all have the same size.
 
     Sums are exact (math.fsum), so the order of clients does not matter.
 
@@ -18,11 +18,11 @@ def combine(metrics: Sequence[Metrics]) -> Metrics:
     """
     total = sum(metric.num_examples for metric in metrics)
     names = sorted(set.intersection(*(set(metric.values) for metric in metrics)))
-    confusions = [metric.confusion for metric in metrics]
+    confusions = [metric.confusion or [] for metric in metrics]
     return Metrics(
         num_examples=total,
         values={name: math.fsum(metric.values[name] * metric.num_examples for metric in metrics) / total for name in names},
-        confusion=_add([confusion for confusion in confusions if confusion]) if all(confusions) else None,
+        confusion=_add(confusions) if all(confusions) and len(set(map(len, confusions))) == 1 else None,
     )
 
 

@@ -6,7 +6,12 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from fedstream.store.documents import Metrics
+
 Weights = Mapping[str, np.ndarray]
+
+LARGEST_METRIC = 1e100
+"""No float32 model scores more; sums of such values over all clients' records stay finite."""
 
 
 def why_invalid(base: Weights, update: Weights, num_examples: int, slice_records: int) -> str:
@@ -19,6 +24,27 @@ def why_invalid(base: Weights, update: Weights, num_examples: int, slice_records
         slice_records: records of the slice it was given; the most it can have trained on.
     """
     return _why_bad_count(num_examples, slice_records) or _why_bad_names(base, update) or _why_bad_arrays(base, update)
+
+
+def why_bad_metrics(incoming: Metrics | None, slice_records: int, metric: str) -> str:
+    """Return why a client's measurement cannot be combined with the others', or an empty string.
+
+    Args:
+        incoming: what it measured; None if it holds no records out.
+        slice_records: records of the slice it was given; the most it can have measured on.
+        metric: the run's target metric, which must be among the values.
+    """
+    if incoming is None:
+        return ""
+    if incoming.num_examples > slice_records:
+        return f"it says it measured on {incoming.num_examples} records, but its slice has {slice_records}"
+    if metric not in incoming.values:
+        return f"it measured no finite {metric}; look for NaN in its records"
+    if large := [name for name, value in incoming.values.items() if abs(value) > LARGEST_METRIC]:
+        return f"its {large[0]} is {incoming.values[large[0]]:g}, which is no measurement"
+    if incoming.confusion is not None and any(len(row) != len(incoming.confusion) for row in incoming.confusion):
+        return "its confusion matrix is not square"
+    return ""
 
 
 def _why_bad_count(num_examples: int, slice_records: int) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from fedstream.aggregation.strategies import get_strategy
-from fedstream.aggregation.validation import why_invalid
+from fedstream.aggregation.validation import why_bad_metrics, why_invalid
 from fedstream.errors import FedstreamError, ObjectConflict, ObjectNotFound, QuorumError, StoreUnavailable
 from fedstream.state import RunState, log
 from fedstream.steps.refusal import why_refused
@@ -66,7 +66,7 @@ def _freeze(state: RunState, selection: Selection, base: Weights, attempt: str) 
             state.store.put_new_json(key, verdicts.model_dump(mode="json"))
         except ObjectConflict:
             log.info("another submission has closed round %d; its verdicts count", selection.round)
-    return Verdicts.model_validate_json(state.store.get(key))
+    return state.verdicts(selection.round)
 
 
 def _check_quorum(state: RunState, selection: Selection, verdicts: Verdicts) -> None:
@@ -87,13 +87,16 @@ def _judge(state: RunState, selection: Selection, client: str, base: Weights, at
     except ObjectNotFound:
         reason = why_refused(state, selection.round, client, attempt) or "no update arrived"
         return Verdict(client=client, accepted=False, reason=reason, num_examples=0)
+    rejected = Verdict(client=client, accepted=False, reason="", num_examples=0, manifest_digest=sha256_hex(data))
     try:
-        manifest = Manifest.model_validate_json(data)
-        reason = _why_not(state, selection, client, manifest, base)
+        manifest = state.manifest(selection.round, client)
+        if reason := _why_unexpected(state, selection, manifest, client):
+            return rejected.model_copy(update={"reason": reason})
+        reason = _why_unusable(state, selection, manifest, base)
     except StoreUnavailable:
         raise
-    except (FedstreamError, ValueError) as error:
-        return Verdict(client=client, accepted=False, reason=str(error), num_examples=0, manifest_digest=sha256_hex(data))
+    except FedstreamError as error:
+        return rejected.model_copy(update={"reason": str(error)})
     return Verdict(
         client=client,
         accepted=not reason,
@@ -104,8 +107,9 @@ def _judge(state: RunState, selection: Selection, client: str, base: Weights, at
     )
 
 
-def _why_not(state: RunState, selection: Selection, client: str, manifest: Manifest, base: Weights) -> str:
-    document = state.slice(selection.round, client)
+def _why_unexpected(state: RunState, selection: Selection, manifest: Manifest, client: str) -> str:
+    """Return what in a manifest is not of this round, this client and this slice."""
+    keys, closing, document = state.keys.at(selection.round), selection.kind == "closing", state.slice(selection.round, client)
     if document is None:
         return "its slice is not in the store"
     expected = {
@@ -113,15 +117,26 @@ def _why_not(state: RunState, selection: Selection, client: str, manifest: Manif
         "round": selection.round,
         "client": client,
         "base_digest": state.base(selection.round).weights_digest,
+        "slice_key": keys.slice(client),
         "slice_digest": document.digest,
-        "measure_only": selection.kind == "closing",
+        "slice_document": sha256_hex(state.store.get(keys.slice(client))),
+        "measure_only": closing,
     }
     for name, value in expected.items():
         if (said := getattr(manifest, name)) != value:
             return f"its manifest says {name} {said!r}, expected {value!r}"
+    if closing and manifest.update_digest:
+        return "its manifest names an update, but this round only measures"
+    return ""
+
+
+def _why_unusable(state: RunState, selection: Selection, manifest: Manifest, base: Weights) -> str:
+    records, metric = state.record.client(manifest.client).records, state.record.spec.target_metric
+    if reason := why_bad_metrics(manifest.incoming, records, metric):
+        return reason
     if selection.kind == "closing":
         return "" if manifest.incoming else "it holds out no records, so it measured nothing"
-    return why_invalid(base, _update(state, selection.round, client, manifest.update_digest), manifest.num_examples, document.records)
+    return why_invalid(base, _update(state, selection.round, manifest.client, manifest.update_digest), manifest.num_examples, records)
 
 
 def _update(state: RunState, round: int, client: str, digest: str | None) -> Weights:

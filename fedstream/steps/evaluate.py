@@ -7,12 +7,12 @@ from typing import Protocol
 from fedstream import __version__
 from fedstream.aggregation.metrics import combine
 from fedstream.decision import decide, measurements
-from fedstream.errors import RunError
+from fedstream.errors import CorruptObject, RunError
 from fedstream.run import MatchedClient
 from fedstream.state import RunState, log
 from fedstream.steps.runtime import step
 from fedstream.store.canonical import sha256_hex
-from fedstream.store.documents import ClientEntry, Commit, Manifest, Metrics, Selection, Verdict, Verdicts
+from fedstream.store.documents import ClientEntry, Commit, Manifest, Metrics, Selection, Verdict
 from fedstream.store.layout import ModelKeys
 from fedstream.store.weights import from_bytes
 from fedstream.stream.codec import get_codec
@@ -49,15 +49,14 @@ def evaluate(run: str, round: int, metrics: MetricsArtifact | None = None) -> st
 
 def _commit(state: RunState, round: int) -> Commit:
     keys, base, selection = state.keys.at(round), state.base(round), state.selection(round)
-    verdict_bytes = state.store.get(keys.verdicts)
-    verdicts = Verdicts.model_validate_json(verdict_bytes).verdicts
-    manifests = {verdict.client: state.manifest(round, verdict.client) for verdict in verdicts}
+    verdicts = state.verdicts(round).verdicts
+    manifests = {verdict.client: state.manifest(round, verdict.client) for verdict in verdicts if verdict.accepted}
     closing = selection.kind == "closing"
     weights_digest = base.weights_digest if closing else sha256_hex(state.store.get(keys.weights))
     state_digest = base.server_state_digest
     if not closing:
         state_digest = sha256_hex(state.store.get(keys.server_state)) if state.store.exists(keys.server_state) else None
-    measured, measured_round = _measure(state, selection, verdicts, manifests)
+    measured, measured_round = _measure(state, selection, list(manifests.values()))
     metric, history = state.record.spec.target_metric, dict(measurements(state.ledger.commits(), state.record.spec.target_metric))
     if measured and measured_round is not None:
         history.setdefault(measured_round, measured.values[metric])
@@ -69,17 +68,20 @@ def _commit(state: RunState, round: int) -> Commit:
         base_digest=base.weights_digest,
         weights_digest=weights_digest,
         server_state_digest=state_digest,
-        clients=[_entry(state, round, verdict, manifests[verdict.client]) for verdict in verdicts],
+        clients=[_entry(state, round, verdict, manifests.get(verdict.client)) for verdict in verdicts],
         measured_round=measured_round,
         metrics=measured,
         decision=decide(state.record.spec, list(history.values())) if measured else base.decision,
-        verdicts_digest=sha256_hex(verdict_bytes),
+        verdicts_digest=sha256_hex(state.store.get(keys.verdicts)),
         code_version=__version__,
     )
 
 
 def _entry(state: RunState, round: int, verdict: Verdict, manifest: Manifest | None) -> ClientEntry:
-    document = state.slice(round, verdict.client)
+    try:
+        document = state.slice(round, verdict.client)
+    except CorruptObject:
+        document = None  # The verdict says so.
     return ClientEntry(
         client=verdict.client,
         accepted=verdict.accepted,
@@ -88,19 +90,17 @@ def _entry(state: RunState, round: int, verdict: Verdict, manifest: Manifest | N
         update_digest=verdict.update_digest,
         manifest_digest=verdict.manifest_digest,
         slice_digest=document.digest if document else None,
+        slice_document=sha256_hex(state.store.get(state.keys.at(round).slice(verdict.client))) if document else None,
         ranges=document.ranges if document else [],
-        incoming=manifest.incoming if manifest and verdict.accepted else None,
-        trained=manifest.trained if manifest and verdict.accepted else None,
+        incoming=manifest.incoming if manifest else None,
+        trained=manifest.trained if manifest else None,
     )
 
 
-def _measure(
-    state: RunState, selection: Selection, verdicts: list[Verdict], manifests: dict[str, Manifest | None]
-) -> tuple[Metrics | None, int | None]:
+def _measure(state: RunState, selection: Selection, manifests: list[Manifest]) -> tuple[Metrics | None, int | None]:
     if state.record.evaluation:
         return _on_topic(state, selection.round, state.record.evaluation), selection.round
-    accepted = [manifest for verdict in verdicts if verdict.accepted and (manifest := manifests[verdict.client])]
-    measured = [manifest.incoming for manifest in accepted if manifest.incoming]
+    measured = [manifest.incoming for manifest in manifests if manifest.incoming]
     return (combine(measured), state.ledger.model_round(selection.round - 1)) if measured else (None, None)
 
 

@@ -53,7 +53,7 @@ def ingest_from_kafka(run: str, round: int, client: str, attempt: str) -> Ingest
     """
     state = RunState.from_env(run)
     key = state.keys.at(round).slice(client)
-    if state.manifest(round, client):
+    if state.finished(round, client):
         return NOTHING._replace(slice_key=key)
     with refusing(state, round, client, attempt, "ingest"):
         document = _slice(state, round, state.record.client(client))

@@ -12,8 +12,8 @@ from fedstream.model.files import read_description
 from fedstream.settings import KafkaSettings
 from fedstream.state import RunState, log
 from fedstream.steps.runtime import step
-from fedstream.store.canonical import sha256_hex
-from fedstream.store.documents import Commit
+from fedstream.store.canonical import canonical_json, sha256_hex
+from fedstream.store.documents import Commit, LatestVersion, VersionManifest
 from fedstream.store.layout import ModelKeys
 from fedstream.store.weights import from_bytes
 from fedstream.stream.announcement import ModelAnnouncement
@@ -123,18 +123,18 @@ def _write_version(state: RunState, keys: ModelKeys, number: int, best: Commit, 
     for name, data in files.items():
         state.store.put_new(keys.version(number, name), data)
     measured = next((commit.metrics for commit in state.ledger.commits() if commit.measured_round == best.round and commit.metrics), None)
-    manifest = {
-        "model": state.record.model.name,
-        "version": number,
-        "run": state.run,
-        "round": best.round,
-        "commit": state.ledger.digest(best.round),
-        "head": head_digest,
-        "weights_digest": best.weights_digest,
-        "metrics": measured.values if measured else {},
-        "files": {name: sha256_hex(data) for name, data in files.items()},
-        "code_version": __version__,
-    }
+    manifest = VersionManifest(
+        model=state.record.model.name,
+        version=number,
+        run=state.run,
+        round=best.round,
+        commit=state.ledger.digest(best.round),
+        head=head_digest,
+        weights_digest=best.weights_digest,
+        metrics=measured.values if measured else {},
+        files={name: sha256_hex(data) for name, data in files.items()},
+        code_version=__version__,
+    ).model_dump(mode="json")
     state.store.put_new_json(keys.version(number, "manifest.json"), manifest)
     return manifest
 
@@ -143,7 +143,7 @@ def _announce(state: RunState, version: int, manifest: dict[str, Any]) -> None:
     """Tell the data owners, then move latest.json: killed in between, the next publish tells them again."""
     keys = ModelKeys(state.record.model.name)
     manifest_digest = sha256_hex(state.store.get(keys.version(version, "manifest.json")))
-    latest = json.dumps({"version": version, "manifest": manifest_digest}, sort_keys=True).encode()
+    latest = canonical_json(LatestVersion(version=version, manifest=manifest_digest).model_dump(mode="json"))
     for _ in range(MAX_TRIES):
         current, etag = state.store.get_with_etag(keys.latest) if state.store.exists(keys.latest) else (b'{"version": 0}', None)
         if json.loads(current)["version"] >= version:

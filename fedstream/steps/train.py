@@ -36,7 +36,7 @@ def local_train(run: str, round: int, client: str, slice_key: str, attempt: str)
     if not slice_key:
         return f"{client}: cannot take part in round {round}"
     state = RunState.from_env(run)
-    if state.manifest(round, client):
+    if state.finished(round, client):
         return f"{client}: had finished round {round} before"
     with refusing(state, round, client, attempt, "train"):
         document = state.slice(round, client)

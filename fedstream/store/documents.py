@@ -136,6 +136,40 @@ class Verdicts(Document):
     verdicts: list[Verdict]
 
 
+class VersionManifest(Document):
+    """versions/<n>/manifest.json: its existence is the version's existence.
+
+    Attributes:
+        model: name of the model.
+        version: its number.
+        run: where it comes from.
+        round: whose global model it is.
+        commit: SHA-256 of that round's commit.
+        head: SHA-256 of the run's last commit.
+        weights_digest: of the weights.
+        metrics: what the model scored in the run.
+        files: name -> SHA-256 of each file of the version.
+    """
+
+    model: str
+    version: int
+    run: str
+    round: int
+    commit: str
+    head: str
+    weights_digest: str
+    metrics: dict[str, float]
+    files: dict[str, str]
+    code_version: str
+
+
+class LatestVersion(Document):
+    """latest.json, the one object that changes: number of the newest version, and SHA-256 of its manifest."""
+
+    version: int
+    manifest: str
+
+
 class Decision(Document):
     """Whether the run goes on, and why."""
 
@@ -144,7 +178,12 @@ class Decision(Document):
 
 
 class ClientEntry(Document):
-    """One client in a commit."""
+    """One client in a commit.
+
+    Attributes:
+        slice_digest: of its records.
+        slice_document: SHA-256 of the slice's own bytes.
+    """
 
     client: str
     accepted: bool
@@ -153,6 +192,7 @@ class ClientEntry(Document):
     update_digest: str | None
     manifest_digest: str | None
     slice_digest: str | None
+    slice_document: str | None = None
     ranges: list[SliceRange]
     incoming: Metrics | None
     trained: Metrics | None

@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fedstream.errors import ObjectNotFound
 from fedstream.settings import StoreSettings
 from fedstream.store.ledger import Ledger
-from fedstream.store.objects import ObjectStore
+from fedstream.store.objects import ObjectInfo, ObjectStore
 from fedstream.stream.send import send_dataset
 
 FLAG_S = 60.0
@@ -162,3 +163,30 @@ def undisturbed(platform, zygote, clients, base_spec):
     place = Place(platform.env).beside()
     assert zygote.run(place.env, base_spec) == {"signal": 0, "version": 1}, zygote.tail()
     return place
+
+
+class Snapshot(ObjectStore):
+    """A store's objects in memory, where they can be changed."""
+
+    def __init__(self, store, prefixes=("runs/", "models/")):
+        super().__init__(store.settings)
+        self.objects = {info.key: (store.get(info.key), info.last_modified) for prefix in prefixes for info in store.list(prefix)}
+
+    def get_with_etag(self, key):
+        if key not in self.objects:
+            raise ObjectNotFound(key)
+        return self.objects[key][0], ""
+
+    def exists(self, key):
+        return key in self.objects
+
+    def list(self, prefix):
+        return [ObjectInfo(key, len(data), at) for key, (data, at) in sorted(self.objects.items()) if key.startswith(prefix)]
+
+    def change(self, key, data):
+        self.objects[key] = data, self.objects[key][1]
+
+
+@pytest.fixture(scope="session")
+def snapshot_of():
+    return Snapshot

@@ -1,7 +1,7 @@
-"""Runs federated runs in forked children of a process that has imported TensorFlow once, several at a time, and ends or holds them where it is told to.
+"""Runs federated runs in forked children of a process that has imported TensorFlow once, several at a time; they die or wait where they are told to.
 
-One JSON request a line on standard input: {"id", "env", "spec", "at", "log"}, where "at" is absent or
-{"point": "before"|"after" a key is written, or "training" a client, "what": pattern of the key, or the client, "do": "die"|"wait", "flag": file that "wait" makes, and waits to see removed}.
+One JSON request a line on standard input: {"id", "env", "spec", "at", "log"}. "at" is null or {"point", "what", "do", "flag"}: "before" or "after" a key that
+matches a pattern is written, or while "training" a client; "die" or "wait"; the file that a waiting run makes, and waits to see removed.
 One JSON answer a line: {"id", "signal", and "version" or "error"}.
 """
 
@@ -37,7 +37,8 @@ def wait(flag):
 def arm(at):
     act = die if at["do"] == "die" else lambda: wait(Path(at["flag"]))
     if at["point"] == "training":
-        return arm_training(at["what"], act)
+        arm_training(at["what"], act)
+        return
     real_put = ObjectStore.put_new
 
     def put_new(self, key, data):

@@ -1,0 +1,124 @@
+"""Objects read for an audit, and what is wrong with them. Knows no rounds and no models."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from fedstream.errors import ObjectNotFound
+from fedstream.store.canonical import canonical_json, sha256_hex
+from fedstream.store.objects import ObjectStore
+from fedstream.store.weights import Weights, from_bytes
+
+Document = TypeVar("Document", bound=BaseModel)
+
+
+class Problem(BaseModel):
+    """An object that does not agree with the ledger.
+
+    Attributes:
+        key: the object.
+        what: what is wrong with it.
+    """
+
+    key: str
+    what: str
+
+
+@dataclass(frozen=True)
+class Link:
+    """An object of the chain: the spec, or a commit.
+
+    Attributes:
+        key: the object.
+        digest: SHA-256 of its bytes.
+        parent: what it says that of the one before is; empty for the spec.
+    """
+
+    key: str
+    digest: str | None
+    parent: str = ""
+
+
+class Evidence:
+    """Reads objects, each once for its digest, and collects problems.
+
+    Args:
+        store: the bucket.
+    """
+
+    def __init__(self, store: ObjectStore) -> None:
+        self.store = store
+        self.problems: list[Problem] = []
+        self._digests: dict[str, str | None] = {}
+
+    @property
+    def checked(self) -> int:
+        """Number of objects whose bytes were hashed."""
+        return len(self._digests)
+
+    def digest(self, key: str) -> str | None:
+        """Return an object's SHA-256; None, and a problem, if it is not there."""
+        if key not in self._digests:
+            self._bytes(key)
+        return self._digests[key]
+
+    def document(self, kind: type[Document], key: str) -> Document | None:
+        """Read a document, which must be in its canonical form."""
+        data = self._bytes(key)
+        if data is None:
+            return None
+        try:
+            document = kind.model_validate_json(data)
+        except ValidationError as error:
+            self.problem(key, f"is no {kind.__name__}: {error.errors()[0]['msg']}")
+            return None
+        try:
+            canonical = canonical_json(document.model_dump(mode="json"))
+        except ValueError:
+            canonical = b""
+        if canonical != data:
+            self.problem(key, "is not in canonical form: its bytes were changed")
+        return document
+
+    def weights(self, key: str) -> Weights:
+        """Return weights whose digest has been checked before."""
+        return from_bytes(self.store.get(key), key)
+
+    def has_digest(self, key: str, digest: str | None) -> bool:
+        """Check an object's digest, and tell whether it is as expected."""
+        found = self.digest(key)
+        if found is not None:
+            self.same(key, "digest", found, digest)
+        return found == digest
+
+    def same(self, key: str, name: str, found: object, expected: object) -> None:
+        """Make it a problem of an object if what it says is not what is expected."""
+        if found != expected:
+            self.problem(key, f"{name} is {_short(found)}, expected {_short(expected)}")
+
+    def problem(self, key: str, what: str) -> None:
+        problem = Problem(key=key, what=what)
+        if problem not in self.problems:
+            self.problems.append(problem)
+
+    def accused(self, key: str) -> bool:
+        """Tell whether there is a problem with an object."""
+        return any(problem.key == key for problem in self.problems)
+
+    def _bytes(self, key: str) -> bytes | None:
+        try:
+            data = self.store.get(key)
+        except ObjectNotFound:
+            self.problem(key, "is missing")
+            self._digests[key] = None
+            return None
+        self._digests[key] = sha256_hex(data)
+        return data
+
+
+def _short(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= 100 else f"{text[:97]}..."

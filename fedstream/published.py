@@ -1,0 +1,90 @@
+"""What was published from a run, for an audit: the manifests, which vouch for commits, and the files."""
+
+from __future__ import annotations
+
+from fedstream.errors import CorruptObject
+from fedstream.evidence import Evidence, Link
+from fedstream.run import ModelReference
+from fedstream.store.documents import Commit, LatestVersion, VersionManifest
+from fedstream.store.layout import ModelKeys
+
+
+class PublishedVersions:
+    """The versions of a model that are of one run.
+
+    Args:
+        evidence: where problems go.
+        run: name of the run.
+        model: its initial model.
+        chain: the run's spec and commits.
+
+    Attributes:
+        vouched: keys of manifests whose digest is in latest.json.
+    """
+
+    def __init__(self, evidence: Evidence, run: str, model: ModelReference, chain: list[Link]) -> None:
+        self.evidence, self.run, self.model, self.chain = evidence, run, model, chain
+        self.keys = ModelKeys(model.name)
+        self.vouched: set[str] = set()
+        self.manifests: dict[str, VersionManifest] = {}
+        for info in evidence.store.list(self.keys.versions):
+            if info.key.endswith("/manifest.json") and self._is_own(info.key) and (manifest := evidence.document(VersionManifest, info.key)):
+                self.manifests[info.key] = manifest
+        self._check_latest()
+
+    @property
+    def claims(self) -> dict[str, set[str]]:
+        """Key of a manifest -> digests of the commits it names; of those only that were not changed."""
+        return {key: {manifest.commit, manifest.head} for key, manifest in self.manifests.items() if not self.evidence.accused(key)}
+
+    def check(self, commits: list[Commit]) -> None:
+        """Check the initial model, the manifests against the commits, and the files against the manifests."""
+        self.evidence.has_digest(self.keys.initial(self.model.keras_digest), self.model.keras_digest)
+        self.evidence.has_digest(self.keys.initial(self.model.keras_digest, "safetensors"), self.model.weights_digest)
+        for key, manifest in self.manifests.items():
+            if not self.evidence.accused(key):
+                self._check_manifest(key, manifest, commits)
+                for name, digest in manifest.files.items():
+                    self.evidence.has_digest(self.keys.version(manifest.version, name), digest)
+
+    def _check_manifest(self, key: str, manifest: VersionManifest, commits: list[Commit]) -> None:
+        same = self.evidence.same
+        same(key, "run", manifest.run, self.run)
+        same(key, "model", manifest.model, self.model.name)
+        same(key, "version", self.keys.version(manifest.version, "manifest.json"), key)
+        if any(self.evidence.accused(link.key) for link in self.chain):
+            return
+        if manifest.round >= len(commits):
+            self.evidence.problem(key, f"is of round {manifest.round}, which is not committed")
+            return
+        same(key, "commit", manifest.commit, self.chain[manifest.round + 1].digest)
+        same(key, "weights_digest", manifest.weights_digest, commits[manifest.round].weights_digest)
+        measured = [commit.metrics.values for commit in commits if commit.measured_round == manifest.round and commit.metrics]
+        same(key, "metrics", manifest.metrics, measured[0] if measured else {})
+
+    def _check_latest(self) -> None:
+        """Compare latest.json with the manifest it names; where they differ, one of the two was changed."""
+        if not self.evidence.store.exists(self.keys.latest):
+            return
+        latest = self.evidence.document(LatestVersion, self.keys.latest)
+        if latest is None or self.evidence.accused(self.keys.latest):
+            return
+        key = self.keys.version(latest.version, "manifest.json")
+        if not self.evidence.store.exists(key):
+            self.evidence.problem(self.keys.latest, f"names version {latest.version}, which has no manifest")
+        elif self.evidence.digest(key) == latest.manifest:
+            self.vouched.add(key)
+        elif not self.evidence.accused(key):
+            self.evidence.problem(key, f"digest is {self.evidence.digest(key)}, but {self.keys.latest} names {latest.manifest}")
+            self.evidence.problem(self.keys.latest, f"names digest {latest.manifest}, but {key} has {self.evidence.digest(key)}")
+
+    def _is_own(self, key: str) -> bool:
+        """Tell whether a manifest is of this run, also if the run's name in it was changed."""
+        try:
+            manifest = self.evidence.store.get_json(key)
+        except CorruptObject as error:
+            self.evidence.problem(key, str(error))
+            return False
+        said = manifest if isinstance(manifest, dict) else {}
+        digests = {link.digest for link in self.chain}
+        return said.get("run") == self.run or said.get("commit") in digests or said.get("head") in digests
