@@ -144,10 +144,11 @@ def print_outcome(outcome: dict[str, Any], json: bool) -> None:
     version = (
         f"version {outcome['version']} of {outcome['model']}" if outcome["version"] else "nothing yet: the run is not finished, run it again to go on"
     )
-    out.print(f"[bold]run {outcome['run']}[/]: {outcome['rounds']} rounds, published {version}", highlight=False)
-    for name in ("metrics", "weights_digest", "verified", "report"):
-        if outcome.get(name):
-            out.print(f"  {name.replace('_', ' ')}: {outcome[name]}", highlight=False)
+    out.print(f"[bold]run {outcome['run']}[/]: {outcome['rounds']} rounds, published {version}", highlight=False, soft_wrap=True)
+    measured = ", ".join(f"{name} {value:.4f}" for name, value in outcome["metrics"].items())
+    for name, value in (outcome | {"metrics": measured}).items():
+        if name in ("metrics", "weights_digest", "verified", "report") and value:
+            out.print(f"  {name.replace('_', ' ')}: {value}", highlight=False, markup=False, soft_wrap=True)
 
 
 def to_records(frame: Any) -> list[dict[str, Any]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from types import TracebackType
 
@@ -12,6 +13,7 @@ from rich.live import Live
 from rich.table import Table
 
 from fedstream.errors import FedstreamError
+from fedstream.report.text import duration
 from fedstream.run import RunRecord
 from fedstream.store.documents import Commit, Selection
 from fedstream.store.layout import RoundKeys, RunKeys
@@ -25,6 +27,9 @@ JOIN_S = 5.0
 
 SHOWN_ROUNDS = 15
 """Rounds kept in the table: it must fit a screen."""
+
+STATE_WIDTH = 15
+"""Columns of the longest state but `stop`, so that the table does not jump."""
 
 
 @dataclass
@@ -44,15 +49,17 @@ class Watch:
     console: Console
     _record: RunRecord | None = None
     _commits: dict[int, Commit] = field(default_factory=dict)
-    _began: float = field(default_factory=time.monotonic)
     _known: int = 0
+    _began: float = field(default_factory=time.monotonic)
+    _committed: float = 0.0
     _live: Live | None = None
     _done: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
 
     def __enter__(self) -> Watch:
+        self._known = self._read()
         if self.console.is_terminal:
-            self._live = Live(console=self.console, refresh_per_second=4, transient=False)
+            self._live = Live(self._table(), console=self.console, refresh_per_second=4, transient=False)
             self._live.__enter__()
         self._thread = threading.Thread(target=self._follow, name="watch", daemon=True)
         self._thread.start()
@@ -73,70 +80,87 @@ class Watch:
     def _look(self) -> None:
         """Read what is new, and show it. A store that is away for a moment is no reason to end a run."""
         try:
-            self._read()
+            if new := self._read():
+                self._committed = time.monotonic()
             if self._live:
                 self._live.update(self._table())
+            else:
+                for round in range(len(self._commits) - new, len(self._commits)):
+                    self.console.print(_line(self._commits[round]), highlight=False, soft_wrap=True)
         except FedstreamError as error:
-            self.console.log(f"cannot look at the run: {error}")
+            self.console.print(f"cannot look at the run: {error}", markup=False, highlight=False, soft_wrap=True)
 
-    def _read(self) -> None:
-        keys = RunKeys(self.run)
+    def _read(self) -> int:
+        """Read the commits that are new, and return their number; the initial model's is none to tell about."""
         if self._record is None:
-            if not self.store.exists(keys.spec):
-                return
-            self._record = RunRecord.model_validate_json(self.store.get(keys.spec))
-            first = self._commits_from(0)
-            self._known = sum(commit.kind != "initial" for commit in first)
-            return
-        for commit in self._commits_from(len(self._commits)):
-            if not self._live:
-                self.console.print(_line(commit))
-
-    def _commits_from(self, round: int) -> list[Commit]:
-        new = []
-        while self.store.exists(RoundKeys(self.run, round).commit):
-            self._commits[round] = Commit.model_validate_json(self.store.get(RoundKeys(self.run, round).commit))
-            new.append(self._commits[round])
-            round += 1
-        return new
+            if not self.store.exists(RunKeys(self.run).spec):
+                return 0
+            self._record = RunRecord.model_validate_json(self.store.get(RunKeys(self.run).spec))
+        before = max(1, len(self._commits))
+        while self.store.exists(key := RoundKeys(self.run, len(self._commits)).commit):
+            self._commits[len(self._commits)] = Commit.model_validate_json(self.store.get(key))
+        return max(0, len(self._commits) - before)
 
     def _table(self) -> Table:
+        """Draw a row for each round; what a later round measured of its model stands in its own row."""
         table = Table(title=f"run {self.run}", caption=self._caption(), title_justify="left", caption_justify="left")
-        for column, justify in [("round", "right"), ("clients", "right"), ("records", "right"), ("measured", "left"), ("state", "left")]:
-            table.add_column(column, justify=justify)  # type: ignore[arg-type]
-        done = [commit for commit in self._commits.values() if commit.kind != "initial"]
-        for commit in done[-SHOWN_ROUNDS:]:
+        measured: dict[int | None, dict[str, float]] = {}
+        for commit in self._commits.values():
+            if commit.metrics:
+                measured.setdefault(commit.measured_round, commit.metrics.values)
+        names = self._metrics(measured.values())
+        for column in ("round", "clients", "records", *names):
+            table.add_column(column, justify="right", min_width=7, no_wrap=True)
+        table.add_column("state", min_width=STATE_WIDTH)
+        for number in sorted(self._commits)[-SHOWN_ROUNDS:]:
+            commit, values = self._commits[number], measured.get(number, {})
             accepted = [entry for entry in commit.clients if entry.accepted]
-            table.add_row(
-                str(commit.round),
-                f"{len(accepted)}/{len(commit.clients)}",
-                f"{sum(e.num_examples for e in accepted):,}",
-                _measured(commit),
-                _state(commit),
-            )
-        if self._record and self._commits:
-            table.add_row(*self._open_row(max(self._commits) + 1))
+            counts = (f"{len(accepted)}/{len(commit.clients)}", f"{sum(e.num_examples for e in accepted):,}") if commit.clients else ("", "")
+            table.add_row(str(number), *counts, *(f"{values[name]:.4f}" if name in values else "" for name in names), _state(commit))
+        round, clients, state = self._open()
+        if state:
+            table.add_row(round, clients, "", *("" for _ in names), state)
         return table
 
-    def _open_row(self, round: int) -> tuple[str, str, str, str, str]:
-        keys = RoundKeys(self.run, round)
+    def _metrics(self, measured: Iterable[dict[str, float]]) -> list[str]:
+        """Return the metrics to show: the one that decides, then the loss."""
+        target = self._record.spec.target_metric if self._record else ""
+        known = {name for values in measured for name in values}
+        return [name for name in dict.fromkeys((target, "loss")) if name in known or name == target != ""]
+
+    def _open(self) -> tuple[str, str, str]:
+        """Return the number of the round that is not committed yet, its clients that are done, and what goes on in it."""
+        keys = RoundKeys(self.run, len(self._commits))
+        if not self._commits:
+            return "", "", "planning"
         if not self.store.exists(keys.selection):
-            return "", "", "", "", "starting" if len(self._commits) <= self.rounds else ""
+            return "", "", "" if self._done.is_set() else "publishing" if self._left() <= 0 else "starting"
         selection = Selection.model_validate_json(self.store.get(keys.selection))
-        done = sum(self.store.exists(keys.manifest(client)) for client in selection.clients)
-        ready = sum(self.store.exists(keys.slice(client)) for client in selection.clients)
-        state = (
-            "aggregating" if done == len(selection.clients) else f"{ready} slices ready, {'measuring' if selection.kind == 'closing' else 'training'}"
-        )
-        return str(round), f"{done}/{len(selection.clients)}", "", "", state
+        asked, measures = selection.clients, selection.kind == "closing"
+        done = sum(self.store.exists(keys.manifest(client)) for client in asked)
+        if done == len(asked):
+            state = "evaluating" if measures or self.store.exists(keys.weights) else "aggregating"
+        elif any(self.store.exists(keys.slice(client)) for client in asked):
+            state = "measuring" if measures else "training"
+        else:
+            state = "reading streams"
+        return str(keys.round), f"{done}/{len(asked)}", state
+
+    def _left(self) -> int:
+        """Return how many rounds are still to come."""
+        commits = list(self._commits.values())
+        stopped = any(commit.decision.action == "stop" for commit in commits)
+        training = 0 if stopped else max(0, self.rounds - sum(commit.kind == "training" for commit in commits))
+        closes = bool(self._record and self._record.spec.federated_evaluation)
+        closed = not training and bool(commits) and commits[-1].kind == "closing"
+        return training + int(closes and not closed)
 
     def _caption(self) -> str:
-        elapsed = time.monotonic() - self._began
-        done = sum(commit.kind != "initial" for commit in self._commits.values())
-        left = self.rounds + bool(self._record and self._record.spec.federated_evaluation) - done
-        text = f"{elapsed:.0f} s"
-        if (new := done - self._known) > 0 and left > 0:
-            text += f", about {elapsed / new * left:.0f} s left"
+        now, new = time.monotonic(), max(0, len(self._commits) - 1 - self._known)
+        text = duration(now - self._began)
+        if new and (left := self._left()):
+            ahead = (self._committed - self._began) / new * left - (now - self._committed)
+            text += f", about {duration(max(1.0, ahead))} left"
         return text
 
 
@@ -144,13 +168,16 @@ def _measured(commit: Commit) -> str:
     if not commit.metrics or commit.measured_round is None:
         return ""
     values = ", ".join(f"{name} {value:.4f}" for name, value in commit.metrics.values.items())
-    return f"round {commit.measured_round}: {values}"
+    return f"; {values}" if commit.measured_round == commit.round else f"; round {commit.measured_round} had {values}"
 
 
 def _state(commit: Commit) -> str:
-    return f"stop: {commit.decision.reason}" if commit.decision.action == "stop" else "closed" if commit.kind == "closing" else "committed"
+    if commit.decision.action == "stop":
+        return f"stop: {commit.decision.reason}"
+    return {"initial": "initial model", "training": "committed", "closing": "measured"}[commit.kind]
 
 
 def _line(commit: Commit) -> str:
     accepted = [entry for entry in commit.clients if entry.accepted]
-    return f"round {commit.round}: {len(accepted)}/{len(commit.clients)} clients, {sum(e.num_examples for e in accepted)} records; {_measured(commit)}; {_state(commit)}"
+    records = sum(entry.num_examples for entry in accepted)
+    return f"round {commit.round}: {len(accepted)}/{len(commit.clients)} clients, {records} records{_measured(commit)}; {_state(commit)}"
