@@ -8,6 +8,7 @@ Every message says what was wrong, where, and what to do about it. The command l
     │   └── SpecError            a run's specification is invalid, or differs from the one on record
     ├── StreamError          Kafka side
     │   ├── BrokerError          no broker answers, or it refuses us
+    │   │   └── BrokerAway           no broker answers now; it may come back
     │   ├── TopicError           a topic or partition does not exist
     │   ├── AnnouncementError    a control message cannot be understood
     │   ├── RetentionError       announced offsets are no longer in the topic
@@ -54,6 +55,10 @@ class StreamError(FedstreamError):
 
 class BrokerError(StreamError):
     """No broker answers, or it refuses us."""
+
+
+class BrokerAway(BrokerError):
+    """No broker answers now; it may come back."""
 
 
 class TopicError(StreamError):

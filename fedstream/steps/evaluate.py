@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Protocol
 
 from fedstream import __version__
@@ -10,6 +11,7 @@ from fedstream.decision import decide, measurements
 from fedstream.errors import CorruptObject, RunError
 from fedstream.run import MatchedClient
 from fedstream.state import RunState, log
+from fedstream.steps.patience import patiently
 from fedstream.steps.runtime import step
 from fedstream.store.canonical import sha256_hex
 from fedstream.store.documents import ClientEntry, Commit, Manifest, Metrics, Selection, Verdict
@@ -111,8 +113,9 @@ def _on_topic(state: RunState, round: int, evaluation: MatchedClient) -> Metrics
 
     spec, record, kafka = state.record.spec, state.record, state.evaluation_kafka
     ranges = parse_ranges(evaluation.ranges)
-    wait_for_data(kafka, ranges, spec.round_deadline_s)
-    records = read_ranges(kafka, ranges, spec.round_deadline_s)
+    deadline = time.monotonic() + spec.round_deadline_s
+    patiently(deadline, lambda left_s: wait_for_data(kafka, ranges, left_s))
+    records = patiently(deadline, lambda left_s: read_ranges(kafka, ranges, left_s))
     samples, labels = get_codec("RAW", evaluation.input_config).decode_records(records)
     configure(spec.threads, spec.seed)
     initial = ModelKeys(record.model.name).initial(record.model.keras_digest)

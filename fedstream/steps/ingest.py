@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,6 +11,7 @@ from fedstream.model.files import read_description
 from fedstream.model.fit import check_labels
 from fedstream.run import MatchedClient, Placement
 from fedstream.state import RunState, log
+from fedstream.steps.patience import patiently
 from fedstream.steps.refusal import refusing
 from fedstream.steps.runtime import step
 from fedstream.store.documents import SliceDoc, SliceRange
@@ -64,13 +66,13 @@ def ingest_from_kafka(run: str, round: int, client: str, attempt: str) -> Ingest
 
 
 def _slice(state: RunState, round: int, client: MatchedClient) -> SliceDoc:
-    kafka, deadline = state.kafka(client.client), state.record.spec.round_deadline_s
+    kafka, deadline = state.kafka(client.client), time.monotonic() + state.record.spec.round_deadline_s
     ranges = parse_ranges(client.ranges)
     if validated := _validated_before(state, round, client.client):
-        check_retention(kafka, ranges)
+        patiently(deadline, lambda _: check_retention(kafka, ranges))
         return validated
-    wait_for_data(kafka, ranges, deadline)
-    records = read_ranges(kafka, ranges, deadline)
+    patiently(deadline, lambda left_s: wait_for_data(kafka, ranges, left_s))
+    records = patiently(deadline, lambda left_s: read_ranges(kafka, ranges, left_s))
     _, labels = get_codec("RAW", client.input_config).decode_records(records)
     check_labels(read_description(state.store, state.record.model.name, state.record.model.keras_digest), labels)
     values, counts = np.unique(labels, return_counts=True)

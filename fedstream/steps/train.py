@@ -8,6 +8,7 @@ from fedstream import __version__
 from fedstream.errors import ObjectConflict, RecordError
 from fedstream.run import client_seed
 from fedstream.state import RunState, log
+from fedstream.steps.patience import patiently
 from fedstream.steps.refusal import refusing
 from fedstream.steps.runtime import step
 from fedstream.store.canonical import canonical_json, sha256_hex
@@ -104,7 +105,8 @@ def _train(state: RunState, round: int, document: SliceDoc, deadline: float) -> 
 
 def _read(state: RunState, document: SliceDoc, deadline: float) -> RawRecords:
     ranges = parse_ranges(document.ranges_text)
-    records = read_ranges(state.kafka(document.client), ranges, max(1.0, deadline - time.monotonic()))
+    kafka = state.kafka(document.client)
+    records = patiently(deadline, lambda left_s: read_ranges(kafka, ranges, left_s))
     if records.digest != document.digest:
         raise RecordError(
             f"the records of {document.ranges_text} have digest {records.digest[:12]}, but ingest_from_kafka saw {document.digest[:12]}: "

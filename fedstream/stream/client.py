@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from fedstream.errors import BrokerError, RecordError, SettingsError, StreamError, TopicError
+from fedstream.errors import BrokerAway, BrokerError, RecordError, SettingsError, StreamError, TopicError
 from fedstream.settings import KafkaSettings
 
 if TYPE_CHECKING:
@@ -172,11 +172,12 @@ def _translated(kafka: KafkaSettings, error: Exception) -> StreamError:
     if isinstance(error, errors.MessageSizeTooLargeError | errors.RecordListTooLargeError):
         return RecordError(f"a record is too large for the brokers {servers} ({said}); send smaller samples")
     if isinstance(error, errors.KafkaConnectionError | errors.KafkaTimeoutError | errors.NodeNotReadyError | OSError):
-        return BrokerError(
+        return BrokerAway(
             f"the brokers {servers} do not answer as {kafka.security_protocol} ({said}); "
             "check KAFKA_BOOTSTRAP_SERVERS, KAFKA_SECURITY_PROTOCOL and that the broker runs"
         )
-    return BrokerError(f"the brokers {servers} do not answer as expected ({said})")
+    kind = BrokerAway if isinstance(error, errors.RetriableError) else BrokerError
+    return kind(f"the brokers {servers} do not answer as expected ({said})")
 
 
 def unauthorized(kafka: KafkaSettings, topic: str) -> BrokerError:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
-from fedstream.errors import BrokerError, DeadlineError, RecordError, RetentionError, TopicError
+from fedstream.errors import BrokerAway, BrokerError, DeadlineError, RecordError, RetentionError, TopicError
 from fedstream.settings import KafkaSettings
 from fedstream.stream.client import admin, consumer, explained, unauthorized
 from fedstream.stream.offsets import OffsetRange, total_records
@@ -69,7 +69,7 @@ def wait_for_data(kafka: KafkaSettings, ranges: Sequence[OffsetRange], deadline_
             if left <= 0:
                 total = total_records(ranges)
                 raise DeadlineError(
-                    f"{total - missing} of {total} announced records arrived in {deadline_s:g} s ({_shown(ranges)}){silence}; "
+                    f"{total - missing} of {total} announced records arrived in {round(deadline_s, 1):g} s ({_shown(ranges)}){silence}; "
                     "send the rest, or give the round a longer deadline"
                 )
             time.sleep(min(POLL_S, left))
@@ -240,9 +240,7 @@ def _missing(asked: KafkaAdminClient, ranges: Iterable[OffsetRange], kafka: Kafk
 
 def _may_pass(error: BrokerError) -> str:
     """Return what a broker that is away says; raise again if it is there and refuses us."""
-    from kafka.errors import RetriableError
-
-    if not isinstance(error.__cause__, RetriableError | OSError):
+    if not isinstance(error, BrokerAway):
         raise error
     return f" ({error})"
 

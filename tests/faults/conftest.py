@@ -152,9 +152,15 @@ class Place:
         return copy
 
 
+@pytest.fixture(scope="session")
+def place_at():
+    """Return a function that gives an empty place in the store of an environment."""
+    return lambda env: Place(env).beside()
+
+
 @pytest.fixture
-def place(platform):
-    return Place(platform.env).beside()
+def place(platform, place_at):
+    return place_at(platform.env)
 
 
 @pytest.fixture(scope="session")

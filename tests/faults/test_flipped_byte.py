@@ -89,13 +89,10 @@ def test_any_byte_of_any_object(whole):
 
 
 def test_a_missing_object_is_named(whole):
-    for key in [key for key in whole.objects if not any(log in key for log in LOGS) and "/initial/" not in key and "latest" not in key]:
-        if key.endswith("spec.json") or ("/versions/" in key and key.endswith("manifest.json")):
-            continue
+    may_be_absent = (*LOGS, "spec.json", "manifest.json", "latest.json", "/initial/", "0003/commit")
+    for key in [key for key in whole.objects if not any(part in key for part in may_be_absent)]:
         kept = whole.objects.pop(key)
-        found = named(whole)
-        later = key.endswith("/commit.json") and found
-        assert key in found or later, (key, found)
+        assert key in named(whole), key
         whole.objects[key] = kept
 
 
@@ -184,6 +181,6 @@ def test_a_global_model_swapped_with_all_digests_made_to_fit(whole):
     assert key in named(whole)
 
 
-def test_a_commit_after_a_gap(whole):
-    whole.objects["runs/r/rounds/0005/commit.json"] = whole.objects["runs/r/rounds/0003/commit.json"]
-    assert "runs/r/rounds/0005/commit.json" in named(whole)
+def test_a_last_commit_that_is_gone_is_missed_by_what_was_published(whole):
+    del whole.objects["runs/r/rounds/0003/commit.json"]
+    assert "runs/r/rounds/0002/commit.json" in named(whole)

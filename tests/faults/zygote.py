@@ -1,7 +1,7 @@
 """Runs federated runs in forked children of a process that has imported TensorFlow once, several at a time; they die or wait where they are told to.
 
-One JSON request a line on standard input: {"id", "env", "spec", "at", "log"}. "at" is null or {"point", "what", "do", "flag"}: "before" or "after" a key that
-matches a pattern is written, or while "training" a client; "die" or "wait"; the file that a waiting run makes, and waits to see removed.
+One JSON request a line on standard input: {"id", "env", "spec", "at", "log"}. "at" is null or {"point", "what", "do", "flag"}: "before" or "after"
+writing a key that matches a pattern, or while "training" a client; "die" or "wait"; the file that a waiting run makes, and waits to see removed.
 One JSON answer a line: {"id", "signal", and "version" or "error"}.
 """
 

@@ -1,0 +1,52 @@
+"""Kafka or the object store is killed in the middle of a run and comes back: the run survives, or goes on when it is run again."""
+
+import pytest
+
+from fedstream.audit import verify_run
+from fedstream.local.platform import Platform
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory, send_clients):
+    """A platform of these tests' own, with the same records as the shared one."""
+    with Platform(tmp_path_factory.mktemp("own"), environ={}) as own:
+        send_clients(own.kafka_settings)
+        yield own
+
+
+@pytest.fixture
+def own_place(own, place_at):
+    return place_at(own.env)
+
+
+@pytest.mark.parametrize("point", [r"0001/updates/a[^.]*\.json", r"0002/verdicts"])
+@pytest.mark.parametrize("part", ["kafka", "seaweedfs"])
+def test_killed_and_back_a_run_survives(own, own_place, zygote, spec, undisturbed, part, point):
+    run = zygote.start(own_place.env, spec, "after", point, "wait")
+    zygote.await_waiting(run)
+    server = getattr(own, part)
+    server.kill()
+    zygote.flag(run).unlink()
+    server.start()
+    assert zygote.answer(run) == {"signal": 0, "version": 1}, zygote.tail()
+    assert own_place.digests == undisturbed.digests
+    assert verify_run(own_place.store, "r").problems == []
+
+
+def test_kafka_away_past_the_deadline(own, own_place, zygote, spec, undisturbed):
+    """The clients that cannot be reached refuse, and say why; run again, they are asked again."""
+    spec |= {"min_clients": 2, "round_deadline_s": 12}
+    run = zygote.start(own_place.env, spec, "after", r"0001/updates/a[^.]*\.json", "wait")
+    zygote.await_waiting(run)
+    own.kafka.kill()
+    zygote.flag(run).unlink()
+    error = zygote.answer(run)["error"]
+    own.kafka.start()
+    assert error.startswith("QuorumError: round 1 of run 'r': 1 of 2 updates are accepted and the quorum is 2. b-")
+    assert "the brokers 127.0.0.1:" in error
+    assert "do not answer" in error
+    finished = own_place.times
+    assert zygote.run(own_place.env, spec) == {"signal": 0, "version": 1}, zygote.tail()
+    assert own_place.digests == undisturbed.digests
+    assert {key: own_place.times[key] for key in finished} == finished
+    assert verify_run(own_place.store, "r").problems == []
