@@ -28,6 +28,9 @@ app.add_typer(services_app, name="services")
 app.add_typer(stream_app, name="stream")
 app.add_typer(model_app, name="model")
 
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as shells have it."""
+
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
 RunName = Annotated[str, typer.Argument(help="Name of the run.", show_default=False)]
 
@@ -51,7 +54,12 @@ def run_command(
     """
     from fedstream.local.runs import run
 
-    print_outcome(run(spec, runner, node_budget, log, err), json)
+    try:
+        outcome = run(spec, runner, node_budget, log, err)
+    except KeyboardInterrupt:
+        err.print("interrupted; run the same command again to go on where it stopped")
+        raise typer.Exit(INTERRUPTED) from None
+    print_outcome(outcome, json)
 
 
 @app.command()
@@ -178,9 +186,6 @@ def main() -> None:
     except TyperException as error:
         print_error(_usage(error))
         sys.exit(error.exit_code)
-    except (KeyboardInterrupt, typer.Abort):
-        err.print("interrupted")
-        sys.exit(130)
 
 
 def _usage(error: TyperException) -> str:

@@ -137,7 +137,7 @@ def test_the_time_left_counts_down_from_the_rounds_that_were_done():
     commit(store, 1, "training", measured=1)
     watch._read()
     now = time.monotonic()
-    watch._began, watch._committed = now - 130.2, now - 29.5
+    watch._began, watch._committed = now - 130.3, now - 29.8
     assert watch._caption() == "2 min 10 s, about 1 min 10 s left"
 
 
