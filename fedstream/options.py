@@ -68,13 +68,17 @@ def parse_document(name: str, value: str) -> dict[str, Any]:
     text = value
     if value and not value.lstrip().startswith("{"):
         try:
-            text = Path(value).read_text(encoding="utf-8")
+            text = Path(value).read_text(encoding="utf-8", errors="replace")
         except OSError as error:
             raise UsageError(f"{name}: {value!r} is neither a JSON object nor a file that can be read ({error.strerror})") from error
     try:
-        document = json.loads(text or "{}")
-    except ValueError as error:
+        document = json.loads(text or "{}", parse_constant=_refuse)
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"{name}: not valid JSON: {error}") from error
     if not isinstance(document, dict):
-        raise UsageError(f"{name}: expected a JSON object such as {{}}, not {text!r}")
+        raise UsageError(f"{name}: expected a JSON object such as {{}}, not {text[:100]!r}")
     return document
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no JSON value")

@@ -9,16 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.measure import Measurement
 from rich.table import Table
 
 from fedstream.errors import UsageError
 
 UNFOLDED = 10_000
-"""Columns of a table that goes to a file or another program."""
+"""Columns of a file or a pipe: what goes there is searched and copied, so nothing is folded."""
 
-err = Console(stderr=True, soft_wrap=not sys.stderr.isatty())
-out = Console(soft_wrap=not sys.stdout.isatty())
+err = Console(stderr=True, width=None if sys.stderr.isatty() else UNFOLDED)
+out = Console(width=None if sys.stdout.isatty() else UNFOLDED)
 
 
 def print_json(document: Any) -> None:
@@ -52,8 +51,7 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[obje
         table.add_column(column, justify="right" if numeric else "left", overflow="fold")
     for row in rows:
         table.add_row(*[_cell(value) for value in row])
-    width = None if out.is_terminal else Measurement.get(out, out.options.update(max_width=UNFOLDED), table).maximum
-    out.print(table, width=width, soft_wrap=False, crop=False)
+    out.print(table)
 
 
 def _cell(value: object) -> str:
