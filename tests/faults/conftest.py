@@ -171,6 +171,13 @@ def undisturbed(platform, zygote, clients, base_spec):
     return place
 
 
+@pytest.fixture(scope="session")
+def undisturbed_round(undisturbed):
+    """The digests of such a run with one round: initial, trained, measured."""
+    initial, trained, *_ = undisturbed.digests
+    return [initial, trained, trained]
+
+
 class Snapshot(ObjectStore):
     """A store's objects in memory, where they can be changed."""
 

@@ -5,6 +5,8 @@ import pytest
 from fedstream.audit import verify_run
 from fedstream.local.platform import Platform
 
+AFTER_A = r"0001/updates/a[^.]*\.json"
+
 
 @pytest.fixture(scope="module")
 def own(tmp_path_factory, send_clients):
@@ -19,24 +21,24 @@ def own_place(own, place_at):
     return place_at(own.env)
 
 
-@pytest.mark.parametrize("point", [r"0001/updates/a[^.]*\.json", r"0002/verdicts"])
 @pytest.mark.parametrize("part", ["kafka", "seaweedfs"])
-def test_killed_and_back_a_run_survives(own, own_place, zygote, spec, undisturbed, part, point):
-    run = zygote.start(own_place.env, spec, "after", point, "wait")
+def test_killed_and_back_a_run_survives(own, own_place, zygote, spec, undisturbed_round, part):
+    spec |= {"rounds": 1}
+    run = zygote.start(own_place.env, spec, "after", AFTER_A, "wait")
     zygote.await_waiting(run)
     server = getattr(own, part)
     server.kill()
     zygote.flag(run).unlink()
     server.start()
     assert zygote.answer(run) == {"signal": 0, "version": 1}, zygote.tail()
-    assert own_place.digests == undisturbed.digests
+    assert own_place.digests == undisturbed_round
     assert verify_run(own_place.store, "r").problems == []
 
 
-def test_kafka_away_past_the_deadline(own, own_place, zygote, spec, undisturbed):
-    """The clients that cannot be reached refuse, and say why; run again, they are asked again."""
-    spec |= {"min_clients": 2, "round_deadline_s": 12}
-    run = zygote.start(own_place.env, spec, "after", r"0001/updates/a[^.]*\.json", "wait")
+def test_kafka_away_past_the_deadline(own, own_place, zygote, spec, undisturbed_round):
+    """The client that cannot be reached refuses, and says why; run again, it is asked again."""
+    spec |= {"rounds": 1, "min_clients": 2, "round_deadline_s": 9}
+    run = zygote.start(own_place.env, spec, "after", AFTER_A, "wait")
     zygote.await_waiting(run)
     own.kafka.kill()
     zygote.flag(run).unlink()
@@ -47,6 +49,19 @@ def test_kafka_away_past_the_deadline(own, own_place, zygote, spec, undisturbed)
     assert "do not answer" in error
     finished = own_place.times
     assert zygote.run(own_place.env, spec) == {"signal": 0, "version": 1}, zygote.tail()
-    assert own_place.digests == undisturbed.digests
+    assert own_place.digests == undisturbed_round
     assert {key: own_place.times[key] for key in finished} == finished
     assert verify_run(own_place.store, "r").problems == []
+
+
+def test_the_store_away_for_longer_than_anyone_waits(own, own_place, zygote, spec, undisturbed_round):
+    spec |= {"rounds": 1}
+    run = zygote.start({**own_place.env, "FEDSTREAM_TEST_PATIENCE_S": "1"}, spec, "after", AFTER_A, "wait")
+    zygote.await_waiting(run)
+    own.seaweedfs.kill()
+    zygote.flag(run).unlink()
+    error = zygote.answer(run)["error"]
+    own.seaweedfs.start()
+    assert error.startswith("StoreUnavailable: the object store at http://127.0.0.1:")
+    assert zygote.run(own_place.env, spec) == {"signal": 0, "version": 1}, zygote.tail()
+    assert own_place.digests == undisturbed_round

@@ -5,6 +5,7 @@ writing a key that matches a pattern, or while "training" a client; "die" or "wa
 One JSON answer a line: {"id", "signal", and "version" or "error"}.
 """
 
+import functools
 import json
 import os
 import re
@@ -76,6 +77,8 @@ def child(request, pipe):
     os.dup2(log, 2)
     if request["at"]:
         arm(request["at"])
+    if patience_s := os.environ.get("FEDSTREAM_TEST_PATIENCE_S"):
+        ObjectStore.__init__ = functools.partialmethod(ObjectStore.__init__, patience_s=float(patience_s))
     try:
         answer = {"version": run_inprocess(request["spec"])}
     except Exception as error:  # noqa: BLE001 - the answer is the test's to judge
