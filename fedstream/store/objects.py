@@ -27,7 +27,8 @@ T = TypeVar("T")
 CONNECT_S, READ_S = 5.0, 60.0
 """Seconds to connect, and to wait for a byte: a model of some GB streams, so only silence counts."""
 
-_TRANSIENT_CODES = {"SlowDown", "ServiceUnavailable", "InternalError", "RequestTimeout"}
+_TRANSIENT_CODES = {"RequestTimeout"}
+"""Worth another try, as every HTTP 5xx is: servers have codes of their own there, such as MinIO's while it starts."""
 
 
 class _Transient(Exception):
@@ -198,7 +199,7 @@ class ObjectStore:
             try:
                 return call()
             except S3Error as error:
-                if error.code in _TRANSIENT_CODES:
+                if error.response.status >= 500 or error.code in _TRANSIENT_CODES:
                     raise _Transient(str(error)) from error
                 if error.code in ("NoSuchBucket", "AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch"):
                     raise self._unavailable(f"{error.code}: {error.message}") from error
