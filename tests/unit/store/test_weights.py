@@ -1,5 +1,6 @@
 """Weights as safetensors: they come back as they were, the same weights are the same bytes, and damage is named."""
 
+import contextlib
 import json
 import struct
 
@@ -75,10 +76,8 @@ def test_a_shortened_object_is_corrupt(length):
 def test_a_flipped_bit_is_other_weights_or_corrupt(position, bit):
     data = bytearray(to_bytes(SMALL))
     data[position] ^= 1 << bit
-    try:
-        assert isinstance(from_bytes(bytes(data), "updates/a"), dict)
-    except CorruptObject as error:
-        assert str(error).startswith("updates/a ")
+    with contextlib.suppress(CorruptObject):
+        assert digest(from_bytes(bytes(data), "updates/a")) != digest(SMALL)
 
 
 def headed(header):
