@@ -15,7 +15,8 @@ from fedstream.local.cli import services_app
 from fedstream.local.platform import adopt_running_platform
 from fedstream.model.cli import model_app
 from fedstream.options import with_spec_options
-from fedstream.output import err, out, print_error, print_json, print_table, write_file
+from fedstream.output import err, metrics_text, out, print_error, print_json, print_table, write_file
+from fedstream.report.text import duration
 from fedstream.stream.cli import stream_app
 
 app = typer.Typer(
@@ -71,9 +72,19 @@ def rounds(run: RunName, json: Json = False) -> None:
     if json:
         print_json({"run": run, "rounds": to_records(frame)})
     else:
-        shown = frame.drop(columns=["weights_digest", "measured_on"])
-        rows = [["" if value != value or value is None else value for value in row] for row in shown.itertuples(index=False)]
-        print_table(f"run {run}", list(shown.columns), rows)
+        names = list(frame.columns)[2 : list(frame.columns).index("measured_on")]
+        print_table(
+            f"run {run}", ["round", "kind", *names, "clients", "records", "time", "decision"], [_row(entry, names) for entry in to_records(frame)]
+        )
+
+
+def _row(entry: dict[str, Any], names: list[str]) -> list[object]:
+    """Return a round as it stands in a table that fits 80 columns; --json has everything."""
+    measured = ["" if entry[name] is None else entry[name] for name in names]
+    clients = f"{entry['accepted']}/{entry['clients']}" if entry["clients"] else ""
+    time = "" if entry["seconds"] is None else duration(entry["seconds"])
+    decision = f"stop: {entry['reason']}" if entry["decision"] == "stop" else ""
+    return [entry["round"], entry["kind"], *measured, clients, entry["records"], time, decision]
 
 
 @app.command()
@@ -153,8 +164,7 @@ def print_outcome(outcome: dict[str, Any], json: bool) -> None:
         f"version {outcome['version']} of {outcome['model']}" if outcome["version"] else "nothing yet: the run is not finished, run it again to go on"
     )
     out.print(f"[bold]run {outcome['run']}[/]: {outcome['rounds']} rounds, published {version}", highlight=False, soft_wrap=True)
-    measured = ", ".join(f"{name} {value:.4f}" for name, value in outcome["metrics"].items())
-    for name, value in (outcome | {"metrics": measured}).items():
+    for name, value in (outcome | {"metrics": metrics_text(outcome["metrics"])}).items():
         if name in ("metrics", "weights_digest", "verified", "report") and value:
             out.print(f"  {name.replace('_', ' ')}: {value}", highlight=False, markup=False, soft_wrap=True)
 

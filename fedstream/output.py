@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,11 +47,17 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[obje
     """Print a table on standard output; numbers are set to the right."""
     table = Table(title=title, title_justify="left")
     for index, column in enumerate(columns):
-        numeric = all(isinstance(row[index], int | float) for row in rows)
+        values = [row[index] for row in rows if row[index] != ""]
+        numeric = bool(values) and all(isinstance(value, int | float) for value in values)
         table.add_column(column, justify="right" if numeric else "left", overflow="fold")
     for row in rows:
         table.add_row(*[_cell(value) for value in row])
     out.print(table)
+
+
+def metrics_text(metrics: Mapping[str, float]) -> str:
+    """Write metrics in one line."""
+    return ", ".join(f"{name} {value:.4f}" for name, value in metrics.items())
 
 
 def _cell(value: object) -> str:

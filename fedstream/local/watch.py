@@ -13,6 +13,7 @@ from rich.live import Live
 from rich.table import Table
 
 from fedstream.errors import FedstreamError
+from fedstream.output import metrics_text
 from fedstream.report.text import duration
 from fedstream.run import RunRecord
 from fedstream.store.documents import Commit, Selection
@@ -167,7 +168,7 @@ class Watch:
 def _measured(commit: Commit) -> str:
     if not commit.metrics or commit.measured_round is None:
         return ""
-    values = ", ".join(f"{name} {value:.4f}" for name, value in commit.metrics.values.items())
+    values = metrics_text(commit.metrics.values)
     return f"; {values}" if commit.measured_round == commit.round else f"; round {commit.measured_round} had {values}"
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from fedstream.errors import UsageError
-from fedstream.output import err, out, print_json, print_table, write_file
+from fedstream.output import err, metrics_text, out, print_json, print_table, write_file
 from fedstream.run import NAME
 
 model_app = typer.Typer(no_args_is_help=True, help="Add models, look at them, and get published ones.")
@@ -79,7 +79,8 @@ def show(model: ModelName, json: Json = False) -> None:
     out.print(f"model [bold]{model}[/]: {_summary(description)}", highlight=False)
     out.print(f"  keras file {description.keras_digest}\n  weights    {description.weights_digest}", highlight=False)
     if newest:
-        out.print(f"  version {versions[-1]}: round {newest.get('round')} of run {newest.get('run')}, {newest.get('metrics')}", highlight=False)
+        lineage = f"round {newest.get('round')} of run {newest.get('run')}"
+        out.print(f"  version {versions[-1]}: {lineage}; {metrics_text(newest.get('metrics') or {})}", highlight=False)
     print_table("variables", ["name", "shape", "dtype"], [[v.name, " ".join(map(str, v.shape)), v.dtype] for v in description.variables])
 
 

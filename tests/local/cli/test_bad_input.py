@@ -305,5 +305,15 @@ def test_the_same_holds_for_the_installed_command(nowhere, clients, line, code, 
 
 def test_what_goes_well_is_one_json_document(nowhere, clients, cli):
     said = cli("rounds", "planned", "--json")
+    assert (said.code, said.err) == (0, "")
+    document = json.loads(said.out)
+    assert document["run"] == "planned"
+    assert {"measured_on", "weights_digest"} <= document["rounds"][0].keys()
+
+
+def test_the_table_of_rounds_fits_a_terminal(nowhere, clients, cli):
+    said = cli("rounds", "planned")
     assert said.code == 0
-    assert json.loads(said.out)["run"] == "planned"
+    head = [column.strip() for column in said.out.splitlines()[2].strip("┃").split("┃")]
+    assert head == ["round", "kind", "clients", "records", "time", "decision"]
+    assert max(map(len, said.out.splitlines())) <= 80
