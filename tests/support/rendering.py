@@ -1,0 +1,81 @@
+"""Renders kustomizations for the tests. Knows nothing of what they hold."""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+FOLDER = Path(__file__).parents[2] / "kustomize"
+
+OVERLAYS = ("local", "local-kubeflow", "existing", "gpu")
+GPUSHARE = """
+namespace: kafkaml
+resources: [fedstream/kustomize/base]
+components: [fedstream/kustomize/components/gpushare]
+labels: [{pairs: {app.kubernetes.io/part-of: fedstream}, includeTemplates: true}]
+"""
+
+Objects = list[dict[str, Any]]
+
+
+def variants() -> dict[str, str]:
+    """Return kustomizations that people write themselves: the examples of README.md, and one for the component that these do not use."""
+    blocks = re.findall(r"```yaml\n(.*?)```", (FOLDER / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    outside, seaweedfs = (block for block in blocks if "kind: Kustomization" in block)
+    return {"outside": outside, "seaweedfs": seaweedfs, "gpushare": GPUSHARE}
+
+
+@functools.cache
+def rendered(name: str) -> Objects:
+    """Return the objects of an overlay or variant."""
+    if name in OVERLAYS:
+        return _render(FOLDER / name)
+    with tempfile.TemporaryDirectory() as folder:
+        ours = os.path.relpath(FOLDER, os.path.realpath(folder))
+        (Path(folder) / "kustomization.yaml").write_text(variants()[name].replace("fedstream/kustomize", ours))
+        (Path(folder) / "store.env").write_text((FOLDER / "local/store.env").read_text())
+        return _render(Path(folder))
+
+
+def _render(folder: Path) -> Objects:
+    if shutil.which("kustomize"):
+        command = ["kustomize", "build"]
+    elif shutil.which("kubectl"):
+        command = ["kubectl", "kustomize"]
+    else:
+        pytest.skip("neither kustomize nor kubectl is installed; `go install sigs.k8s.io/kustomize/kustomize/v5@latest` builds the first")
+    done = subprocess.run([*command, str(folder)], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    return [document for document in yaml.safe_load_all(done.stdout) if document]
+
+
+def of_kind(objects: Objects, *kinds: str) -> Objects:
+    return [item for item in objects if item["kind"] in kinds]
+
+
+def named(objects: Objects, kind: str, name: str) -> dict[str, Any]:
+    """Return the one object of that kind and name."""
+    found = [item for item in of_kind(objects, kind) if item["metadata"]["name"] == name]
+    assert len(found) == 1, f"{len(found)} objects {kind}/{name}"
+    return found[0]
+
+
+def workloads(objects: Objects) -> Objects:
+    return of_kind(objects, "StatefulSet", "Deployment", "DaemonSet", "Job")
+
+
+def pod_of(workload: dict[str, Any]) -> dict[str, Any]:
+    return workload["spec"]["template"]["spec"]
+
+
+def labels_of_pods(objects: Objects) -> list[dict[str, str]]:
+    return [workload["spec"]["template"]["metadata"]["labels"] for workload in workloads(objects)]

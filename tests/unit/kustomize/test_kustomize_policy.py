@@ -1,0 +1,194 @@
+"""What every object of every overlay must keep to, read from the rendered YAML; no cluster is asked."""
+
+from __future__ import annotations
+
+import base64
+import re
+from typing import Any
+
+import pytest
+from support.rendering import FOLDER, OVERLAYS, Objects, labels_of_pods, of_kind, pod_of, rendered, variants, workloads
+
+NAMESPACES = dict.fromkeys(("local", "gpu", *variants()), "kafkaml") | dict.fromkeys(("local-kubeflow", "existing"), "kubeflow")
+KUBERNETES = "1.36"
+
+
+@pytest.fixture(params=(*OVERLAYS, *variants()))
+def overlay(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+@pytest.fixture
+def objects(overlay: str) -> Objects:
+    return rendered(overlay)
+
+
+def containers(objects: Objects) -> list[tuple[str, dict[str, Any]]]:
+    pods = [(workload["metadata"]["name"], pod_of(workload)) for workload in workloads(objects)]
+    return [(name, container) for name, pod in pods for container in [*pod.get("initContainers", []), *pod["containers"]]]
+
+
+def test_every_component_is_rendered_somewhere() -> None:
+    texts = [*variants().values(), *((FOLDER / overlay / "kustomization.yaml").read_text() for overlay in OVERLAYS)]
+    used = set(re.findall(r"^[^#\n]*components/(\w+)", "\n".join(texts).replace(", ", "\n"), re.MULTILINE))
+    assert used == {folder.name for folder in (FOLDER / "components").iterdir()}
+
+
+def test_every_object_fits_the_schema_of_its_kind(objects: Objects) -> None:
+    validator = pytest.importorskip("kubernetes_validate", reason="kubernetes-validate is not installed; see requirements-dev.txt")
+    for item in objects:
+        validator.validate(item, KUBERNETES, strict=True)
+
+
+def test_no_two_objects_have_one_name(objects: Objects) -> None:
+    names = [(item["apiVersion"], item["kind"], item["metadata"].get("namespace"), item["metadata"]["name"]) for item in objects]
+    assert len(names) == len(set(names))
+
+
+def test_every_object_is_in_the_namespace_of_the_overlay(overlay: str, objects: Objects) -> None:
+    for item in objects:
+        where = item["metadata"]["name" if item["kind"] == "Namespace" else "namespace"]
+        assert where == NAMESPACES[overlay], item["metadata"]["name"]
+
+
+def test_kubeflows_own_namespace_is_not_ours_to_delete(overlay: str, objects: Objects) -> None:
+    assert not [item for item in of_kind(objects, "Namespace") if item["metadata"]["name"] == "kubeflow"]
+
+
+def test_our_namespace_enforces_restricted_pods() -> None:
+    (namespace,) = of_kind(rendered("local"), "Namespace")
+    assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
+
+
+def test_pods_are_restricted(objects: Objects) -> None:
+    for workload in workloads(objects):
+        pod, name = pod_of(workload), workload["metadata"]["name"]
+        context = pod["securityContext"]
+        assert context["runAsNonRoot"] is True, name
+        assert context["runAsUser"] > 0, name
+        assert context["seccompProfile"] == {"type": "RuntimeDefault"}, name
+        assert not {"hostNetwork", "hostPID", "hostIPC"} & pod.keys(), name
+        assert not [volume for volume in pod.get("volumes", []) if "hostPath" in volume], name
+    for name, container in containers(objects):
+        context = container["securityContext"]
+        assert context["allowPrivilegeEscalation"] is False, name
+        assert context["capabilities"] == {"drop": ["ALL"]}, name
+        assert context["readOnlyRootFilesystem"] is True, name
+        assert not {"privileged", "runAsUser"} & context.keys(), name
+
+
+def test_no_pod_gets_a_token_it_does_not_use(objects: Objects) -> None:
+    off = {item["metadata"]["name"] for item in of_kind(objects, "ServiceAccount") if item["automountServiceAccountToken"] is False}
+    for workload in workloads(objects):
+        pod = pod_of(workload)
+        assert pod.get("automountServiceAccountToken") is False or pod["serviceAccountName"] in off, workload["metadata"]["name"]
+
+
+def test_containers_have_requests_and_limits(objects: Objects) -> None:
+    for name, container in containers(objects):
+        for part in ("requests", "limits"):
+            assert {"cpu", "memory"} <= container["resources"][part].keys(), f"{name}: {part}"
+
+
+def test_servers_have_probes_and_jobs_end(objects: Objects) -> None:
+    for workload in workloads(objects):
+        name, spec = workload["metadata"]["name"], workload["spec"]
+        if workload["kind"] == "Job":
+            assert "backoffLimit" in spec, name
+            continue
+        for container in pod_of(workload)["containers"]:
+            ports = {port["name"] for port in container["ports"]}
+            for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
+                handler = container[probe].get("httpGet") or container[probe]["tcpSocket"]
+                assert handler["port"] in ports, f"{name}: {probe}"
+
+
+def test_images_have_a_registry_and_a_fixed_tag(objects: Objects) -> None:
+    for name, container in containers(objects):
+        registry, _, rest = container["image"].partition("/")
+        assert re.search(r"[.:]", registry), f"{name}: {container['image']} names no registry"
+        assert re.search(r":[\w.-]*\d[\w.-]*(@sha256:[0-9a-f]{64})?$", rest), f"{name}: {container['image']} has no fixed tag"
+
+
+def test_mounts_name_volumes_that_are_there(objects: Objects) -> None:
+    for workload in workloads(objects):
+        pod = pod_of(workload)
+        claims = [claim["metadata"]["name"] for claim in workload["spec"].get("volumeClaimTemplates", [])]
+        there = {volume["name"] for volume in pod.get("volumes", [])} | set(claims)
+        for container in pod["containers"]:
+            mounts = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
+            assert mounts.keys() <= there, workload["metadata"]["name"]
+            assert mounts["tmp"] == "/tmp", "with a read-only root file system, /tmp must be a volume"
+
+
+def test_selectors_match_pods(objects: Objects) -> None:
+    for workload in workloads(objects):
+        if "selector" in workload["spec"]:
+            assert workload["spec"]["selector"]["matchLabels"].items() <= workload["spec"]["template"]["metadata"]["labels"].items()
+    for service in of_kind(objects, "Service"):
+        matching = [labels for labels in labels_of_pods(objects) if service["spec"]["selector"].items() <= labels.items()]
+        assert len(matching) == 1, f"Service {service['metadata']['name']} selects {len(matching)} workloads"
+    for policy in of_kind(objects, "NetworkPolicy"):
+        selector = policy["spec"]["podSelector"]["matchLabels"]
+        assert not workloads(objects) or [labels for labels in labels_of_pods(objects) if selector.items() <= labels.items()], policy["metadata"][
+            "name"
+        ]
+
+
+def test_services_and_policies_name_ports_of_the_pods_they_select(objects: Objects) -> None:
+    wanted = [(item["spec"]["selector"], port["targetPort"]) for item in of_kind(objects, "Service") for port in item["spec"]["ports"]]
+    for policy in of_kind(objects, "NetworkPolicy"):
+        for rule in policy["spec"].get("ingress", []):
+            wanted += [(policy["spec"]["podSelector"]["matchLabels"], port["port"]) for port in rule["ports"]]
+    for selector, port in wanted:
+        chosen = [workload for workload in workloads(objects) if selector.items() <= workload["spec"]["template"]["metadata"]["labels"].items()]
+        ports = {item["name"] for workload in chosen for container in pod_of(workload)["containers"] for item in container["ports"]}
+        assert port in ports, f"{selector} has no port {port}"
+
+
+def test_no_pod_accepts_connections_that_no_policy_allows(objects: Objects) -> None:
+    closed = [policy["spec"]["podSelector"]["matchLabels"] for policy in of_kind(objects, "NetworkPolicy") if "ingress" not in policy["spec"]]
+    for labels in labels_of_pods(objects):
+        assert any(selector.items() <= labels.items() for selector in closed), labels
+
+
+def test_stateful_sets_keep_their_data_on_claims_and_have_their_service(objects: Objects) -> None:
+    services = {service["metadata"]["name"] for service in of_kind(objects, "Service")}
+    for item in of_kind(objects, "StatefulSet"):
+        assert item["spec"]["volumeClaimTemplates"], item["metadata"]["name"]
+        assert item["spec"]["serviceName"] in services, item["metadata"]["name"]
+
+
+def test_no_secret_is_in_a_config_map_or_in_an_argument(objects: Objects) -> None:
+    secrets = {base64.b64decode(value).decode() for item in of_kind(objects, "Secret") for name, value in item["data"].items() if name != "accesskey"}
+    for item in of_kind(objects, "ConfigMap"):
+        for key, value in item["data"].items():
+            assert not re.search("secret|passw|token|access_?key", key, re.IGNORECASE), f"{item['metadata']['name']}: {key}"
+            assert not re.search("://[^/ ]*@", value), f"{item['metadata']['name']}: {key} has credentials in an address"
+            assert not [secret for secret in secrets if secret in value], f"{item['metadata']['name']}: {key}"
+    for name, container in containers(objects):
+        plain = [*container.get("command", []), *container.get("args", []), *(item.get("value", "") for item in container.get("env", []))]
+        assert not [secret for secret in secrets for text in plain if secret in text], name
+
+
+def test_pods_refer_to_what_the_overlay_brings() -> None:
+    for overlay in ("local", "gpu", "outside", "seaweedfs"):
+        objects = rendered(overlay)
+        there = {(item["kind"], item["metadata"]["name"]) for item in objects}
+        for workload in workloads(objects):
+            pod = pod_of(workload)
+            wanted = {("ServiceAccount", pod["serviceAccountName"])} if "serviceAccountName" in pod else set()
+            wanted |= {("ConfigMap", volume["configMap"]["name"]) for volume in pod.get("volumes", []) if "configMap" in volume}
+            for container in pod["containers"]:
+                wanted |= {("ConfigMap", source["configMapRef"]["name"]) for source in container.get("envFrom", [])}
+                sources = [item["valueFrom"] for item in container.get("env", []) if "valueFrom" in item]
+                wanted |= {("Secret", source["secretKeyRef"]["name"]) for source in sources if "secretKeyRef" in source}
+            assert wanted <= there, workload["metadata"]["name"]
+
+
+def test_the_account_may_only_read_the_config_map(objects: Objects) -> None:
+    assert not of_kind(objects, "ClusterRole", "ClusterRoleBinding")
+    rules = [rule for role in of_kind(objects, "Role") for rule in role["rules"]]
+    assert rules == [{"apiGroups": [""], "resources": ["configmaps"], "resourceNames": ["fedstream"], "verbs": ["get"]}]
+    (binding,) = of_kind(objects, "RoleBinding")
+    assert binding["subjects"][0]["namespace"] == binding["metadata"]["namespace"]
