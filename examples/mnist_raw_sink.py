@@ -21,10 +21,10 @@ if len(sys.argv) < 2:
     sys.exit("usage: python mnist_raw_sink.py mnist.npz [TOPIC]")
 
 with np.load(sys.argv[1], allow_pickle=False) as arrays:
-    (x_train, y_train), (x_test, y_test) = (
-        (arrays["x_train"].reshape(-1, 28, 28), arrays["y_train"]),
-        (arrays["x_test"].reshape(-1, 28, 28), arrays["y_test"]),
-    )
+    (x_train, y_train), (x_test, y_test) = (arrays["x_train"], arrays["y_train"]), (arrays["x_test"], arrays["y_test"])
+
+if x_train.ndim == 2:  # some files hold each picture as a row of 784 pixels
+    x_train, x_test = x_train.reshape(-1, 28, 28), x_test.reshape(-1, 28, 28)
 
 mnist = FederatedRawSink(
     boostrap_servers=os.environ.get("KAFKA_BOOTSTRAP_SERVERS", "localhost:9092"),
