@@ -16,7 +16,7 @@ from fedstream.local.platform import adopt_running_platform
 from fedstream.model.cli import model_app
 from fedstream.options import with_spec_options
 from fedstream.output import err, metrics_text, out, print_error, print_json, print_table, write_file
-from fedstream.report.text import duration
+from fedstream.report.text import count, duration
 from fedstream.stream.cli import stream_app
 
 app = typer.Typer(
@@ -163,7 +163,7 @@ def print_outcome(outcome: dict[str, Any], json: bool) -> None:
     version = (
         f"version {outcome['version']} of {outcome['model']}" if outcome["version"] else "nothing yet: the run is not finished, run it again to go on"
     )
-    out.print(f"[bold]run {outcome['run']}[/]: {outcome['rounds']} rounds, published {version}", highlight=False, soft_wrap=True)
+    out.print(f"[bold]run {outcome['run']}[/]: {count(outcome['rounds'], 'round')}, published {version}", highlight=False, soft_wrap=True)
     for name, value in (outcome | {"metrics": metrics_text(outcome["metrics"])}).items():
         if name in ("metrics", "weights_digest", "verified", "report") and value:
             out.print(f"  {name.replace('_', ' ')}: {value}", highlight=False, markup=False, soft_wrap=True)

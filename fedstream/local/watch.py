@@ -134,14 +134,15 @@ class Watch:
         keys = RoundKeys(self.run, len(self._commits))
         if not self._commits:
             return "", "", "planning"
-        if not self.store.exists(keys.selection):
+        there = {info.key for info in self.store.list(f"{keys.root}/")}
+        if keys.selection not in there:
             return "", "", "" if self._done.is_set() else "publishing" if self._left() <= 0 else "starting"
         selection = Selection.model_validate_json(self.store.get(keys.selection))
         asked, measures = selection.clients, selection.kind == "closing"
-        done = sum(self.store.exists(keys.manifest(client)) for client in asked)
+        done = sum(keys.manifest(client) in there for client in asked)
         if done == len(asked):
-            state = "evaluating" if measures or self.store.exists(keys.weights) else "aggregating"
-        elif any(self.store.exists(keys.slice(client)) for client in asked):
+            state = "evaluating" if measures or keys.weights in there else "aggregating"
+        elif any(keys.slice(client) in there for client in asked):
             state = "measuring" if measures else "training"
         else:
             state = "reading streams"

@@ -2,6 +2,7 @@
 
 import io
 import time
+from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
@@ -16,7 +17,7 @@ DIGEST = "0" * 64
 
 
 class Objects:
-    """The two calls of an object store that the table makes."""
+    """The calls of an object store that the table makes."""
 
     def __init__(self):
         self.objects = {}
@@ -29,6 +30,9 @@ class Objects:
 
     def get(self, key):
         return self.objects[key]
+
+    def list(self, prefix):
+        return [SimpleNamespace(key=key) for key in self.objects if key.startswith(prefix)]
 
 
 def plan(store, **spec):
