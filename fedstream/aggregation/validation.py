@@ -32,14 +32,14 @@ def why_bad_metrics(incoming: Metrics | None, slice_records: int, metric: str) -
     Args:
         incoming: what it measured; None if it holds no records out.
         slice_records: records of the slice it was given; the most it can have measured on.
-        metric: the run's target metric, which must be among the values.
+        metric: the run's target metric, which must be among the values, as must the loss.
     """
     if incoming is None:
         return ""
     if incoming.num_examples > slice_records:
         return f"it says it measured on {incoming.num_examples} records, but its slice has {slice_records}"
-    if metric not in incoming.values:
-        return f"it measured no finite {metric}; look for NaN in its records"
+    if missing := [name for name in (metric, "loss") if name not in incoming.values]:
+        return f"it measured no finite {missing[0]}; look for NaN in its records"
     if large := [name for name, value in incoming.values.items() if abs(value) > LARGEST_METRIC]:
         return f"its {large[0]} is {incoming.values[large[0]]:g}, which is no measurement"
     if incoming.confusion is not None and any(len(row) != len(incoming.confusion) for row in incoming.confusion):

@@ -132,10 +132,9 @@ def _why_unexpected(state: RunState, selection: Selection, manifest: Manifest, c
 
 def _why_unusable(state: RunState, selection: Selection, manifest: Manifest, base: Weights) -> str:
     records, metric = state.record.client(manifest.client).records, state.record.spec.target_metric
-    if reason := why_bad_metrics(manifest.incoming, records, metric):
+    reason = why_bad_metrics(manifest.incoming, records, metric)
+    if reason or selection.kind == "closing":
         return reason
-    if selection.kind == "closing":
-        return "" if manifest.incoming else "it holds out no records, so it measured nothing"
     return why_invalid(base, _update(state, selection.round, manifest.client, manifest.update_digest), manifest.num_examples, records)
 
 

@@ -75,7 +75,7 @@ def zygote(tmp_path_factory):
     zygote.close()
 
 
-def blobs(seed, records=40):
+def blobs(seed, records):
     """Digits-shaped records that are easily told apart."""
     rng = np.random.default_rng(seed)
     y = rng.integers(0, 10, records).astype(np.uint8)
@@ -92,11 +92,11 @@ def client_names():
 
 @pytest.fixture(scope="session")
 def send_clients(client_names):
-    """Return a function that sends the same records of two clients to any Kafka, and announces them."""
+    """Return a function that sends the same records of two clients, 40 and 60, to any Kafka, and announces them."""
 
     def send(kafka):
         for seed, name in enumerate(client_names):
-            send_dataset(kafka, name, name, *blobs(seed))
+            send_dataset(kafka, name, name, *blobs(seed, records=40 + 20 * seed))
 
     return send
 
