@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from fedstream.audit.evidence import Evidence, Link
 from fedstream.errors import CorruptObject
-from fedstream.evidence import Evidence, Link
 from fedstream.run import ModelReference
 from fedstream.store.documents import Commit, LatestVersion, VersionManifest
 from fedstream.store.layout import ModelKeys

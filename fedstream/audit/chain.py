@@ -10,10 +10,10 @@ from pydantic import BaseModel
 from fedstream import __version__
 from fedstream.aggregation.metrics import combine
 from fedstream.aggregation.strategies import get_strategy
+from fedstream.audit.evidence import Evidence, Link, Problem
+from fedstream.audit.published import PublishedVersions
 from fedstream.decision import decide, measurements
 from fedstream.errors import FedstreamError, RunError, StoreUnavailable
-from fedstream.evidence import Evidence, Link, Problem
-from fedstream.published import PublishedVersions
 from fedstream.run import RunRecord, select
 from fedstream.store.canonical import sha256_hex
 from fedstream.store.documents import ClientEntry, Commit, Manifest, Selection, SliceDoc, Verdicts
