@@ -26,6 +26,9 @@ from fedstream.store.ledger import Ledger
 from fedstream.store.objects import ObjectStore
 from fedstream.stream.client import admin
 
+CHECK_S = 5.0
+"""Seconds the store may take to answer at first: a person waits. Once a run is under way it may be away for longer."""
+
 
 def run(values: dict[str, Any], runner: Literal["kfp", "inprocess"], node_budget: int, log: Path | None, console: Console) -> dict[str, Any]:
     """Run to the end, with a live table, and return the outcome.
@@ -60,7 +63,7 @@ def _check(spec: RunSpec, kafka: KafkaSettings, store: ObjectStore, log: Path) -
         log.open("ab").close()
     except OSError as error:
         raise UsageError(f"cannot write the log {str(log)!r}: {error.strerror}; name another file with --log") from error
-    store.check()
+    ObjectStore(store.settings, patience_s=CHECK_S).check()
     check_on_record(RunState(store, spec.run), spec)
     with admin(kafka):
         pass
