@@ -11,11 +11,12 @@ from kafka import TopicPartition
 from fedstream import steps
 from fedstream.audit import verify_run
 from fedstream.errors import QuorumError, TopicError
-from fedstream.local.process import wait_until
+from fedstream.local.process import free_ports, wait_until
 from fedstream.state import RunState
 from fedstream.store.canonical import sha256_hex
 from fedstream.store.documents import Manifest, Metrics
 from fedstream.store.weights import from_bytes, to_bytes
+from fedstream.stream import client
 from fedstream.stream.client import admin
 from fedstream.stream.codec import RawCodec
 from fedstream.stream.offsets import OffsetRange
@@ -41,12 +42,12 @@ def write(kafka, topic, pairs):
     return ranges
 
 
-def announce(kafka, client, pairs, promised=0):
+def announce(kafka, name, pairs, promised=0):
     """Send records and announce them, with some more that never come."""
-    (written,) = write(kafka, client, pairs)
-    ranges = [OffsetRange(client, written.partition, written.start, written.end + promised)]
+    (written,) = write(kafka, name, pairs)
+    ranges = [OffsetRange(name, written.partition, written.start, written.end + promised)]
     codec = RawCodec.from_sample(np.zeros((8, 8), np.float32), np.asarray(np.uint8(0)))
-    said = raw_announcement(kafka, client, codec, ranges, validation_rate=0.2)
+    said = raw_announcement(kafka, name, codec, ranges, validation_rate=0.2)
     write(kafka, DATA_CONTROL_TOPIC, [(said.to_bytes(), UNLABELLED)])
 
 
@@ -62,9 +63,15 @@ class Round:
 
     def ask(self):
         """Submit the run: open the round and let each client validate its records; return the slices' keys."""
+        return {name: self.ingest(name) for name in self.open()}
+
+    def open(self):
         self.attempt = uuid.uuid4().hex
         assert steps.open_round("r", 1, self.attempt, 0) == 1
-        return {client: steps.ingest_from_kafka("r", 1, client, self.attempt).slice_key for client in steps.select_clients("r", 1, 1)}
+        return steps.select_clients("r", 1, 1)
+
+    def ingest(self, name):
+        return steps.ingest_from_kafka("r", 1, name, self.attempt).slice_key
 
     def forge(self, name, weights=None, data=None, **fields):
         """Write an update and a manifest that are as local_train would write them, but for what is given."""
@@ -187,6 +194,25 @@ def test_below_the_quorum_the_run_fails_and_goes_on_when_mended(first_round, pla
     first_round.forge(bad)
     assert all(verdict.accepted for verdict in first_round.close().values())
     assert {key: first_round.place.times[key] for key in finished} == finished
+
+
+def test_a_broker_that_is_away_past_the_deadline(first_round, platform, names, monkeypatch):
+    bad, good = names
+    for name in names:
+        announce(platform.kafka, name, records())
+    first_round.plan([bad, good], round_deadline_s=3, min_clients=2)
+    first_round.open()
+    monkeypatch.setattr(client, "CONNECT_S", 1.0)
+    with monkeypatch.context() as patch:
+        patch.setenv("KAFKA_BOOTSTRAP_SERVERS", f"127.0.0.1:{free_ports(1)[0]}")
+        assert not first_round.ingest(bad)
+    assert first_round.ingest(good)
+    first_round.forge(good)
+    with pytest.raises(QuorumError, match=rf"the quorum is 2. {bad}: the brokers 127.0.0.1:\d+ do not answer as PLAINTEXT"):
+        first_round.close()
+    assert first_round.ask()[bad]
+    first_round.forge(bad)
+    assert all(verdict.accepted for verdict in first_round.close().values())
 
 
 @pytest.fixture(scope="module")

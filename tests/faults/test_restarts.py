@@ -35,25 +35,6 @@ def test_killed_and_back_a_run_survives(own, own_place, zygote, spec, undisturbe
     assert verify_run(own_place.store, "r").problems == []
 
 
-def test_kafka_away_past_the_deadline(own, own_place, zygote, spec, undisturbed_round):
-    """The client that cannot be reached refuses, and says why; run again, it is asked again."""
-    spec |= {"rounds": 1, "min_clients": 2, "round_deadline_s": 9}
-    run = zygote.start(own_place.env, spec, "after", AFTER_A, "wait")
-    zygote.await_waiting(run)
-    own.kafka.kill()
-    zygote.flag(run).unlink()
-    error = zygote.answer(run)["error"]
-    own.kafka.start()
-    assert error.startswith("QuorumError: round 1 of run 'r': 1 of 2 updates are accepted and the quorum is 2. b-")
-    assert "the brokers 127.0.0.1:" in error
-    assert "do not answer" in error
-    finished = own_place.times
-    assert zygote.run(own_place.env, spec) == {"signal": 0, "version": 1}, zygote.tail()
-    assert own_place.digests == undisturbed_round
-    assert {key: own_place.times[key] for key in finished} == finished
-    assert verify_run(own_place.store, "r").problems == []
-
-
 def test_the_store_away_for_longer_than_anyone_waits(own, own_place, zygote, spec, undisturbed_round):
     spec |= {"rounds": 1}
     run = zygote.start({**own_place.env, "FEDSTREAM_TEST_PATIENCE_S": "1"}, spec, "after", AFTER_A, "wait")
