@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any, Protocol
 
 from fedstream import __version__
@@ -22,6 +23,8 @@ from fedstream.stream.sink import announce_model
 MODEL_CONTROL_TOPIC = "FEDERATED_MODEL_CONTROL_TOPIC"
 MAX_TRIES = 20
 """Version numbers tried when publishers race or were killed; far more than can be in flight at once."""
+RIVAL_S = 10.0
+"""Seconds another publisher may take from a first file to its manifest, before it is taken for dead."""
 
 
 class ModelArtifact(Protocol):
@@ -93,10 +96,8 @@ def _version(state: RunState, best: Commit, pages: dict[str, bytes]) -> tuple[in
     folders = {info.key.removeprefix(keys.versions).split("/")[0] for info in state.store.list(keys.versions)}
     taken = sorted(int(folder) for folder in folders if folder.isdigit())
     for number in taken:
-        if state.store.exists(keys.version(number, "manifest.json")):
-            manifest = state.store.get_json(keys.version(number, "manifest.json"))
-            if (manifest["run"], manifest["head"]) == (state.run, head_digest):
-                return number, manifest
+        if manifest := _same_head(state, keys.version(number, "manifest.json"), head_digest):
+            return number, manifest
     files = pages | _model_files(state, best)
     first = max(taken, default=0) + 1
     for number in range(first, first + MAX_TRIES):
@@ -104,7 +105,25 @@ def _version(state: RunState, best: Commit, pages: dict[str, bytes]) -> tuple[in
             return number, _write_version(state, keys, number, best, head_digest, files)
         except ObjectConflict:
             log.info("version %d of %s is being written by another publisher", number, state.record.model.name)
+            if manifest := _await_rival(state, keys.version(number, "manifest.json"), head_digest):
+                return number, manifest
     raise StoreError(f"versions {first} to {first + MAX_TRIES - 1} of model {state.record.model.name!r} are all taken; publish again")
+
+
+def _same_head(state: RunState, key: str, head_digest: str) -> dict[str, Any] | None:
+    """Return a version's manifest if it was published from this run's last commit."""
+    if not state.store.exists(key):
+        return None
+    manifest: dict[str, Any] = state.store.get_json(key)
+    return manifest if (manifest["run"], manifest["head"]) == (state.run, head_digest) else None
+
+
+def _await_rival(state: RunState, key: str, head_digest: str) -> dict[str, Any] | None:
+    """Wait a moment for another publisher's manifest, and return it if it is of the same commit."""
+    deadline = time.monotonic() + RIVAL_S
+    while not state.store.exists(key) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return _same_head(state, key, head_digest)
 
 
 def _model_files(state: RunState, best: Commit) -> dict[str, bytes]:

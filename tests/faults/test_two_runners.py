@@ -14,9 +14,7 @@ def test_two_runners_that_meet_before_a_key(place, zygote, spec, undisturbed_rou
     for run in runs:
         zygote.flag(run).unlink()
     answers = [zygote.answer(run) for run in runs]
-    assert [sorted(answer) for answer in answers] == [["signal", "version"]] * 2, (answers, zygote.tail())
+    assert answers == [{"signal": 0, "version": 1}] * 2, zygote.tail()
     assert place.digests == undisturbed_round
     assert verify_run(place.store, "r").problems == []
-    versions = [answer["version"] for answer in answers]
-    assert place.store.get_json("models/builtin-digits-mlp/latest.json")["version"] == max(versions)
-    assert zygote.run(place.env, spec)["version"] == min(versions), "published again, a run keeps its version"
+    assert place.store.get_json("models/builtin-digits-mlp/latest.json")["version"] == 1
