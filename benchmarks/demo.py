@@ -1,6 +1,6 @@
 """The demonstration as a whole: digits, 3 clients, 3 rounds, on a fresh embedded platform.
 
-    python -m benchmarks.demo
+python -m benchmarks.demo
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """MNIST dealt to 10 clients by label (2 shards each), the 2NN, 5 rounds, through Kafka and the compiled pipeline; and the largest step.
 
-    python -m benchmarks.mnist mnist.npz
+python -m benchmarks.mnist mnist.npz
 """
 
 from __future__ import annotations

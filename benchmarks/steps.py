@@ -1,6 +1,6 @@
 """How long a step takes to start, and what the local runner adds to a task.
 
-    python -m benchmarks.steps
+python -m benchmarks.steps
 """
 
 from __future__ import annotations

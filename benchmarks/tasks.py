@@ -1,6 +1,6 @@
 """What kfp.local adds to a task, over the start of its process.
 
-    python -m benchmarks.tasks
+python -m benchmarks.tasks
 """
 
 import statistics

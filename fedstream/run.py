@@ -203,11 +203,7 @@ def parse_spec(values: dict[str, Any]) -> RunSpec:
 
 def _explain(problem: Any) -> str:
     where = ".".join(str(part) for part in problem["loc"])
-    what = (
-        NAME_RULE
-        if problem["type"] == "string_pattern_mismatch"
-        else problem["msg"].removeprefix("Value error, ")
-    )
+    what = NAME_RULE if problem["type"] == "string_pattern_mismatch" else problem["msg"].removeprefix("Value error, ")
     if not where or problem["type"] == "missing":
         return f"{where}: {what}" if where else what
     return f"{where}: {what} (given: {problem['input']!r})"
