@@ -1,6 +1,6 @@
 # `make demo` and `make test` set up all they need on first use: a .venv in this folder, and the Kafka jars in the user's cache folder.
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types stale format compile images benchmark clean
+.PHONY: help demo test lint types stale format compile notebooks images benchmark clean
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
@@ -45,6 +45,9 @@ compile: $(READY)  ## Compile the pipelines to YAML
 
 images:  ## Build the images and push them to REGISTRY (images/README.md)
 	@images/build $(IMAGES)
+
+notebooks: $(JARS)  ## Run the notebooks and store their outputs
+	@$(BIN)/python notebooks/execute.py
 
 benchmark: $(JARS)  ## Measure, and print tables
 	@$(BIN)/python -m benchmarks
