@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -12,6 +13,11 @@ import pytest
 from fedstream.local.platform import Platform
 from fedstream.settings import KafkaSettings, StoreSettings
 from fedstream.store.objects import ObjectStore
+
+
+def pytest_configure() -> None:
+    """Heed Ctrl-C again: a shell's background job ignores it, and so would every process that the tests start."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @dataclass(frozen=True)
