@@ -225,11 +225,10 @@ def client_seed(seed: int, round: int, client: str) -> int:
 
 def select(spec: RunSpec, round: int, clients: list[str]) -> list[str]:
     """Return the clients asked in a round: a pure function of the seed and the round, at least the quorum, sorted."""
-    count = min(len(clients), max(spec.min_clients, round_half_up(spec.client_fraction * len(clients))))
     drawn = sorted(clients, key=lambda client: hashlib.sha256(f"{spec.seed}/{round}/select/{client}".encode()).digest())
-    return sorted(drawn[:count])
+    return sorted(drawn[: clients_asked(spec, len(clients))])
 
 
-def round_half_up(value: float) -> int:
-    """Round to the nearest whole number, halves up."""
-    return int(value + 0.5)
+def clients_asked(spec: RunSpec, clients: int) -> int:
+    """Return how many of the clients each round asks: the fraction, halves rounded up, and at least the quorum."""
+    return min(clients, max(spec.min_clients, int(spec.client_fraction * clients + 0.5)))

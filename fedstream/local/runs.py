@@ -17,12 +17,11 @@ from fedstream.local.inprocess import run_inprocess
 from fedstream.local.launch import run_pipeline
 from fedstream.local.paths import default_state_dir
 from fedstream.local.watch import Watch
-from fedstream.run import RunRecord, RunSpec, parse_spec
+from fedstream.run import RunSpec, parse_spec
 from fedstream.settings import KafkaSettings
 from fedstream.state import RunState
 from fedstream.steps.plan import check_on_record
-from fedstream.store.layout import ModelKeys, RunKeys
-from fedstream.store.ledger import Ledger
+from fedstream.store.layout import ModelKeys
 from fedstream.store.objects import ObjectStore
 from fedstream.stream.client import admin
 
@@ -71,8 +70,8 @@ def _check(spec: RunSpec, kafka: KafkaSettings, store: ObjectStore, log: Path) -
 
 def outcome(store: ObjectStore, run: str, version: int) -> dict[str, Any]:
     """Return a run's result as JSON values; version 0 means that the run is not finished."""
-    commits = Ledger(store, run).commits()
-    record = RunRecord.model_validate_json(store.get(RunKeys(run).spec))
+    state = RunState(store, run)
+    commits, record = state.ledger.commits(), state.record
     result: dict[str, Any] = {
         "run": run,
         "model": record.model.name,

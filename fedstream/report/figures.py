@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from markupsafe import Markup
@@ -98,14 +99,7 @@ def _client_curve(
 def client_scores(view: RunView, name: str) -> Figure | None:
     """Return a heat map of the received model's metric, client by round; None when nothing was measured."""
     clients, rounds, note = _capped(view)
-    at = {number: column for column, number in enumerate(rounds)}
-    cells: list[list[Cell]] = []
-    for client in clients:
-        row: list[Cell] = [None] * len(rounds)
-        for number, value in client.curve("incoming", name):
-            if number in at:
-                row[at[number]] = value
-        cells.append(_with_refusals(client, row, at))
+    cells = _cells(clients, rounds, lambda client: client.curve("incoming", name))
     values = sorted(cell for row in cells for cell in row if isinstance(cell, float))
     if not values:
         return None
@@ -132,14 +126,7 @@ def records(view: RunView) -> Figure | None:
     clients, rounds, note = _capped(view, training=True)
     if not rounds or not clients:
         return None
-    at = {number: column for column, number in enumerate(rounds)}
-    cells: list[list[Cell]] = []
-    for client in clients:
-        row: list[Cell] = [None] * len(rounds)
-        for number, entry in client.trained:
-            if number in at:
-                row[at[number]] = float(entry.num_examples)
-        cells.append(_with_refusals(client, row, at))
+    cells = _cells(clients, rounds, lambda client: [(number, float(entry.num_examples)) for number, entry in client.trained])
     values = [cell for row in cells for cell in row if isinstance(cell, float)]
     high = max(values, default=0.0)
     refused = sum(isinstance(cell, Refused) for row in cells for cell in row)
@@ -160,11 +147,13 @@ def records(view: RunView) -> Figure | None:
     return Figure(title, heatmap(grid), "records", "0 records", f"{high:,.0f} records", note)
 
 
-def _with_refusals(client: ClientView, row: list[Cell], at: dict[int, int]) -> list[Cell]:
-    for number, entry in client.refused:
-        if number in at:
-            row[at[number]] = Refused(clean(entry.reason))
-    return row
+def _cells(clients: list[ClientView], rounds: list[int], values: Callable[[ClientView], Iterable[tuple[int, float]]]) -> list[list[Cell]]:
+    """Return a row for each client and a column for each round: a value, a refusal, or nothing."""
+    rows: list[list[Cell]] = []
+    for client in clients:
+        known: dict[int, Cell] = {**dict(values(client)), **{number: Refused(clean(entry.reason)) for number, entry in client.refused}}
+        rows.append([known.get(number) for number in rounds])
+    return rows
 
 
 def _capped(view: RunView, training: bool = False) -> tuple[list[ClientView], list[int], str]:

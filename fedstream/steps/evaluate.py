@@ -11,12 +11,11 @@ from fedstream.decision import decide, measurements
 from fedstream.errors import CorruptObject, RunError
 from fedstream.run import MatchedClient
 from fedstream.state import RunState, log
+from fedstream.steps.global_model import load_global_model
 from fedstream.steps.patience import patiently
 from fedstream.steps.runtime import step
 from fedstream.store.canonical import sha256_hex
 from fedstream.store.documents import ClientEntry, Commit, Manifest, Metrics, Selection, Verdict
-from fedstream.store.layout import ModelKeys
-from fedstream.store.weights import from_bytes
 from fedstream.stream.codec import get_codec
 from fedstream.stream.offsets import parse_ranges
 from fedstream.stream.reader import read_ranges, wait_for_data
@@ -109,19 +108,16 @@ def _measure(state: RunState, selection: Selection, manifests: list[Manifest]) -
 def _on_topic(state: RunState, round: int, evaluation: MatchedClient) -> Metrics:
     from fedstream.model._tensorflow import configure
     from fedstream.model.evaluation import evaluate_model
-    from fedstream.model.files import load_keras, set_weights
 
-    spec, record, kafka = state.record.spec, state.record, state.evaluation_kafka
+    spec, kafka = state.record.spec, state.evaluation_kafka
     ranges = parse_ranges(evaluation.ranges)
     deadline = time.monotonic() + spec.round_deadline_s
     patiently(deadline, lambda left_s: wait_for_data(kafka, ranges, left_s))
     records = patiently(deadline, lambda left_s: read_ranges(kafka, ranges, left_s))
     samples, labels = get_codec("RAW", evaluation.input_config).decode_records(records)
     configure(spec.threads, spec.seed)
-    initial = ModelKeys(record.model.name).initial(record.model.keras_digest)
-    model = load_keras(state.store.get_verified(initial, record.model.keras_digest), spec.threads)
     key = state.keys.at(round).weights
-    set_weights(model, from_bytes(state.store.get(key), key))
+    model = load_global_model(state, state.store.get(key), key, spec.threads)
     measured = evaluate_model(model, samples, labels)
     if spec.target_metric not in measured.values:
         raise RunError(

@@ -8,7 +8,7 @@ from fedstream import __version__
 from fedstream.errors import BrokerError, ObjectConflict, QuorumError, RunError, SpecError
 from fedstream.model.description import ModelDescription
 from fedstream.model.files import ensure_model
-from fedstream.run import AnnouncementRow, ModelReference, RunRecord, RunSpec, changed_field, parse_spec
+from fedstream.run import AnnouncementRow, ModelReference, RunRecord, RunSpec, changed_field, clients_asked, parse_spec
 from fedstream.settings import KafkaSettings
 from fedstream.state import RunState, log
 from fedstream.steps.markdown import plan_page
@@ -17,9 +17,9 @@ from fedstream.steps.runtime import step
 from fedstream.store.canonical import sha256_hex
 from fedstream.store.documents import Commit, Decision
 from fedstream.store.layout import ModelKeys
+from fedstream.stream.announcement import DATA_CONTROL_TOPIC
 from fedstream.stream.reader import read_announcements
 
-DATA_CONTROL_TOPIC = "FEDERATED_DATA_CONTROL_TOPIC"
 CONTROL_DEADLINE_S = 60.0
 """Seconds to read one control topic: a laptop's broker gives tens of thousands of messages in that time."""
 
@@ -152,7 +152,7 @@ def _slots(state: RunState, spec: RunSpec, node_budget: int) -> tuple[int, str]:
         return 1, f"run {spec.run} is finished: {state.ledger.commits()[-1].decision.reason}; nothing is left to do but to publish"
     trained = sum(commit.kind == "training" for commit in state.ledger.commits())
     left = max(0, spec.rounds - trained) + spec.federated_evaluation
-    asked = max(spec.min_clients, round(spec.client_fraction * len(state.record.clients)))
+    asked = clients_asked(spec, len(state.record.clients))
     slots = max(1, min(left, node_budget // (ROUND_NODES + CLIENT_NODES * asked)))
     note = f"round {coming[0]} is next; {left} rounds are left" + (" (the last one only measures)" if spec.federated_evaluation else "")
     if slots < left:

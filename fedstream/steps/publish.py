@@ -12,15 +12,14 @@ from fedstream.errors import ObjectConflict, StoreError
 from fedstream.model.files import read_description
 from fedstream.settings import KafkaSettings
 from fedstream.state import RunState, log
+from fedstream.steps.global_model import load_global_model
 from fedstream.steps.runtime import step
 from fedstream.store.canonical import canonical_json, sha256_hex
 from fedstream.store.documents import Commit, LatestVersion, VersionManifest
 from fedstream.store.layout import ModelKeys
-from fedstream.store.weights import from_bytes
-from fedstream.stream.announcement import ModelAnnouncement
+from fedstream.stream.announcement import MODEL_CONTROL_TOPIC, ModelAnnouncement
 from fedstream.stream.sink import announce_model
 
-MODEL_CONTROL_TOPIC = "FEDERATED_MODEL_CONTROL_TOPIC"
 MAX_TRIES = 20
 """Version numbers tried when publishers race or were killed; far more than can be in flight at once."""
 RIVAL_S = 10.0
@@ -78,7 +77,7 @@ def publish(
     version, manifest = _version(state, best, {"report.html": report.encode(), "model_card.md": render_model_card(view, best.round).encode()})
     _announce(state, version, manifest)
     if model:
-        model.metadata |= {key: value for key, value in manifest.items() if isinstance(value, str | int | float)} | {"version": version}
+        model.metadata |= {key: value for key, value in manifest.items() if isinstance(value, str | int | float)}
     log.info("model %s version %d is round %d of run %s", state.record.model.name, version, best.round, run)
     return version
 
@@ -128,12 +127,10 @@ def _await_rival(state: RunState, key: str, head_digest: str) -> dict[str, Any] 
 
 def _model_files(state: RunState, best: Commit) -> dict[str, bytes]:
     from fedstream.model.export import to_saved_model
-    from fedstream.model.files import load_keras, save_keras, set_weights
+    from fedstream.model.files import save_keras
 
-    record = state.record.model
-    model = load_keras(state.store.get_verified(ModelKeys(record.name).initial(record.keras_digest), record.keras_digest))
     key = state.keys.at(best.round).weights
-    set_weights(model, from_bytes(state.store.get_verified(key, best.weights_digest), key))
+    model = load_global_model(state, state.store.get_verified(key, best.weights_digest), key)
     saved = {f"saved_model/{name}": data for name, data in to_saved_model(model).items()}
     return {"model.keras": save_keras(model), **saved}
 

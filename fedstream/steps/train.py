@@ -8,13 +8,13 @@ from fedstream import __version__
 from fedstream.errors import ObjectConflict, RecordError
 from fedstream.run import client_seed
 from fedstream.state import RunState, log
+from fedstream.steps.global_model import load_global_model
 from fedstream.steps.patience import patiently
 from fedstream.steps.refusal import refusing
 from fedstream.steps.runtime import step
 from fedstream.store.canonical import canonical_json, sha256_hex
 from fedstream.store.documents import Manifest, SliceDoc
-from fedstream.store.layout import ModelKeys
-from fedstream.store.weights import from_bytes, to_bytes
+from fedstream.store.weights import to_bytes
 from fedstream.stream.codec import get_codec
 from fedstream.stream.offsets import parse_ranges
 from fedstream.stream.reader import RawRecords, read_ranges
@@ -49,7 +49,6 @@ def local_train(run: str, round: int, client: str, slice_key: str, attempt: str)
 
 def _train(state: RunState, round: int, document: SliceDoc, deadline: float) -> str:
     from fedstream.model._tensorflow import configure
-    from fedstream.model.files import load_keras, set_weights
     from fedstream.model.split import split_mask
     from fedstream.model.training import TrainingConfig, train_client
 
@@ -67,12 +66,9 @@ def _train(state: RunState, round: int, document: SliceDoc, deadline: float) -> 
         measure_only=state.selection(round).kind == "closing",
         deadline=deadline,
     )
-    keras = state.store.get_verified(ModelKeys(state.record.model.name).initial(state.record.model.keras_digest), state.record.model.keras_digest)
     configure(spec.threads, seed)
-    model = load_keras(keras, spec.threads)
-    keys = state.keys.at(round)
-    base_key = state.base_keys(round).weights
-    set_weights(model, from_bytes(state.store.get_verified(base_key, base.weights_digest), base_key))
+    keys, base_key = state.keys.at(round), state.base_keys(round).weights
+    model = load_global_model(state, state.store.get_verified(base_key, base.weights_digest), base_key, spec.threads)
     held_out = split_mask(spec.seed, records.partitions, records.offsets, matched.held_out_rate)
     result = train_client(model, samples, labels, held_out, config)
     update = None if config.measure_only else to_bytes(result.weights)

@@ -11,7 +11,14 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator, model_validator
 
 from fedstream.errors import AnnouncementError
+from fedstream.run import NAME
 from fedstream.stream.offsets import OffsetRange, invalid_topic_name, parse_ranges
+
+DATA_CONTROL_TOPIC = "FEDERATED_DATA_CONTROL_TOPIC"
+"""Where data owners announce their streams."""
+
+MODEL_CONTROL_TOPIC = "FEDERATED_MODEL_CONTROL_TOPIC"
+"""Where they are told about published models."""
 
 SCHEMA_VERSION = 1
 """Of the fields fedstream adds: client, bootstrap_servers."""
@@ -19,7 +26,7 @@ SCHEMA_VERSION = 1
 
 def invalid_client_name(name: str) -> str:
     """Return why a client cannot have this name, or an empty string: names become object keys and loop ids."""
-    if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", name):
+    if re.fullmatch(NAME, name):
         return ""
     return f"client name {name!r} cannot be used; use letters, digits, '.', '_' and '-', at most 63, the first a letter or digit"
 

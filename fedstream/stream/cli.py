@@ -13,8 +13,6 @@ from fedstream.output import err, out, print_json, print_table
 
 stream_app = typer.Typer(no_args_is_help=True, help="Send streams, and see what is announced.")
 
-CONTROL_TOPIC = "FEDERATED_DATA_CONTROL_TOPIC"
-
 LIST_S = 30.0
 """Seconds to read the control topic."""
 
@@ -77,11 +75,11 @@ def send(
 def list_(json: Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")] = False) -> None:
     """List the announcements on the control topic, and what is wrong with those that are."""
     from fedstream.settings import KafkaSettings
-    from fedstream.stream.announcement import invalid_client_name, parse_data_announcement
+    from fedstream.stream.announcement import DATA_CONTROL_TOPIC, invalid_client_name, parse_data_announcement
     from fedstream.stream.reader import read_announcements
 
     rows: list[tuple[int, int, str, str, str, str]] = []
-    for partition, offset, data in read_announcements(KafkaSettings.from_env(), CONTROL_TOPIC, LIST_S):
+    for partition, offset, data in read_announcements(KafkaSettings.from_env(), DATA_CONTROL_TOPIC, LIST_S):
         try:
             said = parse_data_announcement(data)
             rows.append((partition, offset, said.client, said.topic, said.input_format, invalid_client_name(said.client)))
@@ -91,4 +89,4 @@ def list_(json: Annotated[bool, typer.Option("--json", help="Print one JSON docu
     if json:
         print_json([dict(zip(columns, row, strict=True)) for row in rows])
     else:
-        print_table(f"announcements on {CONTROL_TOPIC}", columns, rows)
+        print_table(f"announcements on {DATA_CONTROL_TOPIC}", columns, rows)

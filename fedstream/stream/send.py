@@ -11,14 +11,12 @@ from numpy.typing import NDArray
 
 from fedstream.errors import AnnouncementError, UsageError
 from fedstream.settings import KafkaSettings
-from fedstream.stream.announcement import DataAnnouncement, check_announceable, invalid_client_name
+from fedstream.stream.announcement import DATA_CONTROL_TOPIC, DataAnnouncement, check_announceable, invalid_client_name
 from fedstream.stream.client import admin
 from fedstream.stream.codec import RawCodec
 from fedstream.stream.offsets import invalid_topic_name
 from fedstream.stream.sink import raw_announcement
 from fedstream.stream.writer import UNLABELLED, RecordWriter
-
-DATA_CONTROL_TOPIC = "FEDERATED_DATA_CONTROL_TOPIC"
 
 PROGRESS = 256
 """Records between two calls of the progress function: drawing a bar costs as much as sending a few records."""

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from fedstream.errors import AnnouncementError, RecordError, UsageError
 from fedstream.settings import KafkaSettings
-from fedstream.stream.announcement import DataAnnouncement, ModelAnnouncement, check_announceable, invalid_client_name
+from fedstream.stream.announcement import DATA_CONTROL_TOPIC, DataAnnouncement, ModelAnnouncement, check_announceable, invalid_client_name
 from fedstream.stream.codec import RawCodec
 from fedstream.stream.offsets import OffsetRange, format_ranges, invalid_topic_name, total_records
 from fedstream.stream.writer import UNLABELLED, RecordWriter
@@ -63,7 +63,7 @@ class FederatedRawSink:
         label_reshape: str | None = None,
         validation_rate: float = 0,
         test_rate: float = 0,
-        control_topic: str = "FEDERATED_DATA_CONTROL_TOPIC",
+        control_topic: str = DATA_CONTROL_TOPIC,
         group_id: str = "sink",
         unsupervised_topic: str | None = None,
     ) -> None:
