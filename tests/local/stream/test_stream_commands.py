@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from fedstream.errors import UsageError
 from fedstream.settings import KafkaSettings
-from fedstream.stream import cli, send
+from fedstream.stream import announcement, cli, send
 from fedstream.stream.announcement import parse_data_announcement
 from fedstream.stream.codec import get_codec
 from fedstream.stream.reader import read_announcements, read_ranges, topic_bounds
@@ -21,7 +21,7 @@ X, Y = np.arange(40 * 16, dtype=np.uint8).reshape(40, 16), np.arange(40, dtype=n
 def control(kafka: KafkaSettings, topic: str, platform_env: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> str:
     """Give the test a control topic of its own."""
     name = f"{topic}-control"
-    monkeypatch.setattr(cli, "CONTROL_TOPIC", name)
+    monkeypatch.setattr(announcement, "DATA_CONTROL_TOPIC", name)
     monkeypatch.setattr(send, "DATA_CONTROL_TOPIC", name)
     return name
 
