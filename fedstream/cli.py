@@ -11,6 +11,7 @@ from typer.exceptions import TyperException
 
 from fedstream import __version__
 from fedstream.errors import FedstreamError, UsageError
+from fedstream.kubeflow.cli import submit
 from fedstream.local.cli import services_app
 from fedstream.local.platform import adopt_running_platform
 from fedstream.model.cli import model_app
@@ -28,6 +29,7 @@ app = typer.Typer(
 app.add_typer(services_app, name="services")
 app.add_typer(stream_app, name="stream")
 app.add_typer(model_app, name="model")
+app.command()(submit)
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it."""
@@ -182,7 +184,7 @@ def _root(context: typer.Context, version: Annotated[bool, typer.Option("--versi
     if version:
         print(__version__)
         raise typer.Exit
-    if context.invoked_subcommand != "services":
+    if context.invoked_subcommand not in ("services", "submit"):  # a cluster does not use the platform of this machine
         adopt_running_platform()
 
 

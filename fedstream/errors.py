@@ -24,6 +24,8 @@ Every message says what was wrong, where, and what to do about it. The command l
     ├── RunError             a federated run cannot go on
     │   └── QuorumError          fewer accepted updates than the quorum
     └── PlatformError        the embedded Kafka or object store cannot be started or stopped
+    ├── ClusterError         Kubernetes or Kubeflow Pipelines cannot be reached or refuses us
+    │   └── ClusterAway          it does not answer now; it may come back
 """
 
 from __future__ import annotations
@@ -119,3 +121,11 @@ class QuorumError(RunError):
 
 class PlatformError(FedstreamError):
     """The embedded Kafka or object store cannot be started or stopped."""
+class ClusterError(FedstreamError):
+    """Kubernetes or Kubeflow Pipelines cannot be reached, or refuses us."""
+
+
+class ClusterAway(ClusterError):
+    """Kubernetes or Kubeflow Pipelines does not answer now; it may come back."""
+
+

@@ -16,7 +16,7 @@ from fedstream.errors import UsageError
 from fedstream.local.inprocess import run_inprocess
 from fedstream.local.launch import run_pipeline
 from fedstream.local.paths import default_state_dir
-from fedstream.local.watch import Watch
+from fedstream.watch import Watch
 from fedstream.run import RunSpec, parse_spec
 from fedstream.settings import KafkaSettings
 from fedstream.state import RunState

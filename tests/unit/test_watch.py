@@ -7,11 +7,11 @@ from types import SimpleNamespace
 import pytest
 from rich.console import Console
 
-from fedstream.local.watch import Watch
 from fedstream.run import ModelReference, RunRecord, RunSpec
 from fedstream.store.canonical import canonical_json
 from fedstream.store.documents import ClientEntry, Commit, Decision, Metrics, Selection
 from fedstream.store.layout import RoundKeys, RunKeys
+from fedstream.watch import Watch
 
 DIGEST = "0" * 64
 

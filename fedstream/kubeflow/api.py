@@ -1,0 +1,223 @@
+"""Kubeflow Pipelines' API: the few calls that a submission needs, each with a timeout, tried again while that helps, its errors in one line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_exponential_jitter
+
+from fedstream.errors import ClusterAway, ClusterError
+from fedstream.kubeflow.connection import Connection
+from fedstream.kubeflow.kube import TIMEOUT, message_of, reason_of
+from fedstream.kubeflow.package import Package
+
+if TYPE_CHECKING:
+    from kfp_server_api import ApiException, V2beta1Experiment, V2beta1Pipeline, V2beta1PipelineVersion, V2beta1Run
+
+T = TypeVar("T")
+
+CHECK_S = 5.0
+"""Seconds the API may be away at first: a person waits."""
+
+PATIENCE_S = 120.0
+"""Seconds it may be away later on: its pod may be moved to another node while a run is followed."""
+
+NOT_FOUND, CONFLICT, TOO_MANY = 404, 409, 429
+
+
+@dataclass(frozen=True)
+class Version:
+    """An uploaded pipeline.
+
+    Attributes:
+        pipeline_id: of the pipeline.
+        version_id: of its version.
+        uploaded: whether this call has uploaded it.
+    """
+
+    pipeline_id: str
+    version_id: str
+    uploaded: bool
+
+
+class PipelinesApi:
+    """Calls of one API server.
+
+    Args:
+        connection: the way to it.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        import kfp_server_api as generated
+
+        self.connection = connection
+        self._experiments = generated.ExperimentServiceApi(connection.client)
+        self._pipelines = generated.PipelineServiceApi(connection.client)
+        self._upload = generated.PipelineUploadServiceApi(connection.client)
+        self._runs = generated.RunServiceApi(connection.client)
+
+    def health(self) -> dict[str, Any]:
+        """Return what the API says about itself: `tag_name` is its version.
+
+        Raises:
+            ClusterAway: nothing answers within a few seconds.
+            ClusterError: something else than Kubeflow Pipelines answers.
+        """
+        answer = self._call("say how it is", self._get, "/apis/v2beta1/healthz", patience_s=CHECK_S)
+        if not isinstance(answer, dict) or "multi_user" not in answer:
+            raise ClusterError(
+                f"what answers at {self.connection.where} is not Kubeflow Pipelines, but a page; {self.connection.absent}; {self.connection.rejected}"
+            )
+        return answer
+
+    def _get(self, path: str, _request_timeout: tuple[int, int]) -> Any:
+        headers = {"Accept": "application/json"}
+        client = self.connection.client
+        return client.call_api(
+            path,
+            "GET",
+            {},
+            [],
+            headers,
+            response_type="object",
+            auth_settings=["Bearer"],
+            _return_http_data_only=True,
+            _request_timeout=_request_timeout,
+        )
+
+    def experiment(self, name: str, namespace: str) -> str:
+        """Return the id of an experiment, which is made if there is none of this name."""
+        from kfp_server_api import V2beta1Experiment
+
+        listed = self._call("list experiments", self._experiments.experiment_service_list_experiments, filter=_named(name), **_in(namespace))
+        if listed.experiments:
+            return str(listed.experiments[0].experiment_id)
+        body = V2beta1Experiment(display_name=name, namespace=namespace or None)
+        made: V2beta1Experiment = self._call(f"create experiment {name!r}", self._experiments.experiment_service_create_experiment, body)
+        return str(made.experiment_id)
+
+    def version(self, package: Package, namespace: str) -> Version:
+        """Return the version of a compiled pipeline, which is uploaded unless the same file was."""
+        from kfp_server_api import V2beta1Pipeline
+
+        pipeline = self._pipeline(package.name, namespace)
+        if pipeline is None:
+            body = V2beta1Pipeline(name=package.name, display_name=package.name, description=package.description, namespace=namespace or None)
+            pipeline = self._made(
+                f"create pipeline {package.name!r}",
+                lambda: self._pipeline(package.name, namespace),
+                self._pipelines.pipeline_service_create_pipeline,
+                body,
+            )
+        pipeline_id = str(pipeline.pipeline_id)
+        if found := self._version(pipeline_id, package.version):
+            return Version(pipeline_id, str(found.pipeline_version_id), uploaded=False)
+        made = self._made(
+            f"upload pipeline {package.name!r}",
+            lambda: self._version(pipeline_id, package.version),
+            self._upload.upload_pipeline_version,
+            str(package.path),
+            name=package.version,
+            display_name=package.version,
+            pipelineid=pipeline_id,
+        )
+        return Version(pipeline_id, str(made.pipeline_version_id), uploaded=True)
+
+    def _pipeline(self, name: str, namespace: str) -> V2beta1Pipeline | None:
+        listed = self._call("list pipelines", self._pipelines.pipeline_service_list_pipelines, filter=_named(name), **_in(namespace))
+        return listed.pipelines[0] if listed.pipelines else None
+
+    def _version(self, pipeline_id: str, name: str) -> V2beta1PipelineVersion | None:
+        listed = self._call("list pipeline versions", self._pipelines.pipeline_service_list_pipeline_versions, pipeline_id, filter=_named(name))
+        return listed.pipeline_versions[0] if listed.pipeline_versions else None
+
+    def _made(self, what: str, find: Callable[[], Any], make: Callable[..., Any], *args: Any, **options: Any) -> Any:
+        """Make something; where another submission has made it in the meantime, or an answer was lost, find that."""
+        try:
+            return self._call(what, make, *args, **options)
+        except ClusterError:
+            if found := find():
+                return found
+            raise
+
+    def active_run(self, name: str, experiment_id: str, namespace: str) -> V2beta1Run | None:
+        """Return the newest run of this name that has not ended, if there is one."""
+        list_runs = self._runs.run_service_list_runs
+        options: dict[str, Any] = {"experiment_id": experiment_id, "filter": _named(name), "sort_by": "created_at desc", "page_size": 20}
+        listed = self._call("list runs", list_runs, **options, **_in(namespace))
+        return next((run for run in listed.runs or [] if run.state in ("PENDING", "RUNNING", "CANCELING", "PAUSED", None)), None)
+
+    def create_run(self, name: str, experiment_id: str, namespace: str, version: Version, parameters: dict[str, Any]) -> V2beta1Run:
+        """Create a run of an uploaded pipeline, or find the one that a lost answer was about."""
+        from kfp_server_api import V2beta1PipelineVersionReference, V2beta1Run, V2beta1RuntimeConfig
+
+        body = V2beta1Run(
+            display_name=name,
+            experiment_id=experiment_id,
+            pipeline_version_reference=V2beta1PipelineVersionReference(pipeline_id=version.pipeline_id, pipeline_version_id=version.version_id),
+            runtime_config=V2beta1RuntimeConfig(parameters=parameters),
+        )
+
+        def once() -> V2beta1Run:
+            find, make = lambda: self.active_run(name, experiment_id, namespace), self._runs.run_service_create_run
+            created: V2beta1Run = self._made(f"create run {name!r}", find, make, body, patience_s=0.0)
+            return created
+
+        return _patiently(once, PATIENCE_S)
+
+    def run(self, run_id: str) -> V2beta1Run:
+        """Return a run with its tasks."""
+        found: V2beta1Run = self._call(f"get run {run_id}", self._runs.run_service_get_run, run_id)
+        return found
+
+    def _call(self, what: str, call: Callable[..., Any], *args: Any, patience_s: float | None = None, **options: Any) -> Any:
+        """Call until it works, for `patience_s`; a clear answer is not asked for again."""
+        import urllib3
+        from kfp_server_api import ApiException
+
+        def once() -> Any:
+            try:
+                return call(*args, **options, _request_timeout=TIMEOUT)
+            except ApiException as error:
+                raise self._refused(what, error) from error
+            except (urllib3.exceptions.HTTPError, OSError) as error:
+                raise ClusterAway(
+                    f"Kubeflow Pipelines at {self.connection.where} does not answer ({reason_of(error)}) when asked to {what}; "
+                    f"check that it runs, and {self.connection.absent}"
+                ) from error
+
+        return _patiently(once, PATIENCE_S if patience_s is None else patience_s)
+
+    def _refused(self, what: str, error: ApiException) -> ClusterError:
+        """Say why the API did not do what it was asked for."""
+        connection, status = self.connection, error.status or 0
+        said = message_of(error.body) or " ".join(str(error.reason or "").split())
+        where = f"Kubeflow Pipelines at {connection.where}"
+        if not status:
+            return ClusterError(f"{where} cannot be trusted ({said}); name its certificate authority's file with --ca-file")
+        if status in (401, 403) or 300 <= status < 400:
+            return ClusterError(f"{where} does not let this caller {what} (HTTP {status}: {said}); {connection.rejected}, and check --namespace")
+        if status >= 500 or status == TOO_MANY:
+            return ClusterAway(f"{where} fails to {what} (HTTP {status}: {said}); {connection.absent}, or try again later: what has begun goes on")
+        if status == NOT_FOUND:
+            return ClusterError(f"{where} is not there, or has no such thing (HTTP 404 when asked to {what}: {said}); {connection.absent}")
+        return ClusterError(f"{where} refuses to {what} (HTTP {status}): {said}; change that value and submit again")
+
+
+def _patiently(call: Callable[[], T], patience_s: float) -> T:
+    """Call again while nothing answers, for `patience_s`."""
+    wait = wait_exponential_jitter(multiplier=0.1, max=5.0, jitter=0.5)
+    return Retrying(stop=stop_after_delay(patience_s), wait=wait, retry=retry_if_exception_type(ClusterAway), reraise=True)(call)
+
+
+def _named(name: str) -> str:
+    """Return the API's filter for things of exactly this name."""
+    return json.dumps({"predicates": [{"operation": "EQUALS", "key": "display_name", "stringValue": name}]})
+
+
+def _in(namespace: str) -> dict[str, Any]:
+    """Return the namespace as the API wants it: not at all where there are no profiles."""
+    return {"namespace": namespace} if namespace else {}

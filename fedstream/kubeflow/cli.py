@@ -1,0 +1,108 @@
+"""`fedstream submit` and `fedstream doctor`: their words; the work is done elsewhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from fedstream.options import with_spec_options
+from fedstream.output import err, out, print_json
+
+if TYPE_CHECKING:
+    from fedstream.kubeflow.submission import Order, Outcome, Submission
+
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as shells have it."""
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
+KubeflowNamespace = Annotated[str, typer.Option(help="Where Kubeflow Pipelines is installed.")]
+Token = Annotated[Path | None, typer.Option(help="File of the token that --host asks for.", show_default="the variable KFP_TOKEN")]
+ConfigMap = Annotated[str | None, typer.Option(help="Config map with the addresses of Kafka and the store.", show_default="the form's")]
+StoreSecret = Annotated[str | None, typer.Option(help="Secret with the store's accesskey and secretkey.", show_default="the form's")]
+KafkaSecret = Annotated[str | None, typer.Option(help="Secret with Kafka's username and password; may be absent.", show_default="the form's")]
+
+
+@with_spec_options
+def submit(
+    spec: dict[str, Any],
+    node_budget: Annotated[int | None, typer.Option(min=1, help="Argo nodes one submission may use.", show_default="the form's")] = None,
+    config_map: ConfigMap = None,
+    store_secret: StoreSecret = None,
+    kafka_secret: KafkaSecret = None,
+    package_file: Annotated[Path | None, typer.Option(help="Compiled pipeline.", show_default="fedstream's own")] = None,
+    experiment_name: Annotated[str, typer.Option(help="Experiment of the run; made if there is none.")] = "fedstream",
+    namespace: Annotated[str, typer.Option(help="Your profile's namespace, where Kubeflow has users.", show_default="none")] = "",
+    host: Annotated[str, typer.Option(help="Address of Kubeflow Pipelines.", show_default="KF_PIPELINES_ENDPOINT, or the kubeconfig's cluster")] = "",
+    token_file: Token = None,
+    ca_file: Annotated[Path | None, typer.Option(help="PEM file of the certificate authority of --host.", show_default="public ones")] = None,
+    kubeflow_namespace: KubeflowNamespace = "kubeflow",
+    watch: Annotated[bool, typer.Option("--watch", help="Follow it to its end, with the table of a local run.")] = False,
+    until_done: Annotated[bool, typer.Option("--until-done", help="Follow it, and submit it again until the run is finished.")] = False,
+    tries: Annotated[int, typer.Option(min=1, help="Submissions at most, with --until-done.")] = 10,
+    json: Json = False,
+) -> None:
+    """Submit a federated run to Kubeflow Pipelines, with the options of `fedstream run`.
+
+    Without --host it goes from a pod straight to the cluster's own Kubeflow, and from elsewhere through the kubeconfig. A run that is under way is
+    followed, not started twice: the same command takes it up again.
+
+        fedstream submit --name first --model builtin:digits-mlp --rounds 30 --until-done
+    """
+    from fedstream.kubeflow import submission as work
+    from fedstream.kubeflow.api import PipelinesApi
+    from fedstream.kubeflow.connection import connect
+    from fedstream.kubeflow.package import read_package, shipped_pipeline
+    from fedstream.run import parse_spec
+
+    parsed, package = parse_spec(spec), read_package(package_file or shipped_pipeline())
+    given = {"node_budget": node_budget, "config_map": config_map, "store_secret": store_secret, "kafka_secret": kafka_secret}
+    work.form_values(parsed, given, package)
+    api = PipelinesApi(connect(host, token_file, ca_file, kubeflow_namespace))
+    outcome = work.Outcome()
+    try:
+        order = work.prepare(api, parsed, given, package, experiment_name, namespace)
+        if watch or until_done:
+            with work.table_or_lines(parsed, err, _say) as tell:
+                work.run_until(api, order, tries if until_done else 1, outcome, _say, tell)
+        else:
+            outcome.submissions.append(work.submit(api, order, _say))
+    except KeyboardInterrupt:
+        _say(_interrupted(outcome.submissions[-1] if outcome.submissions else None))
+        raise typer.Exit(INTERRUPTED) from None
+    _print(order, outcome, json)
+
+
+def _interrupted(last: Submission | None) -> str:
+    if last is None:
+        return "interrupted; the same command goes on where it stopped"
+    shows = f", and {last.url} shows it" if last.url else ""
+    return f"interrupted; {last.run_id} goes on in the cluster: the same command follows it again{shows}"
+
+
+def _say(line: str) -> None:
+    err.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def _print(order: Order, outcome: Outcome, json: bool) -> None:
+    """Print what came of a run."""
+    run, finished = order.spec.run, outcome.finished
+    if json:
+        submissions = [
+            {
+                "run_id": entry.run_id,
+                "url": entry.url,
+                "state": entry.progress and entry.progress.state,
+                "rounds": entry.progress and entry.progress.rounds,
+            }
+            for entry in outcome.submissions
+        ]
+        ids = {"experiment_id": order.experiment_id, "pipeline_id": order.version.pipeline_id, "version_id": order.version.version_id}
+        print_json({"run": run, "finished": finished, "submissions": submissions, **ids})
+    elif finished:
+        out.print(
+            f"run {run} is finished and published: `fedstream rounds {run}` shows it where the store can be read", highlight=False, soft_wrap=True
+        )
+    elif finished is not None:
+        out.print(f"run {run} is not known to be finished: submit it again to go on, or use --until-done", highlight=False, soft_wrap=True)

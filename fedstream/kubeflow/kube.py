@@ -1,0 +1,101 @@
+"""The Kubernetes API: a client from the kubeconfig or from inside a pod, and its errors in one line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from fedstream.errors import ClusterAway, ClusterError
+
+if TYPE_CHECKING:
+    from kubernetes.client import ApiClient
+
+TIMEOUT = (5, 30)
+"""Seconds to connect to an API server, and to wait for a byte of its answer."""
+
+NO_ACCESS = "there is no kubeconfig and this is no pod of a cluster; set KUBECONFIG, or create ~/.kube/config as your cluster's provider tells"
+
+
+def configure(configuration: Any) -> str:
+    """Fill a client's configuration from the kubeconfig, or from inside a pod, and return the API server's address.
+
+    Raises:
+        ClusterError: neither is there, or the kubeconfig cannot be used.
+    """
+    from kubernetes import config
+
+    try:
+        config.load_kube_config(client_configuration=configuration)
+    except config.ConfigException as outside:
+        try:
+            config.load_incluster_config(client_configuration=configuration)
+        except config.ConfigException:
+            said = " ".join(str(outside).split())
+            raise ClusterError(NO_ACCESS if "No configuration found" in said else f"the kubeconfig cannot be used: {said}") from outside
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise ClusterError(f"the kubeconfig cannot be used ({type(error).__name__}: {error}); check KUBECONFIG") from error
+    configuration.retries = False
+    return str(configuration.host)
+
+
+def kube_client() -> ApiClient:
+    """Return a client of the Kubernetes API; it connects only when used."""
+    from kubernetes.client import ApiClient, Configuration
+
+    configuration = Configuration()
+    configure(configuration)
+    return ApiClient(configuration)
+
+
+@contextmanager
+def explained(client: ApiClient, what: str) -> Iterator[None]:
+    """Turn the client's errors into ours.
+
+    Args:
+        client: the one in use.
+        what: what is being done, such as `list the nodes`.
+    """
+    import urllib3
+    from kubernetes.client import ApiException
+
+    where = client.configuration.host
+    try:
+        yield
+    except ApiException as error:
+        raise ClusterError(f"Kubernetes at {where} refuses to {what} (HTTP {error.status}): {message_of(error.body) or error.reason}") from error
+    except (urllib3.exceptions.HTTPError, OSError) as error:
+        raise ClusterAway(
+            f"Kubernetes at {where} does not answer ({reason_of(error)}); check that the cluster runs and that KUBECONFIG names it"
+        ) from error
+
+
+def message_of(body: Any) -> str:
+    """Return what an API says in an error's body, in one line: both Kubernetes and Kubeflow have a `message` there."""
+    text = body.decode("utf-8", "replace") if isinstance(body, bytes) else str(body or "")
+    try:
+        document = json.loads(text)
+    except ValueError:
+        return "" if "<html" in text.lower() else _line(text)
+    if not isinstance(document, dict):
+        return _line(text)
+    return _line(str(document.get("message") or document.get("error_message") or document.get("error") or text))
+
+
+def _line(text: str) -> str:
+    short = " ".join(text.split())
+    return short if len(short) <= 400 else f"{short[:400]} ..."
+
+
+def reason_of(error: BaseException) -> str:
+    """Return why a connection failed, without the library's own objects in it."""
+    import urllib3
+
+    if isinstance(error, urllib3.exceptions.NameResolutionError):
+        return "its name is unknown"
+    if "refused" in str(error):
+        return "connection refused"
+    if isinstance(error, urllib3.exceptions.TimeoutError | TimeoutError) and not isinstance(error, urllib3.exceptions.NewConnectionError):
+        return "no answer in time"
+    return _line(str(error).rsplit(": ", 1)[-1]) or type(error).__name__

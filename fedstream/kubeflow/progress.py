@@ -1,0 +1,86 @@
+"""How far a submission is, by what Kubeflow Pipelines says of its tasks. Asks nobody."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from fedstream.kubeflow.package import Package
+
+if TYPE_CHECKING:
+    from kfp_server_api import V2beta1Run
+
+COMMITS = "evaluate"
+"""The step that commits a round."""
+
+ENDED = ("SUCCEEDED", "FAILED", "CANCELED", "SKIPPED")
+
+
+@dataclass(frozen=True)
+class Progress:
+    """A submission at one moment.
+
+    Attributes:
+        state: Kubeflow's state of it.
+        rounds: rounds it has committed.
+        unused: slots whose open_round found nothing to do.
+        running: names of the steps that run, one for each pod, sorted.
+        failed: names of the steps that failed, sorted.
+        error: what Kubeflow says about its failure.
+    """
+
+    state: str
+    rounds: int
+    unused: int
+    running: tuple[str, ...]
+    failed: tuple[str, ...]
+    error: str
+
+    @property
+    def ended(self) -> bool:
+        return self.state in ENDED
+
+    def finishes(self, before: int, wanted: int) -> bool:
+        """Tell whether the federated run is finished, and this submission has published it.
+
+        In a submission that has succeeded, a slot stays unused only when no round is left. Without such a slot it is the number of rounds that tells;
+        where that is not known to suffice, one more submission finds out in a minute.
+
+        Args:
+            before: rounds that earlier submissions are known to have committed.
+            wanted: rounds in all, with the closing one.
+        """
+        return self.state == "SUCCEEDED" and (self.unused > 0 or before + self.rounds >= wanted)
+
+    def __str__(self) -> str:
+        counts = Counter(self.running)
+        running = ", ".join(f"{name} ({count})" if count > 1 else name for name, count in sorted(counts.items()))
+        parts = [self.state.lower(), f"{self.rounds} rounds committed", f"running {running}" if running and not self.ended else ""]
+        parts.append(f"failed: {', '.join(self.failed)}" if self.failed else "")
+        return "; ".join(part for part in parts if part)
+
+    @property
+    def reason(self) -> str:
+        """Why it failed, as far as Kubeflow tells."""
+        tasks = f"failed steps: {', '.join(self.failed)}" if self.failed else "no step failed"
+        return f"{tasks}; Kubeflow says: {self.error}" if self.error else tasks
+
+
+def progress_of(run: V2beta1Run, package: Package) -> Progress:
+    """Read a run as the API returns it.
+
+    Args:
+        run: with its tasks.
+        package: the pipeline, which names its steps and conditions.
+    """
+    tasks = [(task.display_name or "", task.state or "") for task in (run.run_details.task_details if run.run_details else None) or []]
+    steps = [(name, state) for name, state in tasks if name in package.steps]
+    return Progress(
+        state=run.state or "PENDING",
+        rounds=steps.count((COMMITS, "SUCCEEDED")),
+        unused=sum(name in package.conditions and state == "SKIPPED" for name, state in tasks),
+        running=tuple(sorted(name for name, state in steps if state in ("RUNNING", "PENDING"))),
+        failed=tuple(sorted({name for name, state in steps if state == "FAILED"})),
+        error=" ".join(str(run.error.message or "").split()) if run.error else "",
+    )

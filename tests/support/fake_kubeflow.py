@@ -1,0 +1,123 @@
+"""A fake of Kubeflow Pipelines' API server: the calls that a submission makes, and runs that go through states a test sets."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from support.http_server import FakeServer, Refused
+
+
+@dataclass
+class Script:
+    """What a submission will come to: its tasks at each question, one after another; the last stays.
+
+    Attributes:
+        states: (state of the run, tasks as "name STATE"), in order.
+        error: what Kubeflow says about its failure.
+    """
+
+    states: list[tuple[str, list[str]]]
+    error: str = ""
+
+
+def rounds(count: int, unused: int = 0) -> list[str]:
+    """Return the tasks of a submission that has committed some rounds, as Argo's nodes are named."""
+    done = ["plan-run SUCCEEDED", "for-loop-1 SUCCEEDED", "iteration-iterations SUCCEEDED"]
+    for _ in range(count):
+        done += ["open-round SUCCEEDED", "condition-2 SUCCEEDED", "one-round SUCCEEDED", "local-train SUCCEEDED", "executor SUCCEEDED"]
+        done += ["evaluate-driver SUCCEEDED", "evaluate SUCCEEDED", "executor SUCCEEDED"]
+    return done + ["open-round SUCCEEDED", "condition-2 SKIPPED"] * unused + ["publish SUCCEEDED"]
+
+
+def succeeded(count: int, unused: int = 0) -> Script:
+    return Script([("SUCCEEDED", rounds(count, unused))])
+
+
+def failed(count: int, *names: str, error: str = "") -> Script:
+    return Script([("FAILED", [*rounds(count)[:-1], *(f"{name} FAILED" for name in names), "executor FAILED", "one-round FAILED"])], error)
+
+
+class FakeKubeflow(FakeServer):
+    """The server.
+
+    Attributes:
+        scripts: what the next submissions will come to.
+        token: the one it wants; empty for none.
+        multi_user: whether it has profiles.
+        refuses: a parameter that it does not know.
+        experiments, pipelines, versions, runs: what was made, oldest first.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scripts: list[Script] = []
+        self.token, self.multi_user, self.refuses = "", False, ""
+        self.experiments: list[dict[str, Any]] = []
+        self.pipelines: list[dict[str, Any]] = []
+        self.versions: list[dict[str, Any]] = []
+        self.runs: list[dict[str, Any]] = []
+        self._playing: dict[str, Script] = {}
+        self._looks: dict[str, int] = {}
+
+    def answer(self, method: str, path: str, query: dict[str, str], body: bytes) -> Any:
+        if path.endswith("/healthz"):
+            return {"commit_sha": "", "tag_name": "2.17.0", "multi_user": self.multi_user}
+        if self.token and self.headers.get("Authorization", self.headers.get("authorization")) != f"Bearer {self.token}":
+            raise Refused(401, "Failed to authorize: Request header error: there is no user identity header.")
+        parts = path.removeprefix("/apis/v2beta1/").split("/")
+        kind = parts[0]
+        if kind == "experiments":
+            return self._listed(self.experiments, "experiments", query) if method == "GET" else self._made(self.experiments, "experiment", body)
+        if parts[:2] == ["pipelines", "upload_version"]:
+            return self._uploaded(query, body)
+        if kind == "pipelines" and parts[-1] == "versions":
+            return self._listed(self.versions, "pipeline_versions", query)
+        if kind == "pipelines":
+            return self._listed(self.pipelines, "pipelines", query) if method == "GET" else self._made(self.pipelines, "pipeline", body)
+        if kind == "runs" and len(parts) == 2:
+            return self._run(parts[1])
+        if kind == "runs" and method == "POST":
+            return self._started(body)
+        if kind == "runs":
+            return self._listed(self.runs[::-1], "runs", query)
+        raise Refused(404, f"Not Found {path}")
+
+    def _listed(self, things: list[dict[str, Any]], name: str, query: dict[str, str]) -> dict[str, Any]:
+        wanted = json.loads(query["filter"])["predicates"][0]
+        assert (wanted["operation"], wanted["key"]) == ("EQUALS", "display_name")
+        found = [thing for thing in things if thing["display_name"] == wanted["stringValue"]]
+        return {name: found, "total_size": len(found)} if found else {}
+
+    def _made(self, things: list[dict[str, Any]], kind: str, body: bytes) -> dict[str, Any]:
+        thing = json.loads(body) | {f"{kind}_id": f"{kind}-{len(things) + 1}"}
+        if any(other["display_name"] == thing["display_name"] for other in things):
+            raise Refused(409, f"Already exist error: {thing['display_name']}")
+        things.append(thing)
+        return thing
+
+    def _uploaded(self, query: dict[str, str], body: bytes) -> dict[str, Any]:
+        assert b"pipelineInfo" in body
+        made = {"pipeline_id": query["pipelineid"], "display_name": query["display_name"], "pipeline_version_id": f"version-{len(self.versions) + 1}"}
+        self.versions.append(made)
+        return made
+
+    def _started(self, body: bytes) -> dict[str, Any]:
+        run = json.loads(body) | {"run_id": f"run-{len(self.runs) + 1}", "state": "PENDING", "created_at": "2026-01-01T00:00:00Z"}
+        if self.refuses in run["runtime_config"]["parameters"]:
+            raise Refused(400, f"Failed to create a new run: InvalidInputError:\n unknown parameter {self.refuses}")
+        self.runs.append(run)
+        self._playing[run["run_id"]] = self.scripts.pop(0)
+        return run
+
+    def _run(self, run_id: str) -> dict[str, Any]:
+        run = next((run for run in self.runs if run["run_id"] == run_id), None)
+        if run is None:
+            raise Refused(404, f"Run {run_id} not found")
+        script, look = self._playing[run_id], self._looks.get(run_id, 0)
+        self._looks[run_id] = look + 1
+        state, tasks = script.states[min(look, len(script.states) - 1)]
+        run["state"] = state
+        details = [dict(zip(("display_name", "state"), task.split(), strict=True)) for task in tasks]
+        return run | {"run_details": {"task_details": details}} | ({"error": {"code": 2, "message": script.error}} if script.error else {})
