@@ -19,13 +19,14 @@ Every message says what was wrong, where, and what to do about it. The command l
     │   ├── ObjectNotFound       a key is not there
     │   ├── ObjectConflict       a write-once key holds other bytes
     │   └── CorruptObject        an object does not have the digest on record
+    ├── RegistryError        the model registry does not take a published version
     ├── ModelError           a Keras model cannot be used
     ├── UpdateError          an update cannot take part in the average
     ├── RunError             a federated run cannot go on
     │   └── QuorumError          fewer accepted updates than the quorum
-    └── PlatformError        the embedded Kafka or object store cannot be started or stopped
     ├── ClusterError         Kubernetes or Kubeflow Pipelines cannot be reached or refuses us
     │   └── ClusterAway          it does not answer now; it may come back
+    └── PlatformError        the embedded Kafka or object store cannot be started or stopped
 """
 
 from __future__ import annotations
@@ -103,6 +104,10 @@ class CorruptObject(StoreError):
     """An object does not have the digest on record."""
 
 
+class RegistryError(FedstreamError):
+    """The model registry does not take a published version."""
+
+
 class ModelError(FedstreamError):
     """A Keras model cannot be used."""
 
@@ -119,8 +124,6 @@ class QuorumError(RunError):
     """Fewer accepted updates than the quorum."""
 
 
-class PlatformError(FedstreamError):
-    """The embedded Kafka or object store cannot be started or stopped."""
 class ClusterError(FedstreamError):
     """Kubernetes or Kubeflow Pipelines cannot be reached, or refuses us."""
 
@@ -129,3 +132,5 @@ class ClusterAway(ClusterError):
     """Kubernetes or Kubeflow Pipelines does not answer now; it may come back."""
 
 
+class PlatformError(FedstreamError):
+    """The embedded Kafka or object store cannot be started or stopped."""

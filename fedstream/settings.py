@@ -1,4 +1,4 @@
-"""Where Kafka and the object store are: the environment, turned into typed settings. Knows nothing of runs."""
+"""Where Kafka, the object store and the model registry are: the environment, turned into typed settings. Knows nothing of runs."""
 
 from __future__ import annotations
 
@@ -111,18 +111,63 @@ class StoreSettings:
         """
         env = os.environ if env is None else env
         endpoint = _required(env, "S3_ENDPOINT_URL", "the address of an S3 server, such as http://127.0.0.1:9000")
-        parts = urlsplit(endpoint)
-        if parts.scheme not in ("http", "https") or not parts.netloc or parts.path not in ("", "/"):
-            raise SettingsError(f"S3_ENDPOINT_URL is {endpoint!r}; expected http://host:port or https://host:port")
         prefix = env.get("S3_PREFIX", "").strip("/")
         return cls(
-            endpoint_url=endpoint.rstrip("/"),
+            endpoint_url=_http_address("S3_ENDPOINT_URL", endpoint),
             access_key=_required(env, "AWS_ACCESS_KEY_ID", "the S3 access key"),
             secret_key=_required(env, "AWS_SECRET_ACCESS_KEY", "the S3 secret key"),
             bucket=env.get("S3_BUCKET") or "fedstream",
             prefix=f"{prefix}/" if prefix else "",
             region=env.get("S3_REGION") or "us-east-1",
         )
+
+
+@dataclass(frozen=True)
+class RegistrySettings:
+    """How to reach Kubeflow Model Registry.
+
+    Attributes:
+        url: `http://host:port` or `https://host:port`.
+        token_file: file with a bearer token, such as the pod's service account's; empty for none.
+        ca_file: PEM file of the certificate authority; empty for the public ones.
+    """
+
+    url: str
+    token_file: str = ""
+    ca_file: str = ""
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str] | None = None) -> RegistrySettings | None:
+        """Read MODEL_REGISTRY_* variables; None if MODEL_REGISTRY_URL is not set.
+
+        Raises:
+            SettingsError: MODEL_REGISTRY_URL is no http(s) address, or a file cannot be read.
+        """
+        env = os.environ if env is None else env
+        url = env.get("MODEL_REGISTRY_URL", "").strip()
+        if not url:
+            return None
+        settings = cls(
+            url=_http_address("MODEL_REGISTRY_URL", url),
+            token_file=env.get("MODEL_REGISTRY_TOKEN_FILE", ""),
+            ca_file=env.get("MODEL_REGISTRY_CA_FILE", ""),
+        )
+        for name, path in (("MODEL_REGISTRY_TOKEN_FILE", settings.token_file), ("MODEL_REGISTRY_CA_FILE", settings.ca_file)):
+            if path and not os.access(path, os.R_OK):
+                raise SettingsError(f"{name} is {path!r}, and there is no such file, or it cannot be read")
+        return settings
+
+
+def _http_address(name: str, value: str) -> str:
+    try:
+        parts = urlsplit(value)
+    except ValueError as error:
+        raise SettingsError(f"{name} is {value!r}: {error}; expected http://host:port or https://host:port") from error
+    if "@" in parts.netloc:
+        raise SettingsError(f"{name} holds a user or a password, which would show up in logs; give the address alone")
+    if parts.scheme not in ("http", "https") or not parts.netloc or parts.path not in ("", "/"):
+        raise SettingsError(f"{name} is {value!r}; expected http://host:port or https://host:port")
+    return value.rstrip("/")
 
 
 def _required(env: Mapping[str, str], name: str, meaning: str) -> str:

@@ -14,6 +14,9 @@ CONFIG = [
     "S3_BUCKET",
     "S3_PREFIX",
     "S3_REGION",
+    "MODEL_REGISTRY_URL",
+    "MODEL_REGISTRY_TOKEN_FILE",
+    "MODEL_REGISTRY_CA_FILE",
 ]
 """Keys of the config map; all optional there, since a step names the variable it misses."""
 

@@ -87,18 +87,24 @@ def show(model: ModelName, json: Json = False) -> None:
 @model_app.command()
 def pull(
     model: Annotated[str, typer.Argument(metavar="NAME[@N]", help="Model, and version; without a version the newest.", show_default=False)],
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="File to write.", show_default="NAME-N.keras")] = None,
+    file: Annotated[str, typer.Option(help="Which of the version's files; `model show --json` lists them.")] = "model.keras",
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="File to write.", show_default="NAME-N.keras, or the file's name")] = None,
     json: Json = False,
 ) -> None:
-    """Get a published model as a .keras file, checked against its manifest."""
+    """Get a file of a published model, checked against its manifest: the model, or report.html, model_card.md, inference_service.yaml.
+
+    The last is a KServe InferenceService:
+
+        fedstream model pull mine --file inference_service.yaml && kubectl apply -f inference_service.yaml
+    """
     name, number = _parse_version(model)
     from fedstream.model.versions import find_version, read_version_file
     from fedstream.store.objects import ObjectStore
 
     store = ObjectStore.from_env()
     version = find_version(store, name, number)
-    data = read_version_file(store, version)
-    path = output or Path(f"{name.replace(':', '-')}-{version.number}.keras")
+    data = read_version_file(store, version, file)
+    path = output or Path(f"{name.replace(':', '-')}-{version.number}.keras" if file == "model.keras" else Path(file).name)
     write_file(path, data)
     if json:
         print_json({"model": name, "version": version.number, "file": str(path), "manifest": version.manifest})

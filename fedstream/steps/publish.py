@@ -1,16 +1,18 @@
-"""publish: give the best global model of a finished run a version, tell the data owners, and move latest.json forward."""
+"""publish: give the best global model of a finished run a version, tell the data owners, move latest.json forward, and register it."""
 
 from __future__ import annotations
 
 import json
 import time
 from typing import Any, Protocol
+from urllib.parse import urlencode
 
 from fedstream import __version__
 from fedstream.decision import best_round
 from fedstream.errors import ObjectConflict, StoreError
 from fedstream.model.files import read_description
-from fedstream.settings import KafkaSettings
+from fedstream.serving import kserve
+from fedstream.settings import KafkaSettings, RegistrySettings
 from fedstream.state import RunState, log
 from fedstream.steps.global_model import load_global_model
 from fedstream.steps.runtime import step
@@ -48,8 +50,8 @@ def publish(
 ) -> int:
     """Publish the best measured model of a run and return its version, or 0 when the run is not finished yet.
 
-    1. write the version's files; 2. write its manifest, which makes it exist; 3. announce it to the data owners; 4. move latest.json forward.
-    Published again, the same commit keeps its version.
+    1. write the version's files; 2. write its manifest, which makes it exist; 3. announce it to the data owners; 4. move latest.json forward;
+    5. register it in Kubeflow Model Registry, if MODEL_REGISTRY_URL is set. Published again, the same commit keeps its version.
 
     Args:
         run: name of the run.
@@ -57,11 +59,15 @@ def publish(
         report_path: where to write the HTML report; written for an unfinished run too.
         model: KFP artifact whose metadata is filled.
         confusion: KFP artifact to fill.
+
+    Raises:
+        RegistryError: the registry does not take the version, which is published all the same; published again, it is registered.
     """
     from fedstream.report.html import render_report
     from fedstream.report.model_card import render_model_card
     from fedstream.report.view import build_view
 
+    registry = RegistrySettings.from_env()
     state = RunState.from_env(run)
     view = build_view(state.store, run, rounds)
     report = render_report(view)
@@ -79,6 +85,8 @@ def publish(
     if model:
         model.metadata |= {key: value for key, value in manifest.items() if isinstance(value, str | int | float)}
     log.info("model %s version %d is round %d of run %s", state.record.model.name, version, best.round, run)
+    if registry:
+        _register(state, registry, version, manifest)
     return version
 
 
@@ -97,10 +105,11 @@ def _version(state: RunState, best: Commit, pages: dict[str, bytes]) -> tuple[in
     for number in taken:
         if manifest := _same_head(state, keys.version(number, "manifest.json"), head_digest):
             return number, manifest
-    files = pages | _model_files(state, best)
+    model_files = _model_files(state, best)
     first = max(taken, default=0) + 1
     for number in range(first, first + MAX_TRIES):
         try:
+            files = pages | _numbered(state, number, best, model_files)
             return number, _write_version(state, keys, number, best, head_digest, files)
         except ObjectConflict:
             log.info("version %d of %s is being written by another publisher", number, state.record.model.name)
@@ -133,6 +142,28 @@ def _model_files(state: RunState, best: Commit) -> dict[str, bytes]:
     model = load_global_model(state, state.store.get_verified(key, best.weights_digest), key)
     saved = {f"saved_model/{name}": data for name, data in to_saved_model(model).items()}
     return {"model.keras": save_keras(model), **saved}
+
+
+def _numbered(state: RunState, number: int, best: Commit, model_files: dict[str, bytes]) -> dict[str, bytes]:
+    """Return the files that say which version they are of: the SavedModel's, by their folder, and the YAML that serves it."""
+    lineage = {"run": state.run, "round": str(best.round), "weights-digest": best.weights_digest}
+    served = kserve.inference_service(state.record.model.name, number, _saved_model_uri(state, number), lineage)
+    folder = kserve.saved_model_folder(number)
+    return {name.replace("saved_model", folder, 1): data for name, data in model_files.items()} | {kserve.NAME: served}
+
+
+def _saved_model_uri(state: RunState, number: int) -> str:
+    settings = state.store.settings
+    return f"s3://{settings.bucket}/{settings.prefix}{ModelKeys(state.record.model.name).version(number, 'saved_model')}"
+
+
+def _register(state: RunState, registry: RegistrySettings, number: int, manifest: dict[str, Any]) -> None:
+    from fedstream.serving.registry import ModelRegistry
+
+    digest = sha256_hex(state.store.get(ModelKeys(state.record.model.name).version(number, "manifest.json")))
+    where = {"endpoint": state.store.settings.endpoint_url, "defaultRegion": state.store.settings.region}
+    found = ModelRegistry(registry).register(manifest, digest, f"{_saved_model_uri(state, number)}?{urlencode(where)}")
+    log.info("registered at %s as model version %s", registry.url, found)
 
 
 def _write_version(state: RunState, keys: ModelKeys, number: int, best: Commit, head_digest: str, files: dict[str, bytes]) -> dict[str, Any]:

@@ -31,7 +31,8 @@ KINDS = [
     "0003/commit",
     "versions/1/manifest",
     "versions/1/model.keras",
-    "versions/1/saved_model/saved_model.pb",
+    "versions/1/inference_service.yaml",
+    "versions/1/saved_model/1/saved_model.pb",
     "latest.json",
 ]
 
