@@ -16,7 +16,6 @@ from fedstream.errors import UsageError
 from fedstream.local.inprocess import run_inprocess
 from fedstream.local.launch import run_pipeline
 from fedstream.local.paths import default_state_dir
-from fedstream.watch import Watch
 from fedstream.run import RunSpec, parse_spec
 from fedstream.settings import KafkaSettings
 from fedstream.state import RunState
@@ -24,6 +23,7 @@ from fedstream.steps.plan import check_on_record
 from fedstream.store.layout import ModelKeys
 from fedstream.store.objects import ObjectStore
 from fedstream.stream.client import admin
+from fedstream.watch import Watch
 
 CHECK_S = 5.0
 """Seconds the store may take to answer at first: a person waits. Once a run is under way it may be away for longer."""
