@@ -27,9 +27,21 @@ def run_inprocess(values: dict[str, Any], node_budget: int = NO_BUDGET) -> int:
     for slot in slots:
         round = steps.open_round(run, rounds, attempt, slot)
         if round >= 0:
-            for client in steps.select_clients(run, round, rounds):
-                slice_key = steps.ingest_from_kafka(run, round, client, attempt).slice_key
-                steps.local_train(run, round, client, slice_key, attempt)
-            steps.aggregate(run, round, attempt)
-            steps.evaluate(run, round)
+            run_round(run, round, rounds, attempt)
     return steps.publish(run, rounds)
+
+
+def run_round(run: str, round: int, rounds: int, attempt: str = "alone") -> None:
+    """Run one round, which must be the next one: select, ingest, train, aggregate, evaluate.
+
+    Args:
+        run: name of the run.
+        round: number of the round.
+        rounds: training rounds wanted in all.
+        attempt: id of the submission, under which refusals are noted.
+    """
+    for client in steps.select_clients(run, round, rounds):
+        slice_key = steps.ingest_from_kafka(run, round, client, attempt).slice_key
+        steps.local_train(run, round, client, slice_key, attempt)
+    steps.aggregate(run, round, attempt)
+    steps.evaluate(run, round)

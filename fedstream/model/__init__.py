@@ -1,1 +1,28 @@
-"""The Keras side: model files, local training, evaluation. TensorFlow is imported inside functions only."""
+"""The Keras side: model files, local training, evaluation. TensorFlow is imported inside functions only.
+
+For authors: `from fedstream.model import add_model, keras, load_keras, save_keras`; `keras` is Keras itself, set up to be deterministic.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import keras
+
+    from fedstream.model.files import add_model, load_keras, save_keras
+
+__all__ = ["add_model", "keras", "load_keras", "save_keras"]
+
+
+def __getattr__(name: str) -> Any:
+    # Steps that train nothing import this package too, and must start quickly.
+    if name == "keras":
+        from fedstream.model import _tensorflow
+
+        return _tensorflow.keras()
+    if name in __all__:
+        from fedstream.model import files
+
+        return getattr(files, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
