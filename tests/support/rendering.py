@@ -16,7 +16,7 @@ import yaml
 
 FOLDER = Path(__file__).parents[2] / "kustomize"
 
-OVERLAYS = ("local", "local-kubeflow", "existing", "gpu")
+OVERLAYS = ("local", "local-kubeflow", "local-secure", "local-secure-kubeflow", "existing", "gpu")
 GPUSHARE = """
 namespace: kafkaml
 resources: [fedstream/kustomize/base]

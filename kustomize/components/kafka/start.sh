@@ -2,7 +2,7 @@
 set -eu
 files=/etc/kafka-files
 {
-  cat "$files/server.properties"
+  cat "$files/server.properties" $MORE_PROPERTIES
   echo "advertised.listeners=INSIDE://$POD_NAME.kafka-brokers.$POD_NAMESPACE.svc:9092,OUTSIDE://${OUTSIDE_HOST:-$NODE_ADDRESS}:$OUTSIDE_PORT"
 } >/tmp/server.properties
 

@@ -77,18 +77,18 @@ def test_fedstream_accepts_the_settings(overlay: str) -> None:
     assert StoreSettings.from_env(env).bucket == "fedstream"
 
 
-@pytest.mark.parametrize("overlay", ["local", "gpu", "seaweedfs", "local-kubeflow"])
+@pytest.mark.parametrize("overlay", ["local", "local-secure", "gpu", "seaweedfs", "local-kubeflow", "local-secure-kubeflow"])
 def test_addresses_are_those_of_services(overlay: str) -> None:
     data = config(overlay)
-    services = of_kind(rendered("local" if overlay == "local-kubeflow" else overlay), "Service")
-    suffix = ".kafkaml.svc" if overlay == "local-kubeflow" else ""
+    services = of_kind(rendered(overlay.removesuffix("-kubeflow")), "Service")
+    suffix = ".kafkaml.svc" if overlay.endswith("-kubeflow") else ""
     ports = {(service["metadata"]["name"] + suffix, port["port"]) for service in services for port in service["spec"]["ports"]}
     host, _, port = data["KAFKA_BOOTSTRAP_SERVERS"].partition(":")
     store = urlsplit(data["S3_ENDPOINT_URL"])
     assert {(host, int(port)), (store.hostname, store.port)} <= ports
 
 
-@pytest.mark.parametrize("overlay", ["local", "gpu", "gpushare"])
+@pytest.mark.parametrize("overlay", ["local", "local-secure", "gpu", "gpushare"])
 def test_our_images_are_those_of_this_version(overlay: str) -> None:
     built = set(re.findall(r"^FROM runtime AS (\S+)", (ROOT / "images/Containerfile").read_text(), re.MULTILINE))
     used = [container["image"] for workload in workloads(rendered(overlay)) for container in pod_of(workload)["containers"]]
@@ -121,8 +121,8 @@ def test_a_gpu_check_asks_for_a_gpu() -> None:
     assert pod_of(named(rendered("gpushare"), "Job", "gpu-check"))["nodeSelector"] == {"gpushare": "true"}
 
 
-def kafka_files() -> dict[str, str]:
-    (found,) = [item for item in of_kind(rendered("local"), "ConfigMap") if item["metadata"]["name"].startswith("kafka-")]
+def kafka_files(prefix: str = "kafka-", overlay: str = "local") -> dict[str, str]:
+    (found,) = [item for item in of_kind(rendered(overlay), "ConfigMap") if item["metadata"]["name"].startswith(prefix)]
     return found["data"]
 
 
@@ -153,7 +153,8 @@ def start_broker(folder: Path, **env: str) -> list[str]:
         text = files[name].replace("/tmp/", f"{folder}/rendered-").replace("/etc/kafka-files", str(folder))
         folder.joinpath(name).write_text(text.replace("/var/lib/kafka/data/log", f"{folder}/data"))
     (folder / "calls").write_text("")
-    environment = {"PATH": f"{folder}:{os.environ['PATH']}", "JAVA_OPTIONS": "-Xmx1m", "POD_NAME": "kafka-0", "POD_NAMESPACE": "kafkaml", **env}
+    environment = {"PATH": f"{folder}:{os.environ['PATH']}", "JAVA_OPTIONS": "-Xmx1m", "POD_NAME": "kafka-0", "POD_NAMESPACE": "kafkaml"}
+    environment |= {"MORE_PROPERTIES": "", **env}
     subprocess.run(["sh", str(folder / "start.sh")], env=environment, check=True, timeout=30)
     return (folder / "calls").read_text().splitlines()
 
@@ -173,3 +174,10 @@ def test_the_broker_advertises_addresses_for_pods_and_for_everyone_else(tmp_path
     start_broker(tmp_path, NODE_ADDRESS="10.0.0.5", OUTSIDE_HOST=outside, OUTSIDE_PORT="30092")
     properties = (tmp_path / "rendered-server.properties").read_text()
     assert f"advertised.listeners=INSIDE://kafka-0.kafka-brokers.kafkaml.svc:9092,OUTSIDE://{expected}:30092\n" in properties
+
+
+def test_properties_of_a_component_come_after_the_brokers_own(tmp_path: Path) -> None:
+    (tmp_path / "more.properties").write_text("num.partitions=7\n")
+    start_broker(tmp_path, NODE_ADDRESS="10.0.0.5", OUTSIDE_HOST="", OUTSIDE_PORT="30092", MORE_PROPERTIES=str(tmp_path / "more.properties"))
+    properties = (tmp_path / "rendered-server.properties").read_text()
+    assert re.findall("^num.partitions=(.*)$", properties, re.MULTILINE) == ["1", "7"]

@@ -9,7 +9,10 @@ from typing import Any
 import pytest
 from support.rendering import FOLDER, OVERLAYS, Objects, labels_of_pods, of_kind, pod_of, rendered, variants, workloads
 
-NAMESPACES = dict.fromkeys(("local", "gpu", *variants()), "kafkaml") | dict.fromkeys(("local-kubeflow", "existing"), "kubeflow")
+KUBEFLOW = ("local-kubeflow", "local-secure-kubeflow", "existing")
+NAMESPACES = dict.fromkeys((*OVERLAYS, *variants()), "kafkaml") | dict.fromkeys(KUBEFLOW, "kubeflow")
+SECRETS_OF_PEOPLE = {"kafka-tls", "kafka-admin", "kafka-users", "fedstream-kafka"}
+"""Made by make-secrets, or otherwise; README.md names them."""
 KUBERNETES = "1.36"
 
 
@@ -30,7 +33,7 @@ def containers(objects: Objects) -> list[tuple[str, dict[str, Any]]]:
 
 def test_every_component_is_rendered_somewhere() -> None:
     texts = [*variants().values(), *((FOLDER / overlay / "kustomization.yaml").read_text() for overlay in OVERLAYS)]
-    used = set(re.findall(r"^[^#\n]*components/(\w+)", "\n".join(texts).replace(", ", "\n"), re.MULTILINE))
+    used = set(re.findall(r"^[^#\n]*components/([\w-]+)", "\n".join(texts).replace(", ", "\n"), re.MULTILINE))
     assert used == {folder.name for folder in (FOLDER / "components").iterdir()}
 
 
@@ -172,18 +175,21 @@ def test_no_secret_is_in_a_config_map_or_in_an_argument(objects: Objects) -> Non
 
 
 def test_pods_refer_to_what_the_overlay_brings() -> None:
-    for overlay in ("local", "gpu", "outside", "seaweedfs"):
+    for overlay in ("local", "local-secure", "gpu", "outside", "seaweedfs"):
         objects = rendered(overlay)
         there = {(item["kind"], item["metadata"]["name"]) for item in objects}
         for workload in workloads(objects):
             pod = pod_of(workload)
             wanted = {("ServiceAccount", pod["serviceAccountName"])} if "serviceAccountName" in pod else set()
-            wanted |= {("ConfigMap", volume["configMap"]["name"]) for volume in pod.get("volumes", []) if "configMap" in volume}
+            volumes = pod.get("volumes", [])
+            wanted |= {("ConfigMap", volume["configMap"]["name"]) for volume in volumes if "configMap" in volume}
+            wanted |= {("Secret", volume["secret"]["secretName"]) for volume in volumes if "secret" in volume}
             for container in pod["containers"]:
                 wanted |= {("ConfigMap", source["configMapRef"]["name"]) for source in container.get("envFrom", [])}
                 sources = [item["valueFrom"] for item in container.get("env", []) if "valueFrom" in item]
                 wanted |= {("Secret", source["secretKeyRef"]["name"]) for source in sources if "secretKeyRef" in source}
-            assert wanted <= there, workload["metadata"]["name"]
+            missing = wanted - there
+            assert missing <= {("Secret", name) for name in SECRETS_OF_PEOPLE}, workload["metadata"]["name"]
 
 
 def test_the_account_may_only_read_the_config_map(objects: Objects) -> None:
