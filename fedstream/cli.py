@@ -11,7 +11,7 @@ from typer.exceptions import TyperException
 
 from fedstream import __version__
 from fedstream.errors import FedstreamError, UsageError
-from fedstream.kubeflow.cli import submit
+from fedstream.kubeflow.cli import doctor, submit
 from fedstream.local.cli import services_app
 from fedstream.local.platform import adopt_running_platform
 from fedstream.model.cli import model_app
@@ -29,6 +29,7 @@ app = typer.Typer(
 app.add_typer(services_app, name="services")
 app.add_typer(stream_app, name="stream")
 app.add_typer(model_app, name="model")
+app.command()(doctor)
 app.command()(submit)
 
 INTERRUPTED = 130

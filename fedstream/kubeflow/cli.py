@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,6 +12,7 @@ from fedstream.options import with_spec_options
 from fedstream.output import err, out, print_json
 
 if TYPE_CHECKING:
+    from fedstream.kubeflow.checks import Finding
     from fedstream.kubeflow.submission import Order, Outcome, Submission
 
 INTERRUPTED = 130
@@ -23,6 +25,8 @@ ConfigMap = Annotated[str | None, typer.Option(help="Config map with the address
 StoreSecret = Annotated[str | None, typer.Option(help="Secret with the store's accesskey and secretkey.", show_default="the form's")]
 KafkaSecret = Annotated[str | None, typer.Option(help="Secret with Kafka's username and password; may be absent.", show_default="the form's")]
 
+PackageFile = Annotated[Path | None, typer.Option(help="Compiled pipeline.", show_default="fedstream's own")]
+
 
 @with_spec_options
 def submit(
@@ -31,7 +35,7 @@ def submit(
     config_map: ConfigMap = None,
     store_secret: StoreSecret = None,
     kafka_secret: KafkaSecret = None,
-    package_file: Annotated[Path | None, typer.Option(help="Compiled pipeline.", show_default="fedstream's own")] = None,
+    package_file: PackageFile = None,
     experiment_name: Annotated[str, typer.Option(help="Experiment of the run; made if there is none.")] = "fedstream",
     namespace: Annotated[str, typer.Option(help="Your profile's namespace, where Kubeflow has users.", show_default="none")] = "",
     host: Annotated[str, typer.Option(help="Address of Kubeflow Pipelines.", show_default="KF_PIPELINES_ENDPOINT, or the kubeconfig's cluster")] = "",
@@ -72,6 +76,65 @@ def submit(
         _say(_interrupted(outcome.submissions[-1] if outcome.submissions else None))
         raise typer.Exit(INTERRUPTED) from None
     _print(order, outcome, json)
+
+
+def doctor(
+    cluster: Annotated[bool, typer.Option("--cluster", help="Look at a Kubernetes cluster, through the kubeconfig or from inside a pod.")] = False,
+    namespace: Annotated[
+        str, typer.Option(help="Where the pipeline's pods run: a profile's, where Kubeflow has users.", show_default="Kubeflow's")
+    ] = "",
+    kubeflow_namespace: KubeflowNamespace = "kubeflow",
+    config_map: ConfigMap = None,
+    store_secret: StoreSecret = None,
+    kafka_secret: KafkaSecret = None,
+    package_file: PackageFile = None,
+    image: Annotated[list[str] | None, typer.Option(help="Image to pull; may be repeated.", show_default="those of the pipeline")] = None,
+    placement: Annotated[str, typer.Option(help="Placement that must fit a node, as in `fedstream run`. JSON, or a file of it.")] = "",
+    skip: Annotated[list[str] | None, typer.Option(help="Check to leave out, by its first word, such as `kubeflow`; may be repeated.")] = None,
+    deadline: Annotated[int, typer.Option(min=1, help="Seconds for all of it; a large image may take minutes to pull.")] = 300,
+    json: Json = False,
+) -> None:
+    """Find out what is wrong: with this machine's settings, or with --cluster, with a Kubernetes cluster. Exits with 1 if anything is.
+
+    In a cluster one short-lived pod pulls the images, and tries the brokers and the bucket from inside, with the config map and secrets of a run.
+
+        fedstream doctor --cluster --namespace kubeflow
+    """
+    from fedstream.kubeflow.checks import examine
+    from fedstream.options import parse_document
+    from fedstream.run import parse_spec
+
+    until = time.monotonic() + deadline
+    if cluster:
+        from fedstream.kubeflow.cluster_checks import ClusterOptions, cluster_checks
+        from fedstream.kubeflow.package import read_package, shipped_pipeline
+
+        package = read_package(package_file or shipped_pipeline())
+        names = package.names({"config_map": config_map, "store_secret": store_secret, "kafka_secret": kafka_secret})
+        wanted = (
+            parse_spec({"run": "doctor", "model": "doctor", "placement": parse_document("placement", placement)}).placement if placement else None
+        )
+        options = ClusterOptions(namespace or kubeflow_namespace, kubeflow_namespace, package, names, tuple(image or package.images), wanted, until)
+        checks = cluster_checks(options)
+    else:
+        from fedstream.kubeflow.local_checks import local_checks
+
+        checks = local_checks()
+    try:
+        findings = examine(checks, until, skip or [], (lambda _: None) if json else _show)
+    except KeyboardInterrupt:
+        _say("interrupted; nothing was left behind")
+        raise typer.Exit(INTERRUPTED) from None
+    if json:
+        print_json([finding.as_json() for finding in findings])
+    raise typer.Exit(1 if any(finding.state == "fault" for finding in findings) else 0)
+
+
+def _show(finding: Finding) -> None:
+    """Print one line of the report."""
+    colour = {"ok": "green", "fault": "bold red", "skipped": "dim"}[finding.state]
+    out.print(f"[{colour}]{finding.state:7}[/]", end=" ")
+    out.print(f"{finding.check}: {finding.text}", markup=False, highlight=False, soft_wrap=True)
 
 
 def _interrupted(last: Submission | None) -> str:

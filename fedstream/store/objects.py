@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -163,6 +164,11 @@ class ObjectStore:
     def put_if_match(self, key: str, data: bytes, etag: str | None) -> bool:
         """Replace an object if its tag is still `etag` (None: if it is not there), and tell whether it was."""
         return self._put(key, data, {"If-Match": etag} if etag else {"If-None-Match": "*"})
+
+    def remove(self, key: str) -> None:
+        """Remove an object that is on no record, such as a probe's; one that may not be removed stays."""
+        with suppress(StoreUnavailable, S3Error):
+            self._try(lambda: self._client.remove_object(self.settings.bucket, self._full(key)))
 
     def _put(self, key: str, data: bytes, condition: dict[str, str]) -> bool:
         """PUT with a condition, by a presigned address: minio-py's put_object takes no such header."""
