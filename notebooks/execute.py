@@ -1,25 +1,38 @@
-"""Run every notebook from top to bottom and store its outputs: `make notebooks`."""
+"""Run notebooks from top to bottom and store their outputs: `make notebooks`, or `python notebooks/execute.py FILE...`."""
 
+import os
+import sys
+import tempfile
 from pathlib import Path
 
 import nbclient
 import nbformat
 
+from fedstream.local.platform import Platform
+
 CELL_S = 300
 
 
-def execute(path: Path) -> None:
-    """Run one notebook in place. What libraries say on standard error is not kept."""
+def execute(path: Path, folder: str) -> nbformat.NotebookNode:
+    """Return a notebook as it is after its cells ran in a folder. What libraries say on standard error is not kept."""
     notebook = nbformat.read(path, as_version=4)
-    nbclient.NotebookClient(notebook, timeout=CELL_S, kernel_name="python3", resources={"metadata": {"path": str(path.parent)}}).execute()
+    resources = {"metadata": {"path": folder}}
+    nbclient.NotebookClient(notebook, timeout=CELL_S, kernel_name="python3", resources=resources, coalesce_streams=True).execute()
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)
         if cell.cell_type == "code":
             cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
-    nbformat.write(notebook, path)
+    return notebook
+
+
+def main(paths: list[Path]) -> None:
+    """Run the notebooks on empty servers, and store their outputs."""
+    with tempfile.TemporaryDirectory() as folder, Platform(Path(folder) / "servers") as platform:
+        os.environ.update(platform.env)
+        for path in paths:
+            print(f"running {path.name}")
+            nbformat.write(execute(path, folder), path)
 
 
 if __name__ == "__main__":
-    for path in sorted(Path(__file__).parent.glob("*.ipynb")):
-        print(f"running {path.name}")
-        execute(path)
+    main([Path(name) for name in sys.argv[1:]] or sorted(Path(__file__).parent.glob("*.ipynb")))
