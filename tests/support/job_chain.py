@@ -1,0 +1,66 @@
+"""The looping pipeline on a Kubernetes that has no Kubeflow: every task a Job, in the order of the pipeline."""
+
+import json
+import uuid
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from support.kubernetes_api import get, kubectl, until
+from support.task_jobs import CompiledTasks, outputs_of
+
+FORM = {"config_map": "fedstream", "store_secret": "mlpipeline-minio-artifact", "kafka_secret": "fedstream-kafka"}
+
+
+class JobChain:
+    """Runs of the compiled pipeline in one namespace."""
+
+    def __init__(self, namespace: str) -> None:
+        self.namespace = namespace
+        self.tasks = CompiledTasks(FORM)
+
+    def run(self, values: dict[str, Any], before_round: Callable[[int], None]) -> int:
+        """Run to the end and return the published version.
+
+        Args:
+            values: fields of RunSpec.
+            before_round: called with each round's number before its tasks start.
+        """
+        attempt, run, rounds = uuid.uuid4().hex, values["run"], values["rounds"]
+        for slot in self.task("plan-run", values | {"node_budget": 3500}):
+            number = self.task("open-round", {"run": run, "rounds": rounds, "attempt": attempt, "slot": slot})
+            if number >= 0:
+                before_round(number)
+                self._round({"run": run, "round": number}, rounds, attempt)
+        return self.task("publish", {"run": run, "rounds": rounds})
+
+    def _round(self, where: dict[str, Any], rounds: int, attempt: str) -> None:
+        clients = self.task("select-clients", where | {"rounds": rounds})
+        with ThreadPoolExecutor(len(clients)) as pool:
+            trained = list(pool.map(lambda client: self._client(where | {"client": client, "attempt": attempt}), clients))
+        self.task("aggregate", where | {"attempt": attempt, "trained": trained})
+        self.task("evaluate", where)
+
+    def _client(self, arguments: dict[str, Any]) -> str:
+        slice = self.outputs("ingest-from-kafka", arguments)
+        gpu = {"gpu_type": slice["gpu_type"], "gpu_count": slice["gpu_count"]}
+        return self.task("local-train", arguments | gpu | {"slice_key": slice["slice_key"]}, slice)
+
+    def task(self, task: str, arguments: dict[str, Any], placement: dict[str, Any] | None = None) -> Any:
+        """Run one task and return its one output."""
+        return self.outputs(task, arguments, placement)["Output"]
+
+    def outputs(self, task: str, arguments: dict[str, Any], placement: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Run one task and return its outputs; what it logged becomes the error if it fails."""
+        name = f"{task}-{uuid.uuid4().hex[:8]}"
+        kubectl("-n", self.namespace, "create", "-f", "-", stdin=json.dumps(self.tasks.job(name, task, arguments, placement)))
+        until(f"{name} ends", lambda: self._ended(name), 300)
+        pods = get("-n", self.namespace, "pods", "-l", f"job-name={name}")["items"]
+        states = [pod["status"]["containerStatuses"][0]["state"].get("terminated", {}) for pod in pods if pod["status"].get("containerStatuses")]
+        succeeded = [state for state in states if state.get("exitCode") == 0]
+        assert succeeded, kubectl("-n", self.namespace, "logs", f"job/{name}", check=False)
+        return outputs_of(succeeded[0]["message"])
+
+    def _ended(self, name: str) -> bool:
+        status = get("-n", self.namespace, "job", name)["status"]
+        return any(condition["type"] in ("Complete", "Failed") and condition["status"] == "True" for condition in status.get("conditions", []))

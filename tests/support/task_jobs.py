@@ -1,0 +1,119 @@
+"""A task of the compiled pipeline as a Kubernetes Job, as KFP's backend would make its pod: same image, command, environment, secrets, placement.
+
+What the backend's launcher would do, hand over the arguments and store the outputs, is done by the arguments and the termination message.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+YAML = Path(__file__).parents[2] / "pipelines" / "federated_training" / "pipeline.yaml"
+OUTPUTS = "/dev/termination-log"
+RESTRICTED = {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}}
+
+
+class CompiledTasks:
+    """The tasks of the compiled pipeline, by component name such as `local-train`."""
+
+    def __init__(self, names: dict[str, str]) -> None:
+        """Read the YAML.
+
+        Args:
+            names: what the form says of config_map, store_secret and kafka_secret.
+        """
+        self.names = names
+        self.pipeline, self.platform = yaml.safe_load_all(YAML.read_text())
+
+    def job(self, name: str, task: str, arguments: dict[str, Any], placement: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Return the manifest of a Job that runs a task once.
+
+        Args:
+            name: of the Job.
+            task: component name.
+            arguments: values of its parameters.
+            placement: outputs node_selector, tolerations, gpu_type and gpu_count of ingest_from_kafka.
+        """
+        container = self.pipeline["deploymentSpec"]["executors"][f"exec-{task}"]["container"]
+        kubernetes = self.platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"][f"exec-{task}"]
+        where = placement or {}
+        args = [json.dumps(self._executor_input(task, arguments)) if text == "{{$}}" else text for text in container["args"]]
+        volumes, mounts = self._volumes(kubernetes)
+        pod = {
+            "restartPolicy": "Never",
+            "automountServiceAccountToken": False,
+            "serviceAccountName": "fedstream",
+            "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
+            "nodeSelector": where.get("node_selector", {}),
+            "tolerations": where.get("tolerations", []),
+            "volumes": volumes,
+            "containers": [
+                {
+                    "name": "main",
+                    "image": container["image"],
+                    "command": container["command"],
+                    "args": args,
+                    "env": self._environment(kubernetes),
+                    "volumeMounts": mounts,
+                    "securityContext": RESTRICTED,
+                    "resources": _resources(container.get("resources", {}), where),
+                }
+            ],
+        }
+        spec = {"backoffLimit": 3, "activeDeadlineSeconds": 300, "template": {"metadata": {"labels": {"task": task}}, "spec": pod}}
+        return {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": name, "labels": {"chain": "yes"}}, "spec": spec}
+
+    def _executor_input(self, task: str, arguments: dict[str, Any]) -> dict[str, Any]:
+        outputs = self.pipeline["components"][f"comp-{task}"].get("outputDefinitions", {})
+        artifacts = {
+            name: {
+                "artifacts": [
+                    {"name": name, "type": {"schemaTitle": what["artifactType"]["schemaTitle"]}, "uri": f"/tmp/artifacts/{name}", "metadata": {}}
+                ]
+            }
+            for name, what in outputs.get("artifacts", {}).items()
+        }
+        parameters = {name: {"outputFile": f"/tmp/parameters/{name}"} for name in outputs.get("parameters", {})}
+        return {"inputs": {"parameterValues": arguments}, "outputs": {"parameters": parameters, "artifacts": artifacts, "outputFile": OUTPUTS}}
+
+    def _name(self, reference: dict[str, Any]) -> str:
+        return self.names[reference["componentInputParameter"].removeprefix("pipelinechannel--")]
+
+    def _environment(self, kubernetes: dict[str, Any]) -> list[dict[str, Any]]:
+        env = []
+        for source in kubernetes["configMapAsEnv"]:
+            name, optional = self._name(source["configMapNameParameter"]), source["optional"]
+            env += [
+                {"name": key["envVar"], "valueFrom": {"configMapKeyRef": {"name": name, "key": key["configMapKey"], "optional": optional}}}
+                for key in source["keyToEnv"]
+            ]
+        for source in kubernetes["secretAsEnv"]:
+            name, optional = self._name(source["secretNameParameter"]), source["optional"]
+            env += [
+                {"name": key["envVar"], "valueFrom": {"secretKeyRef": {"name": name, "key": key["secretKey"], "optional": optional}}}
+                for key in source["keyToEnv"]
+            ]
+        return env
+
+    def _volumes(self, kubernetes: dict[str, Any]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        volumes: list[dict[str, Any]] = [{"name": "tmp", "emptyDir": {}}]
+        mounts: list[dict[str, Any]] = [{"name": "tmp", "mountPath": "/tmp"}]
+        for number, source in enumerate(kubernetes.get("secretAsVolume", [])):
+            secret = {"secretName": self._name(source["secretNameParameter"]), "optional": source["optional"]}
+            volumes.append({"name": f"secret-{number}", "secret": secret})
+            mounts.append({"name": f"secret-{number}", "mountPath": source["mountPath"], "readOnly": True})
+        return volumes, mounts
+
+
+def _resources(compiled: dict[str, Any], placement: dict[str, Any]) -> dict[str, dict[str, str]]:
+    limits = {kind: compiled[key] for kind, key in (("cpu", "resourceCpuLimit"), ("memory", "resourceMemoryLimit")) if key in compiled}
+    requests = {kind: compiled[key] for kind, key in (("cpu", "resourceCpuRequest"), ("memory", "resourceMemoryRequest")) if key in compiled}
+    if placement.get("gpu_type"):
+        limits[placement["gpu_type"]] = placement["gpu_count"]
+    return {"limits": limits, "requests": requests}
+
+
+def outputs_of(termination_message: str) -> dict[str, Any]:
+    """Return a task's output parameters by name."""
+    return json.loads(termination_message).get("parameterValues", {})
