@@ -1,13 +1,13 @@
 # `make demo` and `make test` set up all they need on first use: a .venv in this folder, and the Kafka jars in the user's cache folder.
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types stale format compile notebooks images benchmark clean
+.PHONY: help demo test test-cluster lint types stale format compile notebooks images benchmark clean
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 JARS := .venv/.jars
 
 help:  ## Show what can be made
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 $(READY): requirements.txt requirements-dev.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "fedstream needs Python 3.11 or later; install it, or name it: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
@@ -27,6 +27,10 @@ demo: $(JARS)  ## Stream three clients' data through Kafka, train, publish, veri
 
 test: $(JARS)  ## Run the tests
 	@$(BIN)/pytest
+
+test-cluster: $(JARS)  ## Build the images, push them to CLUSTER_REGISTRY, test on the cluster of the current kubectl context
+	@tests/cluster/images/build
+	@$(BIN)/pytest tests/cluster
 
 lint: $(READY)  ## Check style
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .

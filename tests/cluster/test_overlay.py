@@ -7,7 +7,7 @@ import uuid
 
 from support.data import send_clients
 from support.job_chain import JobChain
-from support.kubernetes_api import get, kubectl
+from support.kubernetes_api import get, items, kubectl
 from support.local_overlay import FOLDER
 
 from fedstream.store.ledger import Ledger
@@ -73,5 +73,5 @@ print(json.dumps([commit.weights_digest for commit in Ledger(ObjectStore.from_en
 
 def _generations(namespace: str) -> dict[str, int]:
     """Return how often the wish of each object with pods behind it has changed."""
-    objects = get("-n", namespace, "statefulsets,jobs,networkpolicies")["items"]
+    objects = items("-n", namespace, "statefulsets,jobs,networkpolicies")
     return {f"{it['kind']} {it['metadata']['name']}": it["metadata"]["generation"] for it in objects}

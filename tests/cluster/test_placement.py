@@ -6,8 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from support.job_chain import FORM
-from support.kubernetes_api import get, kubectl, until
+from support.kubernetes_api import items, kubectl, until
 from support.task_jobs import CompiledTasks
 
 GPUSHARE = "aliyun.com/gpu-mem"
@@ -20,8 +19,10 @@ def place(overlay) -> Iterator[Any]:
 
     def start(placement: dict[str, Any]) -> str:
         name = f"placed-{uuid.uuid4().hex[:8]}"
-        job = CompiledTasks(FORM).job(name, "local-train", {}, placement)
-        job["spec"]["template"]["spec"]["containers"][0] |= {"command": ["sleep"], "args": ["120"]}
+        job = CompiledTasks().job(name, "local-train", {}, placement)
+        pod = job["spec"]["template"]["spec"]
+        pod["terminationGracePeriodSeconds"] = 0
+        pod["containers"][0] |= {"command": ["sleep"], "args": ["120"]}
         kubectl("-n", overlay.namespace, "create", "-f", "-", stdin=json.dumps(job))
         started.append(name)
         return name
@@ -31,7 +32,7 @@ def place(overlay) -> Iterator[Any]:
 
 
 def test_gpu_clients_land_on_the_node_with_gpus_and_one_too_many_waits(overlay, place) -> None:
-    capacity = {node["metadata"]["name"]: int(node["status"]["allocatable"].get("nvidia.com/gpu", 0)) for node in get("nodes")["items"]}
+    capacity = {node["metadata"]["name"]: int(node["status"]["allocatable"].get("nvidia.com/gpu", 0)) for node in items("nodes")}
     with_gpus = [name for name, count in capacity.items() if count == 2]
     assert len(with_gpus) == 1, f"these tests want one node with two GPUs: {capacity}"
     placement = {"gpu_type": "nvidia.com/gpu", "gpu_count": 1}
@@ -46,7 +47,7 @@ def test_gpu_clients_land_on_the_node_with_gpus_and_one_too_many_waits(overlay, 
 
 
 def test_gpushare_client_lands_on_the_labelled_node(overlay, place) -> None:
-    shared = [node for node in get("nodes", "-l", "gpushare=true")["items"] if GPUSHARE in node["status"]["allocatable"]]
+    shared = [node for node in items("nodes", "-l", "gpushare=true") if GPUSHARE in node["status"]["allocatable"]]
     assert len(shared) == 1, "these tests want one node with label gpushare=true and aliyun.com/gpu-mem"
     tolerations = [{"key": taint["key"], "value": taint["value"], "effect": taint["effect"]} for taint in shared[0]["spec"].get("taints", [])]
 
@@ -56,7 +57,7 @@ def test_gpushare_client_lands_on_the_labelled_node(overlay, place) -> None:
 
 
 def _pod(overlay, job: str) -> Any:
-    return until(f"{job} has a pod", lambda: get("-n", overlay.namespace, "pods", "-l", f"job-name={job}")["items"])[0]
+    return until(f"{job} has a pod", lambda: items("-n", overlay.namespace, "pods", "-l", f"job-name={job}"))[0]
 
 
 def _unschedulable(overlay, job: str) -> str:

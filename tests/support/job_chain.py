@@ -6,10 +6,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from support.kubernetes_api import get, kubectl, until
+from support.kubernetes_api import get, items, kubectl, until
 from support.task_jobs import CompiledTasks, outputs_of
-
-FORM = {"config_map": "fedstream", "store_secret": "mlpipeline-minio-artifact", "kafka_secret": "fedstream-kafka"}
 
 
 class JobChain:
@@ -17,7 +15,7 @@ class JobChain:
 
     def __init__(self, namespace: str) -> None:
         self.namespace = namespace
-        self.tasks = CompiledTasks(FORM)
+        self.tasks = CompiledTasks()
 
     def run(self, values: dict[str, Any], before_round: Callable[[int], None]) -> int:
         """Run to the end and return the published version.
@@ -55,7 +53,7 @@ class JobChain:
         name = f"{task}-{uuid.uuid4().hex[:8]}"
         kubectl("-n", self.namespace, "create", "-f", "-", stdin=json.dumps(self.tasks.job(name, task, arguments, placement)))
         until(f"{name} ends", lambda: self._ended(name), 300)
-        pods = get("-n", self.namespace, "pods", "-l", f"job-name={name}")["items"]
+        pods = items("-n", self.namespace, "pods", "-l", f"job-name={name}")
         states = [pod["status"]["containerStatuses"][0]["state"].get("terminated", {}) for pod in pods if pod["status"].get("containerStatuses")]
         succeeded = [state for state in states if state.get("exitCode") == 0]
         assert succeeded, kubectl("-n", self.namespace, "logs", f"job/{name}", check=False)

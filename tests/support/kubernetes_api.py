@@ -20,6 +20,11 @@ def get(*arguments: str) -> Any:
     return json.loads(text) if text else None
 
 
+def items(*arguments: str) -> list[Any]:
+    """Return all objects that `kubectl get` lists."""
+    return list((get(*arguments) or {"items": []})["items"])
+
+
 def until(what: str, condition: Callable[[], Any], seconds: float = 120) -> Any:
     """Poll a condition until it holds, and return what it said."""
     deadline = time.monotonic() + seconds

@@ -4,6 +4,7 @@ What the backend's launcher would do, hand over the arguments and store the outp
 """
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +18,10 @@ RESTRICTED = {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True,
 class CompiledTasks:
     """The tasks of the compiled pipeline, by component name such as `local-train`."""
 
-    def __init__(self, names: dict[str, str]) -> None:
-        """Read the YAML.
-
-        Args:
-            names: what the form says of config_map, store_secret and kafka_secret.
-        """
-        self.names = names
+    def __init__(self) -> None:
         self.pipeline, self.platform = yaml.safe_load_all(YAML.read_text())
+        parameters = self.pipeline["root"]["inputDefinitions"]["parameters"]
+        self.form = {name: parameter.get("defaultValue") for name, parameter in parameters.items()}
 
     def job(self, name: str, task: str, arguments: dict[str, Any], placement: dict[str, Any] | None = None) -> dict[str, Any]:
         """Return the manifest of a Job that runs a task once.
@@ -56,12 +53,12 @@ class CompiledTasks:
                     "args": args,
                     "env": self._environment(kubernetes),
                     "volumeMounts": mounts,
-                    "securityContext": RESTRICTED,
-                    "resources": _resources(container.get("resources", {}), where),
+                    "securityContext": RESTRICTED | kubernetes["securityContext"],
+                    "resources": _resources(container["resources"], self.form | where),
                 }
             ],
         }
-        spec = {"backoffLimit": 3, "activeDeadlineSeconds": 300, "template": {"metadata": {"labels": {"task": task}}, "spec": pod}}
+        spec = {"backoffLimit": 3, "activeDeadlineSeconds": 300, "template": {"metadata": kubernetes["podMetadata"], "spec": pod}}
         return {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": name, "labels": {"chain": "yes"}}, "spec": spec}
 
     def _executor_input(self, task: str, arguments: dict[str, Any]) -> dict[str, Any]:
@@ -78,7 +75,7 @@ class CompiledTasks:
         return {"inputs": {"parameterValues": arguments}, "outputs": {"parameters": parameters, "artifacts": artifacts, "outputFile": OUTPUTS}}
 
     def _name(self, reference: dict[str, Any]) -> str:
-        return self.names[reference["componentInputParameter"].removeprefix("pipelinechannel--")]
+        return str(self.form[reference["componentInputParameter"].removeprefix("pipelinechannel--")])
 
     def _environment(self, kubernetes: dict[str, Any]) -> list[dict[str, Any]]:
         env = []
@@ -106,11 +103,17 @@ class CompiledTasks:
         return volumes, mounts
 
 
-def _resources(compiled: dict[str, Any], placement: dict[str, Any]) -> dict[str, dict[str, str]]:
-    limits = {kind: compiled[key] for kind, key in (("cpu", "resourceCpuLimit"), ("memory", "resourceMemoryLimit")) if key in compiled}
-    requests = {kind: compiled[key] for kind, key in (("cpu", "resourceCpuRequest"), ("memory", "resourceMemoryRequest")) if key in compiled}
-    if placement.get("gpu_type"):
-        limits[placement["gpu_type"]] = placement["gpu_count"]
+def _resources(compiled: dict[str, Any], values: dict[str, Any]) -> dict[str, dict[str, str]]:
+    def value(text: str) -> str:
+        """Put in a parameter's value: {{$.inputs.parameters['pipelinechannel--ingest-from-kafka-gpu_type']}} is gpu_type."""
+        found = re.fullmatch(r"\{\{\$\.inputs\.parameters\['pipelinechannel--(?:ingest-from-kafka-)?(\w+)'\]\}\}", text)
+        return str(values.get(found[1], "")) if found else text
+
+    limits = {kind: value(compiled[key]) for kind, key in (("cpu", "resourceCpuLimit"), ("memory", "resourceMemoryLimit")) if key in compiled}
+    requests = {kind: value(compiled[key]) for kind, key in (("cpu", "resourceCpuRequest"), ("memory", "resourceMemoryRequest")) if key in compiled}
+    accelerator = compiled.get("accelerator")
+    if accelerator and value(accelerator["resourceType"]):
+        limits[value(accelerator["resourceType"])] = value(accelerator["resourceCount"])
     return {"limits": limits, "requests": requests}
 
 
