@@ -1,6 +1,6 @@
 # `make demo` and `make test` set up all they need on first use: a .venv in this folder, and the Kafka jars in the user's cache folder.
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-cluster lint types stale format compile notebooks images benchmark clean
+.PHONY: help demo test test-cluster lint types stale format compile golden notebooks images benchmark clean
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
@@ -46,6 +46,9 @@ format: $(READY)  ## Format the code
 
 compile: $(READY)  ## Compile the pipelines to YAML
 	@$(BIN)/python -m fedstream.pipelines.compile
+
+golden: $(READY)  ## Store what the overlays of kustomize/ render
+	@PYTHONPATH=tests $(BIN)/python -m support.golden
 
 images:  ## Build the images and push them to REGISTRY (images/README.md)
 	@images/build $(IMAGES)
