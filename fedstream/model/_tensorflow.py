@@ -24,6 +24,7 @@ OPTIONAL = ("matplotlib", "pandas", "scipy", "sklearn")
 
 _LOCK = threading.Lock()
 _threads: int | None = None
+_gpu_memory_mib = 0
 
 
 def tensorflow() -> Any:
@@ -42,7 +43,7 @@ def keras() -> Any:
     return sys.modules["keras"]
 
 
-def configure(threads: int, seed: int) -> None:
+def configure(threads: int, seed: int, gpu_memory_mib: int | None = None) -> None:
     """Make what follows in this process deterministic.
 
     Call it before a model is loaded: weights depend on the number of threads, and TensorFlow fixes that number when it first does something.
@@ -50,37 +51,49 @@ def configure(threads: int, seed: int) -> None:
     Args:
         threads: intra-op threads, at least 1.
         seed: of Python's, numpy's and Keras' generators.
+        gpu_memory_mib: as in `set_threads`.
 
     Raises:
-        ModelError: TensorFlow already runs with another number of threads.
+        ModelError: TensorFlow already runs with another number of threads, or another limit.
     """
-    set_threads(threads)
+    set_threads(threads, gpu_memory_mib)
     keras().utils.set_random_seed(seed)
 
 
-def set_threads(threads: int | None) -> None:
+def set_threads(threads: int | None, gpu_memory_mib: int | None = None) -> None:
     """Start TensorFlow with this number of intra-op threads; None keeps the number in force, or takes 2.
 
+    Args:
+        threads: intra-op threads.
+        gpu_memory_mib: most memory to take on each GPU, in MiB; 0 to take more as it is needed, None for the limit in force, or 0.
+
     Raises:
-        ModelError: TensorFlow already runs with another number.
+        ModelError: TensorFlow already runs with another number, or another limit.
     """
-    global _threads
+    global _threads, _gpu_memory_mib
     with _LOCK:
         if _threads is None:
             tf = _import()
-            wanted = threads or DEFAULT_THREADS
-            _apply(tf, wanted)
+            wanted, _gpu_memory_mib = threads or DEFAULT_THREADS, gpu_memory_mib or 0
+            _apply(tf, wanted, _gpu_memory_mib)
             tf.config.experimental.enable_op_determinism()
             _threads = wanted
         if threads not in (None, _threads):
             raise ModelError(f"TensorFlow already runs with {_threads} threads in this process, so it cannot train with {threads}; use a new process")
+        if gpu_memory_mib not in (None, _gpu_memory_mib) and sys.modules["tensorflow"].config.list_physical_devices("GPU"):
+            raise ModelError(
+                f"TensorFlow already runs with gpu_memory_mib {_gpu_memory_mib} in this process, not {gpu_memory_mib}; use a new process"
+            )
 
 
-def _apply(tf: Any, threads: int) -> None:
+def _apply(tf: Any, threads: int, gpu_memory_mib: int) -> None:
     try:
         for gpu in tf.config.list_physical_devices("GPU"):
-            # Without growth the first process takes all of a GPU's memory, and a second client on it fails.
-            tf.config.experimental.set_memory_growth(gpu, True)
+            if gpu_memory_mib:
+                tf.config.set_logical_device_configuration(gpu, [tf.config.LogicalDeviceConfiguration(memory_limit=gpu_memory_mib)])
+            else:
+                # Without growth the first process takes all of a GPU's memory, and a second client on it fails.
+                tf.config.experimental.set_memory_growth(gpu, True)
         tf.config.threading.set_intra_op_parallelism_threads(threads)
         tf.config.threading.set_inter_op_parallelism_threads(threads)
     except RuntimeError as error:

@@ -120,13 +120,14 @@ def add_model(store: ObjectStore, name: str, data: bytes) -> ModelDescription:
     return description
 
 
-def ensure_model(store: ObjectStore, name: str, threads: int | None = None) -> ModelDescription:
+def ensure_model(store: ObjectStore, name: str, threads: int | None = None, gpu_memory_mib: int | None = None) -> ModelDescription:
     """Return the description of the newest model of a name, without TensorFlow; a built-in model that is not in the store is built and added.
 
     Args:
         store: where models are.
         name: an added model, or `builtin:NAME`.
         threads: as in `load_keras`, for a process that trains later.
+        gpu_memory_mib: as in `configure`, likewise.
 
     Raises:
         ModelError: there is no such model; names those there are.
@@ -135,7 +136,7 @@ def ensure_model(store: ObjectStore, name: str, threads: int | None = None) -> M
     if newest:
         return read_description(store, name, newest[-1])
     if name in builtin_names():
-        set_threads(threads)
+        set_threads(threads, gpu_memory_mib)
         return add_model(store, name, save_keras(build_builtin(name)))
     known = ", ".join(sorted({*list_models(store), *builtin_names()}))
     raise ModelError(f"there is no model {name!r}; there are {known}. Add one with `fedstream model add FILE.keras --name NAME`")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -15,8 +15,10 @@ from numpy.typing import NDArray
 
 from fedstream.errors import ModelError
 from fedstream.model._tensorflow import configure, keras, tensorflow
+from fedstream.model.devices import device_name, gpu_names
 from fedstream.model.evaluation import evaluate_model, finite
-from fedstream.model.keras_model import as_targets, get_weights, to_numpy
+from fedstream.model.keras_model import as_targets, get_weights, set_weights, to_numpy
+from fedstream.model.learner import fit_mirrored, twin_of
 from fedstream.store.documents import Metrics
 from fedstream.store.weights import Weights
 
@@ -34,6 +36,7 @@ class TrainingConfig:
         learning_rate: of the optimizer; None for the one the model was compiled with.
         seed: of shuffling and of layers such as Dropout, in [0, 2**31).
         threads: TensorFlow's intra-op threads.
+        mixed_precision: train in half precision; weights stay float32, and the model is measured in float32.
         measure_only: measure the received model and train nothing.
         deadline: `time.monotonic()` at which training is given up; None for never.
     """
@@ -43,6 +46,7 @@ class TrainingConfig:
     learning_rate: float | None = None
     seed: int = 0
     threads: int = 2
+    mixed_precision: bool = False
     measure_only: bool = False
     deadline: float | None = None
 
@@ -68,7 +72,14 @@ class TrainResult:
     device: str
 
 
-def train_client(model: Any, x: NDArray[Any], y: NDArray[Any], held_out: NDArray[np.bool_], config: TrainingConfig) -> TrainResult:
+def train_client(
+    model: Any,
+    x: NDArray[Any],
+    y: NDArray[Any],
+    held_out: NDArray[np.bool_],
+    config: TrainingConfig,
+    devices: Sequence[str] | None = None,
+) -> TrainResult:
     """Train a model on a client's records and measure it, before and after, on those held out.
 
     A pure function of its arguments, on one kind of processor: the result depends on nothing the process did before. The model is left with the new
@@ -80,47 +91,42 @@ def train_client(model: Any, x: NDArray[Any], y: NDArray[Any], held_out: NDArray
         y: labels, shape (n,), (n, 1) or (n, *output_shape).
         held_out: shape (n,); true for records that are measured on and never trained on.
         config: how to train.
+        devices: TensorFlow's names of those to train on, the same batches dealt out to all of them; None for every GPU there is, or the processor.
 
     Raises:
         ModelError: no record is left to train on, training diverged or passed its deadline, or the learning rate cannot be set.
     """
     configure(config.threads, config.seed)
+    devices = gpu_names() if devices is None else devices
+    name = device_name(devices)
     trained_on = np.flatnonzero(~held_out)
     measured_on = np.flatnonzero(held_out)
     incoming = _measure(model, x, y, measured_on)
     if config.measure_only:
-        return TrainResult({}, len(measured_on), incoming, None, None, device_name())
+        return TrainResult({}, len(measured_on), incoming, None, None, name)
     if not len(trained_on):
         raise ModelError(f"no record is left to train on: all {len(x)} are held out; send more records or hold out fewer")
-    with _fresh(model, config):
-        values = _fit(model, x, y, trained_on, config)
-    weights = get_weights(model)
+    learner = twin_of(model, devices, config.mixed_precision) if len(devices) > 1 or config.mixed_precision else model
+    with _fresh(learner, config):
+        values = _fit(learner, x, y, trained_on, config, mirrored=len(devices) > 1)
+    weights = get_weights(learner)
     _check_finite(weights, values, config)
+    if learner is not model:
+        set_weights(model, weights)
     training = Metrics(num_examples=len(trained_on), values=finite(values))
-    return TrainResult(weights, len(trained_on), incoming, _measure(model, x, y, measured_on), training, device_name())
-
-
-def device_name() -> str:
-    """Return the name of the processor TensorFlow computes on: digests agree on the same kind only."""
-    tf = tensorflow()
-    if gpus := tf.config.list_physical_devices("GPU"):
-        return f"GPU {tf.config.experimental.get_device_details(gpus[0]).get('device_name', '')}".strip()
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as lines:
-            return next((f"CPU {line.split(':', 1)[1].strip()}" for line in lines if line.startswith("model name")), "CPU")
-    except OSError:
-        return "CPU"
+    return TrainResult(weights, len(trained_on), incoming, _measure(model, x, y, measured_on), training, name)
 
 
 def _measure(model: Any, x: NDArray[Any], y: NDArray[Any], index: NDArray[np.intp]) -> Metrics | None:
     return evaluate_model(model, x[index], y[index]) if len(index) else None
 
 
-def _fit(model: Any, x: NDArray[Any], y: NDArray[Any], index: NDArray[np.intp], config: TrainingConfig) -> dict[str, float]:
-    callbacks = [keras().callbacks.TerminateOnNaN()]
-    if config.deadline is not None:
-        callbacks.append(_Deadline(config.deadline).callback())
-    history = model.fit(_batches(model, x, y, index, config), epochs=config.epochs, callbacks=callbacks, shuffle=False, verbose=0).history
+def _fit(model: Any, x: NDArray[Any], y: NDArray[Any], index: NDArray[np.intp], config: TrainingConfig, mirrored: bool) -> dict[str, float]:
+    batches, deadline = _batches(model, x, y, index, config), _Deadline(config.deadline)
+    if mirrored:
+        return fit_mirrored(model, batches, config.epochs, deadline.check)
+    callbacks = [keras().callbacks.TerminateOnNaN(), keras().callbacks.LambdaCallback(on_train_batch_end=deadline.check)]
+    history = model.fit(batches, epochs=config.epochs, callbacks=callbacks, shuffle=False, verbose=0).history
     return {name: float(values[-1]) for name, values in history.items()}
 
 
@@ -181,12 +187,9 @@ def _check_finite(weights: Weights, values: dict[str, float], config: TrainingCo
 class _Deadline:
     """Gives training up when its time is over; looked at every STEPS_PER_EXECUTION steps."""
 
-    def __init__(self, deadline: float) -> None:
+    def __init__(self, deadline: float | None) -> None:
         self.deadline = deadline
 
-    def callback(self) -> Any:
-        return keras().callbacks.LambdaCallback(on_train_batch_end=self._check)
-
-    def _check(self, batch: int, logs: Any) -> None:
-        if time.monotonic() > self.deadline:
+    def check(self, batch: int, logs: Any = None) -> None:
+        if self.deadline is not None and time.monotonic() > self.deadline:
             raise ModelError(f"training passed the round's deadline at step {batch + 1} of an epoch; give the round more time, or train fewer epochs")

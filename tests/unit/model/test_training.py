@@ -10,6 +10,7 @@ from fedstream.errors import ModelError
 from fedstream.model._tensorflow import keras
 from fedstream.model.evaluation import evaluate_model
 from fedstream.model.files import get_weights, load_keras, save_keras, set_weights
+from fedstream.model.learner import compute_in_half
 from fedstream.model.training import TrainingConfig, train_client
 from fedstream.store.weights import digest
 
@@ -114,6 +115,37 @@ def test_dropout_follows_the_seed_and_not_the_file() -> None:
     one_batch = {"epochs": 1, "batch_size": 1000}
     by_seed = {seed: digest(restore(model, weights, seed=seed, **one_batch).weights) for seed in (1, 2)}
     assert by_seed[1] != by_seed[2]
+
+
+def test_mixed_precision_trains_in_half_and_keeps_weights_and_measurements_in_float32() -> None:
+    layers = keras().layers
+    keras().utils.set_random_seed(0)
+    nested = keras().Sequential([keras().Input((4,)), layers.Dense(8, "relu"), layers.BatchNormalization()], name="nested")
+    model = make(nested, optimizer=keras().optimizers.SGD(0.1, momentum=0.5))
+    weights = get_weights(model)
+    exact, half = restore(model, weights, epochs=1), restore(model, weights, epochs=1, mixed_precision=True)
+    assert half.incoming == exact.incoming
+    assert {name: (array.dtype, array.shape) for name, array in half.weights.items()} == {n: (a.dtype, a.shape) for n, a in exact.weights.items()}
+    assert digest(half.weights) != digest(exact.weights)
+    assert all(np.allclose(half.weights[name], exact.weights[name], atol=0.05) for name in weights)
+    assert digest(restore(model, weights, epochs=1, mixed_precision=True).weights) == digest(half.weights), "and is deterministic"
+    assert digest(restore(model, weights, epochs=1).weights) == digest(exact.weights), "the model itself stays as it was"
+
+
+@pytest.mark.parametrize(("policy", "half"), [("mixed_bfloat16", "bfloat16"), ("mixed_float16", "float16")])
+def test_layers_compute_in_half_except_for_scaling_and_the_output(policy: str, half: str) -> None:
+    layers = keras().layers
+    own = layers.Dense(4, dtype="float64", name="own")
+    model = make(layers.Reshape((2, 2)), layers.LSTM(4, name="lstm"), layers.Dense(4, name="hidden"), own, layers.Dense(4), optimizer="adam")
+    compute_in_half(model, policy)
+    computes = {layer.name: layer.compute_dtype for layer in model.layers}
+    assert (model.layers[0].compute_dtype, computes["own"], computes["classes"]) == ("float32", "float64", "float32")
+    assert computes["lstm"] == computes["hidden"] == model.get_layer("lstm").cell.compute_dtype == half
+    assert type(model.optimizer).__name__ == ("LossScaleOptimizer" if half == "float16" else "Adam")
+    x, y, held_out = records()
+    seen = keras().Model(model.inputs[0], model.get_layer("hidden").output)(x[:2].astype(np.float32))
+    assert (seen.dtype.name, model(x[:2].astype(np.float32)).dtype.name) == (half, "float32")
+    assert np.isfinite(train_client(model, x, y, held_out, TrainingConfig(batch_size=50)).training.values["loss"])
 
 
 def test_measuring_only_trains_nothing() -> None:
