@@ -23,7 +23,7 @@ def with_spec_options(command: Callable[..., Any]) -> Callable[..., Any]:
     annotations.pop("spec")
     parameters = []
     for name, field in RunSpec.model_fields.items():
-        text = field.annotation is str or get_origin(field.annotation) is not None or field.annotation not in (int, float)
+        text = field.annotation is str or get_origin(field.annotation) is not None or field.annotation not in (bool, int, float)
         flag = RENAMED.get(name, f"--{name.replace('_', '-')}")
         option = typer.Option(flag, help=_help(name, field.annotation, field.description or ""), show_default=field.default not in ({}, [], "", 0.0))
         default = inspect.Parameter.empty if field.is_required() else field.default if not text or isinstance(field.default, str) else ""

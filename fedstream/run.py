@@ -30,13 +30,13 @@ class Placement(Part):
         node_selector: Kubernetes node labels, all of which must match.
         tolerations: Kubernetes tolerations, as in a pod's YAML.
         gpu_type: resource name such as `nvidia.com/gpu`; empty for none.
-        gpu_count: how many of them.
+        gpu_count: how many of them; of shared memory, in the unit its device plugin counts.
     """
 
     node_selector: dict[str, str] = {}
     tolerations: list[dict[str, Any]] = []
     gpu_type: str = ""
-    gpu_count: int = Field(default=0, ge=0, le=64)
+    gpu_count: int = Field(default=0, ge=0, le=1_000_000)
 
     @model_validator(mode="after")
     def _gpu_is_whole(self) -> Placement:
@@ -65,30 +65,40 @@ class RunSpec(Part):
         pattern=f"^(builtin:)?{NAME}$", description="Name of an added model, or builtin:digits-mlp, builtin:mnist-2nn, builtin:mnist-cnn."
     )
     clients: list[str] = Field([], description="Clients to ask; empty for all whose announcements match.")
-    rounds: int = Field(15, ge=1, le=10_000, description="Training rounds in all; the one value that may grow when a run is submitted again.")
-    epochs: int = Field(1, ge=1, le=10_000, description="Passes over a client's records in a round.")
-    batch_size: int = Field(32, ge=1, le=1_000_000, description="Records in one optimizer step.")
-    learning_rate: float = Field(0.0, ge=0, description="Of the clients' optimizer; 0 for the one the model was compiled with.")
-    strategy: Literal["FedAvg"] = Field("FedAvg", description="How updates become the next global model.")
-    client_fraction: float = Field(1.0, gt=0, le=1, description="Part of the clients asked in each round, above 0 and up to 1.")
-    seed: int = Field(0, ge=0, lt=2**31, description="Of client selection, splits and shuffles.")
-    min_clients: int = Field(1, ge=1, description="Quorum, the accepted updates that a round needs.")
-    min_data: int = Field(1, ge=1, description="Records a client must have announced.")
-    data_restriction: dict[str, Any] = Field({}, description="Must equal the restrictions of an announcement; {} for streams without any.")
-    validation_rate: float = Field(0.1, ge=0, lt=1, description="Part of the records held out at clients whose announcement names none.")
-    target_metric: str = Field("accuracy", description="Metric watched for the target, patience and the best model.")
-    target_value: float = Field(0.0, ge=0, description="The run stops when the metric reaches it; 0 for no target.")
-    patience: int = Field(0, ge=0, description="The run stops after this many measurements without improvement; 0 for never.")
     evaluation_topic: str = Field(
         "", description="Topic of labelled records to measure each global model on; empty for federated evaluation on held-out records."
     )
-    round_deadline_s: float = Field(600.0, gt=0, le=7 * 86_400, description="Seconds a client may wait for its data, and again train.")
+    data_restriction: dict[str, Any] = Field({}, description="Must equal the restrictions of an announcement; {} for streams without any.")
+    min_data: int = Field(1, ge=1, description="Records a client must have announced.")
+    validation_rate: float = Field(0.1, ge=0, lt=1, description="Part of the records held out at clients whose announcement names none.")
+    rounds: int = Field(15, ge=1, le=10_000, description="Training rounds in all; the one value that may grow when a run is submitted again.")
+    client_fraction: float = Field(1.0, gt=0, le=1, description="Part of the clients asked in each round, above 0 and up to 1.")
+    min_clients: int = Field(1, ge=1, description="Quorum, the accepted updates that a round needs.")
+    strategy: Literal["FedAvg"] = Field("FedAvg", description="How updates become the next global model.")
+    epochs: int = Field(1, ge=1, le=10_000, description="Passes over a client's records in a round.")
+    batch_size: int = Field(32, ge=1, le=1_000_000, description="Records in one optimizer step.")
+    learning_rate: float = Field(0.0, ge=0, description="Of the clients' optimizer; 0 for the one the model was compiled with.")
+    mixed_precision: bool = Field(
+        False, description="Train in half precision: float16 on GPUs, bfloat16 on processors. Weights and measurements stay float32."
+    )
+    seed: int = Field(0, ge=0, lt=2**31, description="Of client selection, splits and shuffles.")
     threads: int = Field(2, ge=1, le=256, description="TensorFlow threads of a training; part of what makes a digest.")
+    target_metric: str = Field("accuracy", description="Metric watched for the target, patience and the best model.")
+    target_value: float = Field(0.0, ge=0, description="The run stops when the metric reaches it; 0 for no target.")
+    patience: int = Field(0, ge=0, description="The run stops after this many measurements without improvement; 0 for never.")
+    round_deadline_s: float = Field(600.0, gt=0, le=7 * 86_400, description="Seconds a client may wait for its data, and again train.")
+    placement: Placement = Field(
+        Placement(), description='Default placement, as {"node_selector": {}, "tolerations": [], "gpu_type": "nvidia.com/gpu", "gpu_count": 1}.'
+    )
     sites: dict[str, Site] = Field(
         {}, description='What differs per client, as {"a": {"bootstrap_servers": "broker:9092", "placement": {"node_selector": {"site": "a"}}}}.'
     )
-    placement: Placement = Field(
-        Placement(), description='Default placement, as {"node_selector": {}, "tolerations": [], "gpu_type": "nvidia.com/gpu", "gpu_count": 1}.'
+    cpu_fallback: bool = Field(False, description="Train on the processor at clients that ask for a GPU and find none, instead of leaving them out.")
+    gpu_memory_mib: int = Field(
+        0,
+        ge=0,
+        le=1_000_000,
+        description="Most memory a training takes on each GPU, in MiB, where pods share one; 0 to take more as it is needed.",
     )
 
     @field_validator("clients")

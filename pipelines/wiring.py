@@ -1,5 +1,6 @@
-"""How every task reaches Kafka and the store: addresses from a config map, credentials from secrets. Nothing secret is ever a parameter."""
+"""How every task runs on Kubernetes: where Kafka and the store are, credentials from secrets and never from a parameter, what it may take and do."""
 
+from fedstream.components.base import SLIM_IMAGE, TRAIN_IMAGE
 from kfp import kubernetes
 from kfp.dsl import PipelineTask
 
@@ -24,16 +25,30 @@ KAFKA_FILES = "/etc/fedstream/kafka"
 """Where the Kafka secret is mounted; KAFKA_CA_FILE, KAFKA_CERT_FILE and KAFKA_KEY_FILE may point into it."""
 
 
-def connect(task: PipelineTask, config_map: str, store_secret: str, kafka_secret: str) -> PipelineTask:
-    """Give a task its addresses and credentials, and turn caching off: a cached key may point at an object that is gone.
+REQUESTS = {SLIM_IMAGE: ("100m", "256Mi"), TRAIN_IMAGE: ("500m", "1Gi")}
+"""Processor and memory that a task of an image needs for itself, without records and weights."""
+
+SMALL = "1Gi"
+"""Memory limit of a task that holds neither records nor weights."""
+
+
+def connect(task: PipelineTask, config_map: str, store_secret: str, kafka_secret: str, memory: str = SMALL) -> PipelineTask:
+    """Give a task its addresses, credentials, resources and label; forbid it to be root.
+
+    Caching is off: a cached key may point at an object that is gone.
 
     Args:
         task: The task.
         config_map: Name of the config map.
         store_secret: Name of the secret with `accesskey` and `secretkey`, as KFP's own.
         kafka_secret: Name of the secret with `username`, `password` and certificates; may be absent.
+        memory: Memory at which it is ended. Processors are not limited: a step uses as many as its threads.
     """
     task.set_caching_options(False)
+    cpu, requested = REQUESTS.get(task.container_spec.image, REQUESTS[TRAIN_IMAGE])
+    task.set_cpu_request(cpu).set_memory_request(requested).set_memory_limit(memory)
+    kubernetes.set_security_context(task, run_as_non_root=True)
+    kubernetes.add_pod_label(task, "app.kubernetes.io/part-of", "fedstream")
     kubernetes.use_config_map_as_env(task, config_map, {key: key for key in CONFIG}, optional=True)
     kubernetes.use_secret_as_env(task, store_secret, {"accesskey": "AWS_ACCESS_KEY_ID", "secretkey": "AWS_SECRET_ACCESS_KEY"})
     kubernetes.use_secret_as_env(task, kafka_secret, {"username": "KAFKA_USERNAME", "password": "KAFKA_PASSWORD"}, optional=True)

@@ -1,10 +1,21 @@
 """local_train as a KFP component."""
 
 from fedstream.components.base import TRAIN_IMAGE, step
+from kfp.dsl import Metrics, Output
 
 
 @step(TRAIN_IMAGE)
-def local_train(run: str, round: int, client: str, slice_key: str, attempt: str, gpu_type: str = "", gpu_count: str = "0") -> str:
+def local_train(
+    run: str,
+    round: int,
+    client: str,
+    slice_key: str,
+    attempt: str,
+    usage: Output[Metrics],
+    gpu_type: str = "",
+    gpu_count: str = "0",
+    memory: str = "4Gi",
+) -> str:
     """Train the global model on a client's slice, and write its update. Only weights, counts and metrics leave the site.
 
     Args:
@@ -13,9 +24,11 @@ def local_train(run: str, round: int, client: str, slice_key: str, attempt: str,
         client: Name of the client.
         slice_key: What ingest_from_kafka returned.
         attempt: Id of this submission.
+        usage: Time, memory and utilisation of the training, for the Kubeflow UI.
         gpu_type: Accelerator of the pod; an argument so that the compiled loop carries it to the scheduler.
         gpu_count: How many of it; likewise.
+        memory: Memory of the pod; likewise.
     """
     from fedstream import steps
 
-    return steps.local_train(run, round, client, slice_key, attempt)
+    return steps.local_train(run, round, client, slice_key, attempt, usage)

@@ -146,5 +146,5 @@ def _command(spec: RunSpec) -> str:
     words = ["fedstream", "run"]
     for name, value in given.items():
         text = ",".join(value) if name == "clients" else _plain(value)
-        words += [RENAMED.get(name, f"--{name.replace('_', '-')}"), text]
+        words += [RENAMED.get(name, f"--{name.replace('_', '-')}"), *([] if value is True else [text])]
     return shlex.join(words)

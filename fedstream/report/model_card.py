@@ -100,8 +100,10 @@ def _training(view: RunView, round: int) -> list[str]:
         ("clients asked a round", f"{spec.client_fraction:.0%} of all, at least {spec.min_clients}"),
         ("seed", spec.seed),
         ("threads", spec.threads),
+        ("precision", "mixed" if spec.mixed_precision else "float32"),
     ]
-    devices = sorted({client.manifest.device for client in view.clients if client.manifest})
+    manifests = [client.manifest for client in view.clients if client.manifest]
+    devices = sorted({f"{manifest.device}{' (for want of a GPU)' if manifest.cpu_fallback else ''}" for manifest in manifests})
     return ["## Training", _table(["what", "value"], [*rows, ("devices", ", ".join(devices) or "–")])]
 
 

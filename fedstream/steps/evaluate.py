@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from typing import Protocol
 
 from fedstream import __version__
 from fedstream.aggregation.metrics import combine
@@ -13,18 +12,12 @@ from fedstream.run import MatchedClient
 from fedstream.state import RunState, log
 from fedstream.steps.global_model import load_global_model
 from fedstream.steps.patience import patiently
-from fedstream.steps.runtime import step
+from fedstream.steps.runtime import MetricsArtifact, step
 from fedstream.store.canonical import sha256_hex
 from fedstream.store.documents import ClientEntry, Commit, Manifest, Metrics, Selection, Verdict
 from fedstream.stream.codec import get_codec
 from fedstream.stream.offsets import parse_ranges
 from fedstream.stream.reader import read_ranges, wait_for_data
-
-
-class MetricsArtifact(Protocol):
-    """What KFP's Metrics artifact offers."""
-
-    def log_metric(self, metric: str, value: float) -> None: ...
 
 
 @step

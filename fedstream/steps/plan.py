@@ -60,7 +60,7 @@ def plan_run(values: dict[str, Any], node_budget: int, markdown_path: str | None
 
 def _record(state: RunState, spec: RunSpec) -> RunRecord:
     if not state.store.exists(state.keys.spec):
-        model = ensure_model(state.store, spec.model, spec.threads)
+        model = ensure_model(state.store, spec.model, spec.threads, spec.gpu_memory_mib)
         matching = match(spec, model, _hear(spec))
         _check(spec, model, matching)
         record = RunRecord(

@@ -6,7 +6,7 @@ import functools
 import logging
 import sys
 from collections.abc import Callable
-from typing import ParamSpec, TypeVar
+from typing import ParamSpec, Protocol, TypeVar
 
 from fedstream.errors import FedstreamError, UsageError
 
@@ -15,6 +15,12 @@ R = TypeVar("R")
 
 FAILED, REFUSED = "step failed:", "step refused:"
 """What a runner looks for in a log to find the cause of a failure, and to tell a value that cannot be from a failed run."""
+
+
+class MetricsArtifact(Protocol):
+    """What KFP's Metrics artifact offers."""
+
+    def log_metric(self, metric: str, value: float) -> None: ...
 
 
 def step(function: Callable[P, R]) -> Callable[P, R]:

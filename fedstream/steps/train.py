@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 
 from fedstream import __version__
-from fedstream.errors import ObjectConflict, RecordError
-from fedstream.run import client_seed
+from fedstream.errors import ModelError, ObjectConflict, RecordError
+from fedstream.run import RunSpec, client_seed
 from fedstream.state import RunState, log
 from fedstream.steps.global_model import load_global_model
 from fedstream.steps.patience import patiently
 from fedstream.steps.refusal import refusing
-from fedstream.steps.runtime import step
+from fedstream.steps.runtime import MetricsArtifact, step
 from fedstream.store.canonical import canonical_json, sha256_hex
 from fedstream.store.documents import Manifest, SliceDoc
 from fedstream.store.weights import to_bytes
@@ -21,7 +21,7 @@ from fedstream.stream.reader import RawRecords, read_ranges
 
 
 @step
-def local_train(run: str, round: int, client: str, slice_key: str, attempt: str) -> str:
+def local_train(run: str, round: int, client: str, slice_key: str, attempt: str, usage: MetricsArtifact | None = None) -> str:
     """Train (in a closing round: only measure) and write the update, then its manifest.
 
     Args:
@@ -30,6 +30,7 @@ def local_train(run: str, round: int, client: str, slice_key: str, attempt: str)
         client: name of the client.
         slice_key: what ingest_from_kafka returned; empty if the client cannot take part.
         attempt: id of this submission.
+        usage: KFP artifact to fill with what the training used: time, memory, devices. The manifest has none of it: it is the same each time.
 
     Returns:
         One line about what came of it.
@@ -43,34 +44,38 @@ def local_train(run: str, round: int, client: str, slice_key: str, attempt: str)
         document = state.slice(round, client)
         if document is None:
             raise RecordError(f"slice {slice_key} is not in the store; ingest_from_kafka must run first")
-        return _train(state, round, document, time.monotonic() + state.record.spec.round_deadline_s)
+        return _train(state, round, document, time.monotonic() + state.record.spec.round_deadline_s, usage)
     return f"{client}: does not take part in round {round}"
 
 
-def _train(state: RunState, round: int, document: SliceDoc, deadline: float) -> str:
+def _train(state: RunState, round: int, document: SliceDoc, deadline: float, usage: MetricsArtifact | None) -> str:
     from fedstream.model._tensorflow import configure
     from fedstream.model.split import split_mask
     from fedstream.model.training import TrainingConfig, train_client
+    from fedstream.model.usage import measured
 
     spec, client, base = state.record.spec, document.client, state.base(round)
     matched = state.record.client(client)
+    seed = client_seed(spec.seed, round, client)
+    configure(spec.threads, seed, spec.gpu_memory_mib)
+    fallback = _falls_back(spec, client)
     records = _read(state, document, deadline)
     samples, labels = get_codec("RAW", document.input_config).decode_records(records)
-    seed = client_seed(spec.seed, round, client)
     config = TrainingConfig(
         epochs=spec.epochs,
         batch_size=spec.batch_size,
         learning_rate=spec.learning_rate or None,
         seed=seed,
         threads=spec.threads,
+        mixed_precision=spec.mixed_precision,
         measure_only=state.selection(round).kind == "closing",
         deadline=deadline,
     )
-    configure(spec.threads, seed)
     keys, base_key = state.keys.at(round), state.base_keys(round).weights
     model = load_global_model(state, state.store.get_verified(base_key, base.weights_digest), base_key, spec.threads)
     held_out = split_mask(spec.seed, records.partitions, records.offsets, matched.held_out_rate)
-    result = train_client(model, samples, labels, held_out, config)
+    with measured(spec.threads) as used:
+        result = train_client(model, samples, labels, held_out, config)
     update = None if config.measure_only else to_bytes(result.weights)
     manifest = Manifest(
         run=state.run,
@@ -85,6 +90,7 @@ def _train(state: RunState, round: int, document: SliceDoc, deadline: float) -> 
         seed=seed,
         threads=spec.threads,
         device=result.device,
+        cpu_fallback=fallback,
         code_version=__version__,
         measure_only=config.measure_only,
         incoming=result.incoming,
@@ -94,9 +100,33 @@ def _train(state: RunState, round: int, document: SliceDoc, deadline: float) -> 
     if update:
         state.store.put_new(keys.update(client), update)
     _write_manifest(state, manifest)
+    figures = used.figures(result.num_examples * (1 if config.measure_only else spec.epochs))
+    for name, value in figures.items():
+        if usage:
+            usage.log_metric(name, value)
     line = f"{client}: {'measured' if config.measure_only else 'trained on'} {result.num_examples} examples on {result.device}"
+    line += f"{', for want of a GPU' if fallback else ''} ({', '.join(f'{name} {value:g}' for name, value in figures.items())})"
     log.info("round %d: %s", round, line)
     return line
+
+
+def _falls_back(spec: RunSpec, client: str) -> bool:
+    """Return whether a client that asks for a GPU has none and may do without.
+
+    Raises:
+        ModelError: it may not.
+    """
+    from fedstream.model.devices import gpu_names, what_is_there
+
+    placement = spec.placement_of(client)
+    if not placement.gpu_type or gpu_names():
+        return False
+    if not spec.cpu_fallback:
+        raise ModelError(
+            f"its placement asks for {placement.gpu_count} {placement.gpu_type}, but {what_is_there()}: run local_train from the image "
+            "fedstream-python-gpu, check the node's driver (docs/gpu.md), or start a run with cpu_fallback"
+        )
+    return True
 
 
 def _read(state: RunState, document: SliceDoc, deadline: float) -> RawRecords:

@@ -85,6 +85,8 @@ class Manifest(Document):
         num_examples: records trained on (measured: held-out records).
         slice_digest: of the records.
         slice_document: SHA-256 of the slice's own bytes.
+        device: what it ran on.
+        cpu_fallback: whether that was a processor for want of the GPU that its placement asks for.
         incoming: the received model on held-out records.
         trained: the trained model on held-out records.
         training: the training's own metrics, last epoch.
@@ -102,6 +104,7 @@ class Manifest(Document):
     seed: int
     threads: int
     device: str
+    cpu_fallback: bool = False
     code_version: str
     measure_only: bool
     incoming: Metrics | None

@@ -11,7 +11,7 @@ RUN_DEADLINE_S = 7 * 86_400
 
 
 @dsl.pipeline(name="one-round", description="One federated round: select, ingest and train per client, aggregate, evaluate.")
-def one_round(run: str, round: int, rounds: int, attempt: str, config_map: str, store_secret: str, kafka_secret: str):
+def one_round(run: str, round: int, rounds: int, attempt: str, memory: str, config_map: str, store_secret: str, kafka_secret: str):
     """Run one round of a run.
 
     Args:
@@ -19,6 +19,7 @@ def one_round(run: str, round: int, rounds: int, attempt: str, config_map: str, 
         round: Number of the round.
         rounds: Training rounds in all.
         attempt: Id of this submission.
+        memory: Memory of a step that holds records or weights.
         config_map: Config map with the addresses of Kafka and the store.
         store_secret: Secret with the store's keys.
         kafka_secret: Secret with Kafka's credentials.
@@ -26,7 +27,7 @@ def one_round(run: str, round: int, rounds: int, attempt: str, config_map: str, 
     names = {"config_map": config_map, "store_secret": store_secret, "kafka_secret": kafka_secret}
     selected = connect(select_clients(run=run, round=round, rounds=rounds), **names)
     with dsl.ParallelFor(selected.output, name="clients") as client:
-        ingested = connect(ingest_from_kafka(run=run, round=round, client=client, attempt=attempt), **names)
+        ingested = connect(ingest_from_kafka(run=run, round=round, client=client, attempt=attempt), memory=memory, **names)
         slice = ingested.outputs
         trained = local_train(
             run=run,
@@ -36,13 +37,15 @@ def one_round(run: str, round: int, rounds: int, attempt: str, config_map: str, 
             attempt=attempt,
             gpu_type=slice["gpu_type"],
             gpu_count=slice["gpu_count"],
+            memory=memory,
         )
-        connect(trained, **names)
+        connect(trained, memory=memory, **names)
         trained.set_accelerator_type(slice["gpu_type"]).set_accelerator_limit(slice["gpu_count"])
         kubernetes.add_node_selector_json(trained, slice["node_selector"])
         kubernetes.add_toleration_json(trained, slice["tolerations"])
-    aggregated = connect(aggregate(run=run, round=round, attempt=attempt, trained=dsl.Collected(trained.output)), **names)
-    connect(evaluate(run=run, round=round), **names).after(aggregated)
+    collected = dsl.Collected(trained.outputs["Output"])
+    aggregated = connect(aggregate(run=run, round=round, attempt=attempt, trained=collected), memory=memory, **names)
+    connect(evaluate(run=run, round=round), memory=memory, **names).after(aggregated)
 
 
 @dsl.pipeline(
@@ -54,26 +57,30 @@ def federated_training(
     run: str,
     model: str = "builtin:mnist-2nn",
     clients: List[str] = [],  # noqa: B006
+    evaluation_topic: str = "",
+    data_restriction: Dict[str, str] = {},  # noqa: B006
+    min_data: int = 1,
+    validation_rate: float = 0.1,
     rounds: int = 15,
+    client_fraction: float = 1.0,
+    min_clients: int = 1,
+    strategy: str = "FedAvg",
     epochs: int = 1,
     batch_size: int = 32,
     learning_rate: float = 0.0,
-    strategy: str = "FedAvg",
-    client_fraction: float = 1.0,
+    mixed_precision: bool = False,
     seed: int = 0,
-    min_clients: int = 1,
-    min_data: int = 1,
-    data_restriction: Dict[str, str] = {},  # noqa: B006
-    validation_rate: float = 0.1,
+    threads: int = 2,
     target_metric: str = "accuracy",
     target_value: float = 0.0,
     patience: int = 0,
-    evaluation_topic: str = "",
     round_deadline_s: float = 600.0,
-    threads: int = 2,
-    sites: Dict[str, Dict[str, str]] = {},  # noqa: B006
     placement: Dict[str, str] = {},  # noqa: B006
+    sites: Dict[str, Dict[str, str]] = {},  # noqa: B006
+    cpu_fallback: bool = False,
+    gpu_memory_mib: int = 0,
     node_budget: int = 3500,
+    memory: str = "4Gi",
     config_map: str = "fedstream",
     store_secret: str = "mlpipeline-minio-artifact",
     kafka_secret: str = "fedstream-kafka",
@@ -84,26 +91,30 @@ def federated_training(
         run: Name of the run; submitted again with the same name, a run goes on where it stopped.
         model: Name of an added model, or builtin:digits-mlp, builtin:mnist-2nn, builtin:mnist-cnn.
         clients: Clients to ask; empty for all whose announcements match.
+        evaluation_topic: Topic of labelled records to measure each global model on; empty for federated evaluation on held-out records.
+        data_restriction: Must equal the restrictions of an announcement; {} for streams without any.
+        min_data: Records a client must have announced.
+        validation_rate: Part of the records held out at clients whose announcement names none.
         rounds: Training rounds in all; the one value that may grow when a run is submitted again.
+        client_fraction: Part of the clients asked in each round, above 0 and up to 1.
+        min_clients: Quorum, the accepted updates that a round needs.
+        strategy: How updates become the next global model.
         epochs: Passes over a client's records in a round.
         batch_size: Records in one optimizer step.
         learning_rate: Of the clients' optimizer; 0 for the one the model was compiled with.
-        strategy: How updates become the next global model.
-        client_fraction: Part of the clients asked in each round, above 0 and up to 1.
+        mixed_precision: Train in half precision: float16 on GPUs, bfloat16 on processors. Weights and measurements stay float32.
         seed: Of client selection, splits and shuffles.
-        min_clients: Quorum, the accepted updates that a round needs.
-        min_data: Records a client must have announced.
-        data_restriction: Must equal the restrictions of an announcement; {} for streams without any.
-        validation_rate: Part of the records held out at clients whose announcement names none.
+        threads: TensorFlow threads of a training; part of what makes a digest.
         target_metric: Metric watched for the target, patience and the best model.
         target_value: The run stops when the metric reaches it; 0 for no target.
         patience: The run stops after this many measurements without improvement; 0 for never.
-        evaluation_topic: Topic of labelled records to measure each global model on; empty for federated evaluation on held-out records.
         round_deadline_s: Seconds a client may wait for its data, and again train.
-        threads: TensorFlow threads of a training; part of what makes a digest.
-        sites: What differs per client, as {"a": {"bootstrap_servers": "broker:9092", "placement": {"node_selector": {"site": "a"}}}}.
         placement: Default placement, as {"node_selector": {}, "tolerations": [], "gpu_type": "nvidia.com/gpu", "gpu_count": 1}.
+        sites: What differs per client, as {"a": {"bootstrap_servers": "broker:9092", "placement": {"node_selector": {"site": "a"}}}}.
+        cpu_fallback: Train on the processor at clients that ask for a GPU and find none, instead of leaving them out.
+        gpu_memory_mib: Most memory a training takes on each GPU, in MiB, where pods share one; 0 to take more as it is needed.
         node_budget: Argo nodes one submission may use; what it cannot hold, the next submission of the same run goes on with.
+        memory: Memory at which a step that holds records or weights is ended, at least 1Gi; raise it and submit again when one was.
         config_map: Config map with KAFKA_BOOTSTRAP_SERVERS, S3_ENDPOINT_URL, S3_BUCKET and the like.
         store_secret: Secret with the store's accesskey and secretkey.
         kafka_secret: Secret with Kafka's username and password; may be absent.
@@ -114,31 +125,35 @@ def federated_training(
         run=run,
         model=model,
         clients=clients,
+        evaluation_topic=evaluation_topic,
+        data_restriction=data_restriction,
+        min_data=min_data,
+        validation_rate=validation_rate,
         rounds=rounds,
+        client_fraction=client_fraction,
+        min_clients=min_clients,
+        strategy=strategy,
         epochs=epochs,
         batch_size=batch_size,
         learning_rate=learning_rate,
-        strategy=strategy,
-        client_fraction=client_fraction,
+        mixed_precision=mixed_precision,
         seed=seed,
-        min_clients=min_clients,
-        min_data=min_data,
-        data_restriction=data_restriction,
-        validation_rate=validation_rate,
+        threads=threads,
         target_metric=target_metric,
         target_value=target_value,
         patience=patience,
-        evaluation_topic=evaluation_topic,
         round_deadline_s=round_deadline_s,
-        threads=threads,
-        sites=sites,
         placement=placement,
+        sites=sites,
+        cpu_fallback=cpu_fallback,
+        gpu_memory_mib=gpu_memory_mib,
         node_budget=node_budget,
     )
-    connect(slots, **names)
+    connect(slots, memory=memory, **names)
     with dsl.ParallelFor(slots.outputs["Output"], parallelism=1, name="rounds") as slot:
         opened = connect(open_round(run=run, rounds=rounds, attempt=attempt, slot=slot), **names)
         with dsl.If(opened.output >= 0, name="open"):
-            done = one_round(run=run, round=opened.output, rounds=rounds, attempt=attempt, **names).set_caching_options(False)
-    published = connect(publish(run=run, rounds=rounds), **names)
+            done = one_round(run=run, round=opened.output, rounds=rounds, attempt=attempt, memory=memory, **names)
+            done.set_caching_options(False)
+    published = connect(publish(run=run, rounds=rounds), memory=memory, **names)
     return published.after(done).outputs["Output"]

@@ -34,9 +34,9 @@ def test_a_body_only_imports_the_steps_and_calls_one(name):
     assert len(values) == (1 if name == "plan_run" else 0)
 
 
-ARTIFACTS = {"plan_run": ["matched"], "evaluate": ["metrics"], "publish": ["report", "model", "confusion"]}
+ARTIFACTS = {"plan_run": ["matched"], "local_train": ["usage"], "evaluate": ["metrics"], "publish": ["report", "model", "confusion"]}
 
-UNUSED = {"gpu_type", "gpu_count", "trained", *ARTIFACTS["plan_run"], "node_budget"}
+UNUSED = {"gpu_type", "gpu_count", "memory", "trained", *ARTIFACTS["plan_run"], "node_budget"}
 """Parameters that are there for the scheduler, or that are no values of the form."""
 
 

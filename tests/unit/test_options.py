@@ -57,11 +57,13 @@ def test_every_option_reaches_its_field():
     }
     words |= {"rounds": "3", "epochs": "4", "batch_size": "5", "learning_rate": "0.5", "client_fraction": "0.5", "seed": "6", "min_clients": "2"}
     words |= {"min_data": "7", "validation_rate": "0.2", "target_metric": "loss", "target_value": "0.9", "patience": "8", "threads": "1"}
-    words |= {"evaluation_topic": "held", "round_deadline_s": "9.5", "strategy": "FedAvg"}
-    assert words.keys() | {"run", "model"} == RunSpec.model_fields.keys()
-    spec, loud = given(*REQUIRED, "--loud", *(word for name, value in words.items() for word in (flag(name), value)))
+    words |= {"evaluation_topic": "held", "round_deadline_s": "9.5", "strategy": "FedAvg", "gpu_memory_mib": "4096"}
+    flags = {"mixed_precision", "cpu_fallback"}
+    assert words.keys() | flags | {"run", "model"} == RunSpec.model_fields.keys()
+    spec, loud = given(*REQUIRED, "--loud", *map(flag, sorted(flags)), *(word for name, value in words.items() for word in (flag(name), value)))
     document = parse_spec(spec).model_dump(mode="json")
     assert loud
+    assert all(document[name] is True for name in flags)
     assert document["clients"] == ["a", "b"]
     assert document["data_restriction"] == {"k": 1}
     assert document["sites"]["a"]["bootstrap_servers"] == "x:1"

@@ -37,6 +37,8 @@ GOOD = {"run": "r", "model": "builtin:digits-mlp"}
         ({"clients": ["a"], "min_clients": 2}, "min_clients is 2, but only 1 clients are named"),
         ({"clients": ["a"], "sites": {"b": {}}}, "sites names 'b'"),
         ({"placement": {"gpu_type": "nvidia.com/gpu"}}, "placement: gpu_type is 'nvidia.com/gpu' and gpu_count is 0"),
+        ({"gpu_memory_mib": -1}, "gpu_memory_mib: Input should be greater than or equal to 0 (given: -1)"),
+        ({"mixed_precision": "half"}, "mixed_precision: Input should be a valid boolean"),
         ({"sites": {"a": {"brokers": "x"}}}, "sites.a.brokers: Extra inputs are not permitted"),
         ({"colour": "red"}, "colour: Extra inputs are not permitted"),
     ],

@@ -10,6 +10,8 @@ from fedstream.pipelines import FEDERATED_TRAINING_YAML
 from fedstream.pipelines.wiring import CONFIG, KAFKA_FILES
 
 from fedstream import settings
+from fedstream.run import parse_spec
+from fedstream.steps.ingest import _placed
 
 DEFINITION, PLATFORM = yaml.safe_load_all(FEDERATED_TRAINING_YAML.read_text())
 KUBERNETES = PLATFORM["platforms"]["kubernetes"]
@@ -68,7 +70,76 @@ def test_a_training_runs_where_its_client_s_ingest_says():
 def test_no_other_task_is_placed():
     for name in PODS.keys() - {"local-train"}:
         assert not PODS[name].keys() & {"nodeSelector", "tolerations"}, name
-        assert "resources" not in TASKS[name], name
+        assert "accelerator" not in TASKS[name]["resources"], name
+
+
+TAINT = {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}
+
+
+@pytest.mark.parametrize(
+    "placement",
+    [
+        {},
+        {"node_selector": {"nvidia.com/gpu.product": "NVIDIA-H100-80GB-HBM3"}, "tolerations": [TAINT], "gpu_type": "nvidia.com/gpu", "gpu_count": 2},
+        {"node_selector": {"nvidia.com/mig.config": "all-1g.10gb"}, "gpu_type": "nvidia.com/mig-1g.10gb", "gpu_count": 1},
+        {"gpu_type": "nvidia.com/gpu.shared", "gpu_count": 1},
+        {"node_selector": {"gpushare": "true"}, "gpu_type": "aliyun.com/gpu-mem", "gpu_count": 16},
+    ],
+    ids=["none", "whole", "mig", "time-slice", "gpushare"],
+)
+def test_whole_gpus_slices_and_shares_are_values_of_the_form(placement):
+    """The form's value goes through the spec and ingest's outputs to what the driver makes a pod of."""
+    spec = parse_spec({"run": "r", "model": "m", "clients": ["a", "b"], "sites": {"a": {"placement": placement}}})
+    asked = _placed("key", spec.placement_of("a"))._asdict()
+    pod, accelerator = PODS["local-train"], TASKS["local-train"]["resources"]["accelerator"]
+    assert value(pod["nodeSelector"]["nodeSelectorJson"], asked) == placement.get("node_selector", {})
+    assert value(pod["tolerations"][0]["tolerationJson"], asked) == placement.get("tolerations", [])
+    assert value(accelerator["resourceType"], asked) == placement.get("gpu_type", "")
+    assert value(accelerator["resourceCount"], asked) == str(placement.get("gpu_count", 0))
+    assert _placed("key", spec.placement_of("b"))._asdict() == {
+        "slice_key": "key",
+        "node_selector": {},
+        "tolerations": [],
+        "gpu_type": "",
+        "gpu_count": "0",
+    }
+
+
+def value(said, outputs):
+    """Resolve an output of ingest as the driver does."""
+    if isinstance(said, dict):
+        assert said["taskOutputParameter"]["producerTask"] == "ingest-from-kafka"
+        return outputs[said["taskOutputParameter"]["outputParameterKey"]]
+    (name,) = re.fullmatch(r"\{\{\$\.inputs\.parameters\['pipelinechannel--ingest-from-kafka-(\w+)'\]\}\}", said).groups()
+    return outputs[name]
+
+
+def test_every_task_asks_for_what_it_needs_and_has_a_memory_limit():
+    for name, container in TASKS.items():
+        resources = container["resources"]
+        asked = ("500m", "1Gi") if name in TRAINING else ("100m", "256Mi")
+        assert (resources["resourceCpuRequest"], resources["resourceMemoryRequest"]) == asked, name
+        limit = "1Gi" if name in {"open-round", "select-clients"} else "{{$.inputs.parameters['pipelinechannel--memory']}}"
+        assert resources["resourceMemoryLimit"] == limit, name
+
+
+def test_the_form_s_memory_reaches_every_task_that_it_limits():
+    """Without an ordinary argument the compiled loop would lack it."""
+    for name, component in {"root": DEFINITION["root"], **DEFINITION["components"]}.items():
+        declared = component.get("inputDefinitions", {}).get("parameters", {})
+        for task, definition in component.get("dag", {}).get("tasks", {}).items():
+            inputs = definition.get("inputs", {}).get("parameters", {})
+            if source := inputs.get("pipelinechannel--memory", inputs.get("memory")):
+                assert source["componentInputParameter"] in declared, (name, task)
+            elif "memory_limit" in inputs:
+                raise AssertionError((name, task))
+    assert DEFINITION["root"]["inputDefinitions"]["parameters"]["memory"]["defaultValue"] == "4Gi"
+
+
+@pytest.mark.parametrize("task", sorted(PODS))
+def test_no_task_may_be_root_and_every_pod_is_labelled(task):
+    assert PODS[task]["securityContext"] == {"runAsNonRoot": True}
+    assert PODS[task]["podMetadata"]["labels"] == {"app.kubernetes.io/part-of": "fedstream"}
 
 
 def test_rounds_run_one_after_another_and_publish_waits_for_them():

@@ -177,10 +177,11 @@ def test_a_large_run_stays_small_and_says_what_it_leaves_out(bucket, run_of):
 
 
 def test_the_command_gives_the_same_spec_again(bucket, run_of):
-    text = render_report(build_view(bucket, run_of(bucket, CLIENTS, 2, spec={"clients": CLIENTS, "data_restriction": {"country": "it's"}})))
+    spec = {"clients": CLIENTS, "data_restriction": {"country": "it's"}, "mixed_precision": True}
+    text = render_report(build_view(bucket, run_of(bucket, CLIENTS, 2, spec=spec)))
     page = re.search(r"<pre>(fedstream run .*?)</pre>", text, re.S).group(1)
-    assert "--clients a,b,c --rounds 2 --epochs 2" in page
-    assert "--data-restriction" in page
+    assert "--clients a,b,c --data-restriction" in page
+    assert page.rstrip().endswith("--rounds 2 --epochs 2 --mixed-precision --target-value 0.95")
 
 
 def test_an_evaluation_topic_is_named(bucket, run_of):
