@@ -9,7 +9,7 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from fedstream.errors import ClusterError, SettingsError
-from fedstream.kubeflow.checks import Check, SkippedError
+from fedstream.kubeflow.checks import Check, Finding, SkippedError
 from fedstream.kubeflow.kube import TIMEOUT, explained, kube_client
 from fedstream.kubeflow.nodes import Node, misfit, nodes_of
 from fedstream.kubeflow.package import Package, Source
@@ -72,13 +72,12 @@ def cluster_checks(options: ClusterOptions) -> list[Check]:
         Check("config map", look.config_map, there),
         *(Check(f"secret {options.names[parameter]}", partial(look.secret, parameter), there) for parameter in secrets),
         Check("settings", look.settings, ("config map",)),
-        Check("pod", lambda: Probe(look.client, options.namespace, options.images, options.package, options.names).run(options.until), there),
         Check("gpu nodes", look.gpu_nodes, reached),
         Check("kubeflow", look.kubeflow, reached),
     ]
     if options.placement:
-        checks.insert(-1, Check("placement", partial(look.fits, options.placement), reached))
-    return checks
+        checks.append(Check("placement", partial(look.fits, options.placement), reached))
+    return [*checks, Check("pod", look.pod, there)]  # last, since it may take all the time there is
 
 
 class Cluster:
@@ -248,6 +247,11 @@ class Cluster:
         if (int(version[1]), int(version[2])) < OLDEST_KUBEFLOW:
             raise ClusterError(f"Kubeflow Pipelines {tag} is too old for the compiled pipeline; upgrade it to 2.15 or later")
         return f"Pipelines {tag}, {users}"
+
+    def pod(self) -> list[Finding]:
+        """Pull the images, and look from inside."""
+        options = self.options
+        return Probe(self.client, options.namespace, options.images, options.package, options.names).run(options.until)
 
     def _read(self, kind: str, name: str) -> Any:
         """Return a namespace, config map or secret; None if there is none."""

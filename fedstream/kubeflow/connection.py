@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from fedstream.errors import UsageError
-from fedstream.kubeflow.kube import configure
+from fedstream.kubeflow.kube import configure, kube_client
 
 if TYPE_CHECKING:
     from kfp_server_api import ApiClient, Configuration
+    from kubernetes.client import ApiClient as KubeClient
 
 SERVICE, PORT = "ml-pipeline", 8888
 """The API's Kubernetes service in every release of Kubeflow Pipelines."""
@@ -36,6 +37,8 @@ class Connection:
         ui: address of the web interface; empty if unknown.
         absent: what to do when the API is not there.
         rejected: what to do when it does not know the caller.
+        kube: client of the cluster's Kubernetes API, on the way through it.
+        namespace: of Kubeflow Pipelines, where the pods are if Kubeflow has no profiles.
     """
 
     client: ApiClient
@@ -43,6 +46,8 @@ class Connection:
     ui: str
     absent: str
     rejected: str
+    kube: KubeClient | None = None
+    namespace: str = ""
 
     def url_of(self, run_id: str) -> str:
         """Return the address of a run's page; empty if the web interface's is unknown."""
@@ -111,12 +116,12 @@ def _inside(namespace: str, ui: str, env: Mapping[str, str]) -> Connection:
 
 
 def _proxied(namespace: str, ui: str) -> Connection:
-    configuration = _configuration("")
+    configuration, kube = _configuration(""), kube_client()
     server = configure(configuration)
-    configuration.host = f"{server}/api/v1/namespaces/{namespace}/services/{SERVICE}:{PORT}/proxy"
+    _stay_at(configuration, f"{server}/api/v1/namespaces/{namespace}/services/{SERVICE}:{PORT}/proxy")
     advice = "multi-user Kubeflow takes no kubeconfig: name its address with --host, and give a token in KFP_TOKEN"
     absent = "name the namespace of Kubeflow Pipelines with --kubeflow-namespace, or its address with --host"
-    return _connection(configuration, f"{server}, service {SERVICE} in namespace {namespace}", ui, absent, advice)
+    return _connection(configuration, f"{server}, service {SERVICE} in namespace {namespace}", ui, absent, advice, kube, namespace)
 
 
 def _configuration(host: str) -> Configuration:
@@ -128,10 +133,24 @@ def _configuration(host: str) -> Configuration:
     return configuration
 
 
-def _connection(configuration: Configuration, where: str, ui: str, absent: str, rejected: str) -> Connection:
+def _connection(
+    configuration: Configuration, where: str, ui: str, absent: str, rejected: str, kube: KubeClient | None = None, namespace: str = ""
+) -> Connection:
     from kfp_server_api import ApiClient
 
-    return Connection(ApiClient(configuration), where, ui, absent, rejected)
+    return Connection(ApiClient(configuration), where, ui, absent, rejected, kube, namespace)
+
+
+def _stay_at(configuration: Configuration, host: str) -> None:
+    """Set the address, and again whenever the kubeconfig's token is looked at: that sets the API server's."""
+    configuration.host, refresh = host, configuration.refresh_api_key_hook
+
+    def refresh_and_stay(_: object) -> None:
+        refresh(configuration)
+        configuration.host, configuration.refresh_api_key_hook = host, refresh_and_stay
+
+    if refresh:
+        configuration.refresh_api_key_hook = refresh_and_stay
 
 
 def _use_token_file(configuration: Configuration, path: Path, said: str) -> None:

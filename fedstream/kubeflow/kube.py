@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -24,18 +25,19 @@ def configure(configuration: Any) -> str:
     Raises:
         ClusterError: neither is there, or the kubeconfig cannot be used.
     """
+    import yaml
     from kubernetes import config
 
     try:
-        config.load_kube_config(client_configuration=configuration)
+        config.load_kube_config(os.environ.get("KUBECONFIG"), client_configuration=configuration)
     except config.ConfigException as outside:
         try:
             config.load_incluster_config(client_configuration=configuration)
         except config.ConfigException:
             said = " ".join(str(outside).split())
             raise ClusterError(NO_ACCESS if "No configuration found" in said else f"the kubeconfig cannot be used: {said}") from outside
-    except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise ClusterError(f"the kubeconfig cannot be used ({type(error).__name__}: {error}); check KUBECONFIG") from error
+    except (OSError, ValueError, TypeError, AttributeError, yaml.YAMLError) as error:
+        raise ClusterError(f"the kubeconfig cannot be used ({type(error).__name__}: {_line(str(error))}); check KUBECONFIG") from error
     configuration.retries = False
     return str(configuration.host)
 

@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from fedstream.errors import ClusterError
 from fedstream.kubeflow.checks import Finding
 from fedstream.kubeflow.kube import TIMEOUT, explained
 from fedstream.kubeflow.package import Package
@@ -64,7 +65,7 @@ class Probe:
     @contextmanager
     def _pod(self, seconds: int) -> Iterator[str]:
         """Start the pod, and remove it whatever happens; should this process be killed, the pod ends by its own deadline."""
-        from kubernetes.client import ApiException, CoreV1Api
+        from kubernetes.client import CoreV1Api
 
         api, name = CoreV1Api(self.client), f"fedstream-doctor-{secrets.token_hex(4)}"
         try:
@@ -72,14 +73,14 @@ class Probe:
                 api.create_namespaced_pod(self.namespace, self.manifest(name, self._account(), seconds), _request_timeout=TIMEOUT)
             yield name
         finally:
-            with suppress(ApiException, OSError):
+            with suppress(ClusterError), explained(self.client, f"delete pod {name}"):
                 api.delete_namespaced_pod(name, self.namespace, grace_period_seconds=0, _request_timeout=TIMEOUT)
 
     def _account(self) -> str:
-        from kubernetes.client import ApiException, CoreV1Api
+        from kubernetes.client import CoreV1Api
 
         for name in ACCOUNTS:
-            with suppress(ApiException):
+            with suppress(ClusterError), explained(self.client, f"read service account {name!r}"):
                 CoreV1Api(self.client).read_namespaced_service_account(name, self.namespace, _request_timeout=TIMEOUT)
                 return name
         return "default"

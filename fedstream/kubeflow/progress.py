@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 COMMITS = "evaluate"
 """The step that commits a round."""
 
+DRIVER = "-driver"
+"""How Kubeflow names the pod that prepares a task."""
+
 ENDED = ("SUCCEEDED", "FAILED", "CANCELED", "SKIPPED")
 
 
@@ -26,7 +29,7 @@ class Progress:
         rounds: rounds it has committed.
         unused: slots whose open_round found nothing to do.
         running: names of the steps that run, one for each pod, sorted.
-        failed: names of the steps that failed, sorted.
+        failed: names of the steps that failed, and of Kubeflow's own preparations of a task (`NAME-driver`), sorted.
         error: what Kubeflow says about its failure.
     """
 
@@ -63,7 +66,7 @@ class Progress:
     @property
     def reason(self) -> str:
         """Why it failed, as far as Kubeflow tells."""
-        tasks = f"failed steps: {', '.join(self.failed)}" if self.failed else "no step failed"
+        tasks = f"failed: {', '.join(self.failed)}" if self.failed else "no step failed"
         return f"{tasks}; Kubeflow says: {self.error}" if self.error else tasks
 
 
@@ -81,6 +84,6 @@ def progress_of(run: V2beta1Run, package: Package) -> Progress:
         rounds=steps.count((COMMITS, "SUCCEEDED")),
         unused=sum(name in package.conditions and state == "SKIPPED" for name, state in tasks),
         running=tuple(sorted(name for name, state in steps if state in ("RUNNING", "PENDING"))),
-        failed=tuple(sorted({name for name, state in steps if state == "FAILED"})),
+        failed=tuple(sorted({name for name, state in tasks if state == "FAILED" and (name in package.steps or name.endswith(DRIVER))})),
         error=" ".join(str(run.error.message or "").split()) if run.error else "",
     )

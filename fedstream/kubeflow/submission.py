@@ -12,6 +12,7 @@ from rich.console import Console
 
 from fedstream.errors import ClusterError, FedstreamError, RunError, UsageError
 from fedstream.kubeflow.api import CHECK_S, PipelinesApi, Version
+from fedstream.kubeflow.causes import causes
 from fedstream.kubeflow.package import Package
 from fedstream.kubeflow.progress import Progress, progress_of
 from fedstream.run import RunSpec, parse_spec
@@ -193,7 +194,8 @@ def run_until(api: PipelinesApi, order: Order, tries: int, outcome: Outcome, say
         if outcome.finished or (tries == 1 and progress.state == "SUCCEEDED"):
             return
         fruitless = 0 if progress.rounds else fruitless + 1
-        ended = f"submission {submission.run_id} of run {order.spec.run!r} ended as {progress.state.lower()} ({progress.reason})"
+        why = _why(api, order, submission.run_id, progress)
+        ended = f"submission {submission.run_id} of run {order.spec.run!r} ended as {progress.state.lower()} ({why})"
         if progress.state == "CANCELED":
             raise RunError(f"{ended}: somebody terminated it; submit the same run again to go on")
         if fruitless == FRUITLESS:
@@ -204,6 +206,12 @@ def run_until(api: PipelinesApi, order: Order, tries: int, outcome: Outcome, say
             what = "what went wrong is in the failed steps' logs in the Kubeflow UI; " if progress.state == "FAILED" else ""
             raise RunError(f"{ended} after {tries} {'tries' if tries > 1 else 'try'}; {what}submit the same run again to go on")
         say(f"{order.spec.run}: {progress}; submitting it again ({number + 1} of at most {tries})")
+
+
+def _why(api: PipelinesApi, order: Order, run_id: str, progress: Progress) -> str:
+    kube, namespace = api.connection.kube, order.namespace or api.connection.namespace
+    said = causes(kube, namespace, run_id) if kube and progress.state == "FAILED" else []
+    return "; ".join([progress.reason, *said])
 
 
 @contextmanager

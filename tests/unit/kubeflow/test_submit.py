@@ -9,9 +9,11 @@ import time
 
 import pytest
 from support.fake_kubeflow import Script, failed, rounds, succeeded
+from support.http_server import Refused
 
 from fedstream.cli import main
-from fedstream.kubeflow import submission
+from fedstream.kubeflow import api, submission
+from fedstream.kubeflow.package import shipped_pipeline
 
 RUN = ["submit", "--name", "first", "--model", "builtin:digits-mlp", "--rounds", "3"]
 FINISHED = 4
@@ -73,16 +75,10 @@ def test_a_fake_api_gets_another_file_as_another_version(submit, kubeflow, tmp_p
     submit()
     kubeflow.runs[0]["state"] = "FAILED"
     changed = tmp_path / "pipeline.yaml"
-    changed.write_text(submission_file().read_text() + "# changed\n")
+    changed.write_text(shipped_pipeline().read_text() + "# changed\n")
     submit("--package-file", str(changed))
     assert len(kubeflow.pipelines) == 1
     assert len({version["display_name"] for version in kubeflow.versions}) == 2
-
-
-def submission_file():
-    from fedstream.kubeflow.package import shipped_pipeline
-
-    return shipped_pipeline()
 
 
 def test_a_run_under_way_on_a_fake_api_is_taken_up_not_started_twice(submit, kubeflow):
@@ -170,8 +166,6 @@ def test_a_run_whose_creation_a_fake_api_did_not_confirm_is_not_made_twice(submi
 
     def lost(body):
         started(body)
-        from support.http_server import Refused
-
         raise Refused(504, "upstream request timeout")
 
     monkeypatch.setattr(kubeflow, "_started", lost)
@@ -179,7 +173,8 @@ def test_a_run_whose_creation_a_fake_api_did_not_confirm_is_not_made_twice(submi
     assert len(kubeflow.runs) == 1
 
 
-def test_a_fake_api_that_says_nothing_is_given_up(submit, kubeflow):
+def test_a_fake_api_that_says_nothing_is_given_up(submit, kubeflow, monkeypatch):
+    monkeypatch.setattr(api, "TIMEOUT", (1, 1))
     kubeflow.first = [1.5, 1.5]
     check_error(submit(), "does not answer (no answer in time)")
 
@@ -230,7 +225,7 @@ def test_a_submission_of_a_fake_api_that_holds_not_all_rounds_says_so(submit, ku
 def test_a_failed_submission_of_a_fake_api_names_its_steps(submit, kubeflow):
     kubeflow.scripts = [failed(1, "local-train", "aggregate", error="child 'x'\nfailed")]
     check_error(
-        submit("--watch"), "submission run-1 of run 'first' ended as failed (failed steps: aggregate, local-train; Kubeflow says: child 'x' failed)"
+        submit("--watch"), "submission run-1 of run 'first' ended as failed (failed: aggregate, local-train; Kubeflow says: child 'x' failed)"
     )
 
 
@@ -265,7 +260,7 @@ def test_until_done_on_a_fake_api_asks_once_more_where_earlier_rounds_are_unknow
 
 def test_until_done_on_a_fake_api_stops_when_two_submissions_commit_nothing(submit, kubeflow):
     kubeflow.scripts = [failed(1, "local-train"), failed(0, "aggregate"), failed(0, "aggregate"), succeeded(3)]
-    check_error(submit("--until-done"), "run-3", "failed steps: aggregate", "the second in a row that committed no round")
+    check_error(submit("--until-done"), "run-3", "failed: aggregate", "the second in a row that committed no round")
     assert len(kubeflow.runs) == 3
 
 

@@ -1,0 +1,71 @@
+"""Why a submission failed, from its failed pods, where the caller may look at them: Kubeflow's API only tells which tasks did."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from fedstream.errors import FedstreamError
+from fedstream.kubeflow.kube import TIMEOUT, explained
+from fedstream.steps.runtime import FAILED, REFUSED
+
+if TYPE_CHECKING:
+    from kubernetes.client import ApiClient, V1Pod
+
+MAIN = "main"
+"""The container of a step, beside Argo's own."""
+
+SHOWN, LINES, WIDTH = 3, 100, 300
+"""Pods that are told about, lines read of the log of each, and characters told of a line."""
+
+
+def causes(client: ApiClient, namespace: str, run_id: str) -> list[str]:
+    """Return `task: reason` of a submission's first failed pods; nothing where they cannot be looked at, or are gone.
+
+    Args:
+        client: of the Kubernetes API.
+        namespace: where the pods ran.
+        run_id: KFP's id of the submission.
+    """
+    from kubernetes.client import CoreV1Api
+
+    api = CoreV1Api(client)
+    try:
+        with explained(client, "list the pods of a run"):
+            pods = api.list_namespaced_pod(namespace, label_selector=f"pipeline/runid={run_id}", _request_timeout=TIMEOUT).items
+            failed = sorted((pod for pod in pods if pod.status.phase == "Failed"), key=lambda pod: pod.metadata.creation_timestamp)
+            return [f"{task_of(pod)}: {_reason(api, namespace, pod)}" for pod in failed[:SHOWN]]
+    except FedstreamError:
+        return []
+
+
+def task_of(pod: V1Pod) -> str:
+    """Return the pipeline's name of the task that a pod was for: Argo's name of it is a path of all that it was in."""
+    path = (pod.metadata.annotations or {}).get("workflows.argoproj.io/node-name", pod.metadata.name)
+    names = [name for name in re.sub(r"\([0-9:]+\)", "", path).split(".") if name != "executor"]
+    return names[-1] if names else str(pod.metadata.name)
+
+
+def _reason(api: Any, namespace: str, pod: V1Pod) -> str:
+    """Say why a pod failed: it was killed, a step says why, or it said something at last."""
+    status = next((status for status in pod.status.container_statuses or [] if status.name == MAIN), None)
+    ended = status.state.terminated if status and status.state else None
+    if pod.status.reason:  # evicted, or past its deadline: there is no log then
+        return " ".join(f"{pod.status.reason}: {pod.status.message or ''}".split())
+    if ended and ended.reason == "OOMKilled":
+        return "it was killed for using more memory than its limit"
+    answer = api.read_namespaced_pod_log(
+        pod.metadata.name, namespace, container=MAIN, tail_lines=LINES, _preload_content=False, _request_timeout=TIMEOUT
+    )
+    said = last_words(answer.data.decode("utf-8", "replace"))
+    return said or (f"exit code {ended.exit_code}" if ended else "it ended without a word")
+
+
+def last_words(log: str) -> str:
+    """Return a step's own reason from its log, or else the last line that is not Argo's."""
+    lines = log.splitlines()
+    for mark in (REFUSED, FAILED):
+        if reasons := [line.split(mark, 1)[1].strip() for line in lines if mark in line]:
+            return reasons[-1]
+    words = [line.strip() for line in lines if line.strip() and "argo=true" not in line and not line.startswith("Error: exit status")]
+    return f"... {words[-1][-WIDTH:]}" if words and len(words[-1]) > WIDTH else "".join(words[-1:])

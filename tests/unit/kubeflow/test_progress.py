@@ -1,0 +1,68 @@
+"""How a submission's state is read from tasks, as a real Kubeflow Pipelines 2.17 names them."""
+
+import pytest
+from kfp_server_api import GoogleRpcStatus, V2beta1PipelineTaskDetail, V2beta1Run, V2beta1RunDetails
+
+from fedstream.kubeflow.package import read_package, shipped_pipeline
+from fedstream.kubeflow.progress import progress_of
+
+PACKAGE = read_package(shipped_pipeline())
+(CONDITION,) = PACKAGE.conditions
+
+
+def read(state, *tasks, error=None):
+    """Read a run; each task is there twice, as itself and as its first attempt."""
+    named = [(name, of) for task in tasks for name, of in (task, (f"{task[0]}(0)", task[1]))]
+    details = V2beta1RunDetails(task_details=[V2beta1PipelineTaskDetail(display_name=name, state=of) for name, of in named])
+    return progress_of(V2beta1Run(state=state, run_details=details, error=error), PACKAGE)
+
+
+def test_rounds_are_counted_by_what_commits_them_each_attempt_once():
+    done = read(
+        "RUNNING",
+        ("evaluate-driver", "SUCCEEDED"),
+        ("evaluate", "SUCCEEDED"),
+        ("executor", "SUCCEEDED"),
+        ("evaluate", "RUNNING"),
+        ("executor", "RUNNING"),
+    )
+    assert (done.rounds, done.running) == (1, ("evaluate",))
+    assert not done.ended
+
+
+def test_a_skipped_condition_is_a_slot_without_a_round():
+    assert read("SUCCEEDED", (CONDITION, "SUCCEEDED"), (CONDITION, "SKIPPED"), ("open-round", "SUCCEEDED")).unused == 1
+
+
+@pytest.mark.parametrize(
+    ("state", "rounds", "unused", "before", "finished"),
+    [
+        ("SUCCEEDED", 4, 0, 0, True),
+        ("SUCCEEDED", 3, 0, 0, False),
+        ("SUCCEEDED", 1, 0, 3, True),
+        ("SUCCEEDED", 0, 1, 0, True),
+        ("FAILED", 4, 0, 0, False),
+        ("FAILED", 0, 3, 0, False),
+        ("RUNNING", 4, 1, 0, False),
+    ],
+)
+def test_when_a_run_is_finished(state, rounds, unused, before, finished):
+    tasks = [("evaluate", "SUCCEEDED")] * rounds + [(CONDITION, "SKIPPED")] * unused
+    assert read(state, *tasks).finishes(before, wanted=4) is finished
+
+
+def test_failed_steps_are_named_and_what_merely_contains_them_is_not():
+    failed = read(
+        "FAILED", ("local-train", "FAILED"), ("executor", "FAILED"), ("iteration-item", "FAILED"), ("root", "FAILED"), ("one-round-driver", "FAILED")
+    )
+    assert failed.failed == ("local-train", "one-round-driver")
+    assert failed.reason == "failed: local-train, one-round-driver"
+
+
+def test_a_run_without_tasks_is_pending():
+    empty = progress_of(V2beta1Run(), PACKAGE)
+    assert (empty.state, str(empty)) == ("PENDING", "pending; 0 rounds committed")
+
+
+def test_what_kubeflow_says_is_one_line():
+    assert read("FAILED", error=GoogleRpcStatus(message="a\n b")).reason == "no step failed; Kubeflow says: a b"
