@@ -18,6 +18,7 @@ from fedstream.model.cli import model_app
 from fedstream.options import with_spec_options
 from fedstream.output import err, metrics_text, out, print_error, print_json, print_table, write_file
 from fedstream.report.text import count, duration
+from fedstream.serving.cli import infer
 from fedstream.stream.cli import stream_app
 
 app = typer.Typer(
@@ -29,8 +30,9 @@ app = typer.Typer(
 app.add_typer(services_app, name="services")
 app.add_typer(stream_app, name="stream")
 app.add_typer(model_app, name="model")
-app.command()(doctor)
 app.command()(submit)
+app.command()(infer)
+app.command()(doctor)
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it."""

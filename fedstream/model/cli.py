@@ -97,10 +97,10 @@ def pull(
 
         fedstream model pull mine --file inference_service.yaml && kubectl apply -f inference_service.yaml
     """
-    name, number = _parse_version(model)
-    from fedstream.model.versions import find_version, read_version_file
+    from fedstream.model.versions import find_version, parse_version, read_version_file
     from fedstream.store.objects import ObjectStore
 
+    name, number = parse_version(model)
     store = ObjectStore.from_env()
     version = find_version(store, name, number)
     data = read_version_file(store, version, file)
@@ -111,15 +111,6 @@ def pull(
     else:
         lineage = f"round {version.manifest.get('round')} of run {version.manifest.get('run')}"
         out.print(f"wrote {path}: version {version.number} of {name}, {lineage}", highlight=False)
-
-
-def _parse_version(text: str) -> tuple[str, int | None]:
-    name, at, number = text.partition("@")
-    if at and not (number.isascii() and number.isdigit() and int(number) > 0):
-        raise UsageError(f"{text!r}: expected NAME or NAME@N with N = 1, 2, ...")
-    if not re.fullmatch(f"(builtin:)?{NAME}", name):
-        raise UsageError(f"{text!r}: {name!r} is no model name")
-    return name, int(number) if at else None
 
 
 def _summary(description: Any) -> str:

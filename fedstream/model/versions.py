@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import re
 from dataclasses import dataclass
 from typing import Any
 
-from fedstream.errors import CorruptObject, ModelError
+from pydantic import ValidationError
+
+from fedstream.errors import CorruptObject, ModelError, ObjectNotFound, UsageError
+from fedstream.run import NAME
 from fedstream.store.canonical import sha256_hex
+from fedstream.store.documents import LatestVersion
 from fedstream.store.layout import ModelKeys
 from fedstream.store.objects import ObjectStore
 
@@ -26,6 +32,20 @@ class Version:
     model: str
     number: int
     manifest: dict[str, Any]
+
+
+def parse_version(text: str) -> tuple[str, int | None]:
+    """Split NAME or NAME@N into name and number.
+
+    Raises:
+        UsageError: it is neither.
+    """
+    name, at, number = text.partition("@")
+    if at and not (number.isascii() and number.isdigit() and int(number) > 0):
+        raise UsageError(f"{text!r}: expected NAME or NAME@N with N = 1, 2, ...")
+    if not re.fullmatch(f"(builtin:)?{NAME}", name):
+        raise UsageError(f"{text!r}: {name!r} is no model name")
+    return name, int(number) if at else None
 
 
 def list_versions(store: ObjectStore, model: str) -> list[int]:
@@ -57,6 +77,25 @@ def find_version(store: ObjectStore, model: str, number: int | None = None) -> V
     if not isinstance(manifest, dict) or not isinstance(manifest.get("files"), dict):
         raise CorruptObject(f"{key} is no manifest: it names no files")
     return Version(model, wanted, manifest)
+
+
+def find_latest(store: ObjectStore, model: str) -> Version:
+    """Return the version that latest.json names, after checking its manifest's digest.
+
+    Raises:
+        ModelError: none is published yet.
+        CorruptObject: latest.json or the manifest is damaged.
+    """
+    keys = ModelKeys(model)
+    try:
+        latest = LatestVersion.model_validate_json(store.get(keys.latest))
+    except ObjectNotFound as error:
+        raise ModelError(f"model {model!r} has no published version yet; finish a run of this model first") from error
+    except ValidationError as error:
+        raise CorruptObject(f"{keys.latest} names no version; it was changed after it was written") from error
+    key = keys.version(latest.version, MANIFEST)
+    manifest = json.loads(store.get_verified(key, latest.manifest))
+    return Version(model, latest.version, manifest)
 
 
 def read_version_file(store: ObjectStore, version: Version, name: str = "model.keras") -> bytes:

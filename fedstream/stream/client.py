@@ -24,6 +24,9 @@ REQUEST_MS = 30_000
 CLOSE_S = 1.0
 """Seconds a client may take to say goodbye; nothing is lost by then but what nobody waits for."""
 
+SESSION_MS = 10_000
+"""Milliseconds after which the partitions of a member that died are given to others."""
+
 FETCH_BYTES = 8 * 1024 * 1024
 """Bytes asked for at a time: large enough that the round trips do not count."""
 
@@ -48,15 +51,17 @@ def admin(kafka: KafkaSettings) -> Iterator[KafkaAdminClient]:
 
 
 @contextmanager
-def consumer(kafka: KafkaSettings) -> Iterator[KafkaConsumer]:
-    """Open a consumer without a group, for reading exact offsets of topics that exist."""
+def consumer(kafka: KafkaSettings, group: str = "") -> Iterator[KafkaConsumer]:
+    """Open a consumer: without a group for reading exact offsets of topics that exist, or as a member of one, which begins with the oldest record."""
     from kafka import KafkaConsumer
 
+    member = {"group_id": group, "session_timeout_ms": SESSION_MS} if group else {}
     opened = _open(
         kafka,
         KafkaConsumer,
+        **member,
         enable_auto_commit=False,
-        auto_offset_reset="none",
+        auto_offset_reset="earliest" if group else "none",
         isolation_level="read_committed",
         request_timeout_ms=REQUEST_MS,
         fetch_max_bytes=FETCH_BYTES * 4,
@@ -167,6 +172,10 @@ def _translated(kafka: KafkaSettings, error: Exception) -> StreamError:
     servers, said = kafka.bootstrap_servers, str(error) or type(error).__name__
     if isinstance(error, errors.TopicAuthorizationFailedError):
         return unauthorized(kafka, _topic(error))
+    if isinstance(error, errors.GroupAuthorizationFailedError):
+        return BrokerError(
+            f"user {kafka.username!r} may not use consumer group {_topic(error)} at {servers}; ask the broker's owner for the right to read with it"
+        )
     if isinstance(error, errors.UnknownTopicOrPartitionError | errors.InvalidTopicError):
         return TopicError(f"there is no such topic at {servers}: {_topic(error)}")
     if isinstance(error, errors.MessageSizeTooLargeError | errors.RecordListTooLargeError):

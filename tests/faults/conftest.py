@@ -32,9 +32,16 @@ class Zygote:
 
     def start(self, env, spec, point="", what="", do="die"):
         """Start a run, and return its id; `point` (before, after, training) and `what` say where it is to die or wait."""
+        at = {"point": point, "what": what, "do": do, "flag": str(self.flag(self.started + 1))} if point else None
+        return self._ask(env, spec=spec, at=at)
+
+    def infer(self, env, *words, commits=0):
+        """Run `fedstream infer`, which dies where it would commit for the last time, and return how it ended."""
+        return self.answer(self._ask(env, infer=["infer", *words], commits=commits))
+
+    def _ask(self, env, **what):
         self.started += 1
-        at = {"point": point, "what": what, "do": do, "flag": str(self.flag(self.started))} if point else None
-        self.process.stdin.write(json.dumps({"id": self.started, "env": env, "spec": spec, "at": at, "log": str(self.log)}) + "\n")
+        self.process.stdin.write(json.dumps({"id": self.started, "env": env, "log": str(self.log), **what}) + "\n")
         self.process.stdin.flush()
         return self.started
 

@@ -1,8 +1,9 @@
 """Runs federated runs in forked children of a process that has imported TensorFlow once, several at a time; they die or wait where they are told to.
 
-One JSON request a line on standard input: {"id", "env", "spec", "at", "log"}. "at" is null or {"point", "what", "do", "flag"}: "before" or "after"
+One JSON request a line on standard input: {"id", "env", "spec", "at", "log"}, or with "infer" and "commits" for the words of `fedstream infer`, which
+dies instead of committing for the last time. "at" is null or {"point", "what", "do", "flag"}: "before" or "after"
 writing a key that matches a pattern, or while "training" a client; "die" or "wait"; the file that a waiting run makes, and waits to see removed.
-One JSON answer a line: {"id", "signal", and "version" or "error"}.
+One JSON answer a line: {"id", "signal", and "version", "exit" or "error"}.
 """
 
 import functools
@@ -15,9 +16,11 @@ import sys
 import time
 from pathlib import Path
 
+from fedstream.cli import main as main_of_fedstream
 from fedstream.local.inprocess import run_inprocess
 from fedstream.model import training
 from fedstream.model._tensorflow import _import
+from fedstream.serving.inference import Inference
 from fedstream.steps import train
 from fedstream.store.objects import ObjectStore
 
@@ -70,17 +73,34 @@ def arm_training(client, act):
     train._read, training._Deadline._check = read, check
 
 
+def infer(words, commits):
+    real_commit, left = Inference._commit, [commits]
+
+    def commit(self, reader, batch):
+        left[0] -= 1
+        if not left[0]:
+            die()
+        real_commit(self, reader, batch)
+
+    Inference._commit = commit
+    sys.argv = ["fedstream", *words]
+    try:
+        main_of_fedstream()
+    except SystemExit as ended:
+        return {"exit": ended.code or 0}
+
+
 def child(request, pipe):
     os.environ.update(request["env"])
     log = os.open(request["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(log, 1)
     os.dup2(log, 2)
-    if request["at"]:
+    if request.get("at"):
         arm(request["at"])
     if patience_s := os.environ.get("FEDSTREAM_TEST_PATIENCE_S"):
         ObjectStore.__init__ = functools.partialmethod(ObjectStore.__init__, patience_s=float(patience_s))
     try:
-        answer = {"version": run_inprocess(request["spec"])}
+        answer = infer(request["infer"], request["commits"]) if "infer" in request else {"version": run_inprocess(request["spec"])}
     except Exception as error:  # noqa: BLE001 - the answer is the test's to judge
         answer = {"error": f"{type(error).__name__}: {error}"}
     os.write(pipe, json.dumps(answer).encode())

@@ -85,6 +85,18 @@ class RawCodec:
         samples = _decode(records.values, self.data_dtype, self.data_shape, records, "value")
         return samples, _decode(records.keys, self.label_dtype, self.label_shape, records, "key")
 
+    def decode_sample(self, value: bytes | None) -> NDArray[Any]:
+        """Return one sample of data_shape.
+
+        Raises:
+            RecordError: there is none, or it has the wrong size.
+        """
+        size = self.data_dtype.itemsize * math.prod(self.data_shape)
+        if value is None or len(value) != size:
+            found = "no value" if value is None else f"a value of {len(value)} bytes"
+            raise RecordError(f"it has {found}, expected {size} bytes ({self.data_dtype.name} of shape {self.data_shape})")
+        return np.frombuffer(value, dtype=self.data_dtype).reshape(self.data_shape)
+
 
 def _decode(column: Column, dtype: np.dtype[Any], shape: tuple[int, ...], records: RawRecords, what: str) -> NDArray[Any]:
     size, sizes = dtype.itemsize * math.prod(shape), column.sizes

@@ -1,19 +1,26 @@
 """A broker with SASL and access rights, and one that dies: the two things the shared one cannot show."""
 
+import json
 import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import replace
+from typing import Any, cast
 
+import numpy as np
 import pytest
+from support.serving import read_topic
 
 from fedstream.errors import BrokerError, DeadlineError
 from fedstream.local.kafka import KafkaServer
 from fedstream.local.service import NotReadyError
+from fedstream.serving.inference import Inference, Pace, Streams
+from fedstream.serving.versions import Served, ServedVersion
 from fedstream.settings import KafkaSettings
 from fedstream.stream import client, reader, writer
-from fedstream.stream.client import admin
+from fedstream.stream.client import admin, consumer
+from fedstream.stream.codec import RawCodec
 from fedstream.stream.offsets import parse_ranges
 from fedstream.stream.reader import check_retention, read_announcements, read_ranges, topic_bounds, wait_for_data
 from fedstream.stream.writer import RecordWriter
@@ -116,6 +123,58 @@ def test_a_missing_right_names_user_and_topic(secured: KafkaSettings, topic: str
             ask()
     with pytest.raises(BrokerError, match=f"user 'guest' may not use topic '{topic}'"):
         write_one(guest, topic)
+
+
+class FirstByte:
+    """A version whose prediction is the record's first byte."""
+
+    def current(self) -> Served:
+        codec = RawCodec(np.dtype(np.uint8), (1,), np.dtype(np.uint8), ())
+        return Served("first-byte", 1, "0" * 64, codec, lambda samples: samples.astype(np.float32))
+
+
+def inference(kafka: KafkaSettings, topic: str, stop: threading.Event) -> Inference:
+    return Inference(kafka, Streams(topic, f"{topic}-out", "", f"group-{topic}"), cast(ServedVersion, FirstByte()), Pace(), stop)
+
+
+def join(kafka: KafkaSettings, group: str, topic: str) -> None:
+    with consumer(kafka, group) as member:
+        member.subscribe([topic])
+        while True:
+            member.poll(timeout_ms=500)
+
+
+def test_inference_needs_the_right_to_its_group(secured: KafkaSettings, topic: str) -> None:
+    guest = replace(secured, username="guest", password="guest-secret")
+    with pytest.raises(BrokerError, match="user 'guest' may not use consumer group 'of-guests'"):
+        join(guest, "of-guests", topic)
+
+
+def test_inference_goes_on_when_the_broker_comes_back(server: SecuredKafka, secured: KafkaSettings, topic: str) -> None:
+    stop = threading.Event()
+    running = inference(secured, topic, stop)
+    with ThreadPoolExecutor() as pool:
+        ended = pool.submit(running.run)
+        try:
+            await_count(running, 5, ended)
+            server.kill()
+            server.start()
+            write_one(secured, topic)
+            await_count(running, 6, ended)
+        finally:
+            stop.set()
+        assert ended.result(90).predictions == running.counts.records
+    values = [json.loads(record.value)["values"] for record in read_topic(secured, f"{topic}-out")]
+    assert sorted(values)[-1] == [5.0]
+    assert {value for (value,) in values} == {0, 1, 2, 3, 4, 5}
+
+
+def await_count(running: Inference, count: int, ended: Future[Any]) -> None:
+    end = time.monotonic() + 90
+    while running.counts.records < count:
+        assert not ended.done(), ended.exception()
+        assert time.monotonic() < end, running.counts
+        time.sleep(0.05)
 
 
 def test_a_broker_that_dies_ends_reads_waits_and_sends(

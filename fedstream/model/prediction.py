@@ -1,0 +1,43 @@
+"""Predict with a model, for serving: one graph for batches of every size."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedstream.errors import ModelError, RecordError
+from fedstream.model._tensorflow import tensorflow
+
+Predict = Callable[[NDArray[Any]], NDArray[Any]]
+"""Samples (n, *input_shape) of any numeric type -> predictions (n, *output_shape)."""
+
+
+def predictor(model: Any) -> Predict:
+    """Return a function that predicts; its graph is traced here, so that the first batch does not wait for it.
+
+    The function raises RecordError where the samples' values cannot be (an index that an embedding does not have), and ModelError for all else.
+
+    Args:
+        model: Keras model with one input and one output.
+    """
+    tf = tensorflow()
+    dtype, shape = model.inputs[0].dtype, tuple(model.inputs[0].shape[1:])
+    graph = tf.function(lambda x: model(x, training=False), input_signature=[tf.TensorSpec((None, *shape), dtype)])
+
+    def predict(samples: NDArray[Any]) -> NDArray[Any]:
+        try:
+            return np.asarray(graph(tf.cast(samples, dtype)).numpy())
+        except (tf.errors.InvalidArgumentError, tf.errors.OutOfRangeError) as error:
+            raise RecordError(f"the model cannot take its values ({_first_line(error)})") from error
+        except tf.errors.OpError as error:
+            raise ModelError(f"the model fails on a batch of {len(samples)} records: {_first_line(error)}") from error
+
+    predict(np.zeros((1, *shape), np.float32))
+    return predict
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,135 @@
+"""The published version that predicts: loaded, checked by its digests, and replaced when a newer one is published. Knows no Kafka."""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from fedstream.errors import CorruptObject, FedstreamError, ModelError, ObjectNotFound, RunError
+from fedstream.model.prediction import Predict
+from fedstream.model.versions import Version, find_latest, find_version, read_version_file
+from fedstream.state import RunState
+from fedstream.store.objects import ObjectStore
+from fedstream.stream.codec import RawCodec
+
+log = logging.getLogger("fedstream.serving")
+
+UNLABELLED = {"label_type": "uint8", "label_reshape": "1"}
+"""A codec wants to know its labels; records to predict have none."""
+
+
+@dataclass(frozen=True)
+class Served:
+    """A version in memory.
+
+    Attributes:
+        model: its model's name.
+        number: the version.
+        weights_digest: SHA-256 of its weights, which was computed from the loaded ones.
+        codec: of the records that it takes.
+        predict: samples (n, ...) -> predictions (n, ...).
+    """
+
+    model: str
+    number: int
+    weights_digest: str
+    codec: RawCodec
+    predict: Predict
+
+    @property
+    def headers(self) -> list[tuple[str, bytes]]:
+        """Headers that say which model made a prediction."""
+        names = {"fedstream-model": self.model, "fedstream-version": str(self.number), "fedstream-weights": self.weights_digest}
+        return [(name, value.encode()) for name, value in names.items()]
+
+
+class ServedVersion:
+    """The version that predicts now.
+
+    Args:
+        store: where models are.
+        model: model name.
+        number: the version; None to follow latest.json.
+        input_config: of the records, as in an announcement; empty for that of the version's run.
+        check_every_s: seconds between two looks at latest.json.
+
+    Raises:
+        ModelError: there is no such version, or it does not take such records.
+        AnnouncementError: input_config is wrong.
+        CorruptObject: the version is not what was published.
+    """
+
+    def __init__(self, store: ObjectStore, model: str, number: int | None, input_config: dict[str, Any], check_every_s: float) -> None:
+        self._store, self._model, self._number = store, model, number
+        self._input_config, self._check_every_s = input_config, check_every_s
+        self._served = self._load(find_version(store, model, number) if number else find_latest(store, model))
+        self._checked = time.monotonic()
+
+    def current(self) -> Served:
+        """Return the version to predict with; now and then looks for a newer one. One that cannot be loaded leaves the old one in place."""
+        if not self._number and time.monotonic() - self._checked >= self._check_every_s:
+            try:
+                latest = find_latest(self._store, self._model)
+                if latest.number != self._served.number:
+                    self._served = self._load(latest)
+            except FedstreamError as error:
+                log.warning("version %d of %s stays: %s", self._served.number, self._model, error)
+            self._checked = time.monotonic()
+        return self._served
+
+    def _load(self, version: Version) -> Served:
+        codec = RawCodec.from_config(UNLABELLED | (self._input_config or input_config_of(self._store, version)))
+        served = load(self._store, version, codec)
+        log.info("version %d of %s predicts: weights %s, records %s", served.number, served.model, served.weights_digest[:12], _shown(codec))
+        return served
+
+
+def load(store: ObjectStore, version: Version, codec: RawCodec) -> Served:
+    """Load a version. Imports TensorFlow.
+
+    Raises:
+        CorruptObject: its file or its weights do not have the digests in its manifest.
+        ModelError: it does not take records of the codec's shape.
+    """
+    from fedstream.model.files import get_weights, load_keras
+    from fedstream.model.keras_model import record_shape
+    from fedstream.model.prediction import predictor
+    from fedstream.store.weights import digest
+
+    model = load_keras(read_version_file(store, version))
+    expected, found = version.manifest.get("weights_digest"), digest(get_weights(model))
+    if found != expected:
+        raise CorruptObject(f"version {version.number} of model {version.model!r} has weights {found}, its manifest says {expected}")
+    if (shape := tuple(record_shape(model, model.inputs, "input"))) != codec.data_shape:
+        raise ModelError(
+            f"version {version.number} of model {version.model!r} has input {shape}, which does not fit records of shape {codec.data_shape};"
+            " correct --input-config"
+        )
+    return Served(version.model, version.number, found, codec, predictor(model))
+
+
+def input_config_of(store: ObjectStore, version: Version) -> dict[str, Any]:
+    """Return the format of the records that a version's run was trained on.
+
+    Raises:
+        ModelError: the run is no longer in the store, or its clients differ.
+    """
+    run = version.manifest.get("run", "")
+    name = '--input-config \'{"data_type": "float32", "data_reshape": "28 28"}\''
+    try:
+        clients = RunState(store, run).record.clients
+    except (RunError, ObjectNotFound) as error:
+        raise ModelError(
+            f"run {run!r} of version {version.number} is not in the store, so the records' format is unknown; name it: {name}"
+        ) from error
+    configs = {(client.input_config.get("data_type"), client.input_config.get("data_reshape")) for client in clients}
+    if len(configs) != 1:
+        found = " and ".join(sorted(f"{kind} of shape {shape!r}" for kind, shape in configs))
+        raise ModelError(f"the clients of run {run!r} sent records of different formats ({found}); name that of the records to predict: {name}")
+    return clients[0].input_config
+
+
+def _shown(codec: RawCodec) -> str:
+    return f"{codec.data_dtype.name} {' '.join(map(str, codec.data_shape)) or '1'}"

@@ -1,0 +1,19 @@
+"""What a topic holds, for tests of streaming inference."""
+
+from kafka import KafkaConsumer, TopicPartition
+from kafka.consumer.fetcher import ConsumerRecord
+
+from fedstream.settings import KafkaSettings
+from fedstream.stream.reader import topic_bounds
+
+
+def read_topic(kafka: KafkaSettings, topic: str) -> list[ConsumerRecord]:
+    """Return all records that a topic holds now."""
+    reader = KafkaConsumer(**kafka.client_args(), auto_offset_reset="earliest")
+    bounds = topic_bounds(kafka, topic)
+    reader.assign([TopicPartition(topic, number) for number in bounds])
+    wanted, found = sum(end - start for start, end in bounds.values()), []
+    while len(found) < wanted:  # pytest's timeout is the deadline
+        found += [record for records in reader.poll(timeout_ms=5000).values() for record in records]
+    reader.close()
+    return found
