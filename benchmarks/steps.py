@@ -21,7 +21,7 @@ STARTS = {
     "select_clients": "from fedstream import steps; steps.select_clients",
     "ingest_from_kafka": "from fedstream import steps; steps.ingest_from_kafka",
     "aggregate": "from fedstream import steps; steps.aggregate",
-    "plan_run": "from fedstream import steps; steps.plan_run",
+    "plan_training": "from fedstream import steps; steps.plan_training",
     "TensorFlow (local_train)": "from fedstream.model._tensorflow import tensorflow; tensorflow()",
 }
 

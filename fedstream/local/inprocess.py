@@ -19,11 +19,11 @@ def run_inprocess(values: dict[str, Any], node_budget: int = NO_BUDGET) -> int:
 
     Args:
         values: fields of RunSpec.
-        node_budget: as plan_run's.
+        node_budget: as plan_training's.
     """
     attempt, spec = uuid.uuid4().hex, parse_spec(values)
     run, rounds = spec.run, spec.rounds
-    slots = steps.plan_run(values, node_budget)
+    slots = steps.plan_training(values, node_budget)
     for slot in slots:
         round = steps.open_round(run, rounds, attempt, slot)
         if round >= 0:

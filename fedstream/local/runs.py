@@ -35,7 +35,7 @@ def run(values: dict[str, Any], runner: Literal["kfp", "inprocess"], node_budget
     Args:
         values: fields of RunSpec.
         runner: the compiled pipeline under kfp.local, or the same steps in this process.
-        node_budget: as plan_run's.
+        node_budget: as plan_training's.
         log: file for the pipeline's own output; absent for one in the state folder.
         console: where the table is drawn.
 

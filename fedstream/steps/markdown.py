@@ -6,7 +6,7 @@ from fedstream.run import RunRecord
 
 
 def plan_page(record: RunRecord, note: str) -> str:
-    """Return the page of plan_run: what comes next, who takes part, and what became of each announcement."""
+    """Return the page of plan_training: what comes next, who takes part, and what became of each announcement."""
     spec = record.spec
     lines = [
         f"# Run {_cell(spec.run)}",

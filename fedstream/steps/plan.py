@@ -1,4 +1,4 @@
-"""plan_run: validate the spec, match announcements, write spec.json and round 0, and say how many slots the loop gets."""
+"""plan_training: validate the spec, match announcements, write spec.json and round 0, and say how many slots the loop gets."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ ROUND_NODES, CLIENT_NODES = 33, 18
 
 
 @step
-def plan_run(values: dict[str, Any], node_budget: int, markdown_path: str | None = None) -> list[int]:
+def plan_training(values: dict[str, Any], node_budget: int, markdown_path: str | None = None) -> list[int]:
     """Plan a run, or take up one that is on record, and return the loop's slots.
 
     1. validate the form values; 2. match and write spec.json, or compare with the one on record; 3. write round 0; 4. count the slots.

@@ -2,7 +2,7 @@
 
 from typing import Dict, List
 
-from fedstream.components import aggregate, evaluate, ingest_from_kafka, local_train, open_round, plan_run, publish, select_clients
+from fedstream.components import aggregate, evaluate, ingest_from_kafka, local_train, open_round, plan_training, publish, select_clients
 from fedstream.pipelines.wiring import connect
 from kfp import dsl, kubernetes
 
@@ -121,7 +121,7 @@ def federated_training(
     """
     names = {"config_map": config_map, "store_secret": store_secret, "kafka_secret": kafka_secret}
     attempt = dsl.PIPELINE_JOB_ID_PLACEHOLDER
-    slots = plan_run(
+    slots = plan_training(
         run=run,
         model=model,
         clients=clients,

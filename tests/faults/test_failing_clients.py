@@ -59,7 +59,7 @@ class Round:
         self.keys, self.attempt = self.state.keys.at(1), ""
 
     def plan(self, clients, **spec):
-        steps.plan_run({"run": "r", "model": "builtin:digits-mlp", "clients": clients, "rounds": 1, "batch_size": 10, **spec}, 10**9)
+        steps.plan_training({"run": "r", "model": "builtin:digits-mlp", "clients": clients, "rounds": 1, "batch_size": 10, **spec}, 10**9)
 
     def ask(self):
         """Submit the run: open the round and let each client validate its records; return the slices' keys."""

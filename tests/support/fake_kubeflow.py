@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
 import json
 from dataclasses import dataclass
 from typing import Any
@@ -24,7 +26,7 @@ class Script:
 
 def rounds(count: int, unused: int = 0) -> list[str]:
     """Return the tasks of a submission that has committed some rounds, as Argo's nodes are named."""
-    done = ["plan-run SUCCEEDED", "for-loop-1 SUCCEEDED", "iteration-iterations SUCCEEDED"]
+    done = ["plan-training SUCCEEDED", "for-loop-1 SUCCEEDED", "iteration-iterations SUCCEEDED"]
     for _ in range(count):
         done += ["open-round SUCCEEDED", "condition-2 SUCCEEDED", "one-round SUCCEEDED", "local-train SUCCEEDED", "executor SUCCEEDED"]
         done += ["evaluate-driver SUCCEEDED", "evaluate SUCCEEDED", "executor SUCCEEDED"]
@@ -47,13 +49,14 @@ class FakeKubeflow(FakeServer):
         token: the one it wants; empty for none.
         multi_user: whether it has profiles.
         refuses: a parameter that it does not know.
+        tells: where it tells a run's tasks: `nodes`, `compressed` (both in the workflow) or `details`.
         experiments, pipelines, versions, runs: what was made, oldest first.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.scripts: list[Script] = []
-        self.token, self.multi_user, self.refuses = "", False, ""
+        self.token, self.multi_user, self.refuses, self.tells = "", False, "", "compressed"
         self.experiments: list[dict[str, Any]] = []
         self.pipelines: list[dict[str, Any]] = []
         self.versions: list[dict[str, Any]] = []
@@ -76,6 +79,8 @@ class FakeKubeflow(FakeServer):
             return self._listed(self.versions, "pipeline_versions", query)
         if kind == "pipelines":
             return self._listed(self.pipelines, "pipelines", query) if method == "GET" else self._made(self.pipelines, "pipeline", body)
+        if path.startswith("/apis/v1beta1/runs/"):
+            return self._workflow(parts[-1])
         if kind == "runs" and len(parts) == 2:
             return self._run(parts[1])
         if kind == "runs" and method == "POST":
@@ -115,9 +120,22 @@ class FakeKubeflow(FakeServer):
         run = next((run for run in self.runs if run["run_id"] == run_id), None)
         if run is None:
             raise Refused(404, f"Run {run_id} not found")
-        script, look = self._playing[run_id], self._looks.get(run_id, 0)
-        self._looks[run_id] = look + 1
-        state, tasks = script.states[min(look, len(script.states) - 1)]
-        run["state"] = state
-        details = [dict(zip(("display_name", "state"), task.split(), strict=True)) for task in tasks]
-        return run | {"run_details": {"task_details": details}} | ({"error": {"code": 2, "message": script.error}} if script.error else {})
+        script = self._playing[run_id]
+        self._looks[run_id] = self._looks.get(run_id, -1) + 1
+        run["state"], tasks = self._now(run_id)
+        told = [dict(zip(("display_name", "state"), task.split(), strict=True)) for task in tasks] if self.tells == "details" else []
+        return run | {"run_details": {"task_details": told}} | ({"error": {"code": 2, "message": script.error}} if script.error else {})
+
+    def _now(self, run_id: str) -> tuple[str, list[str]]:
+        states = self._playing[run_id].states
+        return states[min(self._looks[run_id], len(states) - 1)]
+
+    def _workflow(self, run_id: str) -> dict[str, Any]:
+        """Return a run as the old API does, with Argo's workflow in it."""
+        if self.tells == "details":
+            raise Refused(404, "Not Found")
+        tasks = [task.split() for task in self._now(run_id)[1]]
+        nodes = {f"node-{number}": {"displayName": name, "phase": state.capitalize()} for number, (name, state) in enumerate(tasks)}
+        packed = {"compressedNodes": base64.b64encode(gzip.compress(json.dumps(nodes).encode())).decode()}
+        workflow = {"status": packed if self.tells == "compressed" else {"nodes": nodes}}
+        return {"run": {"id": run_id}, "pipeline_runtime": {"workflow_manifest": json.dumps(workflow)}}

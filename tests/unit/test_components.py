@@ -31,12 +31,12 @@ def test_a_body_only_imports_the_steps_and_calls_one(name):
     assert ast.unparse(returned.value.func) == f"steps.{name}"
     calls = [ast.unparse(node.func) for node in ast.walk(function) if isinstance(node, ast.Call) and "steps" in ast.unparse(node.func)]
     assert calls == [f"steps.{name}"]
-    assert len(values) == (1 if name == "plan_run" else 0)
+    assert len(values) == (1 if name == "plan_training" else 0)
 
 
-ARTIFACTS = {"plan_run": ["matched"], "local_train": ["usage"], "evaluate": ["metrics"], "publish": ["report", "model", "confusion"]}
+ARTIFACTS = {"plan_training": ["matched"], "local_train": ["usage"], "evaluate": ["metrics"], "publish": ["report", "model", "confusion"]}
 
-UNUSED = {"gpu_type", "gpu_count", "memory", "trained", *ARTIFACTS["plan_run"], "node_budget"}
+UNUSED = {"gpu_type", "gpu_count", "memory", "trained", *ARTIFACTS["plan_training"], "node_budget"}
 """Parameters that are there for the scheduler, or that are no values of the form."""
 
 
@@ -53,7 +53,7 @@ def test_calling_a_component_s_function_calls_the_step_with_its_values(name, mon
     arguments = {parameter: artifact if parameter in artifacts else parameter for parameter in inspect.signature(function).parameters}
     assert function(**arguments) == "done"
     used = {parameter: value for parameter, value in arguments.items() if parameter not in UNUSED}
-    if name == "plan_run":
+    if name == "plan_training":
         assert heard == [(used, "node_budget", "page")]
     elif name == "publish":
         assert heard == [("run", "rounds", "page", artifact, artifact)]

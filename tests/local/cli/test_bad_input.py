@@ -13,7 +13,7 @@ from support.data import blobs, send_clients
 
 from fedstream.errors import TopicError
 from fedstream.settings import KafkaSettings
-from fedstream.steps import plan_run
+from fedstream.steps import plan_training
 from fedstream.store.objects import ObjectStore
 from fedstream.stream import client
 from fedstream.stream.reader import topic_bounds
@@ -208,7 +208,7 @@ def world(platform):
     with pytest.MonkeyPatch.context() as patch:
         for name, value in env.items():
             patch.setenv(name, value)
-        plan_run({"run": "planned", "model": "builtin:digits-mlp", "clients": clients, "rounds": 2}, 10**9)
+        plan_training({"run": "planned", "model": "builtin:digits-mlp", "clients": clients, "rounds": 2}, 10**9)
     return env, clients
 
 

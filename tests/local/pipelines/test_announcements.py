@@ -8,7 +8,7 @@ from support.data import send_clients
 
 from fedstream.errors import QuorumError
 from fedstream.run import RunRecord
-from fedstream.steps import plan, plan_run
+from fedstream.steps import plan, plan_training
 from fedstream.store.layout import RunKeys
 from fedstream.store.objects import ObjectStore
 from fedstream.stream import send
@@ -43,7 +43,7 @@ def control(platform, topic, monkeypatch):
 def test_the_plan_is_made_of_the_good_ones_and_says_why_the_others_are_not_in_it(platform, platform_env, control, tmp_path):
     clients = send_clients(platform.kafka)
     page = tmp_path / "page.md"
-    assert plan_run({"run": "r", "model": "builtin:digits-mlp", "rounds": 2}, 10**9, str(page)) == [0, 1, 2]
+    assert plan_training({"run": "r", "model": "builtin:digits-mlp", "rounds": 2}, 10**9, str(page)) == [0, 1, 2]
     record = RunRecord.model_validate_json(ObjectStore.from_env().get(RunKeys("r").spec))
     assert [client.client for client in record.clients] == clients
     assert [row.accepted for row in record.announcements] == [False] * len(BROKEN) + [True, True]
@@ -57,4 +57,4 @@ def test_the_plan_is_made_of_the_good_ones_and_says_why_the_others_are_not_in_it
 
 def test_a_plan_without_a_good_one_says_what_was_wrong(platform_env, control):
     with pytest.raises(QuorumError, match=r"0 clients match and min_clients is 1\. Announcements refused: .*AVRO"):
-        plan_run({"run": "r", "model": "builtin:digits-mlp"}, 10**9)
+        plan_training({"run": "r", "model": "builtin:digits-mlp"}, 10**9)

@@ -71,7 +71,7 @@ def test_falling_back_is_on_record_and_changes_no_weight(values, streams):
 
 def test_what_a_training_used_is_told_and_not_on_record(values, streams):
     client = streams[0][0]
-    steps.plan_run(values("used", mixed_precision=True), 1000)
+    steps.plan_training(values("used", mixed_precision=True), 1000)
     steps.select_clients("used", 1, 1)
     key = steps.ingest_from_kafka("used", 1, client, "a").slice_key
     usage = Artifact()

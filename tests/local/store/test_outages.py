@@ -58,7 +58,7 @@ def test_reading_from_an_absent_bucket(settings, name):
 
 @pytest.mark.parametrize("name", ["put_new", "put_if_match"])
 def test_writing_to_an_absent_bucket(minio, name):
-    """Only on MinIO: SeaweedFS makes the bucket of whoever may make one, which is why plan_run checks it first."""
+    """Only on MinIO: SeaweedFS makes the bucket of whoever may make one, which is why plan_training checks it first."""
     check_absent_bucket(minio.settings, name)
 
 

@@ -16,7 +16,7 @@ INSIDE = "federated-training-9j4nr(0).root(0).for-loop-1(0).iteration-iterations
     [
         (f"{INSIDE}.one-round-driver(0)", "one-round-driver"),
         (f"{INSIDE}.one-round(0).local-train(0).executor(0)", "local-train"),
-        ("plan-run.executor", "plan-run"),
+        ("plan-training.executor", "plan-training"),
     ],
 )
 def test_a_pod_is_named_by_its_task(path, task):
@@ -35,7 +35,7 @@ ARGO = 'time=2026 level=ERROR msg="cannot save parameter" argo=true\nError: exit
     ("log", "words"),
     [
         (f"Traceback\n2026 ERROR step failed: aggregate: quorum missed\nfoo\n{ARGO}", "aggregate: quorum missed"),
-        (f"2026 ERROR step refused: plan_run: rounds\n{ARGO}", "plan_run: rounds"),
+        (f"2026 ERROR step refused: plan_training: rounds\n{ARGO}", "plan_training: rounds"),
         (f"hello\nKFP driver: no input\n{ARGO}", "KFP driver: no input"),
         (f"{'x' * 500}end\n{ARGO}", f"... {'x' * 297}end"),
         (ARGO, ""),

@@ -31,7 +31,7 @@ def test_form_steps_and_conditions_are_those_of_the_pipeline():
     assert PACKAGE.name == "federated-training"
     assert PACKAGE.parameters["rounds"] == 15
     assert PACKAGE.parameters["run"] is None
-    expected = {"plan-run", "open-round", "select-clients", "ingest-from-kafka", "local-train", "aggregate", "evaluate", "publish"}
+    expected = {"plan-training", "open-round", "select-clients", "ingest-from-kafka", "local-train", "aggregate", "evaluate", "publish"}
     assert expected == PACKAGE.steps
     assert len(PACKAGE.conditions) == 1
 

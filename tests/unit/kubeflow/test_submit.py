@@ -203,7 +203,7 @@ def test_a_wrong_option_is_told_before_anything_is_asked(submit, kubeflow, words
 
 
 def test_watching_a_fake_api_tells_tasks_and_why_there_is_no_table(submit, kubeflow):
-    going = ("RUNNING", ["plan-run SUCCEEDED", "local-train RUNNING", "local-train RUNNING", "ingest-from-kafka PENDING", "executor RUNNING"])
+    going = ("RUNNING", ["plan-training SUCCEEDED", "local-train RUNNING", "local-train RUNNING", "ingest-from-kafka PENDING", "executor RUNNING"])
     kubeflow.scripts = [Script([("PENDING", []), going, going, ("SUCCEEDED", rounds(FINISHED))])]
     code, out, err = submit("--watch")
     lines = err.splitlines()
@@ -227,6 +227,15 @@ def test_a_failed_submission_of_a_fake_api_names_its_steps(submit, kubeflow):
     check_error(
         submit("--watch"), "submission run-1 of run 'first' ended as failed (failed: aggregate, local-train; Kubeflow says: child 'x' failed)"
     )
+
+
+@pytest.mark.parametrize("tells", ["nodes", "compressed", "details"])
+def test_a_fake_api_tells_the_tasks_in_several_places(submit, kubeflow, tells):
+    kubeflow.tells, kubeflow.scripts = tells, [succeeded(FINISHED)]
+    code, out, err = submit("--watch")
+    assert code == 0
+    assert "succeeded; 4 rounds committed" in err
+    assert "finished and published" in out
 
 
 def test_until_done_on_a_fake_api_submits_again_what_one_submission_cannot_hold(submit, kubeflow):

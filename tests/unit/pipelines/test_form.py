@@ -2,7 +2,7 @@
 
 import yaml
 from docstring_parser import parse
-from fedstream.components import plan_run
+from fedstream.components import plan_training
 from fedstream.pipelines import FEDERATED_TRAINING_YAML, federated_training
 from fedstream.pipelines.compile import CHOICES, PIPELINES, compile_text, path_of
 
@@ -28,7 +28,7 @@ def test_the_form_has_every_field_of_the_spec_with_its_default_and_description()
 
 
 def test_component_and_pipeline_describe_the_same_parameters():
-    said = {parameter.arg_name: parameter.description for parameter in parse(plan_run.python_func.__doc__).params}
+    said = {parameter.arg_name: parameter.description for parameter in parse(plan_training.python_func.__doc__).params}
     assert all(said[name] == field.description for name, field in RunSpec.model_fields.items())
 
 

@@ -17,7 +17,7 @@ DEFINITION, PLATFORM = yaml.safe_load_all(FEDERATED_TRAINING_YAML.read_text())
 KUBERNETES = PLATFORM["platforms"]["kubernetes"]
 TASKS = {name.removeprefix("exec-"): executor["container"] for name, executor in DEFINITION["deploymentSpec"]["executors"].items()}
 PODS = {name.removeprefix("exec-"): executor for name, executor in KUBERNETES["deploymentSpec"]["executors"].items()}
-TRAINING = {"plan-run", "local-train", "evaluate", "publish"}
+TRAINING = {"plan-training", "local-train", "evaluate", "publish"}
 """Tasks that may load TensorFlow."""
 
 

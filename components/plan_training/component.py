@@ -1,4 +1,4 @@
-"""plan_run as a KFP component."""
+"""plan_training as a KFP component."""
 
 from typing import Dict, List
 
@@ -7,7 +7,7 @@ from kfp.dsl import Markdown, Output
 
 
 @step(TRAIN_IMAGE)
-def plan_run(
+def plan_training(
     run: str,
     model: str,
     matched: Output[Markdown],
@@ -70,4 +70,4 @@ def plan_run(
     from fedstream import steps
 
     values = {name: value for name, value in locals().items() if name not in ("matched", "node_budget", "steps")}
-    return steps.plan_run(values, node_budget, matched.path)
+    return steps.plan_training(values, node_budget, matched.path)

@@ -1,1 +1,0 @@
-"""plan_run: Plans a run: validates the form, matches announcements, writes `spec.json` and round 0, and returns the loop's slots."""
