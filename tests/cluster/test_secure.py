@@ -141,9 +141,9 @@ def test_an_owner_is_added_and_another_removed_by_the_secrets_alone(secured: Sec
 
 
 def test_kafkas_own_tools_are_admin_in_the_brokers_pod(secured: Secured) -> None:
-    tool = ("env", "LOG_DIR=/tmp", "/opt/kafka/bin/kafka-acls.sh", "--bootstrap-server", "localhost:9092")
-    listed = kubectl("-n", NAMESPACE, "exec", "kafka-0", "--", *tool, "--command-config", "/etc/kafka-secure/admin.properties", "--list")
-    assert "name=hospital-a., patternType=PREFIXED" in listed
+    tool = "java -Xmx64m -cp '/opt/kafka/libs/*' org.apache.kafka.tools.AclCommand --bootstrap-server localhost:9092"
+    shell = ("-n", NAMESPACE, "exec", "kafka-0", "--", "sh", "-c")
+    assert "name=hospital-a., patternType=PREFIXED" in kubectl(*shell, f"{tool} --command-config /etc/kafka-secure/admin.properties --list")
 
 
 def test_no_password_is_in_a_log_an_argument_or_a_config_map(secured: Secured) -> None:

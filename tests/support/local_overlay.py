@@ -1,6 +1,9 @@
 """kustomize/local on the cluster of the current kubectl context."""
 
 import base64
+import json
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,3 +59,26 @@ def remove() -> None:
 
 def node_of(pod: str) -> str:
     return str(get("-n", NAMESPACE, "pod", pod)["spec"]["nodeName"])
+
+
+def run_here(values: dict[str, object], env: dict[str, str]) -> list[str]:
+    """Run a spec on this machine, outside the cluster, and return the global models' digests."""
+    program = """
+import json, sys
+from fedstream.local.inprocess import run_inprocess
+from fedstream.store.ledger import Ledger
+from fedstream.store.objects import ObjectStore
+values = json.loads(sys.stdin.read())
+run_inprocess(values)
+print(json.dumps([commit.weights_digest for commit in Ledger(ObjectStore.from_env(), values["run"]).commits()]))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        input=json.dumps(values),
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
