@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +16,7 @@ from kafka import ConsumerRebalanceListener, TopicPartition
 from kafka.errors import CommitFailedError, IllegalGenerationError, KafkaTimeoutError, RebalanceInProgressError, UnknownMemberIdError
 from kafka.structs import OffsetAndMetadata
 
-from fedstream.errors import RecordError, TopicError, UsageError
+from fedstream.errors import BrokerAway, RecordError, TopicError, UsageError
 from fedstream.serving.predictions import answers
 from fedstream.serving.versions import Served, ServedVersion
 from fedstream.settings import KafkaSettings
@@ -32,6 +32,12 @@ log = logging.getLogger("fedstream.serving")
 
 POLL_S = 0.5
 """Seconds to wait for a record; the signals, the heartbeat and newer versions are looked at in between."""
+
+AWAY_S = 300.0
+"""Seconds brokers may be away before this ends, for whoever started it to decide."""
+
+PAUSE_S = 1.0
+"""Seconds between two attempts to reach them."""
 
 TELL_S = 30.0
 """Seconds between two lines of progress."""
@@ -108,10 +114,12 @@ class Inference:
 
     def __init__(self, kafka: KafkaSettings, streams: Streams, version: ServedVersion, pace: Pace, stop: threading.Event) -> None:
         self._kafka, self._streams, self._version, self._pace, self._stop = kafka, streams, version, pace, stop
+        self._heard: float | None = None
         self.counts = Counts()
+        self._told, self._told_at = Counts(), time.monotonic()
 
     def run(self) -> Counts:
-        """Predict until stopped.
+        """Predict until stopped. Brokers that go away meanwhile may come back.
 
         Raises:
             TopicError: the input or the output topic does not exist.
@@ -120,36 +128,55 @@ class Inference:
         """
         bounds = topic_bounds(self._kafka, self._streams.input_topic)
         ends = {partition: end for partition, (_, end) in bounds.items()}
+        while True:
+            try:
+                self._serve(ends)
+                return self.counts
+            except BrokerAway as error:
+                if self._heard is None or time.monotonic() - self._heard > AWAY_S:
+                    raise
+                log.warning("%s; goes on when they do", error)
+                self._beat()
+                if self._stop.wait(PAUSE_S):
+                    return self.counts
+
+    def _serve(self, ends: dict[int, int]) -> None:
         with consumer(self._kafka, self._streams.group) as reader, self._writer() as writer:
             reader.subscribe([self._streams.input_topic], listener=_Listener())
-            told, at = Counts(), time.monotonic()
             while not self._stop.is_set():
+                self._heard = time.monotonic()
                 self._beat()
-                served = self._version.current()
                 polled = reader.poll(timeout_ms=int(POLL_S * 1000), max_records=self._pace.batch_size)
+                served = self._version.current()
                 if batch := list(chain.from_iterable(polled.values())):
                     self._answer(writer, served, batch)
                     self._commit(reader, batch)
                 elif self._pace.until_end and self._at_end(reader, ends):
                     break
-                if self.counts != told and time.monotonic() - at >= TELL_S:
-                    told, at = Counts(**vars(self.counts)), time.monotonic()
-                    log.info("%d records, %d predictions, %d rejected", told.records, told.predictions, told.rejected)
-        return self.counts
+                self._tell()
+
+    def _tell(self) -> None:
+        if self.counts != self._told and time.monotonic() - self._told_at >= TELL_S:
+            self._told, self._told_at = replace(self.counts), time.monotonic()
+            log.info("%d records, %d predictions, %d rejected", self.counts.records, self.counts.predictions, self.counts.rejected)
 
     @contextmanager
     def _writer(self) -> Iterator[KafkaProducer]:
         writer = open_producer(self._kafka)
         try:
-            for topic in filter(None, (self._streams.output_topic, self._streams.error_topic)):
-                try:
-                    writer.partitions_for(topic)
-                except KafkaTimeoutError as error:
-                    servers = self._kafka.bootstrap_servers
-                    raise TopicError(f"there is no topic {topic!r} at {servers}, and the broker does not make it; create it first") from error
+            if self._heard is None:
+                self._check_topics(writer)
             yield writer
         finally:
             close_producer(writer)
+
+    def _check_topics(self, writer: KafkaProducer) -> None:
+        for topic in filter(None, (self._streams.output_topic, self._streams.error_topic)):
+            try:
+                writer.partitions_for(topic)
+            except KafkaTimeoutError as error:
+                servers = self._kafka.bootstrap_servers
+                raise TopicError(f"there is no topic {topic!r} at {servers}, and the broker does not make it; create it first") from error
 
     def _answer(self, writer: KafkaProducer, served: Served, batch: list[ConsumerRecord]) -> None:
         """Send predictions, and what cannot be predicted, and wait until they are stored."""
