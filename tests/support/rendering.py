@@ -28,16 +28,21 @@ Objects = list[dict[str, Any]]
 
 
 def variants() -> dict[str, str]:
-    """Return kustomizations that people write themselves: the examples of README.md, and one for the component that these do not use."""
-    blocks = re.findall(r"```yaml\n(.*?)```", (FOLDER / "README.md").read_text(encoding="utf-8"), re.DOTALL)
-    outside, seaweedfs = (block for block in blocks if "kind: Kustomization" in block)
-    return {"outside": outside, "seaweedfs": seaweedfs, "gpushare": GPUSHARE}
+    """Return kustomizations that people write themselves: the examples of the pages, and one for the component that these do not use."""
+    outside, seaweedfs, git = _examples(FOLDER / "README.md")
+    (infer,) = _examples(FOLDER.parent / "docs/serving.md")
+    return {"outside": outside, "seaweedfs": seaweedfs, "gpushare": GPUSHARE, "git": git, "infer": infer}
+
+
+def _examples(page: Path) -> list[str]:
+    blocks = re.findall(r"```yaml\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    return [block for block in blocks if "kind: Kustomization" in block]
 
 
 @functools.cache
 def rendered(name: str) -> Objects:
-    """Return the objects of an overlay or variant."""
-    if name in OVERLAYS:
+    """Return the objects of a folder or variant."""
+    if (FOLDER / name / "kustomization.yaml").is_file():
         return _render(FOLDER / name)
     with tempfile.TemporaryDirectory() as folder:
         ours = os.path.relpath(FOLDER, os.path.realpath(folder))

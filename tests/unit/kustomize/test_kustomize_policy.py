@@ -7,9 +7,9 @@ import re
 from typing import Any
 
 import pytest
-from support.rendering import FOLDER, OVERLAYS, Objects, labels_of_pods, of_kind, pod_of, rendered, variants, workloads
+from support.rendering import FOLDER, OVERLAYS, Objects, labels_of_pods, named, of_kind, pod_of, rendered, variants, workloads
 
-KUBEFLOW = ("local-kubeflow", "local-secure-kubeflow", "existing")
+KUBEFLOW = ("local-kubeflow", "local-secure-kubeflow", "existing", "git")
 NAMESPACES = dict.fromkeys((*OVERLAYS, *variants()), "kafkaml") | dict.fromkeys(KUBEFLOW, "kubeflow")
 SECRETS_OF_PEOPLE = {"kafka-tls", "kafka-admin", "kafka-users", "fedstream-kafka"}
 """Made by make-secrets, or otherwise; README.md names them."""
@@ -40,7 +40,8 @@ def test_every_component_is_rendered_somewhere() -> None:
 def test_every_object_fits_the_schema_of_its_kind(objects: Objects) -> None:
     validator = pytest.importorskip("kubernetes_validate", reason="kubernetes-validate is not installed; see requirements-dev.txt")
     for item in objects:
-        validator.validate(item, KUBERNETES, strict=True)
+        if not item["apiVersion"].startswith("pipelines.kubeflow.org/"):
+            validator.validate(item, KUBERNETES, strict=True)
 
 
 def test_no_two_objects_have_one_name(objects: Objects) -> None:
@@ -100,10 +101,10 @@ def test_servers_have_probes_and_jobs_end(objects: Objects) -> None:
             assert "backoffLimit" in spec, name
             continue
         for container in pod_of(workload)["containers"]:
-            ports = {port["name"] for port in container["ports"]}
+            ports = {port["name"] for port in container.get("ports", [])}
             for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
-                handler = container[probe].get("httpGet") or container[probe]["tcpSocket"]
-                assert handler["port"] in ports, f"{name}: {probe}"
+                handler = next(container[probe][kind] for kind in ("httpGet", "tcpSocket", "exec") if kind in container[probe])
+                assert "command" in handler or handler["port"] in ports, f"{name}: {probe}"
 
 
 def test_images_have_a_registry_and_a_fixed_tag(objects: Objects) -> None:
@@ -155,6 +156,27 @@ def test_no_pod_accepts_connections_that_no_policy_allows(objects: Objects) -> N
         assert any(selector.items() <= labels.items() for selector in closed), labels
 
 
+def test_a_disruption_budget_leaves_room_for_a_drain(objects: Objects) -> None:
+    for budget in of_kind(objects, "PodDisruptionBudget"):
+        selector = budget["spec"]["selector"]["matchLabels"].items()
+        (replicas,) = [item["spec"]["replicas"] for item in workloads(objects) if selector <= item["spec"]["template"]["metadata"]["labels"].items()]
+        assert budget["spec"]["minAvailable"] < replicas, budget["metadata"]["name"]
+
+
+def test_streaming_inference_is_told_its_model_and_topics_and_beats_where_its_probes_look() -> None:
+    objects = rendered("infer")
+    (pod,) = [pod_of(item) for item in of_kind(objects, "Deployment")]
+    (container,) = pod["containers"]
+    (name,) = [source["configMapRef"]["name"] for source in container["envFrom"] if source["configMapRef"]["name"].startswith("infer-")]
+    data = named(objects, "ConfigMap", name)["data"]
+    asked = {argument.partition("$(")[2].removesuffix(")") for argument in container["args"] if "$(" in argument}
+    assert data.keys() == asked
+    assert all(data.values())
+    (beat,) = [argument.partition("=")[2] for argument in container["args"] if argument.startswith("--heartbeat-file=")]
+    for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
+        assert beat in " ".join(container[probe]["exec"]["command"])
+
+
 def test_stateful_sets_keep_their_data_on_claims_and_have_their_service(objects: Objects) -> None:
     services = {service["metadata"]["name"] for service in of_kind(objects, "Service")}
     for item in of_kind(objects, "StatefulSet"):
@@ -183,11 +205,14 @@ def test_pods_refer_to_what_the_overlay_brings() -> None:
             wanted = {("ServiceAccount", pod["serviceAccountName"])} if "serviceAccountName" in pod else set()
             volumes = pod.get("volumes", [])
             wanted |= {("ConfigMap", volume["configMap"]["name"]) for volume in volumes if "configMap" in volume}
-            wanted |= {("Secret", volume["secret"]["secretName"]) for volume in volumes if "secret" in volume}
+            wanted |= {
+                ("Secret", volume["secret"]["secretName"]) for volume in volumes if "secret" in volume and not volume["secret"].get("optional")
+            }
             for container in pod["containers"]:
                 wanted |= {("ConfigMap", source["configMapRef"]["name"]) for source in container.get("envFrom", [])}
                 sources = [item["valueFrom"] for item in container.get("env", []) if "valueFrom" in item]
-                wanted |= {("Secret", source["secretKeyRef"]["name"]) for source in sources if "secretKeyRef" in source}
+                secrets = [source["secretKeyRef"] for source in sources if "secretKeyRef" in source]
+                wanted |= {("Secret", secret["name"]) for secret in secrets if not secret.get("optional")}
             missing = wanted - there
             assert missing <= {("Secret", name) for name in SECRETS_OF_PEOPLE}, workload["metadata"]["name"]
 
