@@ -13,6 +13,7 @@ from fedstream.errors import ClusterAway, ClusterError
 from fedstream.kubeflow.connection import Connection
 from fedstream.kubeflow.kube import TIMEOUT, message_of, reason_of
 from fedstream.kubeflow.package import Package
+from fedstream.kubeflow.progress import nodes_of
 
 if TYPE_CHECKING:
     from kfp_server_api import ApiException, V2beta1Experiment, V2beta1Pipeline, V2beta1PipelineVersion, V2beta1Run
@@ -172,6 +173,19 @@ class PipelinesApi:
         """Return a run with its tasks."""
         found: V2beta1Run = self._call(f"get run {run_id}", self._runs.run_service_get_run, run_id)
         return found
+
+    def nodes(self, run_id: str) -> list[tuple[str, str]]:
+        """Return (task, state) of all that a run consists of, from its workflow; empty where this API does not tell.
+
+        The run's own list of tasks is no longer kept up once Argo compresses its nodes, which it does after a round or two.
+        """
+        try:
+            answer = self._call(f"get the workflow of run {run_id}", self._get, f"/apis/v1beta1/runs/{run_id}")
+        except ClusterAway:
+            raise
+        except ClusterError:
+            return []
+        return nodes_of(answer.get("pipeline_runtime", {}).get("workflow_manifest", "") if isinstance(answer, dict) else "")
 
     def _call(self, what: str, call: Callable[..., Any], *args: Any, patience_s: float | None = None, **options: Any) -> Any:
         """Call until it works, for `patience_s`; a clear answer is not asked for again."""

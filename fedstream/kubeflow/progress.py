@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
+import io
+import json
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -13,6 +17,12 @@ if TYPE_CHECKING:
 
 COMMITS = "evaluate"
 """The step that commits a round."""
+
+LARGEST = 256 * 1024 * 1024
+"""Bytes of nodes that are read: a thousand times what Argo's limit on a workflow leaves compressed."""
+
+STATES = {"Error": "FAILED"}
+"""Argo's phases that Kubeflow calls otherwise."""
 
 DRIVER = "-driver"
 """How Kubeflow names the pod that prepares a task."""
@@ -70,14 +80,27 @@ class Progress:
         return f"{tasks}; Kubeflow says: {self.error}" if self.error else tasks
 
 
-def progress_of(run: V2beta1Run, package: Package) -> Progress:
+def nodes_of(manifest: str) -> list[tuple[str, str]]:
+    """Return (task, state) of each node of an Argo workflow, whether it has compressed them or not; empty for what is no workflow."""
+    try:
+        status = json.loads(manifest)["status"]
+        compressed = base64.b64decode(status.get("compressedNodes", ""))
+        nodes = json.loads(gzip.GzipFile(fileobj=io.BytesIO(compressed)).read(LARGEST)) if compressed else status.get("nodes", {})
+        return [(str(node["displayName"]), STATES.get(node["phase"], node["phase"].upper())) for node in nodes.values()]
+    except (ValueError, KeyError, TypeError, AttributeError, OSError, EOFError):
+        return []
+
+
+def progress_of(run: V2beta1Run, nodes: list[tuple[str, str]], package: Package) -> Progress:
     """Read a run as the API returns it.
 
     Args:
-        run: with its tasks.
+        run: with its own tasks, which count where the workflow's nodes are not known.
+        nodes: (task, state) of the workflow's nodes.
         package: the pipeline, which names its steps and conditions.
     """
-    tasks = [(task.display_name or "", task.state or "") for task in (run.run_details.task_details if run.run_details else None) or []]
+    details = (run.run_details.task_details if run.run_details else None) or []
+    tasks = nodes or [(task.display_name or "", task.state or "") for task in details]
     steps = [(name, state) for name, state in tasks if name in package.steps]
     return Progress(
         state=run.state or "PENDING",

@@ -14,7 +14,7 @@ from fedstream.errors import ClusterError, FedstreamError, RunError, UsageError
 from fedstream.kubeflow.api import CHECK_S, PipelinesApi, Version
 from fedstream.kubeflow.causes import causes
 from fedstream.kubeflow.package import Package
-from fedstream.kubeflow.progress import Progress, progress_of
+from fedstream.kubeflow.progress import ENDED, Progress, progress_of
 from fedstream.run import RunSpec, parse_spec
 from fedstream.settings import StoreSettings
 from fedstream.store.objects import ObjectStore
@@ -22,6 +22,9 @@ from fedstream.watch import Watch
 
 POLL_S = 3.0
 """Seconds between questions: a step takes at least ten."""
+
+LOOK_S = 15.0
+"""Seconds between looks at all tasks, which are a megabyte."""
 
 FOLLOW_S = 8 * 86_400.0
 """Seconds one submission is followed: longer than the deadline that is compiled into the pipeline."""
@@ -156,14 +159,17 @@ def follow(api: PipelinesApi, submission: Submission, package: Package, say: Cal
     Raises:
         ClusterError: the API is away for minutes, or the submission does not end within its deadline.
     """
-    until, said = time.monotonic() + FOLLOW_S, ""
-    while time.monotonic() < until:
-        progress = submission.progress = progress_of(api.run(submission.run_id), package)
-        if (now := str(progress)) != said:
-            say(now)
-            said = now
-        if progress.ended:
-            return progress
+    until, look, said = time.monotonic() + FOLLOW_S, 0.0, ""
+    while (now := time.monotonic()) < until:
+        run = api.run(submission.run_id)
+        if run.state in ENDED or now >= look:
+            progress = submission.progress = progress_of(run, api.nodes(submission.run_id), package)
+            look = now + LOOK_S
+            if (line := str(progress)) != said:
+                say(line)
+                said = line
+            if progress.ended:
+                return progress
         time.sleep(POLL_S)
     raise ClusterError(
         f"submission {submission.run_id} has not ended in {FOLLOW_S / 86_400:.0f} days; look at it in the Kubeflow UI and terminate it"

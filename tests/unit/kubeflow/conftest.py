@@ -17,6 +17,7 @@ def nowhere(monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
     monkeypatch.setattr(submission, "POLL_S", 0.01)
+    monkeypatch.setattr(submission, "LOOK_S", 0.0)
     monkeypatch.setattr(api, "PATIENCE_S", 2.0)
     monkeypatch.setattr(api, "CHECK_S", 0.3)
 
