@@ -128,11 +128,11 @@ class PipelinesApi:
         return Version(pipeline_id, str(made.pipeline_version_id), uploaded=True)
 
     def _pipeline(self, name: str, namespace: str) -> V2beta1Pipeline | None:
-        listed = self._call("list pipelines", self._pipelines.pipeline_service_list_pipelines, filter=_named(name), **_in(namespace))
+        listed = self._call("list pipelines", self._pipelines.pipeline_service_list_pipelines, filter=_named(name, "name"), **_in(namespace))
         return listed.pipelines[0] if listed.pipelines else None
 
     def _version(self, pipeline_id: str, name: str) -> V2beta1PipelineVersion | None:
-        listed = self._call("list pipeline versions", self._pipelines.pipeline_service_list_pipeline_versions, pipeline_id, filter=_named(name))
+        listed = self._call("list pipeline versions", self._pipelines.pipeline_service_list_pipeline_versions, pipeline_id, filter=_named(name, "name"))
         return listed.pipeline_versions[0] if listed.pipeline_versions else None
 
     def _made(self, what: str, find: Callable[[], Any], make: Callable[..., Any], *args: Any, **options: Any) -> Any:
@@ -227,9 +227,9 @@ def _patiently(call: Callable[[], T], patience_s: float) -> T:
     return Retrying(stop=stop_after_delay(patience_s), wait=wait, retry=retry_if_exception_type(ClusterAway), reraise=True)(call)
 
 
-def _named(name: str) -> str:
-    """Return the API's filter for things of exactly this name."""
-    return json.dumps({"predicates": [{"operation": "EQUALS", "key": "display_name", "stringValue": name}]})
+def _named(name: str, key: str = "display_name") -> str:
+    """Return the API's filter for things of exactly this name. Pipelines and versions have one that is unique, beside the one that is displayed."""
+    return json.dumps({"predicates": [{"operation": "EQUALS", "key": key, "stringValue": name}]})
 
 
 def _in(namespace: str) -> dict[str, Any]:

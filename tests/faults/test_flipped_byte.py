@@ -89,6 +89,14 @@ def test_any_byte_of_any_object(whole):
     assert not wrong, wrong
 
 
+def test_a_spec_from_before_a_field_came_is_not_called_forged(whole):
+    document = json.loads(whole.get("runs/r/spec.json"))
+    del document["spec"]["cpu_fallback"]
+    whole.change("runs/r/spec.json", canonical_json(document))
+
+    assert not any("canonical" in problem.what for problem in verify_run(whole, "r").problems)
+
+
 def test_a_missing_object_is_named(whole):
     may_be_absent = (*LOGS, "spec.json", "manifest.json", "latest.json", "/initial/", "0003/commit")
     for key in [key for key in whole.objects if not any(part in key for part in may_be_absent)]:

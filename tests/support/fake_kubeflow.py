@@ -91,20 +91,22 @@ class FakeKubeflow(FakeServer):
 
     def _listed(self, things: list[dict[str, Any]], name: str, query: dict[str, str]) -> dict[str, Any]:
         wanted = json.loads(query["filter"])["predicates"][0]
-        assert (wanted["operation"], wanted["key"]) == ("EQUALS", "display_name")
-        found = [thing for thing in things if thing["display_name"] == wanted["stringValue"]]
+        unique = "name" if name.startswith("pipeline") else "display_name"
+        assert (wanted["operation"], wanted["key"]) == ("EQUALS", unique)
+        found = [thing for thing in things if thing[unique] == wanted["stringValue"]]
         return {name: found, "total_size": len(found)} if found else {}
 
     def _made(self, things: list[dict[str, Any]], kind: str, body: bytes) -> dict[str, Any]:
         thing = json.loads(body) | {f"{kind}_id": f"{kind}-{len(things) + 1}"}
-        if any(other["display_name"] == thing["display_name"] for other in things):
-            raise Refused(409, f"Already exist error: {thing['display_name']}")
+        unique = "name" if kind == "pipeline" else "display_name"
+        if any(other[unique] == thing[unique] for other in things):
+            raise Refused(409, f"Already exist error: {thing[unique]}")
         things.append(thing)
         return thing
 
     def _uploaded(self, query: dict[str, str], body: bytes) -> dict[str, Any]:
         assert b"pipelineInfo" in body
-        made = {"pipeline_id": query["pipelineid"], "display_name": query["display_name"], "pipeline_version_id": f"version-{len(self.versions) + 1}"}
+        made = {"pipeline_id": query["pipelineid"], "name": query["name"], "pipeline_version_id": f"version-{len(self.versions) + 1}"}
         self.versions.append(made)
         return made
 

@@ -25,7 +25,7 @@ class JobChain:
             before_round: called with each round's number before its tasks start.
         """
         attempt, run, rounds = uuid.uuid4().hex, values["run"], values["rounds"]
-        for slot in self.task("plan-training", values | {"node_budget": 3500}):
+        for slot in self.task("plan-training", values):
             number = self.task("open-round", {"run": run, "rounds": rounds, "attempt": attempt, "slot": slot})
             if number >= 0:
                 before_round(number)

@@ -78,7 +78,7 @@ def test_a_fake_api_gets_another_file_as_another_version(submit, kubeflow, tmp_p
     changed.write_text(shipped_pipeline().read_text() + "# changed\n")
     submit("--package-file", str(changed))
     assert len(kubeflow.pipelines) == 1
-    assert len({version["display_name"] for version in kubeflow.versions}) == 2
+    assert len({version["name"] for version in kubeflow.versions}) == 2
 
 
 def test_a_run_under_way_on_a_fake_api_is_taken_up_not_started_twice(submit, kubeflow):
