@@ -180,11 +180,14 @@ def _translated(kafka: KafkaSettings, error: Exception) -> StreamError:
         return TopicError(f"there is no such topic at {servers}: {_topic(error)}")
     if isinstance(error, errors.MessageSizeTooLargeError | errors.RecordListTooLargeError):
         return RecordError(f"a record is too large for the brokers {servers} ({said}); send smaller samples")
+    silent = (
+        f"the brokers {servers} do not answer as {kafka.security_protocol} ({said}); "
+        "check KAFKA_BOOTSTRAP_SERVERS, KAFKA_SECURITY_PROTOCOL and that the broker runs"
+    )
     if isinstance(error, errors.KafkaConnectionError | errors.KafkaTimeoutError | errors.NodeNotReadyError | OSError):
-        return BrokerAway(
-            f"the brokers {servers} do not answer as {kafka.security_protocol} ({said}); "
-            "check KAFKA_BOOTSTRAP_SERVERS, KAFKA_SECURITY_PROTOCOL and that the broker runs"
-        )
+        return BrokerAway(silent)
+    if isinstance(error, errors.KafkaProtocolError):  # such as the bytes of a TLS alert, read as a length
+        return BrokerError(silent)
     kind = BrokerAway if isinstance(error, errors.RetriableError) else BrokerError
     return kind(f"the brokers {servers} do not answer as expected ({said})")
 
