@@ -57,7 +57,7 @@ class RunState:
         try:
             return self._read(RunRecord, self.keys.spec)
         except ObjectNotFound as error:
-            raise RunError(f"there is no run {self.run!r} in this bucket; start it with `fedstream run --name {self.run}` or plan_training") from error
+            raise RunError(f"there is no run {self.run!r} in this bucket; start it with `fedstream run --name {self.run}` or submit it") from error
 
     def kafka(self, client: str) -> KafkaSettings:
         """Return how to reach the brokers of a client."""

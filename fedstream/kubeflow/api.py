@@ -132,7 +132,8 @@ class PipelinesApi:
         return listed.pipelines[0] if listed.pipelines else None
 
     def _version(self, pipeline_id: str, name: str) -> V2beta1PipelineVersion | None:
-        listed = self._call("list pipeline versions", self._pipelines.pipeline_service_list_pipeline_versions, pipeline_id, filter=_named(name, "name"))
+        listing, chosen = self._pipelines.pipeline_service_list_pipeline_versions, _named(name, "name")
+        listed = self._call("list pipeline versions", listing, pipeline_id, filter=chosen)
         return listed.pipeline_versions[0] if listed.pipeline_versions else None
 
     def _made(self, what: str, find: Callable[[], Any], make: Callable[..., Any], *args: Any, **options: Any) -> Any:
