@@ -10,6 +10,9 @@ import nbformat
 
 from fedstream.local.platform import Platform
 
+sys.path.append(str(Path(__file__).parents[1] / "tests"))
+from support.local_kubeflow import LocalKubeflow
+
 CELL_S = 300
 
 
@@ -26,9 +29,9 @@ def execute(path: Path, folder: str) -> nbformat.NotebookNode:
 
 
 def main(paths: list[Path]) -> None:
-    """Run the notebooks on empty servers, and store their outputs."""
-    with tempfile.TemporaryDirectory() as folder, Platform(Path(folder) / "servers") as platform:
-        os.environ.update(platform.env)
+    """Run the notebooks on empty servers and a fake Kubeflow, and store their outputs."""
+    with tempfile.TemporaryDirectory() as folder, Platform(Path(folder) / "servers") as platform, LocalKubeflow().running() as kubeflow:
+        os.environ.update(platform.env, KF_PIPELINES_ENDPOINT=kubeflow.url)
         for path in paths:
             print(f"running {path.name}")
             nbformat.write(execute(path, folder), path)

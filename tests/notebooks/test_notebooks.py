@@ -6,6 +6,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from support.local_kubeflow import LocalKubeflow
 
 FOLDER = Path(__file__).parents[2] / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
@@ -26,8 +27,16 @@ def kinds(notebook):
     return [[(output.output_type, sorted(output.get("data", {}))) for output in cell.outputs] for cell in code_cells(notebook)]
 
 
+@pytest.fixture
+def fake_kubeflow(platform_env, monkeypatch):
+    with LocalKubeflow().running() as server:
+        monkeypatch.setenv("KF_PIPELINES_ENDPOINT", server.url)
+        yield
+
+
+@pytest.mark.usefixtures("fake_kubeflow")
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_it_runs_and_puts_out_what_is_stored(path, platform_env, tmp_path):
+def test_it_runs_and_puts_out_what_is_stored(path, tmp_path):
     assert kinds(execute(path, str(tmp_path))) == kinds(stored(path))
 
 
