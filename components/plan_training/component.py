@@ -34,7 +34,7 @@ def plan_training(
     sites: Dict[str, Dict[str, str]] = {},  # noqa: B006
     cpu_fallback: bool = False,
     gpu_memory_mib: int = 0,
-    node_budget: int = 1500,
+    node_budget: int = 1200,
 ) -> List[int]:
     """Validate the form, match the clients' announcements, and return the slots of the loop.
 

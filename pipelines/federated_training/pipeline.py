@@ -79,7 +79,7 @@ def federated_training(
     sites: Dict[str, Dict[str, str]] = {},  # noqa: B006
     cpu_fallback: bool = False,
     gpu_memory_mib: int = 0,
-    node_budget: int = 1500,
+    node_budget: int = 1200,
     memory: str = "4Gi",
     config_map: str = "fedstream",
     store_secret: str = "mlpipeline-minio-artifact",
