@@ -8,16 +8,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
-from support.data import send_clients
+from support.data import send_clients, write_one
 from support.job_chain import JobChain
-from support.kubernetes_api import get, kubectl, until
+from support.kubernetes_api import get, items, kubectl, until
 
 from fedstream.errors import BrokerError
 from fedstream.settings import KafkaSettings
 from fedstream.stream import client
 from fedstream.stream.announcement import DATA_CONTROL_TOPIC, MODEL_CONTROL_TOPIC
 from fedstream.stream.reader import read_announcements
-from fedstream.stream.writer import RecordWriter
 
 KUSTOMIZE = Path(__file__).parents[2] / "kustomize"
 NAMESPACE, PORT = "kafkaml-secure", 30093
@@ -70,7 +69,7 @@ class Secured:
 def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
     folder = tmp_path_factory.mktemp("beside-local")
     (folder / "kustomization.yaml").write_text(BESIDE_LOCAL.replace("FOLDER", os.path.relpath(KUSTOMIZE / "local-secure", folder)))
-    (node,) = [item for item in get("nodes")["items"] if "kwok.x-k8s.io/node" not in item["metadata"].get("annotations", {})]
+    (node,) = [item for item in items("nodes") if "kwok.x-k8s.io/node" not in item["metadata"].get("annotations", {})]
     (host,) = [entry["address"] for entry in node["status"]["addresses"] if entry["type"] == "InternalIP"]
     secrets = tmp_path_factory.mktemp("secrets")
     ours = Secured(folder, secrets, KafkaSettings(f"{host}:{PORT}", "SASL_SSL", "SCRAM-SHA-512", ca_file=str(secrets / "ca.crt")))
@@ -84,30 +83,21 @@ def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
     until("namespace gone", lambda: get("namespace", NAMESPACE) is None, 180)
 
 
-def write(kafka: KafkaSettings, topic: str) -> None:
-    sender = RecordWriter(kafka)
-    try:
-        sender.write(topic, b"value", b"key")
-        sender.flush()
-    finally:
-        sender.close()
-
-
 def test_a_second_apply_changes_nothing(secured: Secured) -> None:
     assert kubectl("diff", "-k", str(secured.folder)) == ""
 
 
 def test_an_owner_outside_the_cluster_writes_only_its_own_topics_and_reads_none(secured: Secured) -> None:
     a, b = secured.user("hospital-a"), secured.user("hospital-b")
-    write(a, "hospital-a.ward7")
-    write(b, "hospital-b.ward1")
-    write(a, DATA_CONTROL_TOPIC)
-    write(secured.user("fedstream"), MODEL_CONTROL_TOPIC)
+    write_one(a, "hospital-a.ward7")
+    write_one(b, "hospital-b.ward1")
+    write_one(a, DATA_CONTROL_TOPIC)
+    write_one(secured.user("fedstream"), MODEL_CONTROL_TOPIC)
     assert read_announcements(secured.user("fedstream"), "hospital-b.ward1", 20)
     assert read_announcements(a, MODEL_CONTROL_TOPIC, 20)
     for topic in ("hospital-b.ward1", "ward7", MODEL_CONTROL_TOPIC):
         with pytest.raises(BrokerError, match=f"user 'hospital-a' may not use topic '{topic}'"):
-            write(a, topic)
+            write_one(a, topic)
     for topic in ("hospital-a.ward7", "hospital-b.ward1", DATA_CONTROL_TOPIC):
         with pytest.raises(BrokerError, match=f"user 'hospital-a' may not use topic '{topic}'"):
             read_announcements(a, topic, 20)
@@ -117,7 +107,7 @@ def test_an_owner_outside_the_cluster_writes_only_its_own_topics_and_reads_none(
 def test_who_does_not_prove_who_it_is_is_refused(secured: Secured, wrong: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client, "CONNECT_S", 3.0)
     with pytest.raises(BrokerError, match=r"refuse the credentials|do not answer as"):
-        write(replace(secured.user("hospital-a"), **wrong), "hospital-a.ward7")
+        write_one(replace(secured.user("hospital-a"), **wrong), "hospital-a.ward7")
 
 
 def test_a_run_in_pods_passes_through_it(secured: Secured) -> None:
@@ -135,9 +125,9 @@ def test_an_owner_is_added_and_another_removed_by_the_secrets_alone(secured: Sec
     secured.apply()
     kubectl("-n", NAMESPACE, "wait", "--for=condition=complete", "job/kafka-users", "--timeout=120s", seconds=140)
     assert "removed: hospital-b" in kubectl("-n", NAMESPACE, "logs", "job/kafka-users")
-    write(secured.user("hospital-c"), "hospital-c.ward1")
+    write_one(secured.user("hospital-c"), "hospital-c.ward1")
     with pytest.raises(BrokerError, match="refuse the credentials"):
-        write(leaver, "hospital-b.ward1")
+        write_one(leaver, "hospital-b.ward1")
 
 
 def test_kafkas_own_tools_are_admin_in_the_brokers_pod(secured: Secured) -> None:

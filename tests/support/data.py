@@ -6,6 +6,7 @@ import numpy as np
 
 from fedstream.settings import KafkaSettings
 from fedstream.stream.send import send_dataset
+from fedstream.stream.writer import RecordWriter
 
 
 def blobs(seed: int, records: int = 60) -> tuple[np.ndarray, np.ndarray]:
@@ -23,3 +24,13 @@ def send_clients(kafka: KafkaSettings, owners: tuple[str, ...] = ("a", "b")) -> 
     for seed, name in enumerate(names):
         send_dataset(kafka, name, name, *blobs(seed))
     return names
+
+
+def write_one(kafka: KafkaSettings, topic: str, value: bytes = b"value") -> None:
+    """Write one record, or fail as the broker does."""
+    sender = RecordWriter(kafka)
+    try:
+        sender.write(topic, value, b"key")
+        sender.flush()
+    finally:
+        sender.close()

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
+from support.data import write_one
 
 from fedstream.errors import BrokerError, SettingsError
 from fedstream.local.kafka import KafkaServer
@@ -20,7 +21,6 @@ from fedstream.stream.client import admin
 from fedstream.stream.offsets import parse_ranges
 from fedstream.stream.reader import check_retention, read_announcements, topic_bounds
 from fedstream.stream.send import create_topic
-from fedstream.stream.writer import RecordWriter
 
 COMPONENTS = Path(__file__).parents[3] / "kustomize/components"
 
@@ -105,15 +105,6 @@ def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
     server.stop()
 
 
-def write(kafka: KafkaSettings, topic: str) -> None:
-    sender = RecordWriter(kafka)
-    try:
-        sender.write(topic, b"value", b"key")
-        sender.flush()
-    finally:
-        sender.close()
-
-
 def read(kafka: KafkaSettings, topic: str) -> list[bytes]:
     return [value for _, _, value in read_announcements(kafka, topic, 20)]
 
@@ -128,51 +119,51 @@ def test_an_owner_writes_its_own_topics_and_announces_and_the_run_reads_them(sec
     create_topic(owner, "hospital-a.ward7", 2)
     assert len(topic_bounds(owner, "hospital-a.ward7")) == 2
     for topic in ("hospital-a.ward7", "hospital-a.made-by-writing", DATA_CONTROL_TOPIC):
-        write(owner, topic)
+        write_one(owner, topic)
         assert read(run, topic) == [b"value"]
     check_retention(run, parse_ranges("hospital-a.ward7:0:0:1"))
 
 
 def test_the_run_announces_models_and_owners_hear_of_them(secured: Secured) -> None:
-    write(secured.user("fedstream"), MODEL_CONTROL_TOPIC)
+    write_one(secured.user("fedstream"), MODEL_CONTROL_TOPIC)
     assert read(secured.user("hospital-a"), MODEL_CONTROL_TOPIC) == [b"value"]
-    write(secured.user("fedstream"), "fedstream.predictions")
+    write_one(secured.user("fedstream"), "fedstream.predictions")
 
 
 def test_an_owner_can_neither_read_nor_write_what_is_not_its_own(secured: Secured) -> None:
     a, b = secured.user("hospital-a"), secured.user("hospital-b")
-    write(b, "hospital-b.ward1")
+    write_one(b, "hospital-b.ward1")
     for topic in ("hospital-b.ward1", "hospital-b.new", MODEL_CONTROL_TOPIC, "hospital-ab.ward1", "elsewhere"):
-        refused(a, topic, write)
+        refused(a, topic, write_one)
     for topic in ("hospital-b.ward1", DATA_CONTROL_TOPIC):
         with pytest.raises(BrokerError, match=rf"user 'hospital-a' may not use topic '{topic}'"):
             read(a, topic)
-    write(a, "hospital-a.own")
+    write_one(a, "hospital-a.own")
     refused(a, "hospital-a.own", read)
 
 
 def test_the_run_cannot_write_an_owners_topic(secured: Secured) -> None:
-    write(secured.user("hospital-a"), "hospital-a.mine")
-    refused(secured.user("fedstream"), "hospital-a.mine", write)
+    write_one(secured.user("hospital-a"), "hospital-a.mine")
+    refused(secured.user("fedstream"), "hospital-a.mine", write_one)
 
 
 @pytest.mark.parametrize("wrong", [{"password": "wrong-password"}, {"username": "stranger"}, {"username": "admin"}])
 def test_who_is_not_known_is_refused(secured: Secured, wrong: dict[str, str]) -> None:
     with pytest.raises(BrokerError, match="refuse the credentials"):
-        write(replace(secured.user("hospital-a"), **wrong), "hospital-a.ward7")
+        write_one(replace(secured.user("hospital-a"), **wrong), "hospital-a.ward7")
 
 
 def test_admin_cannot_come_from_outside(secured: Secured) -> None:
     password = (secured.secrets / "kafka-admin/password").read_text()
     for mechanism in ("PLAIN", "SCRAM-SHA-512"):
         with pytest.raises(BrokerError, match="refuse the credentials"):
-            write(replace(secured.outside, username="admin", password=password, sasl_mechanism=mechanism), "any")
+            write_one(replace(secured.outside, username="admin", password=password, sasl_mechanism=mechanism), "any")
 
 
 def test_a_broker_with_another_authority_is_not_trusted(secured: Secured, tmp_path: Path) -> None:
     subprocess.run([COMPONENTS / "secure/make-secrets", tmp_path], check=True, timeout=60)
     with pytest.raises(BrokerError):
-        write(replace(secured.user("fedstream"), ca_file=str(tmp_path / "ca.crt")), "fedstream.any")
+        write_one(replace(secured.user("fedstream"), ca_file=str(tmp_path / "ca.crt")), "fedstream.any")
 
 
 def test_a_second_run_follows_the_secrets(secured: Secured, capsys: pytest.CaptureFixture[str]) -> None:
@@ -180,18 +171,18 @@ def test_a_second_run_follows_the_secrets(secured: Secured, capsys: pytest.Captu
     subprocess.run([COMPONENTS / "secure/make-secrets", secured.secrets, "leaver"], check=True, timeout=60)
     secured.apply()
     leaver = secured.user("leaver")
-    write(leaver, "leaver.data")
+    write_one(leaver, "leaver.data")
     (owners / "leaver").unlink()
     (owners / "hospital-b").write_text("another-password")
     secured.apply()
     assert "users: fedstream, hospital-a, hospital-b; removed: leaver; rights: 19" in capsys.readouterr().out
     with pytest.raises(BrokerError, match="refuse the credentials"):
-        write(leaver, "leaver.data")
-    write(secured.user("hospital-b"), "hospital-b.ward1")
+        write_one(leaver, "leaver.data")
+    write_one(secured.user("hospital-b"), "hospital-b.ward1")
     (owners / "leaver").write_text(leaver.password)
     secured.apply()
     assert "removed: none" in capsys.readouterr().out
-    write(leaver, "leaver.data")
+    write_one(leaver, "leaver.data")
     (owners / "leaver").unlink()
     secured.apply()
 

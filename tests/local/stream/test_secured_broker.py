@@ -10,6 +10,7 @@ from typing import Any, cast
 
 import numpy as np
 import pytest
+from support.data import write_one
 from support.serving import read_topic
 
 from fedstream.errors import BrokerError, DeadlineError
@@ -82,15 +83,6 @@ def secured(server: SecuredKafka, topic: str) -> KafkaSettings:
     return server.settings
 
 
-def write_one(kafka: KafkaSettings, topic: str) -> None:
-    sender = RecordWriter(kafka)
-    try:
-        sender.write(topic, b"\5", b"k")
-        sender.flush()
-    finally:
-        sender.close()
-
-
 def test_who_may_read_reads(secured: KafkaSettings, topic: str) -> None:
     assert list(read_ranges(secured, parse_ranges(f"{topic}:0:0:5"), 20).values) == [bytes([number]) for number in range(5)]
 
@@ -159,7 +151,7 @@ def test_inference_goes_on_when_the_broker_comes_back(server: SecuredKafka, secu
             await_count(running, 5, ended)
             server.kill()
             server.start()
-            write_one(secured, topic)
+            write_one(secured, topic, b"\5")
             await_count(running, 6, ended)
         finally:
             stop.set()
@@ -210,6 +202,6 @@ def test_reads_and_waits_go_on_when_the_broker_comes_back(server: SecuredKafka, 
         assert not wait([waiting, reading], timeout=0.7).done
         server.kill()
         server.start()
-        write_one(secured, topic)
+        write_one(secured, topic, b"\5")
         waiting.result(90)
         assert list(reading.result(90).values) == [bytes([number]) for number in range(6)]
