@@ -81,12 +81,13 @@ def publish(
         return 0
     best = state.ledger.commit(best_round(commits, state.record.spec.target_metric))
     version, manifest = _version(state, best, {"report.html": report.encode(), "model_card.md": render_model_card(view, best.round).encode()})
-    _announce(state, version, manifest)
+    digest = sha256_hex(state.store.get(ModelKeys(state.record.model.name).version(version, "manifest.json")))
+    _announce(state, version, manifest, digest)
     if model:
         model.metadata |= {key: value for key, value in manifest.items() if isinstance(value, str | int | float)}
     log.info("model %s version %d is round %d of run %s", state.record.model.name, version, best.round, run)
     if registry:
-        _register(state, registry, version, manifest)
+        _register(state, registry, version, manifest, digest)
     return version
 
 
@@ -157,10 +158,9 @@ def _saved_model_uri(state: RunState, number: int) -> str:
     return f"s3://{settings.bucket}/{settings.prefix}{ModelKeys(state.record.model.name).version(number, 'saved_model')}"
 
 
-def _register(state: RunState, registry: RegistrySettings, number: int, manifest: dict[str, Any]) -> None:
+def _register(state: RunState, registry: RegistrySettings, number: int, manifest: dict[str, Any], digest: str) -> None:
     from fedstream.serving.registry import ModelRegistry
 
-    digest = sha256_hex(state.store.get(ModelKeys(state.record.model.name).version(number, "manifest.json")))
     where = {"endpoint": state.store.settings.endpoint_url, "defaultRegion": state.store.settings.region}
     found = ModelRegistry(registry).register(manifest, digest, f"{_saved_model_uri(state, number)}?{urlencode(where)}")
     log.info("registered at %s as model version %s", registry.url, found)
@@ -186,11 +186,10 @@ def _write_version(state: RunState, keys: ModelKeys, number: int, best: Commit, 
     return manifest
 
 
-def _announce(state: RunState, version: int, manifest: dict[str, Any]) -> None:
+def _announce(state: RunState, version: int, manifest: dict[str, Any], digest: str) -> None:
     """Tell the data owners, then move latest.json: killed in between, the next publish tells them again."""
     keys = ModelKeys(state.record.model.name)
-    manifest_digest = sha256_hex(state.store.get(keys.version(version, "manifest.json")))
-    latest = canonical_json(LatestVersion(version=version, manifest=manifest_digest).model_dump(mode="json"))
+    latest = canonical_json(LatestVersion(version=version, manifest=digest).model_dump(mode="json"))
     for _ in range(MAX_TRIES):
         current, etag = state.store.get_with_etag(keys.latest) if state.store.exists(keys.latest) else (b'{"version": 0}', None)
         if json.loads(current)["version"] >= version:
