@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_exponential_jitter
 
 from fedstream.errors import ClusterAway, ClusterError
-from fedstream.kubeflow.connection import Connection
+from fedstream.kubeflow.connection import SERVICE, Connection
 from fedstream.kubeflow.kube import TIMEOUT, message_of, reason_of
 from fedstream.kubeflow.package import Package
 from fedstream.kubeflow.progress import nodes_of
@@ -26,7 +26,13 @@ CHECK_S = 5.0
 PATIENCE_S = 120.0
 """Seconds it may be away later on: its pod may be moved to another node while a run is followed."""
 
-NOT_FOUND, CONFLICT, TOO_MANY = 404, 409, 429
+NOT_FOUND, TOO_MANY = 404, 429
+
+GONE = 5
+"""The API's own code for what is not there: a 404 without it comes from something on the way."""
+
+UNDER_WAY = ("RUNTIME_STATE_UNSPECIFIED", "PENDING", "RUNNING", "PAUSED")
+"""States of a run that goes on; one that was terminated does not, though its end may be long in coming."""
 
 
 @dataclass(frozen=True)
@@ -61,18 +67,21 @@ class PipelinesApi:
         self._runs = generated.RunServiceApi(connection.client)
 
     def health(self) -> dict[str, Any]:
-        """Return what the API says about itself: `tag_name` is its version.
+        """Return what the API says about itself: `tag_name` is its version, `ui` the address of its web interface, empty if unknown.
+
+        The web interface passes calls on to the API, but answers this one itself: so it is known whether pages are at the same address.
 
         Raises:
             ClusterAway: nothing answers within a few seconds.
             ClusterError: something else than Kubeflow Pipelines answers.
         """
-        answer = self._call("say how it is", self._get, "/apis/v2beta1/healthz", patience_s=CHECK_S)
+        answer, where = self._call("say how it is", self._get, "/apis/v2beta1/healthz", patience_s=CHECK_S), self.connection.where
+        if isinstance(answer, dict) and answer.get("apiServerReady") is False:
+            raise ClusterAway(f"the web interface of Kubeflow Pipelines at {where} does not reach its API; check that {SERVICE} runs, and try again")
         if not isinstance(answer, dict) or "multi_user" not in answer:
-            raise ClusterError(
-                f"what answers at {self.connection.where} is not Kubeflow Pipelines, but a page; {self.connection.absent}; {self.connection.rejected}"
-            )
-        return answer
+            raise ClusterError(f"what answers at {where} is not Kubeflow Pipelines, but a page; {self.connection.absent}; {self.connection.rejected}")
+        ui = self.connection.ui or (self.connection.client.configuration.host if "apiServerReady" in answer else "")
+        return {**answer, "tag_name": answer.get("tag_name") or answer.get("apiServerTagName", ""), "ui": ui}
 
     def _get(self, path: str, _request_timeout: tuple[int, int]) -> Any:
         headers = {"Accept": "application/json"}
@@ -145,12 +154,12 @@ class PipelinesApi:
                 return found
             raise
 
-    def active_run(self, name: str, experiment_id: str, namespace: str) -> V2beta1Run | None:
-        """Return the newest run of this name that has not ended, if there is one."""
-        list_runs = self._runs.run_service_list_runs
-        options: dict[str, Any] = {"experiment_id": experiment_id, "filter": _named(name), "sort_by": "created_at desc", "page_size": 20}
-        listed = self._call("list runs", list_runs, **options, **_in(namespace))
-        return next((run for run in listed.runs or [] if run.state in ("PENDING", "RUNNING", "CANCELING", "PAUSED", None)), None)
+    def active_run(self, name: str, namespace: str) -> V2beta1Run | None:
+        """Return the newest submission of a federated run that is under way, whatever it is called: a clone has another name in Kubeflow."""
+        predicate = {"operation": "IN", "key": "state", "stringValues": {"values": UNDER_WAY}}
+        options = {"filter": json.dumps({"predicates": [predicate]}), "sort_by": "created_at desc", "page_size": 100, **_in(namespace)}
+        listed = self._call("list runs", self._runs.run_service_list_runs, **options)
+        return next((run for run in listed.runs or [] if parameters_of(run).get("run") == name), None)
 
     def create_run(self, name: str, experiment_id: str, namespace: str, version: Version, parameters: dict[str, Any]) -> V2beta1Run:
         """Create a run of an uploaded pipeline, or find the one that a lost answer was about."""
@@ -164,15 +173,24 @@ class PipelinesApi:
         )
 
         def once() -> V2beta1Run:
-            find, make = lambda: self.active_run(name, experiment_id, namespace), self._runs.run_service_create_run
+            find, make = lambda: self.active_run(name, namespace), self._runs.run_service_create_run
             created: V2beta1Run = self._made(f"create run {name!r}", find, make, body, patience_s=0.0)
             return created
 
         return _patiently(once, PATIENCE_S)
 
     def run(self, run_id: str) -> V2beta1Run:
-        """Return a run with its tasks."""
-        found: V2beta1Run = self._call(f"get run {run_id}", self._runs.run_service_get_run, run_id)
+        """Return a run with its tasks.
+
+        Raises:
+            ClusterError: it was deleted, or the API is away for minutes.
+        """
+        try:
+            found: V2beta1Run = self._call(f"get run {run_id}", self._runs.run_service_get_run, run_id)
+        except ClusterError as error:
+            if _code(error) == GONE:
+                raise ClusterError(f"submission {run_id} was deleted, which ends its pods too; submit the same run again to go on") from error
+            raise
         return found
 
     def nodes(self, run_id: str) -> list[tuple[str, str]]:
@@ -220,6 +238,19 @@ class PipelinesApi:
         if status == NOT_FOUND:
             return ClusterError(f"{where} is not there, or has no such thing (HTTP 404 when asked to {what}: {said}); {connection.absent}")
         return ClusterError(f"{where} refuses to {what} (HTTP {status}): {said}; change that value and submit again")
+
+
+def _code(error: ClusterError) -> int:
+    """Return the API's own code of an answer that is an error; 0 if the answer is not the API's."""
+    try:
+        return int(json.loads(getattr(error.__cause__, "body", ""))["code"])
+    except (ValueError, TypeError, KeyError):
+        return 0
+
+
+def parameters_of(run: V2beta1Run) -> dict[str, Any]:
+    """Return the form values of a run."""
+    return (run.runtime_config.parameters if run.runtime_config else None) or {}
 
 
 def _patiently(call: Callable[[], T], patience_s: float) -> T:

@@ -9,21 +9,33 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fedstream.options import with_spec_options
-from fedstream.output import err, out, print_json
+from fedstream.output import err, metrics_text, out, print_json
 
 if TYPE_CHECKING:
     from fedstream.kubeflow.checks import Finding
-    from fedstream.kubeflow.submission import Order, Outcome, Submission
+    from fedstream.kubeflow.following import Submission
+    from fedstream.kubeflow.submission import Order, Outcome
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it."""
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
+SubmitJson = Annotated[
+    bool,
+    typer.Option(
+        "--json",
+        help="Print one JSON document on standard output. What the run came to, such as version and metrics, is in it once a followed submission has "
+        "succeeded, and null where the store cannot be read from here.",
+    ),
+]
 KubeflowNamespace = Annotated[str, typer.Option(help="Where Kubeflow Pipelines is installed.")]
 Token = Annotated[Path | None, typer.Option(help="File of the token that --host asks for.", show_default="the variable KFP_TOKEN")]
 ConfigMap = Annotated[str | None, typer.Option(help="Config map with the addresses of Kafka and the store.", show_default="the form's")]
 StoreSecret = Annotated[str | None, typer.Option(help="Secret with the store's accesskey and secretkey.", show_default="the form's")]
 KafkaSecret = Annotated[str | None, typer.Option(help="Secret with Kafka's username and password; may be absent.", show_default="the form's")]
+
+RESULT = ("model", "version", "rounds", "round", "metrics", "weights_digest")
+"""What `fedstream run --json` says of a run, by the store."""
 
 PackageFile = Annotated[Path | None, typer.Option(help="Compiled pipeline.", show_default="fedstream's own")]
 
@@ -45,12 +57,16 @@ def submit(
     watch: Annotated[bool, typer.Option("--watch", help="Follow it to its end, with the table of a local run.")] = False,
     until_done: Annotated[bool, typer.Option("--until-done", help="Follow it, and submit it again until the run is finished.")] = False,
     tries: Annotated[int, typer.Option(min=1, help="Submissions at most, with --until-done.")] = 10,
-    json: Json = False,
+    json: SubmitJson = False,
 ) -> None:
     """Submit a federated run to Kubeflow Pipelines, with the options of `fedstream run`.
 
     Without --host it goes from a pod straight to the cluster's own Kubeflow, and from elsewhere through the kubeconfig. A run that is under way is
     followed, not started twice: the same command takes it up again.
+
+    Following ends with an error when nothing has changed in a run for --round-deadline and half an hour more: no step may take longer than the one,
+    no pod should take longer than the other to start. A run that was terminated gets five minutes to end. Rounds and results are read from the
+    store that S3_ENDPOINT_URL names; where it cannot be read, the states of Kubeflow's tasks are shown.
 
         fedstream submit --name first --model builtin:digits-mlp --rounds 30 --until-done
     """
@@ -58,6 +74,7 @@ def submit(
     from fedstream.kubeflow.api import PipelinesApi
     from fedstream.kubeflow.connection import connect
     from fedstream.kubeflow.package import read_package, shipped_pipeline
+    from fedstream.kubeflow.sight import sight
     from fedstream.run import parse_spec
 
     parsed, package = parse_spec(spec), read_package(package_file or shipped_pipeline())
@@ -68,8 +85,8 @@ def submit(
     try:
         order = work.prepare(api, parsed, given, package, experiment_name, namespace)
         if watch or until_done:
-            with work.table_or_lines(parsed, err, _say) as tell:
-                work.run_until(api, order, tries if until_done else 1, outcome, _say, tell)
+            with sight(parsed, err, _say) as seen:
+                work.run_until(api, order, tries if until_done else 1, outcome, _say, seen)
         else:
             outcome.submissions.append(work.submit(api, order, _say))
     except KeyboardInterrupt:
@@ -150,7 +167,7 @@ def _say(line: str) -> None:
 
 def _print(order: Order, outcome: Outcome, json: bool) -> None:
     """Print what came of a run."""
-    run, finished = order.spec.run, outcome.finished
+    run, finished, result = order.spec.run, outcome.finished, outcome.result
     if json:
         submissions = [
             {
@@ -162,7 +179,10 @@ def _print(order: Order, outcome: Outcome, json: bool) -> None:
             for entry in outcome.submissions
         ]
         ids = {"experiment_id": order.experiment_id, "pipeline_id": order.version.pipeline_id, "version_id": order.version.version_id}
-        print_json({"run": run, "finished": finished, "submissions": submissions, **ids})
+        print_json({"run": run, "finished": finished, **{name: result.get(name) for name in RESULT}, "submissions": submissions, **ids})
+    elif finished and result.get("version"):
+        what = f"version {result['version']} of {result['model']}; {metrics_text(result['metrics'])}"
+        out.print(f"run {run} is finished, and published as {what}", highlight=False, soft_wrap=True)
     elif finished:
         out.print(
             f"run {run} is finished and published: `fedstream rounds {run}` shows it where the store can be read", highlight=False, soft_wrap=True

@@ -34,7 +34,7 @@ class Connection:
     Attributes:
         client: the generated client.
         where: the address, for messages.
-        ui: address of the web interface; empty if unknown.
+        ui: address of the web interface, as KF_PIPELINES_UI_ENDPOINT names it; empty if it does not.
         absent: what to do when the API is not there.
         rejected: what to do when it does not know the caller.
         kube: client of the cluster's Kubernetes API, on the way through it.
@@ -48,10 +48,6 @@ class Connection:
     rejected: str
     kube: KubeClient | None = None
     namespace: str = ""
-
-    def url_of(self, run_id: str) -> str:
-        """Return the address of a run's page; empty if the web interface's is unknown."""
-        return f"{self.ui}/#/runs/details/{run_id}" if self.ui else ""
 
 
 def connect(
@@ -78,7 +74,7 @@ def connect(
     host = (host or env.get("KF_PIPELINES_ENDPOINT", "")).rstrip("/")
     ui = env.get("KF_PIPELINES_UI_ENDPOINT", "").rstrip("/")
     if host:
-        return _at(host, ui or host, token_file, ca_file, env.get("KFP_TOKEN", ""))
+        return _at(host, ui, token_file, ca_file, env.get("KFP_TOKEN", ""))
     if token_file or ca_file:
         raise UsageError("--token-file and --ca-file go with --host; without it the kubeconfig's credentials are used")
     if env.get("KUBERNETES_SERVICE_HOST"):

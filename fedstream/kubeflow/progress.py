@@ -7,7 +7,7 @@ import gzip
 import io
 import json
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from fedstream.kubeflow.package import Package
@@ -29,6 +29,9 @@ DRIVER = "-driver"
 
 ENDED = ("SUCCEEDED", "FAILED", "CANCELED", "SKIPPED")
 
+CANCELING = "CANCELING"
+"""Terminated, and not ended yet."""
+
 
 @dataclass(frozen=True)
 class Progress:
@@ -41,6 +44,7 @@ class Progress:
         running: names of the steps that run, one for each pod, sorted.
         failed: names of the steps that failed, and of Kubeflow's own preparations of a task (`NAME-driver`), sorted.
         error: what Kubeflow says about its failure.
+        tasks: (task, state) of all that it consists of, sorted; absent where only the run's own list is known, which may be old.
     """
 
     state: str
@@ -49,10 +53,17 @@ class Progress:
     running: tuple[str, ...]
     failed: tuple[str, ...]
     error: str
+    tasks: tuple[tuple[str, str], ...] | None = field(repr=False)
 
     @property
     def ended(self) -> bool:
         return self.state in ENDED
+
+    def stands_since(self, before: Progress | None) -> bool:
+        """Tell whether nothing has changed since; of a list of tasks that may be old, nobody can tell while they run."""
+        if before is None or (self.tasks is None and self.state != CANCELING):
+            return False
+        return (self.state, self.tasks) == (before.state, before.tasks)
 
     def finishes(self, before: int, wanted: int) -> bool:
         """Tell whether the federated run is finished, and this submission has published it.
@@ -109,4 +120,5 @@ def progress_of(run: V2beta1Run, nodes: list[tuple[str, str]], package: Package)
         running=tuple(sorted(name for name, state in steps if state in ("RUNNING", "PENDING"))),
         failed=tuple(sorted({name for name, state in tasks if state == "FAILED" and (name in package.steps or name.endswith(DRIVER))})),
         error=" ".join(str(run.error.message or "").split()) if run.error else "",
+        tasks=tuple(sorted(nodes)) if nodes or not details else None,
     )

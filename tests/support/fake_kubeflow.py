@@ -49,6 +49,7 @@ class FakeKubeflow(FakeServer):
         token: the one it wants; empty for none.
         multi_user: whether it has profiles.
         refuses: a parameter that it does not know.
+        ui: whether it is the web interface, which answers some calls itself.
         tells: where it tells a run's tasks: `nodes`, `compressed` (both in the workflow) or `details`.
         experiments, pipelines, versions, runs: what was made, oldest first.
     """
@@ -56,7 +57,7 @@ class FakeKubeflow(FakeServer):
     def __init__(self) -> None:
         super().__init__()
         self.scripts: list[Script] = []
-        self.token, self.multi_user, self.refuses, self.tells = "", False, "", "compressed"
+        self.token, self.multi_user, self.refuses, self.tells, self.ui = "", False, "", "compressed", True
         self.experiments: list[dict[str, Any]] = []
         self.pipelines: list[dict[str, Any]] = []
         self.versions: list[dict[str, Any]] = []
@@ -66,6 +67,8 @@ class FakeKubeflow(FakeServer):
 
     def answer(self, method: str, path: str, query: dict[str, str], body: bytes) -> Any:
         if path.endswith("/healthz"):
+            if self.ui:
+                return {"apiServerTagName": "2.17.0", "multi_user": self.multi_user, "apiServerReady": True, "frontendTagName": "2.17.0"}
             return {"commit_sha": "", "tag_name": "2.17.0", "multi_user": self.multi_user}
         if self.token and self.headers.get("Authorization", self.headers.get("authorization")) != f"Bearer {self.token}":
             raise Refused(401, "Failed to authorize: Request header error: there is no user identity header.")
@@ -90,10 +93,14 @@ class FakeKubeflow(FakeServer):
         raise Refused(404, f"Not Found {path}")
 
     def _listed(self, things: list[dict[str, Any]], name: str, query: dict[str, str]) -> dict[str, Any]:
-        wanted = json.loads(query["filter"])["predicates"][0]
-        unique = "name" if name.startswith("pipeline") else "display_name"
-        assert (wanted["operation"], wanted["key"]) == ("EQUALS", unique)
-        found = [thing for thing in things if thing[unique] == wanted["stringValue"]]
+        (wanted,) = json.loads(query["filter"])["predicates"]
+        if name == "runs":
+            assert (wanted["operation"], wanted["key"]) == ("IN", "state")
+            found = [thing for thing in things if thing["state"] in wanted["stringValues"]["values"]]
+        else:
+            unique = "name" if name.startswith("pipeline") else "display_name"
+            assert (wanted["operation"], wanted["key"]) == ("EQUALS", unique)
+            found = [thing for thing in things if thing[unique] == wanted["stringValue"]]
         return {name: found, "total_size": len(found)} if found else {}
 
     def _made(self, things: list[dict[str, Any]], kind: str, body: bytes) -> dict[str, Any]:
@@ -121,7 +128,7 @@ class FakeKubeflow(FakeServer):
     def _run(self, run_id: str) -> dict[str, Any]:
         run = next((run for run in self.runs if run["run_id"] == run_id), None)
         if run is None:
-            raise Refused(404, f"Run {run_id} not found")
+            raise Refused(404, f"Failed to get a run: Run {run_id} not found", 5)
         script = self._playing[run_id]
         self._looks[run_id] = self._looks.get(run_id, -1) + 1
         run["state"], tasks = self._now(run_id)

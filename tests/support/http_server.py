@@ -17,11 +17,11 @@ Answer = tuple[int, Any]
 
 
 class Refused(Exception):
-    """An answer that is an error: status, and what the API says."""
+    """An answer that is an error: status, what the API says, and its own code for it."""
 
-    def __init__(self, status: int, message: str) -> None:
+    def __init__(self, status: int, message: str, code: int = 3) -> None:
         super().__init__(message)
-        self.status, self.message = status, message
+        self.status, self.message, self.code = status, message, code
 
 
 class FakeServer(ThreadingHTTPServer):
@@ -69,6 +69,7 @@ class FakeServer(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # or each answer waits 40 ms for its body
     server: FakeServer
 
     def _do(self) -> None:
@@ -90,7 +91,7 @@ class _Handler(BaseHTTPRequestHandler):
                 found = server.answer(self.command, parts.path, query, body)
             self._send(200, found)
         except Refused as refused:
-            self._send(refused.status, {"message": refused.message, "code": 3})
+            self._send(refused.status, {"message": refused.message, "code": refused.code})
 
     do_GET = do_POST = do_DELETE = do_PUT = do_HEAD = _do
 

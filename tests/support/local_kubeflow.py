@@ -25,7 +25,7 @@ class LocalKubeflow(FakeKubeflow):
 
     def answer(self, method: str, path: str, query: dict[str, str], body: bytes) -> Any:
         if path.endswith("/healthz"):
-            return {"tag_name": "a fake of it that runs the steps on this machine", "multi_user": False}
+            return {"apiServerTagName": "a fake of it that runs the steps on this machine", "multi_user": False, "apiServerReady": True}
         return super().answer(method, path, query, body)
 
     def _started(self, body: bytes) -> dict[str, Any]:

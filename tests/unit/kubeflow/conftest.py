@@ -4,7 +4,7 @@ from collections.abc import Iterator
 import pytest
 from support.fake_kubeflow import FakeKubeflow
 
-from fedstream.kubeflow import api, submission
+from fedstream.kubeflow import api, following
 
 SERVERS = ("KAFKA_", "S3_", "AWS_", "KF", "KUBE")
 
@@ -16,8 +16,8 @@ def nowhere(monkeypatch, tmp_path):
         monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
-    monkeypatch.setattr(submission, "POLL_S", 0.01)
-    monkeypatch.setattr(submission, "LOOK_S", 0.0)
+    monkeypatch.setattr(following, "POLL_S", 0.01)
+    monkeypatch.setattr(following, "LOOK_S", 0.0)
     monkeypatch.setattr(api, "PATIENCE_S", 2.0)
     monkeypatch.setattr(api, "CHECK_S", 0.3)
 

@@ -93,3 +93,20 @@ def test_what_is_no_workflow_has_no_nodes(manifest):
 def test_nodes_count_before_the_run_s_own_tasks_which_may_be_old():
     details = V2beta1RunDetails(task_details=[V2beta1PipelineTaskDetail(display_name="evaluate", state="RUNNING")])
     assert progress_of(V2beta1Run(state="SUCCEEDED", run_details=details), [("evaluate", "SUCCEEDED")] * 3, PACKAGE).rounds == 3
+
+
+def test_a_run_stands_still_if_neither_its_state_nor_a_task_has_changed():
+    def at(state, *nodes):
+        return progress_of(V2beta1Run(state=state), list(nodes), PACKAGE)
+
+    before = at("RUNNING", ("local-train", "RUNNING"), ("executor(0)", "PENDING"))
+    assert at("RUNNING", ("executor(0)", "PENDING"), ("local-train", "RUNNING")).stands_since(before)
+    assert not at("RUNNING", ("local-train", "RUNNING"), ("executor(0)", "RUNNING")).stands_since(before)
+    assert not at("CANCELING", ("local-train", "RUNNING"), ("executor(0)", "PENDING")).stands_since(before)
+    assert not before.stands_since(None)
+    assert at("PENDING").stands_since(at("PENDING"))
+
+
+def test_whether_a_run_stands_still_is_unknown_by_its_own_tasks_unless_it_was_terminated():
+    assert not read("RUNNING", ("local-train", "RUNNING")).stands_since(read("RUNNING", ("local-train", "RUNNING")))
+    assert read("CANCELING", ("local-train", "RUNNING")).stands_since(read("CANCELING", ("local-train", "RUNNING")))

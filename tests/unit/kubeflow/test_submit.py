@@ -6,18 +6,24 @@ import signal
 import sys
 import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 from support.fake_kubeflow import Script, failed, rounds, succeeded
 from support.http_server import Refused
 
 from fedstream.cli import main
-from fedstream.kubeflow import api, submission
+from fedstream.kubeflow import api, following
 from fedstream.kubeflow.package import shipped_pipeline
 
 RUN = ["submit", "--name", "first", "--model", "builtin:digits-mlp", "--rounds", "3"]
 FINISHED = 4
 """Rounds of RUN with the one that only measures."""
+
+UNKNOWN = dict.fromkeys(("model", "version", "rounds", "round", "metrics", "weights_digest"))
+"""What --json says of a run whose store cannot be read."""
+
+GOING = ["plan-training SUCCEEDED", "local-train RUNNING"]
 
 
 @pytest.fixture
@@ -33,6 +39,14 @@ def submit(monkeypatch, capsys, kubeflow):
         return int(ended.value.code or 0), said.out, said.err
 
     return run
+
+
+@pytest.fixture
+def minutes(monkeypatch):
+    """A clock that only moves between the looks at a submission, a minute each time; returns the minutes that have passed."""
+    slept = []
+    monkeypatch.setattr(following, "time", SimpleNamespace(monotonic=lambda: 60.0 * len(slept), sleep=slept.append))
+    return lambda: len(slept)
 
 
 def check_error(result, *texts, code=1):
@@ -54,6 +68,7 @@ def test_a_fake_api_gets_experiment_pipeline_version_and_run_once(submit, kubefl
     assert json.loads(out) == {
         "run": "first",
         "finished": None,
+        **UNKNOWN,
         "submissions": [{"run_id": "run-1", "url": f"{kubeflow.url}/#/runs/details/run-1", "state": None, "rounds": None}],
         "experiment_id": "experiment-1",
         "pipeline_id": "pipeline-1",
@@ -96,6 +111,37 @@ def test_a_run_under_way_on_a_fake_api_with_other_values_is_not_touched(submit, 
     submit()
     check_error(submit("--rounds", "5"), "run 'first' is under way as run-1 with another rounds (3, now 5)", code=2)
     assert len(kubeflow.runs) == 1
+
+
+def test_a_clone_under_way_on_a_fake_api_is_taken_up_whatever_it_is_called(submit, kubeflow):
+    kubeflow.scripts = [succeeded(FINISHED)]
+    submit()
+    kubeflow.runs[0] |= {"display_name": "Clone of another", "experiment_id": "experiment-9"}
+    assert "is under way already, as run-1" in submit("--watch")[2]
+    assert len(kubeflow.runs) == 1
+
+
+def test_values_a_run_under_way_on_a_fake_api_was_not_given_are_the_form_s(submit, kubeflow):
+    kubeflow.scripts = [succeeded(FINISHED)]
+    submit()
+    del kubeflow.runs[0]["runtime_config"]["parameters"]["epochs"]
+    check_error(submit("--epochs", "5"), "with another epochs (1.0, now 5)", code=2)
+    assert "is under way already" in submit()[2]
+
+
+def test_a_terminated_run_on_a_fake_api_does_not_keep_a_new_one_from_starting(submit, kubeflow):
+    kubeflow.scripts = [succeeded(FINISHED)] * 2
+    submit()
+    kubeflow.runs[0]["state"] = "CANCELING"
+    assert submit("--watch")[0] == 0
+    assert len(kubeflow.runs) == 2
+
+
+def test_the_page_of_a_run_is_not_named_where_a_fake_api_has_no_web_interface(submit, kubeflow):
+    kubeflow.scripts, kubeflow.ui = [succeeded(FINISHED)], False
+    _, out, err = submit("--json")
+    assert json.loads(out)["submissions"][0]["url"] == ""
+    assert "its page is in the Kubeflow UI, under Runs; set KF_PIPELINES_UI_ENDPOINT" in err
 
 
 def test_a_fake_api_with_a_token_lets_in_who_has_it(submit, kubeflow, monkeypatch, tmp_path):
@@ -244,6 +290,7 @@ def test_until_done_on_a_fake_api_submits_again_what_one_submission_cannot_hold(
     document = json.loads(out)
     assert code == 0
     assert document["finished"] is True
+    assert document | UNKNOWN == document
     assert [entry["rounds"] for entry in document["submissions"]] == [3, 1]
     assert "submitting it again (2 of at most 10)" in err
 
@@ -285,10 +332,69 @@ def test_until_done_on_a_fake_api_respects_who_terminated_it(submit, kubeflow):
     assert len(kubeflow.runs) == 1
 
 
-def test_a_submission_of_a_fake_api_that_never_ends_is_left_at_its_deadline(submit, kubeflow, monkeypatch):
-    monkeypatch.setattr(submission, "FOLLOW_S", 0.05)
+def test_a_submission_of_a_fake_api_that_never_ends_is_left_at_its_deadline(submit, kubeflow, minutes, monkeypatch):
+    monkeypatch.setattr(following, "FOLLOW_S", 600.0)
     kubeflow.scripts = [Script([("RUNNING", [])])]
-    check_error(submit("--watch"), "submission run-1 has not ended in")
+    check_error(submit("--watch"), "submission run-1 has not ended in 10 min 0 s", "the same command follows it again")
+
+
+@pytest.mark.parametrize("tells", ["nodes", "compressed"])
+def test_a_submission_of_a_fake_api_that_stands_still_is_given_up_after_a_step_s_time(submit, kubeflow, minutes, tells):
+    kubeflow.scripts, kubeflow.tells = [Script([("PENDING", []), ("RUNNING", GOING)])], tells
+    check_error(
+        submit("--until-done", "--round-deadline", "3600"),
+        "submission run-1 stands still (running; 0 rounds committed; running local-train): nothing has changed in it for 1 h 31 min",
+        "longer than a step may take by --round-deadline and 30 min 0 s to start",
+        "if a pod waits for a node, `fedstream doctor --cluster --placement` says why",
+        "if no pod runs, terminate it, and submit the same run again",
+    )
+    assert minutes() == 1 + 91
+    assert len(kubeflow.runs) == 1
+
+
+def test_a_submission_of_a_fake_api_whose_steps_take_long_is_not_given_up(submit, kubeflow, minutes):
+    going = [("RUNNING", [*rounds(count)[:-1], *GOING]) for count in range(FINISHED) for _ in range(39)]
+    kubeflow.scripts = [Script([*going, ("SUCCEEDED", rounds(FINISHED))])]
+    assert submit("--watch")[0] == 0
+    assert minutes() == FINISHED * 39
+
+
+def test_tasks_of_a_fake_api_that_may_be_old_tell_nothing_about_standing_still(submit, kubeflow, minutes):
+    kubeflow.scripts, kubeflow.tells = [Script([("RUNNING", GOING)] * 100 + [("SUCCEEDED", rounds(FINISHED))])], "details"
+    assert submit("--watch")[0] == 0
+
+
+@pytest.mark.parametrize("tells", ["compressed", "details"])
+def test_a_terminated_submission_that_a_fake_api_does_not_end_is_given_up_in_minutes(submit, kubeflow, minutes, tells):
+    kubeflow.scripts, kubeflow.tells = [Script([("RUNNING", GOING), ("CANCELING", GOING)])], tells
+    check_error(
+        submit("--until-done"),
+        "submission run-1 was terminated, and for 6 min 0 s nothing has changed in it",
+        "archive and delete it in the Kubeflow UI, and submit the same run again",
+    )
+    assert minutes() == 1 + 6
+    assert len(kubeflow.runs) == 1
+
+
+def test_a_terminated_submission_that_a_fake_api_ends_in_time_is_told_as_terminated(submit, kubeflow):
+    kubeflow.scripts = [Script([("RUNNING", GOING), *[("CANCELING", GOING)] * 5, ("CANCELED", GOING)])]
+    check_error(submit("--until-done"), "somebody terminated it; submit the same run again to go on")
+
+
+def test_a_submission_that_was_deleted_from_a_fake_api_is_told(submit, kubeflow, monkeypatch):
+    kubeflow.scripts = [Script([("RUNNING", GOING)])]
+    look = kubeflow._workflow
+    monkeypatch.setattr(kubeflow, "_workflow", lambda run_id: (look(run_id), kubeflow.runs.clear())[0])
+    result = submit("--until-done")
+    check_error(result, "submission run-1 was deleted, which ends its pods too; submit the same run again to go on")
+    assert "--host" not in result[2]
+
+
+def test_what_is_not_found_on_the_way_to_a_fake_api_is_not_taken_for_a_deleted_run(submit, kubeflow, monkeypatch):
+    kubeflow.scripts = [Script([("RUNNING", GOING)])]
+    look = kubeflow._workflow
+    monkeypatch.setattr(kubeflow, "_workflow", lambda run_id: (look(run_id), kubeflow.first.append((404, "default backend - 404")))[0])
+    check_error(submit("--watch"), "is not there, or has no such thing (HTTP 404 when asked to get run run-1: default backend - 404)", "check --host")
 
 
 def test_ctrl_c_leaves_the_run_on_a_fake_api_alone_and_nothing_behind(submit, kubeflow):
