@@ -32,6 +32,17 @@ def test_a_copy_of_the_first_rounds_goes_on_from_there(undisturbed, prefix):
     assert [info for info in undisturbed.store.list("") if not info.key.startswith(prefix)] == before
 
 
+def test_a_run_whose_plan_did_not_end_has_no_next_round(undisturbed, prefix):
+    copy = copy_run(undisturbed.store, "r", prefix, before=0)
+    with pytest.raises(RunError, match="run 'r' has no initial model yet, since plan_training did not end; submit the run again"):
+        RunState(copy, "r").next_round(2)
+
+
+def test_a_run_that_was_never_planned_has_no_next_round(undisturbed):
+    with pytest.raises(RunError, match="there is no run 'other' in this bucket"):
+        RunState(undisturbed.store, "other").next_round(2)
+
+
 def test_a_run_that_is_not_there(undisturbed, prefix):
     with pytest.raises(RunError, match="there is no run 'other' in this bucket"):
         copy_run(undisturbed.store, "other", prefix)
