@@ -5,44 +5,25 @@ In a notebook, `fedstream.history(run)` gives the rounds and the clients of a ru
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from fedstream.report.history import History
-    from fedstream.report.inline import InlineReport
-    from fedstream.store.objects import ObjectStore
+    from fedstream.report.history import history
+    from fedstream.report.inline import show_report
 
 __version__ = "0.1.0"
 __all__ = ["__version__", "history", "show_report"]
 
-
-def history(run: str, store: ObjectStore | None = None) -> History:
-    """Return what is on record about a run, as DataFrames.
-
-        fedstream.history("first").rounds.plot(x="round", y="accuracy")
-
-    Args:
-        run: name of the run.
-        store: its bucket; absent for the one the environment names.
-
-    Raises:
-        RunError: there is no such run in the bucket.
-    """
-    from fedstream.report.history import history as read
-
-    return read(run, store)
+_FOR_NOTEBOOKS = {"history": "fedstream.report.history", "show_report": "fedstream.report.inline"}
 
 
-def show_report(run: str, store: ObjectStore | None = None) -> InlineReport:
-    """Return a run's report, which a notebook shows below the cell.
+def __getattr__(name: str) -> Any:
+    """Import what a notebook uses when it does (PEP 562): a step of a run, which starts a thousand times, would wait for it."""
+    if name not in _FOR_NOTEBOOKS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_FOR_NOTEBOOKS[name]), name)
 
-    Args:
-        run: name of the run.
-        store: its bucket; absent for the one the environment names.
 
-    Raises:
-        RunError: there is no such run in the bucket.
-    """
-    from fedstream.report.inline import inline_report
-
-    return inline_report(run, store)
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_FOR_NOTEBOOKS})

@@ -106,18 +106,7 @@ def client_scores(view: RunView, name: str) -> Figure | None:
     low, high = values[len(values) // 20], values[-1 - len(values) // 20]
     said = f"{name} of the global model each client received, on its own held-out records; from {score(values[0])} to {score(values[-1])}."
     title = f"{name[0].upper()}{name[1:]} of the received model at each client"
-    grid = Grid(
-        title,
-        said,
-        [client.name for client in clients],
-        [str(number) for number in rounds],
-        cells,
-        low,
-        high,
-        lambda value: f"{value:.3f}",
-        "round",
-        "client",
-    )
+    grid = _grid(title, said, clients, rounds, cells, (low, high), "{:.3f}")
     return Figure(title, heatmap(grid), "scale", f"up to {score(low)}", f"{score(high)} and more", note)
 
 
@@ -132,19 +121,15 @@ def records(view: RunView) -> Figure | None:
     refused = sum(isinstance(cell, Refused) for row in cells for cell in row)
     said = f"Records each client trained on in each round, at most {high:,.0f}; {count(refused, 'refused update')}."
     title = "Records trained on, and refusals"
-    grid = Grid(
-        title,
-        said,
-        [client.name for client in clients],
-        [str(number) for number in rounds],
-        cells,
-        0,
-        high,
-        lambda value: f"{value:,.0f}",
-        "round",
-        "client",
-    )
+    grid = _grid(title, said, clients, rounds, cells, (0, high), "{:,.0f}")
     return Figure(title, heatmap(grid), "records", "0 records", f"{high:,.0f} records", note)
+
+
+def _grid(
+    title: str, said: str, clients: list[ClientView], rounds: list[int], cells: list[list[Cell]], scale: tuple[float, float], value: str
+) -> Grid:
+    names, numbers = [client.name for client in clients], [str(number) for number in rounds]
+    return Grid(title, said, names, numbers, cells, *scale, value.format, "round", "client")
 
 
 def _cells(clients: list[ClientView], rounds: list[int], values: Callable[[ClientView], Iterable[tuple[int, float]]]) -> list[list[Cell]]:

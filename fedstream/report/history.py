@@ -29,7 +29,9 @@ class History:
 
 
 def history(run: str, store: ObjectStore | None = None) -> History:
-    """Read a run.
+    """Return what is on record about a run, as DataFrames.
+
+        fedstream.history("first").rounds.plot(x="round", y="accuracy")
 
     Args:
         run: name of the run.

@@ -30,8 +30,8 @@ class InlineReport:
         return f'<iframe srcdoc="{escape(self.html)}" style="width: 100%; height: {HEIGHT_PX}px; border: 1px solid #ccc"></iframe>'
 
 
-def inline_report(run: str, store: ObjectStore | None = None) -> InlineReport:
-    """Render a run's report.
+def show_report(run: str, store: ObjectStore | None = None) -> InlineReport:
+    """Return a run's report, which a notebook shows below the cell.
 
     Args:
         run: name of the run.
