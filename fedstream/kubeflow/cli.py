@@ -44,6 +44,9 @@ PackageFile = Annotated[Path | None, typer.Option(help="Compiled pipeline.", sho
 def submit(
     spec: dict[str, Any],
     node_budget: Annotated[int | None, typer.Option(min=1, help="Argo nodes one submission may use.", show_default="the form's")] = None,
+    memory: Annotated[
+        str | None, typer.Option(help="Memory at which a step that holds records or weights is ended, as 4Gi.", show_default="the form's")
+    ] = None,
     config_map: ConfigMap = None,
     store_secret: StoreSecret = None,
     kafka_secret: KafkaSecret = None,
@@ -78,7 +81,8 @@ def submit(
     from fedstream.run import parse_spec
 
     parsed, package = parse_spec(spec), read_package(package_file or shipped_pipeline())
-    given = {"node_budget": node_budget, "config_map": config_map, "store_secret": store_secret, "kafka_secret": kafka_secret}
+    names = {"config_map": config_map, "store_secret": store_secret, "kafka_secret": kafka_secret}
+    given = {"node_budget": node_budget, "memory": memory, **names}
     work.form_values(parsed, given, package)
     api = PipelinesApi(connect(host, token_file, ca_file, kubeflow_namespace))
     outcome = work.Outcome()

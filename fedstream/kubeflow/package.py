@@ -47,6 +47,7 @@ class Package:
         conditions: names of the tasks that a condition may skip.
         images: those of the pods, sorted.
         sources: config maps and secrets of the pods.
+        least_memory: what steps ask their node for whose limit is a form value; empty if there are none.
     """
 
     path: Path
@@ -58,6 +59,7 @@ class Package:
     conditions: frozenset[str]
     images: tuple[str, ...]
     sources: tuple[Source, ...]
+    least_memory: str
 
     @property
     def version(self) -> str:
@@ -125,7 +127,18 @@ def _package(path: Path, digest: str, documents: list[dict[str, Any]]) -> Packag
         conditions=frozenset(name for name, task in tasks if "condition" in task.get("triggerPolicy", {})),
         images=tuple(sorted({executor["container"]["image"] for executor in executors.values() if "container" in executor})),
         sources=_sources(platform),
+        least_memory=_least_memory(executors),
     )
+
+
+def _least_memory(executors: dict[str, Any]) -> str:
+    resources = [executor.get("container", {}).get("resources", {}) for executor in executors.values()]
+    asked = [
+        (float(one.get("memoryRequest", 0)), one.get("resourceMemoryRequest", ""))
+        for one in resources
+        if str(one.get("resourceMemoryLimit", "")).startswith("{{")
+    ]
+    return str(max(asked)[1]) if asked else ""
 
 
 def _sources(platform: dict[str, Any]) -> tuple[Source, ...]:

@@ -75,7 +75,7 @@ def form_values(spec: RunSpec, given: dict[str, Any], package: Package) -> dict[
     """Return the form values to submit: those the pipeline knows.
 
     Raises:
-        UsageError: a value was given that the pipeline has no parameter for.
+        UsageError: a value was given that the pipeline has no parameter for, or less memory than its steps need.
     """
     values = spec.model_dump(mode="json") | {name: value for name, value in given.items() if value is not None}
     defaults = parse_spec({"run": spec.run, "model": spec.model}).model_dump(mode="json")
@@ -84,7 +84,21 @@ def form_values(spec: RunSpec, given: dict[str, Any], package: Package) -> dict[
         raise UsageError(
             f"pipeline {package.name!r} of {str(package.path)!r} has no parameter {unknown[0]!r}; leave it out, or submit another --package-file"
         )
+    if "memory" in values:
+        _check_memory(values["memory"], package.least_memory)
     return {name: value for name, value in values.items() if name in package.parameters}
+
+
+def _check_memory(memory: str, least: str) -> None:
+    """Check what Kubernetes would refuse only when a step's pod is made."""
+    from kubernetes.utils import parse_quantity
+
+    try:
+        enough = parse_quantity(memory) >= parse_quantity(least or 0)
+    except ValueError as error:
+        raise UsageError(f"--memory: {memory!r} is no amount of memory; write 4Gi for four gibibytes") from error
+    if not enough:
+        raise UsageError(f"--memory: {memory} is less than the {least} that a step asks its node for before it holds any records; give it more")
 
 
 def prepare(api: PipelinesApi, spec: RunSpec, given: dict[str, Any], package: Package, experiment: str, namespace: str) -> Order:

@@ -5,8 +5,9 @@ import sys
 
 import pytest
 import yaml
+from fedstream.components.base import TRAIN_IMAGE
 from fedstream.pipelines import FEDERATED_TRAINING_YAML
-from fedstream.pipelines.wiring import CONFIG, KAFKA_FILES
+from fedstream.pipelines.wiring import CONFIG, KAFKA_FILES, REQUESTS
 
 from fedstream.errors import UsageError
 from fedstream.kubeflow.package import Source, read_package, shipped_pipeline
@@ -34,6 +35,7 @@ def test_form_steps_and_conditions_are_those_of_the_pipeline():
     expected = {"plan-training", "open-round", "select-clients", "ingest-from-kafka", "local-train", "aggregate", "evaluate", "publish"}
     assert expected == PACKAGE.steps
     assert len(PACKAGE.conditions) == 1
+    assert PACKAGE.least_memory == REQUESTS[TRAIN_IMAGE][1]
 
 
 def test_its_sources_are_the_wiring():

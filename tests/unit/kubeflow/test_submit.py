@@ -1,4 +1,4 @@
-"""`fedstream submit` against a fake of Kubeflow's API server: a real one is in tests/cluster."""
+"""`fedstream submit` against a fake of Kubeflow's API server: docs/kubeflow.md tells of a real one."""
 
 import json
 import os
@@ -63,7 +63,7 @@ def check_error(result, *texts, code=1):
 
 def test_a_fake_api_gets_experiment_pipeline_version_and_run_once(submit, kubeflow):
     kubeflow.scripts = [succeeded(FINISHED), succeeded(FINISHED)]
-    code, out, _ = submit("--json", "--learning-rate", "0.5", "--clients", "b,a", "--config-map", "mine", "--node-budget", "900")
+    code, out, _ = submit("--json", "--learning-rate", "0.5", "--clients", "b,a", "--config-map", "mine", "--node-budget", "900", "--memory", "8Gi")
     assert code == 0
     assert json.loads(out) == {
         "run": "first",
@@ -79,10 +79,24 @@ def test_a_fake_api_gets_experiment_pipeline_version_and_run_once(submit, kubefl
     assert run["pipeline_version_reference"] == {"pipeline_id": "pipeline-1", "pipeline_version_id": "version-1"}
     sent = run["runtime_config"]["parameters"]
     assert (sent["rounds"], sent["learning_rate"], sent["clients"], sent["config_map"], sent["node_budget"]) == (3, 0.5, ["a", "b"], "mine", 900)
+    assert sent["memory"] == "8Gi"
     assert "store_secret" not in sent
     kubeflow.runs[0]["state"] = "SUCCEEDED"
     assert submit("--experiment-name", "fedstream")[0] == 0
     assert [len(things) for things in (kubeflow.experiments, kubeflow.pipelines, kubeflow.versions, kubeflow.runs)] == [1, 1, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("memory", "reason"),
+    [
+        ("512Mi", "--memory: 512Mi is less than the 1Gi that a step asks its node for before it holds any records; give it more"),
+        ("4 GB", "--memory: '4 GB' is no amount of memory; write 4Gi for four gibibytes"),
+        ("nan", "--memory: 'nan' is no amount of memory"),
+    ],
+)
+def test_memory_that_no_pod_could_have_is_refused_before_a_fake_api_is_asked(submit, kubeflow, memory, reason):
+    check_error(submit("--memory", memory), reason, code=2)
+    assert not kubeflow.runs
 
 
 def test_a_fake_api_gets_another_file_as_another_version(submit, kubeflow, tmp_path):
