@@ -1,9 +1,12 @@
 import os
+import sys
 from collections.abc import Iterator
 
 import pytest
 from support.fake_kubeflow import FakeKubeflow
+from support.submitting import RUN
 
+from fedstream.cli import main
 from fedstream.kubeflow import api, following
 
 SERVERS = ("KAFKA_", "S3_", "AWS_", "KF", "KUBE")
@@ -26,3 +29,18 @@ def nowhere(monkeypatch, tmp_path):
 def kubeflow(nowhere) -> Iterator[FakeKubeflow]:
     with FakeKubeflow().running() as server:
         yield server
+
+
+@pytest.fixture
+def submit(monkeypatch, capsys, kubeflow):
+    """Run the command against the fake; returns exit code, standard output and standard error."""
+    monkeypatch.setenv("KF_PIPELINES_ENDPOINT", kubeflow.url)
+
+    def run(*words):
+        monkeypatch.setattr(sys, "argv", ["fedstream", *RUN, *words])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        said = capsys.readouterr()
+        return int(ended.value.code or 0), said.out, said.err
+
+    return run
