@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from fedstream.kubeflow.package import Package
+from fedstream.report.text import count
 
 if TYPE_CHECKING:
     from kfp_server_api import V2beta1Run
@@ -80,7 +81,7 @@ class Progress:
     def __str__(self) -> str:
         counts = Counter(self.running)
         running = ", ".join(f"{name} ({count})" if count > 1 else name for name, count in sorted(counts.items()))
-        parts = [self.state.lower(), f"{self.rounds} rounds committed", f"running {running}" if running and not self.ended else ""]
+        parts = [self.state.lower(), f"{count(self.rounds, 'round')} committed", f"running {running}" if running and not self.ended else ""]
         parts.append(f"failed: {', '.join(self.failed)}" if self.failed else "")
         return "; ".join(part for part in parts if part)
 
