@@ -43,15 +43,16 @@ def _examples(page: Path) -> list[str]:
 def rendered(name: str) -> Objects:
     """Return the objects of a folder or variant."""
     if (FOLDER / name / "kustomization.yaml").is_file():
-        return _render(FOLDER / name)
+        return render(FOLDER / name)
     with tempfile.TemporaryDirectory() as folder:
         ours = os.path.relpath(FOLDER, os.path.realpath(folder))
         (Path(folder) / "kustomization.yaml").write_text(variants()[name].replace("fedstream/kustomize", ours))
         (Path(folder) / "store.env").write_text((FOLDER / "local/store.env").read_text())
-        return _render(Path(folder))
+        return render(Path(folder))
 
 
-def _render(folder: Path) -> Objects:
+def render(folder: Path) -> Objects:
+    """Return the objects of any folder with a kustomization."""
     if shutil.which("kustomize"):
         command = ["kustomize", "build"]
     elif shutil.which("kubectl"):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import base64
+import os
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
-from support.rendering import FOLDER, OVERLAYS, Objects, labels_of_pods, named, of_kind, pod_of, rendered, variants, workloads
+from support.rendering import FOLDER, OVERLAYS, Objects, labels_of_pods, named, of_kind, pod_of, render, rendered, variants, workloads
 
 KUBEFLOW = ("local-kubeflow", "local-secure-kubeflow", "existing", "git")
 NAMESPACES = dict.fromkeys((*OVERLAYS, *variants()), "kafkaml") | dict.fromkeys(KUBEFLOW, "kubeflow")
@@ -98,7 +100,7 @@ def test_servers_have_probes_and_jobs_end(objects: Objects) -> None:
     for workload in workloads(objects):
         name, spec = workload["metadata"]["name"], workload["spec"]
         if workload["kind"] == "Job":
-            assert "backoffLimit" in spec, name
+            assert {"backoffLimit", "activeDeadlineSeconds"} <= spec.keys(), name
             continue
         for container in pod_of(workload)["containers"]:
             ports = {port["name"] for port in container.get("ports", [])}
@@ -156,11 +158,26 @@ def test_no_pod_accepts_connections_that_no_policy_allows(objects: Objects) -> N
         assert any(selector.items() <= labels.items() for selector in closed), labels
 
 
-def test_a_disruption_budget_leaves_room_for_a_drain(objects: Objects) -> None:
-    for budget in of_kind(objects, "PodDisruptionBudget"):
-        selector = budget["spec"]["selector"]["matchLabels"].items()
-        (replicas,) = [item["spec"]["replicas"] for item in workloads(objects) if selector <= item["spec"]["template"]["metadata"]["labels"].items()]
-        assert budget["spec"]["minAvailable"] < replicas, budget["metadata"]["name"]
+def test_a_disruption_budget_leaves_room_for_a_drain_with_any_number_of_replicas_and_broken_pods() -> None:
+    (budget,) = of_kind(rendered("infer"), "PodDisruptionBudget")
+    (deployment,) = of_kind(rendered("infer"), "Deployment")
+    selector = {"matchLabels": {"app.kubernetes.io/name": "infer"}}
+    assert budget["spec"] == {"maxUnavailable": 1, "unhealthyPodEvictionPolicy": "AlwaysAllow", "selector": selector}
+    assert selector["matchLabels"].items() <= deployment["spec"]["template"]["metadata"]["labels"].items()
+    assert deployment["spec"]["replicas"] > 1
+
+
+def test_a_second_model_shares_no_pod_with_the_first(tmp_path: Path) -> None:
+    """A pod that two disruption budgets count cannot be evicted at all."""
+    (names,) = re.findall(r"```yaml\n(nameSuffix:.*?)```", (FOLDER.parent / "docs/serving.md").read_text(encoding="utf-8"), re.DOTALL)
+    component = os.path.relpath(FOLDER / "components/infer", os.path.realpath(tmp_path))
+    (tmp_path / "kustomization.yaml").write_text(f"namespace: kafkaml\ncomponents: [{component}]\n{names}")
+    both = rendered("infer"), render(tmp_path)
+    for objects, others in (both, both[::-1]):
+        (deployment,), (budget,) = of_kind(objects, "Deployment"), of_kind(objects, "PodDisruptionBudget")
+        selector = budget["spec"]["selector"]["matchLabels"]
+        assert deployment["spec"]["selector"]["matchLabels"] == selector
+        assert [labels for labels in labels_of_pods(others) if selector.items() <= labels.items()] == []
 
 
 def test_streaming_inference_is_told_its_model_and_topics_and_beats_where_its_probes_look() -> None:
