@@ -96,6 +96,18 @@ def test_made_again_keeps_passwords_and_authority_adds_owners_and_renews_the_cer
     assert "DNS:kafka.other.svc" in openssl("x509", "-in", tmp_path / "kafka-tls/tls.crt", "-noout", "-ext", "subjectAltName")
 
 
+def test_made_again_leaves_the_certificate_of_another_authority(tmp_path: Path) -> None:
+    assert make_secrets(tmp_path, "hospital-a").returncode == 0
+    for name in ("kafka-tls/ca.crt", "fedstream-kafka/ca.crt", "kafka-tls/tls.crt"):
+        (tmp_path / name).write_text("another authority's")
+    before = contents(tmp_path)
+    done = make_secrets(tmp_path, "hospital-b")
+    assert done.returncode == 0, done.stderr
+    assert "kafka-tls is left as it is" in done.stdout
+    after = contents(tmp_path)
+    assert {name for name in after if before.get(name) != after[name]} == {"kafka-users/hospital-b"}
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [([], "usage: make-secrets"), (["-x", "f"], "usage: make-secrets"), (["f", "Ward 7"], "'Ward 7'"), (["f", "admin"], "'admin'")],
