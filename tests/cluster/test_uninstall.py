@@ -16,4 +16,5 @@ def test_uninstalling_leaves_nothing(overlay) -> None:
 
 
 def _volumes(namespace: str) -> list[str]:
-    return [volume["metadata"]["name"] for volume in items("persistentvolumes") if volume["spec"]["claimRef"]["namespace"] == namespace]
+    claims = {volume["metadata"]["name"]: volume["spec"].get("claimRef", {}) for volume in items("persistentvolumes")}
+    return [name for name, claim in claims.items() if claim.get("namespace") == namespace]
