@@ -6,14 +6,23 @@ import logging
 import threading
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from kafka import ConsumerRebalanceListener, TopicPartition
-from kafka.errors import CommitFailedError, IllegalGenerationError, KafkaTimeoutError, RebalanceInProgressError, UnknownMemberIdError
+from kafka.errors import (
+    CommitFailedError,
+    IllegalGenerationError,
+    KafkaTimeoutError,
+    MessageSizeTooLargeError,
+    RebalanceInProgressError,
+    RecordListTooLargeError,
+    UnknownError,
+    UnknownMemberIdError,
+)
 from kafka.structs import OffsetAndMetadata
 
 from fedstream.errors import BrokerAway, RecordError, TopicError, UsageError
@@ -27,6 +36,9 @@ if TYPE_CHECKING:
     from kafka import KafkaConsumer, KafkaProducer
     from kafka.consumer.fetcher import ConsumerRecord
     from kafka.producer.future import FutureRecordMetadata
+
+Message: TypeAlias = "tuple[ConsumerRecord, bytes | None, list[tuple[str, bytes]]]"
+"""The record that it answers, its value, and the headers that are added to the record's."""
 
 log = logging.getLogger("fedstream.serving")
 
@@ -127,7 +139,7 @@ class Inference:
             ModelError: the model fails.
         """
         bounds = topic_bounds(self._kafka, self._streams.input_topic)
-        ends = {partition: end for partition, (_, end) in bounds.items()}
+        ends = {partition: end for partition, (first, end) in bounds.items() if first < end}  # nobody commits what is deleted
         while True:
             try:
                 self._serve(ends)
@@ -162,7 +174,7 @@ class Inference:
 
     @contextmanager
     def _writer(self) -> Iterator[KafkaProducer]:
-        writer = open_producer(self._kafka)
+        writer = open_producer(self._kafka, idempotent=False)
         try:
             if self._heard is None:
                 self._check_topics(writer)
@@ -180,17 +192,20 @@ class Inference:
 
     def _answer(self, writer: KafkaProducer, served: Served, batch: list[ConsumerRecord]) -> None:
         """Send predictions, and what cannot be predicted, and wait until they are stored."""
-        pending, wrong = [], []
+        wrong: list[tuple[ConsumerRecord, RecordError]] = []
+        messages: list[Message] = []
         for record, answer in zip(batch, answers(served, [record.value for record in batch]), strict=True):
             if isinstance(answer, RecordError):
                 wrong.append((record, answer))
-                if self._streams.error_topic:
-                    pending.append(self._send(writer, self._streams.error_topic, record, record.value, [("fedstream-error", str(answer).encode())]))
             else:
-                pending.append(self._send(writer, self._streams.output_topic, record, answer, served.headers))
-        writer.flush(REQUEST_MS / 1000)
-        for future in pending:
-            future.get(REQUEST_MS / 1000)
+                messages.append((record, answer, served.headers))
+        streams = self._streams
+        large = RecordError(f"its prediction is too large for topic {streams.output_topic!r}")
+        wrong += [(record, large) for record in self._store(writer, streams.output_topic, messages)]
+        if streams.error_topic:
+            told = [(record, record.value, [("fedstream-error", str(error).encode())]) for record, error in wrong]
+            if left := self._store(writer, streams.error_topic, told):
+                log.warning("too large for topic %r, and left in the input: %s", streams.error_topic, ", ".join(map(_where, left)))
         self.counts.records += len(batch)
         self.counts.predictions += len(batch) - len(wrong)
         self.counts.rejected += len(wrong)
@@ -199,10 +214,30 @@ class Inference:
             record, error = wrong[0]
             log.warning("%d of %d records cannot be predicted, the first is %s: %s", len(wrong), len(batch), _where(record), error)
 
+    def _store(self, writer: KafkaProducer, topic: str, messages: Iterable[Message]) -> list[ConsumerRecord]:
+        """Send messages, wait until they are stored, and return the records of those that are too large: to try again would hold up all others."""
+        pending: list[tuple[ConsumerRecord, FutureRecordMetadata]] = []
+        large: list[ConsumerRecord] = []
+        for record, value, headers in messages:
+            try:
+                pending.append((record, self._send(writer, topic, record, value, headers)))
+            except MessageSizeTooLargeError:
+                large.append(record)
+        with suppress(UnknownError):  # kafka-python 3.0, when a batch was too large and is sent again in parts; each message tells of itself
+            writer.flush(REQUEST_MS / 1000)
+        for record, future in pending:
+            try:
+                future.get(REQUEST_MS / 1000)
+            except (MessageSizeTooLargeError, RecordListTooLargeError):
+                large.append(record)
+        return large
+
     def _send(
         self, writer: KafkaProducer, topic: str, record: ConsumerRecord, value: bytes | None, headers: list[tuple[str, bytes]]
     ) -> FutureRecordMetadata:
         passed_on = [(name, said or b"") for name, said in record.headers]
+        if value is None and record.key is None:
+            value = b""  # kafka-python sends no message without both
         return writer.send(topic, value=value, key=record.key, headers=[*passed_on, *headers, ("fedstream-source", _where(record).encode())])
 
     def _commit(self, reader: KafkaConsumer, batch: list[ConsumerRecord]) -> None:

@@ -77,14 +77,21 @@ def consumer(kafka: KafkaSettings, group: str = "") -> Iterator[KafkaConsumer]:
             opened.close(timeout_ms=int(CLOSE_S * 1000))
 
 
-def open_producer(kafka: KafkaSettings) -> KafkaProducer:
-    """Return an idempotent producer that waits for all replicas; the caller closes it."""
+def open_producer(kafka: KafkaSettings, idempotent: bool = True) -> KafkaProducer:
+    """Return a producer that waits for all replicas and keeps the order; the caller closes it.
+
+    Args:
+        kafka: the brokers.
+        idempotent: store a record once, though an answer got lost. One record that is too large for its topic then ends the producer for all others.
+    """
     from kafka import KafkaProducer
 
     return _open(
         kafka,
         KafkaProducer,
         acks="all",
+        enable_idempotence=idempotent,
+        max_in_flight_requests_per_connection=5 if idempotent else 1,
         linger_ms=5,
         batch_size=256 * 1024,
         request_timeout_ms=REQUEST_MS,
