@@ -48,6 +48,9 @@ POLL_S = 0.5
 AWAY_S = 300.0
 """Seconds brokers may be away before this ends, for whoever started it to decide."""
 
+ASK_S = 30.0
+"""Seconds without a record after which to ask whether brokers and topic are there: a consumer waits for those that are away without a word."""
+
 PAUSE_S = 1.0
 """Seconds between two attempts to reach them."""
 
@@ -155,16 +158,20 @@ class Inference:
     def _serve(self, ends: dict[int, int]) -> None:
         with consumer(self._kafka, self._streams.group) as reader, self._writer() as writer:
             reader.subscribe([self._streams.input_topic], listener=_Listener())
+            self._heard = self._heard or time.monotonic()
             while not self._stop.is_set():
-                self._heard = time.monotonic()
                 self._beat()
                 polled = reader.poll(timeout_ms=int(POLL_S * 1000), max_records=self._pace.batch_size)
                 served = self._version.current()
                 if batch := list(chain.from_iterable(polled.values())):
                     self._answer(writer, served, batch)
                     self._commit(reader, batch)
+                    self._heard = time.monotonic()
                 elif self._pace.until_end and self._at_end(reader, ends):
                     break
+                elif time.monotonic() - self._heard > ASK_S:
+                    topic_bounds(self._kafka, self._streams.input_topic)
+                    self._heard = time.monotonic()
                 self._tell()
 
     def _tell(self) -> None:

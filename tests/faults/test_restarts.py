@@ -1,9 +1,23 @@
 """Kafka or the object store is killed in the middle of a run and comes back: the run survives, or goes on when it is run again."""
 
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
+
+import numpy as np
 import pytest
+from kafka import TopicPartition
 
 from fedstream.audit import verify_run
+from fedstream.errors import BrokerAway
 from fedstream.local.platform import Platform
+from fedstream.serving import inference
+from fedstream.serving.inference import Inference, Pace, Streams
+from fedstream.serving.versions import Served
+from fedstream.stream import client
+from fedstream.stream.codec import RawCodec
+from fedstream.stream.writer import RecordWriter
 
 AFTER_A = r"0001/updates/a[^.]*\.json"
 
@@ -46,3 +60,42 @@ def test_the_store_away_for_longer_than_anyone_waits(own, own_place, zygote, spe
     assert error.startswith("StoreUnavailable: the object store at http://127.0.0.1:")
     assert zygote.run(own_place.env, spec) == {"signal": 0, "version": 1}, zygote.tail()
     assert own_place.digests == undisturbed_round
+
+
+def test_inference_without_a_record_waits_for_a_broker_that_comes_back_and_ends_when_it_stays_away(own, topic, caplog, monkeypatch):
+    monkeypatch.setattr(inference, "ASK_S", 0.5)
+    monkeypatch.setattr(client, "CONNECT_S", 1.0)
+    echo = Served("m", 1, "e" * 64, RawCodec(np.dtype(np.uint8), (1,), np.dtype(np.uint8), ()), lambda x: x)
+    stop = threading.Event()
+    send_one(own, topic)
+    member = Inference(own.kafka_settings, Streams(topic, f"{topic}-out", "", topic), SimpleNamespace(current=lambda: echo), Pace(), stop)
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(member.run)
+        try:
+            with client.consumer(own.kafka_settings, topic) as reader:
+                eventually(lambda: reader.committed(TopicPartition(topic, 0)) == 1)
+            own.kafka.kill()
+            eventually(lambda: "goes on when they do" in caplog.text)
+            own.kafka.start()
+            send_one(own, topic)
+            eventually(lambda: member.counts.predictions == 2)
+            monkeypatch.setattr(inference, "AWAY_S", 2.0)
+            own.kafka.kill()
+            assert isinstance(running.exception(30.0), BrokerAway)
+        finally:
+            stop.set()
+            own.kafka.start()
+
+
+def send_one(own, topic):
+    writer = RecordWriter(own.kafka_settings)
+    writer.write(topic, b"1", b"1")
+    writer.flush()
+    writer.close()
+
+
+def eventually(condition):
+    end = time.monotonic() + 30.0
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.05)
