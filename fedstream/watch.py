@@ -51,6 +51,7 @@ class Watch:
     _record: RunRecord | None = None
     _commits: dict[int, Commit] = field(default_factory=dict)
     _known: int = 0
+    _told: int = 0
     _began: float = field(default_factory=time.monotonic)
     _committed: float = 0.0
     _live: Live | None = None
@@ -92,15 +93,15 @@ class Watch:
             self.console.print(f"cannot look at the run: {error}", markup=False, highlight=False, soft_wrap=True)
 
     def _read(self) -> int:
-        """Read the commits that are new, and return their number; the initial model's is none to tell about."""
+        """Read the commits that are new, and return how many are not told of yet; the initial model's is none to tell about."""
         if self._record is None:
             if not self.store.exists(RunKeys(self.run).spec):
                 return 0
             self._record = RunRecord.model_validate_json(self.store.get(RunKeys(self.run).spec))
-        before = max(1, len(self._commits))
         while self.store.exists(key := RoundKeys(self.run, len(self._commits)).commit):
             self._commits[len(self._commits)] = Commit.model_validate_json(self.store.get(key))
-        return max(0, len(self._commits) - before)
+        new, self._told = max(0, len(self._commits) - max(1, self._told)), len(self._commits)
+        return new
 
     def _table(self) -> Table:
         """Draw a row for each round; what a later round measured of its model stands in its own row."""

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 from rich.console import Console
 
+from fedstream.errors import StoreUnavailable
 from fedstream.run import ModelReference, RunRecord, RunSpec
 from fedstream.store.canonical import canonical_json
 from fedstream.store.documents import ClientEntry, Commit, Decision, Metrics, Selection
@@ -157,3 +158,23 @@ def test_without_a_terminal_each_round_is_one_line_and_none_of_an_earlier_submis
         "round 2: 1/2 clients, 600 records; round 1 had accuracy 0.4500, loss 1.5000; committed",
         "round 3: 2/2 clients, 1200 records; round 2 had accuracy 0.5500, loss 1.5000; measured",
     ]
+
+
+def test_a_round_that_was_read_just_before_the_store_went_away_is_told_when_it_is_back(monkeypatch):
+    store, console = Objects(), Console(file=io.StringIO(), width=80)
+    plan(store)
+    watch = Watch(store, "r", 2, console)
+    watch._look()
+    commit(store, 1, "training")
+
+    def away_after_it(key):
+        if key == RoundKeys("r", 2).commit:
+            raise StoreUnavailable("the store is away")
+        return key in store.objects
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "exists", away_after_it)
+        watch._look()
+    watch._look()
+    watch._look()
+    assert console.file.getvalue().splitlines() == ["cannot look at the run: the store is away", "round 1: 2/2 clients, 1200 records; committed"]
