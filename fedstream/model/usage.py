@@ -59,11 +59,14 @@ def measured(threads: int) -> Iterator[Usage]:
     yield usage
     usage.seconds, usage.cpu_seconds = time.monotonic() - start, time.process_time() - cpu
     usage.gpu_memory = [memory.get_memory_info(gpu)["peak"] / MIB for gpu in gpus]
-    usage.gpu_utilisation = _gpu_percents(since) if gpus else []
+    usage.gpu_utilisation = _gpu_percents(since, len(gpus)) if gpus else []
 
 
-def _gpu_percents(since: float) -> list[float]:
-    """Return the driver's samples of each visible GPU's utilisation; none without NVIDIA's library, or on a MIG slice, which has no such figure."""
+def _gpu_percents(since: float, gpus: int) -> list[float]:
+    """Return the driver's samples of each GPU's utilisation; none without NVIDIA's library, or on a MIG slice, which has no such figure.
+
+    None either where the driver shows more GPUs than TensorFlow uses, as with CUDA_VISIBLE_DEVICES: it does not say which are ours.
+    """
     try:
         import pynvml
     except ImportError:
@@ -71,7 +74,7 @@ def _gpu_percents(since: float) -> list[float]:
     percents: list[float] = []
     try:
         pynvml.nvmlInit()
-        for number in range(pynvml.nvmlDeviceGetCount()):
+        for number in range(gpus if pynvml.nvmlDeviceGetCount() == gpus else 0):
             handle: Any = pynvml.nvmlDeviceGetHandleByIndex(number)
             _, samples = pynvml.nvmlDeviceGetSamples(handle, pynvml.NVML_GPU_UTILIZATION_SAMPLES, int(since * 1e6))
             percents += [float(sample.sampleValue.uiVal) for sample in samples]

@@ -101,15 +101,15 @@ class FakeNvml:
 
     class NVMLError(Exception): ...
 
-    def __init__(self, percents: dict[int, list[int]]) -> None:
-        self.percents = percents
+    def __init__(self, percents: dict[int, list[int]], count: int = 2) -> None:
+        self.percents, self.count = percents, count
 
     def nvmlInit(self) -> None: ...
 
     def nvmlShutdown(self) -> None: ...
 
     def nvmlDeviceGetCount(self) -> int:
-        return 2
+        return self.count
 
     def nvmlDeviceGetHandleByIndex(self, number: int) -> int:
         return number
@@ -131,6 +131,13 @@ def test_fake_gpus_are_measured_too(gpus: FakeConfig, monkeypatch: pytest.Monkey
     assert figures["device_seconds"] == pytest.approx(2 * used.seconds, abs=0.001)
     assert figures["peak_gpu_memory_mib"] == 300
     assert figures.get("gpu_percent") == said
+
+
+def test_utilisation_of_fake_gpus_that_others_may_use_is_left_out(gpus: FakeConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(_tensorflow.sys.modules, "pynvml", FakeNvml({0: [90], 1: [90], 2: [90]}, count=3))
+    with measured(2) as used:
+        pass
+    assert "gpu_percent" not in used.figures(1)
 
 
 def test_without_nvidia_s_library_utilisation_is_left_out(gpus: FakeConfig, monkeypatch: pytest.MonkeyPatch) -> None:
