@@ -88,10 +88,9 @@ class ModelRegistry:
 
     def _call(self, method: str, path: str, body: dict[str, Any] | None = None, fields: dict[str, str] | None = None) -> tuple[int, Any]:
         """Return status and JSON of an answer that means something here: 200, 201, 404 to a GET, 409 to a POST."""
-        settings = self._settings
-        headers = {"Authorization": f"Bearer {Path(settings.token_file).read_text().strip()}"} if settings.token_file else {}
+        url = f"{self._settings.url}{API}/{path}"
         try:
-            response = self._http.request(method, f"{settings.url}{API}/{path}", json=body, fields=fields, headers=headers)
+            response = self._http.request(method, url, json=body, fields=fields, headers=self._credentials())
         except (urllib3.exceptions.HTTPError, OSError) as error:
             raise self._error(f"does not answer ({error})", "check MODEL_REGISTRY_URL and that it runs") from error
         said = response.data.decode("utf-8", "replace")[:LONGEST]
@@ -103,6 +102,15 @@ class ModelRegistry:
             return response.status, json.loads(response.data)
         except ValueError as error:
             raise self._error(f"answers {method} {path} with what is no JSON: {said}", "check MODEL_REGISTRY_URL") from error
+
+    def _credentials(self) -> dict[str, str]:
+        """Read the token anew, since Kubernetes replaces it in its file."""
+        if not (path := self._settings.token_file):
+            return {}
+        try:
+            return {"Authorization": f"Bearer {Path(path).read_text(encoding='utf-8').strip()}"}
+        except (OSError, ValueError) as error:
+            raise self._error(f"wants a token, and {path!r} cannot be read ({error})", "check MODEL_REGISTRY_TOKEN_FILE") from error
 
     def _id(self, answer: Any) -> str:
         found = answer.get("id") if isinstance(answer, dict) else None
