@@ -147,7 +147,7 @@ def test_the_token_is_read_from_its_file_for_each_request_of_a_fake_registry(fak
     client.register(MANIFEST, "f" * 64, URI)
     assert [said for *_, said in fake.requests] == ["Bearer secret"] * 6 + ["Bearer renewed"] * 3
     token.unlink()
-    with pytest.raises(RegistryError, match="wants a token, and '.*token' cannot be read .*; check MODEL_REGISTRY_TOKEN_FILE"):
+    with pytest.raises(RegistryError, match=r"wants a token, and '.*token' cannot be read .*; check MODEL_REGISTRY_TOKEN_FILE"):
         client.register(MANIFEST, "f" * 64, URI)
 
 
