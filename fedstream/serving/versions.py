@@ -64,23 +64,36 @@ class ServedVersion:
     def __init__(self, store: ObjectStore, model: str, number: int | None, input_config: dict[str, Any], check_every_s: float) -> None:
         self._store, self._model, self._number = store, model, number
         self._input_config, self._check_every_s = input_config, check_every_s
-        self._served = self._load(find_version(store, model, number) if number else find_latest(store, model))
+        version = find_version(store, model, number) if number else find_latest(store, model)
+        self._served = self._load(version, self._codec(version))
         self._checked = time.monotonic()
 
     def current(self) -> Served:
-        """Return the version to predict with; now and then looks for a newer one. One that cannot be loaded leaves the old one in place."""
+        """Return the version to predict with; now and then look for a newer one. One that fails to load, or takes other records, replaces nothing."""
         if not self._number and time.monotonic() - self._checked >= self._check_every_s:
             try:
                 latest = find_latest(self._store, self._model)
                 if latest.number != self._served.number:
-                    self._served = self._load(latest)
+                    self._served = self._load(latest, self._same_codec(latest))
             except FedstreamError as error:
                 log.warning("version %d of %s stays: %s", self._served.number, self._model, error)
             self._checked = time.monotonic()
         return self._served
 
-    def _load(self, version: Version) -> Served:
-        codec = RawCodec.from_config(UNLABELLED | (self._input_config or input_config_of(self._store, version)))
+    def _codec(self, version: Version) -> RawCodec:
+        return RawCodec.from_config(UNLABELLED | (self._input_config or input_config_of(self._store, version)))
+
+    def _same_codec(self, version: Version) -> RawCodec:
+        """Return the codec of a newer version, which must read records as the present one does: publishing a model does not change the stream."""
+        codec, now = self._codec(version), self._served.codec
+        if (codec.data_dtype, codec.data_shape) != (now.data_dtype, now.data_shape):
+            raise ModelError(
+                f"version {version.number} was trained on records of {_shown(codec)}, those of this stream are read as {_shown(now)};"
+                " start again once the stream has changed, or name its format with --input-config"
+            )
+        return codec
+
+    def _load(self, version: Version, codec: RawCodec) -> Served:
         served = load(self._store, version, codec)
         log.info("version %d of %s predicts: weights %s, records %s", served.number, served.model, served.weights_digest[:12], _shown(codec))
         return served

@@ -19,12 +19,13 @@ from support.data import blobs
 from support.serving import read_topic
 
 from fedstream.errors import CorruptObject, ModelError, TopicError
+from fedstream.local.inprocess import run_inprocess
 from fedstream.model.files import load_keras
 from fedstream.serving.inference import Inference, Pace, Streams
 from fedstream.serving.versions import ServedVersion
 from fedstream.store.layout import ModelKeys
 from fedstream.stream.reader import topic_bounds
-from fedstream.stream.send import create_topic
+from fedstream.stream.send import create_topic, send_dataset
 
 MODEL = "builtin:digits-mlp"
 KEYS = ModelKeys(MODEL)
@@ -137,6 +138,15 @@ def test_a_newer_version_that_is_damaged_leaves_the_old_one_in_place(published, 
     assert published.store.put_if_match(KEYS.latest, json.dumps({"version": 2, "manifest": "0" * 64}).encode(), etag)
     assert version.current().number == 1
     assert "version 1 of builtin:digits-mlp stays: models/builtin-digits-mlp/versions/2/manifest.json has digest" in caplog.text
+
+
+def test_a_newer_version_for_other_records_leaves_the_old_one_in_place(published, kafka, topic, caplog):
+    version, (x, y) = served(published, number=None), blobs(0)
+    send_dataset(kafka, topic, topic, x.astype(np.int32), y)
+    assert run_inprocess(published.spec | {"run": "other", "clients": [topic]}) == 2
+    assert version.current().number == 1
+    assert "version 2 was trained on records of int32 8 8, those of this stream are read as float32 8 8" in caplog.text
+    assert served(published, number=None).current().number == 2
 
 
 def test_two_members_share_the_partitions(published, kafka, streams):
