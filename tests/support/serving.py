@@ -1,8 +1,9 @@
-"""What a topic holds, for tests of streaming inference."""
+"""What predicts, and what a topic holds, for tests of streaming inference."""
 
 from kafka import KafkaConsumer, TopicPartition
 from kafka.consumer.fetcher import ConsumerRecord
 
+from fedstream.serving.versions import ServedVersion
 from fedstream.settings import KafkaSettings
 from fedstream.stream.reader import topic_bounds
 
@@ -17,3 +18,8 @@ def read_topic(kafka: KafkaSettings, topic: str) -> list[ConsumerRecord]:
         found += [record for records in reader.poll(timeout_ms=5000).values() for record in records]
     reader.close()
     return found
+
+
+def served(published, number=1, config=None, check_every_s=0.0) -> ServedVersion:
+    """Return a version of a published model, or with number None the newest."""
+    return ServedVersion(published.store, "builtin:digits-mlp", number, config or {}, check_every_s)

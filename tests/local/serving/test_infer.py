@@ -16,16 +16,14 @@ import pytest
 from kafka import KafkaProducer
 from kafka.admin import KafkaAdminClient
 from support.data import blobs
-from support.serving import read_topic
+from support.serving import read_topic, served
 
-from fedstream.errors import CorruptObject, ModelError, TopicError
-from fedstream.local.inprocess import run_inprocess
+from fedstream.errors import TopicError
 from fedstream.model.files import load_keras
 from fedstream.serving.inference import Inference, Pace, Streams
-from fedstream.serving.versions import ServedVersion
 from fedstream.store.layout import ModelKeys
 from fedstream.stream.reader import topic_bounds
-from fedstream.stream.send import create_topic, send_dataset
+from fedstream.stream.send import create_topic
 
 MODEL = "builtin:digits-mlp"
 KEYS = ModelKeys(MODEL)
@@ -48,10 +46,6 @@ def send(kafka, topic, values, partitions=1, headers=()):
 
 def predict(kafka, streams, version, **pace):
     return Inference(kafka, streams, version, Pace(until_end=True, **pace), threading.Event()).run()
-
-
-def served(published, number=1, config=None, check_every_s=0.0):
-    return ServedVersion(published.store, MODEL, number, config or {}, check_every_s)
 
 
 def expected(published, x, number=1):
@@ -131,24 +125,6 @@ def test_a_newer_version_is_picked_up_while_running_once_its_digests_are_right(p
     assert served(published, number=1).current().number == 1
 
 
-def test_a_newer_version_that_is_damaged_leaves_the_old_one_in_place(published, kafka, caplog):
-    version = served(published, number=None)
-    published.store.put_new(KEYS.version(2, "manifest.json"), b"{}")
-    _, etag = published.store.get_with_etag(KEYS.latest)
-    assert published.store.put_if_match(KEYS.latest, json.dumps({"version": 2, "manifest": "0" * 64}).encode(), etag)
-    assert version.current().number == 1
-    assert "version 1 of builtin:digits-mlp stays: models/builtin-digits-mlp/versions/2/manifest.json has digest" in caplog.text
-
-
-def test_a_newer_version_for_other_records_leaves_the_old_one_in_place(published, kafka, topic, caplog):
-    version, (x, y) = served(published, number=None), blobs(0)
-    send_dataset(kafka, topic, topic, x.astype(np.int32), y)
-    assert run_inprocess(published.spec | {"run": "other", "clients": [topic]}) == 2
-    assert version.current().number == 1
-    assert "version 2 was trained on records of int32 8 8, those of this stream are read as float32 8 8" in caplog.text
-    assert served(published, number=None).current().number == 2
-
-
 def test_two_members_share_the_partitions(published, kafka, streams):
     version, x = served(published), [sample.tobytes() for sample in blobs(3, 60)[0]]
     send(kafka, streams.input_topic, [], partitions=4)
@@ -187,50 +163,12 @@ def eventually(condition, *running):
         time.sleep(0.05)
 
 
-def test_a_damaged_version_never_predicts(published):
-    key = KEYS.version(1, "model.keras")
-    data, etag = published.store.get_with_etag(key)
-    published.store.put_if_match(key, data[:-1] + bytes([data[-1] ^ 1]), etag)
-    with pytest.raises(CorruptObject, match=f"{key} has SHA-256 .* it was changed after it was published"):
-        served(published)
-
-
-def test_weights_that_are_not_those_of_the_manifest_never_predict(published):
-    key = KEYS.version(1, "manifest.json")
-    data, etag = published.store.get_with_etag(key)
-    published.store.put_if_match(key, json.dumps(json.loads(data) | {"weights_digest": "0" * 64}).encode(), etag)
-    with pytest.raises(CorruptObject, match=r"has weights [0-9a-f]{64}, its manifest says 0{64}"):
-        served(published)
-    with pytest.raises(CorruptObject, match=r"manifest\.json has digest"):
-        served(published, number=None)
-
-
 def test_another_format_can_be_named(published, kafka, streams):
     x = blobs(3, 3)[0].astype(np.uint8)
     send(kafka, streams.input_topic, [sample.tobytes() for sample in x])
     predict(kafka, streams, served(published, config={"data_type": "uint8", "data_reshape": "8 8"}))
     found = [json.loads(record.value)["values"] for record in read_topic(kafka, streams.output_topic)]
     np.testing.assert_allclose(found, expected(published, x.astype(np.float32)), rtol=1e-5, atol=1e-7)
-
-
-def test_a_format_that_does_not_fit_the_model_is_refused(published):
-    with pytest.raises(ModelError, match=r"has input \(8, 8\), which does not fit records of shape \(64,\); correct --input-config"):
-        served(published, config={"data_type": "float32", "data_reshape": "64"})
-
-
-def rewrite_spec(published, change):
-    data, etag = published.store.get_with_etag("runs/r/spec.json")
-    spec = json.loads(data)
-    change(spec)
-    published.store.put_if_match("runs/r/spec.json", json.dumps(spec).encode(), etag)
-
-
-def test_clients_of_different_formats_leave_the_format_to_be_named(published):
-    rewrite_spec(published, lambda spec: spec["clients"][0]["input_config"].update(data_type="uint8"))
-    with pytest.raises(
-        ModelError, match=r"different formats \(float32 of shape '8 8' and uint8 of shape '8 8'\); name that of the records to predict"
-    ):
-        served(published)
 
 
 def infer(cli, published, topic, *more):
