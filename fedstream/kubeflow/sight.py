@@ -11,7 +11,7 @@ from rich.console import Console
 
 from fedstream.errors import FedstreamError
 from fedstream.kubeflow.api import CHECK_S
-from fedstream.model.versions import find_version, list_versions
+from fedstream.model.versions import find_published
 from fedstream.run import RunSpec
 from fedstream.settings import StoreSettings
 from fedstream.state import RunState
@@ -51,15 +51,10 @@ def published_version(store: ObjectStore, spec: RunSpec) -> int:
         FedstreamError: the run was never planned, or the store is away or damaged.
     """
     state = RunState(store, spec.run)
-    model = state.record.model.name
     if state.next_round(spec.rounds):
         return 0
-    head = state.ledger.digest(state.ledger.commits()[-1].round)
-    for number in reversed(list_versions(store, model)):
-        manifest = find_version(store, model, number).manifest
-        if (manifest.get("run"), manifest.get("head")) == (spec.run, head):
-            return number
-    return 0
+    found = find_published(store, state.record.model.name, spec.run, state.ledger.digest(state.ledger.commits()[-1].round))
+    return found.number if found else 0
 
 
 @contextmanager

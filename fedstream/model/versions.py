@@ -72,11 +72,31 @@ def find_version(store: ObjectStore, model: str, number: int | None = None) -> V
     if wanted not in numbers:
         known = f"published are {', '.join(map(str, numbers))}" if numbers else "none is published yet; finish a run of this model first"
         raise ModelError(f"model {model!r} has no version{'' if number is None else f' {number}'}; {known}")
-    key = ModelKeys(model).version(wanted, MANIFEST)
+    return _read(store, model, wanted)
+
+
+def find_published(store: ObjectStore, model: str, run: str, head: str) -> Version | None:
+    """Return the version that was published from a run's last commit, if there is one.
+
+    Args:
+        store: where models are.
+        model: model name.
+        run: name of the run.
+        head: SHA-256 of the commit.
+
+    Raises:
+        CorruptObject: a manifest cannot be read, or names no files.
+    """
+    versions = (_read(store, model, number) for number in list_versions(store, model))
+    return next((version for version in versions if (version.manifest.get("run"), version.manifest.get("head")) == (run, head)), None)
+
+
+def _read(store: ObjectStore, model: str, number: int) -> Version:
+    key = ModelKeys(model).version(number, MANIFEST)
     manifest = store.get_json(key)
     if not isinstance(manifest, dict) or not isinstance(manifest.get("files"), dict):
         raise CorruptObject(f"{key} is no manifest: it names no files")
-    return Version(model, wanted, manifest)
+    return Version(model, number, manifest)
 
 
 def find_latest(store: ObjectStore, model: str) -> Version:

@@ -11,6 +11,7 @@ from fedstream import __version__
 from fedstream.decision import best_round
 from fedstream.errors import ObjectConflict, StoreError
 from fedstream.model.files import read_description
+from fedstream.model.versions import find_published
 from fedstream.serving import kserve
 from fedstream.settings import KafkaSettings, RegistrySettings
 from fedstream.state import RunState, log
@@ -102,37 +103,27 @@ def _version(state: RunState, best: Commit, pages: dict[str, bytes]) -> tuple[in
     keys = ModelKeys(state.record.model.name)
     head_digest = state.ledger.digest(state.ledger.commits()[-1].round)
     folders = {info.key.removeprefix(keys.versions).split("/")[0] for info in state.store.list(keys.versions)}
-    taken = sorted(int(folder) for folder in folders if folder.isdigit())
-    for number in taken:
-        if manifest := _same_head(state, keys.version(number, "manifest.json"), head_digest):
-            return number, manifest
+    if found := find_published(state.store, state.record.model.name, state.run, head_digest):
+        return found.number, found.manifest
     model_files = _model_files(state, best)
-    first = max(taken, default=0) + 1
+    first = max((int(folder) for folder in folders if folder.isdigit()), default=0) + 1  # a rival's that came since then conflicts, as it should
     for number in range(first, first + MAX_TRIES):
         try:
             files = pages | _numbered(state, number, best, model_files)
             return number, _write_version(state, keys, number, best, head_digest, files)
         except ObjectConflict:
             log.info("version %d of %s is being written by another publisher", number, state.record.model.name)
-            if manifest := _await_rival(state, keys.version(number, "manifest.json"), head_digest):
-                return number, manifest
+            _await_rival(state, keys.version(number, "manifest.json"))
+            if found := find_published(state.store, state.record.model.name, state.run, head_digest):
+                return found.number, found.manifest
     raise StoreError(f"versions {first} to {first + MAX_TRIES - 1} of model {state.record.model.name!r} are all taken; publish again")
 
 
-def _same_head(state: RunState, key: str, head_digest: str) -> dict[str, Any] | None:
-    """Return a version's manifest if it was published from this run's last commit."""
-    if not state.store.exists(key):
-        return None
-    manifest: dict[str, Any] = state.store.get_json(key)
-    return manifest if (manifest["run"], manifest["head"]) == (state.run, head_digest) else None
-
-
-def _await_rival(state: RunState, key: str, head_digest: str) -> dict[str, Any] | None:
-    """Wait a moment for another publisher's manifest, and return it if it is of the same commit."""
+def _await_rival(state: RunState, key: str) -> None:
+    """Wait a moment for another publisher's manifest."""
     deadline = time.monotonic() + RIVAL_S
     while not state.store.exists(key) and time.monotonic() < deadline:
         time.sleep(0.1)
-    return _same_head(state, key, head_digest)
 
 
 def _model_files(state: RunState, best: Commit) -> dict[str, bytes]:
