@@ -106,14 +106,15 @@ class RunState:
         Raises:
             RunError: the run was never planned, or not to the end.
         """
-        spec, commits = self.record.spec, self.ledger.commits()
+        commits = self.ledger.commits()
         if not commits:
-            raise RunError(f"run {self.run!r} has no initial model yet, since plan_training did not end; submit the run again")
+            planned = self.record.spec.run  # or it says that there is no such run
+            raise RunError(f"run {planned!r} has no initial model yet, since plan_training did not end; submit the run again")
         head = commits[-1]
         trained = sum(commit.kind == "training" for commit in commits)
         if head.decision.action != "stop" and trained < rounds:
             return head.round + 1, "training"
-        if spec.federated_evaluation and head.kind == "training":
+        if self.record.spec.federated_evaluation and head.kind == "training":
             return head.round + 1, "closing"
         return None
 
