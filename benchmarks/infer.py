@@ -15,6 +15,7 @@ import threading
 import time
 import uuid
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -34,16 +35,6 @@ MODELS = {"builtin:digits-mlp": ((8, 8), np.float32), "builtin:mnist-cnn": ((28,
 BATCHES = (1, 32, 256)
 
 
-class Fixed:
-    """A version that no newer one replaces."""
-
-    def __init__(self, served: Served) -> None:
-        self._served = served
-
-    def current(self) -> Served:
-        return self._served
-
-
 def one_at_a_time(kafka: KafkaSettings, source: str, target: str, served: Served, model: Any, records: int) -> None:
     producer = KafkaProducer(**kafka.client_args())
     consumer = KafkaConsumer(source, **kafka.client_args(), group_id=uuid.uuid4().hex, auto_offset_reset="earliest")
@@ -58,8 +49,8 @@ def one_at_a_time(kafka: KafkaSettings, source: str, target: str, served: Served
 
 
 def ours(kafka: KafkaSettings, source: str, target: str, served: Served, batch_size: int) -> None:
-    streams = Streams(source, target, "", uuid.uuid4().hex)
-    Inference(kafka, streams, Fixed(served), Pace(batch_size, until_end=True), threading.Event()).run()  # type: ignore[arg-type]
+    streams, version = Streams(source, target, "", uuid.uuid4().hex), SimpleNamespace(current=lambda: served)
+    Inference(kafka, streams, version, Pace(batch_size, until_end=True), threading.Event()).run()  # type: ignore[arg-type]
 
 
 def measure(kafka: KafkaSettings, name: str, records: int) -> list[object]:

@@ -81,8 +81,13 @@ def submit(
     from fedstream.run import parse_spec
 
     parsed, package = parse_spec(spec), read_package(package_file or shipped_pipeline())
-    names = {"config_map": config_map, "store_secret": store_secret, "kafka_secret": kafka_secret}
-    given = {"node_budget": node_budget, "memory": memory, **names}
+    given = {
+        "node_budget": node_budget,
+        "memory": memory,
+        "config_map": config_map,
+        "store_secret": store_secret,
+        "kafka_secret": kafka_secret,
+    }
     work.form_values(parsed, given, package)
     api = PipelinesApi(connect(host, token_file, ca_file, kubeflow_namespace))
     outcome = work.Outcome()

@@ -1,13 +1,14 @@
 """Kafka or the object store is killed in the middle of a run and comes back: the run survives, or goes on when it is run again."""
 
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from kafka import TopicPartition
+from support.data import write_one
+from support.serving import eventually
 
 from fedstream.audit import verify_run
 from fedstream.errors import BrokerAway
@@ -17,7 +18,6 @@ from fedstream.serving.inference import Inference, Pace, Streams
 from fedstream.serving.versions import Served
 from fedstream.stream import client
 from fedstream.stream.codec import RawCodec
-from fedstream.stream.writer import RecordWriter
 
 AFTER_A = r"0001/updates/a[^.]*\.json"
 
@@ -67,35 +67,21 @@ def test_inference_without_a_record_waits_for_a_broker_that_comes_back_and_ends_
     monkeypatch.setattr(client, "CONNECT_S", 1.0)
     echo = Served("m", 1, "e" * 64, RawCodec(np.dtype(np.uint8), (1,), np.dtype(np.uint8), ()), lambda x: x)
     stop = threading.Event()
-    send_one(own, topic)
+    write_one(own.kafka_settings, topic, b"1")
     member = Inference(own.kafka_settings, Streams(topic, f"{topic}-out", "", topic), SimpleNamespace(current=lambda: echo), Pace(), stop)
     with ThreadPoolExecutor(1) as pool:
         running = pool.submit(member.run)
         try:
             with client.consumer(own.kafka_settings, topic) as reader:
-                eventually(lambda: reader.committed(TopicPartition(topic, 0)) == 1)
+                eventually(lambda: reader.committed(TopicPartition(topic, 0)) == 1, seconds=30.0)
             own.kafka.kill()
-            eventually(lambda: "goes on when they do" in caplog.text)
+            eventually(lambda: "goes on when they do" in caplog.text, seconds=30.0)
             own.kafka.start()
-            send_one(own, topic)
-            eventually(lambda: member.counts.predictions == 2)
+            write_one(own.kafka_settings, topic, b"1")
+            eventually(lambda: member.counts.predictions == 2, seconds=30.0)
             monkeypatch.setattr(inference, "AWAY_S", 2.0)
             own.kafka.kill()
             assert isinstance(running.exception(30.0), BrokerAway)
         finally:
             stop.set()
             own.kafka.start()
-
-
-def send_one(own, topic):
-    writer = RecordWriter(own.kafka_settings)
-    writer.write(topic, b"1", b"1")
-    writer.flush()
-    writer.close()
-
-
-def eventually(condition):
-    end = time.monotonic() + 30.0
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.05)

@@ -1,5 +1,10 @@
 """What predicts, and what a topic holds, for tests of streaming inference."""
 
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any
+
 from kafka import KafkaConsumer, TopicPartition
 from kafka.consumer.fetcher import ConsumerRecord
 
@@ -23,3 +28,13 @@ def read_topic(kafka: KafkaSettings, topic: str) -> list[ConsumerRecord]:
 def served(published, number=1, config=None, check_every_s=0.0) -> ServedVersion:
     """Return a version of a published model, or with number None the newest."""
     return ServedVersion(published.store, "builtin:digits-mlp", number, config or {}, check_every_s)
+
+
+def eventually(condition: Callable[[], Any], *running: Future[Any], seconds: float = 60.0) -> None:
+    """Wait until a condition holds; what runs meanwhile must not end."""
+    end = time.monotonic() + seconds
+    while not condition():
+        for future in running:
+            assert not future.done(), future.result()
+        assert time.monotonic() < end
+        time.sleep(0.05)

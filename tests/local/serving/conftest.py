@@ -11,6 +11,7 @@ import pytest
 from support.data import blobs, send_clients
 
 from fedstream.local.inprocess import run_inprocess
+from fedstream.serving.inference import Streams
 from fedstream.settings import StoreSettings
 from fedstream.store.objects import ObjectStore
 from fedstream.stream.send import send_dataset
@@ -65,3 +66,8 @@ def publish_next(published: Published) -> Callable[[], int]:
     """Return a function that trains another round and publishes it."""
     rounds = iter(range(2, 100))
     return lambda: run_inprocess(published.spec | {"rounds": next(rounds)})
+
+
+@pytest.fixture
+def streams(topic: str) -> Streams:
+    return Streams(topic, f"{topic}-out", f"{topic}-bad", f"{topic}-group")

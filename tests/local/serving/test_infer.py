@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -16,7 +15,7 @@ import pytest
 from kafka import KafkaProducer
 from kafka.admin import KafkaAdminClient
 from support.data import blobs
-from support.serving import read_topic, served
+from support.serving import eventually, read_topic, served
 
 from fedstream.errors import TopicError
 from fedstream.model.files import load_keras
@@ -28,11 +27,6 @@ from fedstream.stream.send import create_topic
 MODEL = "builtin:digits-mlp"
 KEYS = ModelKeys(MODEL)
 WAIT_S = 60.0
-
-
-@pytest.fixture
-def streams(topic) -> Streams:
-    return Streams(topic, f"{topic}-out", f"{topic}-bad", f"{topic}-group")
 
 
 def send(kafka, topic, values, partitions=1, headers=()):
@@ -152,15 +146,6 @@ def await_predictions(kafka, streams, count, *running):
             return False
 
     eventually(stored, *running)
-
-
-def eventually(condition, *running):
-    end = time.monotonic() + WAIT_S
-    while not condition():
-        for future in running:
-            assert not future.done(), future.result()
-        assert time.monotonic() < end
-        time.sleep(0.05)
 
 
 def test_another_format_can_be_named(published, kafka, streams):

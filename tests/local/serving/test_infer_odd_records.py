@@ -13,7 +13,7 @@ from kafka.admin import NewTopic
 from kafka.serializer import Serializer
 from support.serving import read_topic
 
-from fedstream.serving.inference import Inference, Pace, Streams
+from fedstream.serving.inference import Inference, Pace
 from fedstream.serving.versions import Served
 from fedstream.stream.client import admin
 from fedstream.stream.codec import RawCodec
@@ -31,11 +31,6 @@ class Emptied(Serializer):
 
     def serialize(self, topic, headers, data):
         return data or None
-
-
-@pytest.fixture
-def streams(topic):
-    return Streams(topic, f"{topic}-out", f"{topic}-bad", f"{topic}-group")
 
 
 @pytest.fixture
