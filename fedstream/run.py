@@ -14,6 +14,9 @@ NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}"
 """Names of runs, models and clients: they become object keys, loop ids and file names."""
 
 
+LAYOUT: Literal[1] = 1
+"""Of a run's objects and documents; it grows when an older reader would misread a newer run."""
+
 NAME_RULE = "use letters, digits, '.', '_' and '-', at most 63"
 
 
@@ -64,17 +67,31 @@ class RunSpec(Part):
     model: str = Field(
         pattern=f"^(builtin:)?{NAME}$", description="Name of an added model, or builtin:digits-mlp, builtin:mnist-2nn, builtin:mnist-cnn."
     )
+    purpose: str = Field("", max_length=500, description="What the model is for, in a sentence or two; stands in the report and in the model card.")
     clients: list[str] = Field([], description="Clients to ask; empty for all whose announcements match.")
     evaluation_topic: str = Field(
-        "", description="Topic of labelled records to measure each global model on; empty for federated evaluation on held-out records."
+        "",
+        description="Labelled records to measure each global model on: a topic, or offsets as topic:0:0:360; empty for federated evaluation.",
     )
     data_restriction: dict[str, Any] = Field({}, description="Must equal the restrictions of an announcement; {} for streams without any.")
+    slices: Literal["newest", "all"] = Field(
+        "newest", description="Which announcements of a client count: newest for the last one alone, all for all together."
+    )
+    own_topics: bool = Field(
+        False,
+        description="Accept only announcements of topics that begin with the client's name and a dot, as a secured broker's rights enforce.",
+    )
     min_data: int = Field(1, ge=1, description="Records a client must have announced.")
     validation_rate: float = Field(0.1, ge=0, lt=1, description="Part of the records held out at clients whose announcement names none.")
     rounds: int = Field(15, ge=1, le=10_000, description="Training rounds in all; the one value that may grow when a run is submitted again.")
     client_fraction: float = Field(1.0, gt=0, le=1, description="Part of the clients asked in each round, above 0 and up to 1.")
-    min_clients: int = Field(1, ge=1, description="Quorum, the accepted updates that a round needs.")
+    min_clients: int = Field(
+        0, ge=0, description="Quorum: accepted updates that a round needs; 0 for all that are asked where clients are named, else for 1."
+    )
     strategy: Literal["FedAvg"] = Field("FedAvg", description="How updates become the next global model.")
+    outlier_bound: float = Field(
+        10.0, ge=0, description="From three updates up, reject one whose norm exceeds the round's median this many times; 0 to reject none."
+    )
     epochs: int = Field(1, ge=1, le=10_000, description="Passes over a client's records in a round.")
     batch_size: int = Field(32, ge=1, le=1_000_000, description="Records in one optimizer step.")
     learning_rate: float = Field(0.0, ge=0, description="Of the clients' optimizer; 0 for the one the model was compiled with.")
@@ -86,6 +103,12 @@ class RunSpec(Part):
     target_metric: str = Field("accuracy", description="Metric watched for the target, patience and the best model.")
     target_value: float = Field(0.0, ge=0, description="The run stops when the metric reaches it; 0 for no target.")
     patience: int = Field(0, ge=0, description="The run stops after this many measurements without improvement; 0 for never.")
+    baseline: bool = Field(
+        False, description="Also train each client alone, once, for comparison in the report; takes as long as its part of the run."
+    )
+    publish: Literal["always", "if-better", "never"] = Field(
+        "always", description="Whether a finished run becomes a version of the model: always, if-better than the newest one, or never."
+    )
     round_deadline_s: float = Field(600.0, gt=0, le=7 * 86_400, description="Seconds a client may wait for its data, and again train.")
     placement: Placement = Field(
         Placement(), description='Default placement, as {"node_selector": {}, "tolerations": [], "gpu_type": "nvidia.com/gpu", "gpu_count": 1}.'
@@ -157,28 +180,39 @@ class MatchedClient(Part):
 
 
 class AnnouncementRow(Part):
-    """What became of one announcement: it takes part, or why not."""
+    """What became of one announcement: it takes part, or why not.
+
+    Attributes:
+        related: whether it has to do with the run; false for one of a client that the run does not ask for.
+    """
 
     bootstrap_servers: str
     partition: int
     offset: int
     client: str
     accepted: bool
+    related: bool = True
     reason: str
 
 
 class ModelReference(Part):
-    """The initial model a run starts from."""
+    """The initial model a run starts from: its name, and the SHA-256 of its three objects.
+
+    Attributes:
+        description_digest: of its description, the .json beside the .keras file.
+    """
 
     name: str
     keras_digest: str
     weights_digest: str
+    description_digest: str
 
 
 class RunRecord(Part):
     """spec.json: the spec, and what it was matched with when the run was planned. Written once.
 
     Attributes:
+        layout: of the run's objects and documents.
         spec: as submitted first.
         model: the initial model.
         clients: those that take part, sorted by name.
@@ -186,6 +220,7 @@ class RunRecord(Part):
         announcements: every announcement that was read, and why it takes part or not.
     """
 
+    layout: Literal[1] = LAYOUT
     spec: RunSpec
     model: ModelReference
     clients: list[MatchedClient]
@@ -241,4 +276,9 @@ def select(spec: RunSpec, round: int, clients: list[str]) -> list[str]:
 
 def clients_asked(spec: RunSpec, clients: int) -> int:
     """Return how many of the clients each round asks: the fraction, halves rounded up, and at least the quorum."""
-    return min(clients, max(spec.min_clients, int(spec.client_fraction * clients + 0.5)))
+    return min(clients, max(spec.min_clients, int(spec.client_fraction * clients + 0.5), 1))
+
+
+def quorum(spec: RunSpec, asked: int) -> int:
+    """Return how many accepted updates a round of `asked` clients needs: clients that are named are all needed unless the spec says otherwise."""
+    return spec.min_clients or (asked if spec.clients else 1)

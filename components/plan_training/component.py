@@ -11,15 +11,19 @@ def plan_training(
     run: str,
     model: str,
     matched: Output[Markdown],
+    purpose: str = "",
     clients: List[str] = [],  # noqa: B006
     evaluation_topic: str = "",
     data_restriction: Dict[str, str] = {},  # noqa: B006
+    slices: str = "newest",
+    own_topics: bool = False,
     min_data: int = 1,
     validation_rate: float = 0.1,
     rounds: int = 15,
     client_fraction: float = 1.0,
-    min_clients: int = 1,
+    min_clients: int = 0,
     strategy: str = "FedAvg",
+    outlier_bound: float = 10.0,
     epochs: int = 1,
     batch_size: int = 32,
     learning_rate: float = 0.0,
@@ -29,6 +33,8 @@ def plan_training(
     target_metric: str = "accuracy",
     target_value: float = 0.0,
     patience: int = 0,
+    baseline: bool = False,
+    publish: str = "always",
     round_deadline_s: float = 600.0,
     placement: Dict[str, str] = {},  # noqa: B006
     sites: Dict[str, Dict[str, str]] = {},  # noqa: B006
@@ -42,15 +48,19 @@ def plan_training(
         run: Name of the run; submitted again with the same name, a run goes on where it stopped.
         model: Name of an added model, or builtin:digits-mlp, builtin:mnist-2nn, builtin:mnist-cnn.
         matched: Page of the clients that take part, and why others don't.
+        purpose: What the model is for, in a sentence or two; stands in the report and in the model card.
         clients: Clients to ask; empty for all whose announcements match.
-        evaluation_topic: Topic of labelled records to measure each global model on; empty for federated evaluation on held-out records.
+        evaluation_topic: Labelled records to measure each global model on: a topic, or offsets as topic:0:0:360; empty for federated evaluation.
         data_restriction: Must equal the restrictions of an announcement; {} for streams without any.
+        slices: Which announcements of a client count: newest for the last one alone, all for all together.
+        own_topics: Accept only announcements of topics that begin with the client's name and a dot, as a secured broker's rights enforce.
         min_data: Records a client must have announced.
         validation_rate: Part of the records held out at clients whose announcement names none.
         rounds: Training rounds in all; the one value that may grow when a run is submitted again.
         client_fraction: Part of the clients asked in each round, above 0 and up to 1.
-        min_clients: Quorum, the accepted updates that a round needs.
+        min_clients: Quorum: accepted updates that a round needs; 0 for all that are asked where clients are named, else for 1.
         strategy: How updates become the next global model.
+        outlier_bound: From three updates up, reject one whose norm exceeds the round's median this many times; 0 to reject none.
         epochs: Passes over a client's records in a round.
         batch_size: Records in one optimizer step.
         learning_rate: Of the clients' optimizer; 0 for the one the model was compiled with.
@@ -60,6 +70,8 @@ def plan_training(
         target_metric: Metric watched for the target, patience and the best model.
         target_value: The run stops when the metric reaches it; 0 for no target.
         patience: The run stops after this many measurements without improvement; 0 for never.
+        baseline: Also train each client alone, once, for comparison in the report; takes as long as its part of the run.
+        publish: Whether a finished run becomes a version of the model: always, if-better than the newest one, or never.
         round_deadline_s: Seconds a client may wait for its data, and again train.
         placement: Default placement, as {"node_selector": {}, "tolerations": [], "gpu_type": "nvidia.com/gpu", "gpu_count": 1}.
         sites: What differs per client, as {"a": {"bootstrap_servers": "broker:9092", "placement": {"node_selector": {"site": "a"}}}}.

@@ -168,7 +168,7 @@ class _Audit:
             same(keys.commit, f"ranges of {entry.client}", entry.ranges, document.ranges)
             self._check_stream(key, document)
         if entry.update_digest:
-            self.evidence.has_digest(keys.update(entry.client), entry.update_digest)
+            self.evidence.has_digest(keys.update(entry.client, entry.update_digest), entry.update_digest)
         key = keys.manifest(entry.client)
         if not entry.manifest_digest or not self.evidence.has_digest(key, entry.manifest_digest) or not entry.accepted:
             return None
@@ -203,7 +203,7 @@ class _Audit:
     def _check_aggregation(self, record: RunRecord, before: list[Commit], commit: Commit, keys: RoundKeys) -> None:
         """Make the round's global model again, unless what it was made of is damaged."""
         evidence, base = self.evidence, self.keys.at(_model_round(before))
-        accepted = [(entry.num_examples, keys.update(entry.client)) for entry in commit.clients if entry.accepted]
+        accepted = [(entry.num_examples, keys.update(entry.client, entry.update_digest or "")) for entry in commit.clients if entry.accepted]
         whole = evidence.has_digest(keys.weights, commit.weights_digest)
         if commit.server_state_digest:
             whole &= evidence.has_digest(keys.server_state, commit.server_state_digest)

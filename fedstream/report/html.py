@@ -15,7 +15,7 @@ from fedstream.report import figures, tables
 from fedstream.report.parts import RoundView
 from fedstream.report.text import clean, count, duration, score, spans
 from fedstream.report.view import RunView
-from fedstream.run import RunSpec
+from fedstream.run import RunSpec, clients_asked, quorum
 
 MAX_ROWS = tables.MAX_ROWS
 
@@ -100,7 +100,7 @@ def _tiles(view: RunView) -> list[Tile]:
     tiles.append(Tile("rounds", f"{view.trained} of {view.asked}", "finished" if view.pending is None else "not finished"))
     matched = sum(client.matched.records for client in view.clients)
     announced = count(len(view.record.announcements), "announcement")
-    tiles.append(Tile("clients", str(len(view.clients)), f"of {announced}; quorum {spec.min_clients}"))
+    tiles.append(Tile("clients", str(len(view.clients)), f"of {announced}; quorum {quorum(spec, clients_asked(spec, len(view.clients)))}"))
     tiles.append(Tile("records", f"{matched:,}", "announced by the clients that take part"))
     updates = sum(len(client.rounds) for client in view.clients)
     refused = sum(len(client.refused) for client in view.clients)

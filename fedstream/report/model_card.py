@@ -9,6 +9,7 @@ from fedstream.report.parts import RoundView
 from fedstream.report.tables import class_rows, client_rows
 from fedstream.report.text import clean, count, score, spans
 from fedstream.report.view import RunView
+from fedstream.run import clients_asked, quorum
 from fedstream.store.documents import Metrics
 
 MAX_ROWS = 200
@@ -97,7 +98,7 @@ def _training(view: RunView, round: int) -> list[str]:
         ("epochs a round", spec.epochs),
         ("batch size", spec.batch_size),
         ("learning rate", spec.learning_rate or "as compiled into the model"),
-        ("clients asked a round", f"{spec.client_fraction:.0%} of all, at least {spec.min_clients}"),
+        ("clients asked a round", f"{spec.client_fraction:.0%} of all, at least {quorum(spec, clients_asked(spec, len(view.clients)))}"),
         ("seed", spec.seed),
         ("threads", spec.threads),
         ("precision", "mixed" if spec.mixed_precision else "float32"),

@@ -9,6 +9,7 @@ import numpy as np
 from fedstream.aggregation.strategies import get_strategy
 from fedstream.aggregation.validation import why_bad_metrics, why_invalid
 from fedstream.errors import FedstreamError, ObjectConflict, ObjectNotFound, QuorumError, StoreUnavailable
+from fedstream.run import quorum
 from fedstream.state import RunState, log
 from fedstream.steps.refusal import why_refused
 from fedstream.steps.runtime import step
@@ -70,12 +71,12 @@ def _freeze(state: RunState, selection: Selection, base: Weights, attempt: str) 
 
 
 def _check_quorum(state: RunState, selection: Selection, verdicts: Verdicts) -> None:
-    quorum = state.record.spec.min_clients if selection.kind == "training" else 1
+    needed = quorum(state.record.spec, len(selection.clients)) if selection.kind == "training" else 1
     accepted = sum(verdict.accepted for verdict in verdicts.verdicts)
-    if accepted < quorum:
+    if accepted < needed:
         missing = "; ".join(f"{verdict.client}: {verdict.reason}" for verdict in verdicts.verdicts if not verdict.accepted)
         raise QuorumError(
-            f"round {selection.round} of run {state.run!r}: {accepted} of {len(selection.clients)} updates are accepted and the quorum is {quorum}. "
+            f"round {selection.round} of run {state.run!r}: {accepted} of {len(selection.clients)} updates are accepted and the quorum is {needed}. "
             f"{missing}. Mend that and submit the run again; finished updates are kept"
         )
 
@@ -139,7 +140,7 @@ def _why_unusable(state: RunState, selection: Selection, manifest: Manifest, bas
 
 
 def _update(state: RunState, round: int, client: str, digest: str | None) -> Weights:
-    key = state.keys.at(round).update(client)
+    key = state.keys.at(round).update(client, digest or "none")
     return from_bytes(state.store.get_verified(key, digest or "none"), key)
 
 

@@ -65,7 +65,12 @@ def _record(state: RunState, spec: RunSpec) -> RunRecord:
         _check(spec, model, matching)
         record = RunRecord(
             spec=spec,
-            model=ModelReference(name=spec.model, keras_digest=model.keras_digest, weights_digest=model.weights_digest),
+            model=ModelReference(
+                name=spec.model,
+                keras_digest=model.keras_digest,
+                weights_digest=model.weights_digest,
+                description_digest=sha256_hex(state.store.get(ModelKeys(spec.model).initial(model.keras_digest, "json"))),
+            ),
             clients=matching.clients,
             evaluation=matching.evaluation,
             announcements=matching.rows,
@@ -110,8 +115,8 @@ def _check(spec: RunSpec, model: ModelDescription, matching: Matching) -> None:
     matched = {client.client for client in matching.clients}
     if missing := [client for client in spec.clients if client not in matched]:
         raise RunError("; ".join(f"client {client!r} cannot take part: {reasons(matching, client)}" for client in missing))
-    if len(matched) < spec.min_clients:
-        raise QuorumError(f"{len(matched)} clients match and min_clients is {spec.min_clients}. {_why_none(matching.rows)}")
+    if len(matched) < (needed := max(1, spec.min_clients)):
+        raise QuorumError(f"{len(matched)} clients match and the quorum is {needed}. {_why_none(matching.rows)}")
     if spec.evaluation_topic and not matching.evaluation:
         raise RunError(
             f"evaluation topic {spec.evaluation_topic!r} has no announcement that fits the model; send its records with `fedstream stream send`"

@@ -98,7 +98,7 @@ def _train(state: RunState, round: int, document: SliceDoc, deadline: float, usa
         training=result.training,
     )
     if update:
-        state.store.put_new(keys.update(client), update)
+        state.store.put_new(keys.update(client, sha256_hex(update)), update)
     _write_manifest(state, manifest)
     figures = used.figures(result.num_examples * (1 if config.measure_only else spec.epochs))
     for name, value in figures.items():

@@ -90,6 +90,7 @@ class Manifest(Document):
         incoming: the received model on held-out records.
         trained: the trained model on held-out records.
         training: the training's own metrics, last epoch.
+        alone: with `baseline`, the initial model trained on this client's records alone for as many epochs as the whole run has, on held-out records.
     """
 
     run: str
@@ -110,6 +111,7 @@ class Manifest(Document):
     incoming: Metrics | None
     trained: Metrics | None
     training: Metrics | None
+    alone: Metrics | None = None
 
 
 class Refusal(Document):
@@ -212,6 +214,8 @@ class Commit(Document):
         clients: all that were asked, sorted.
         measured_round: round whose global model `metrics` belong to.
         metrics: of that model.
+        evaluation_digest: of the evaluation topic's records that it was measured on; absent under federated evaluation.
+        restores: in a rollback, the round whose global model the run goes back to.
         decision: whether the run goes on.
         verdicts_digest: of verdicts.json; absent in round 0.
         code_version: of fedstream.
@@ -219,7 +223,7 @@ class Commit(Document):
 
     run: str
     round: int
-    kind: Literal["initial", "training", "closing"]
+    kind: Literal["initial", "training", "closing", "rollback"]
     parent: str
     base_digest: str
     weights_digest: str
@@ -227,6 +231,8 @@ class Commit(Document):
     clients: list[ClientEntry] = []
     measured_round: int | None = None
     metrics: Metrics | None = None
+    evaluation_digest: str | None = None
+    restores: int | None = None
     decision: Decision
     verdicts_digest: str | None = None
     code_version: str

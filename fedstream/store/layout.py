@@ -61,8 +61,9 @@ class RoundKeys:
     def slice(self, client: str) -> str:
         return f"{self.root}/slices/{client}.json"
 
-    def update(self, client: str) -> str:
-        return f"{self.root}/updates/{client}.safetensors"
+    def update(self, client: str, digest: str) -> str:
+        """Return the key of an update's weights; the client's manifest says which digest counts, if it trained more than once."""
+        return f"{self.root}/updates/{client}-{digest}.safetensors"
 
     def manifest(self, client: str) -> str:
         return f"{self.root}/updates/{client}.json"

@@ -58,7 +58,8 @@ def test_every_option_reaches_its_field():
     words |= {"rounds": "3", "epochs": "4", "batch_size": "5", "learning_rate": "0.5", "client_fraction": "0.5", "seed": "6", "min_clients": "2"}
     words |= {"min_data": "7", "validation_rate": "0.2", "target_metric": "loss", "target_value": "0.9", "patience": "8", "threads": "1"}
     words |= {"evaluation_topic": "held", "round_deadline_s": "9.5", "strategy": "FedAvg", "gpu_memory_mib": "4096"}
-    flags = {"mixed_precision", "cpu_fallback"}
+    words |= {"purpose": "Triage", "slices": "all", "outlier_bound": "4.5", "publish": "if-better"}
+    flags = {"mixed_precision", "cpu_fallback", "own_topics", "baseline"}
     assert words.keys() | flags | {"run", "model"} == RunSpec.model_fields.keys()
     spec, loud = given(*REQUIRED, "--loud", *map(flag, sorted(flags)), *(word for name, value in words.items() for word in (flag(name), value)))
     document = parse_spec(spec).model_dump(mode="json")

@@ -30,7 +30,7 @@ GOOD = {"run": "r", "model": "builtin:digits-mlp"}
         ({"strategy": "FedSGD"}, "strategy: Input should be 'FedAvg' (given: 'FedSGD')"),
         ({"client_fraction": 0}, "client_fraction: "),
         ({"client_fraction": 1.1}, "client_fraction: "),
-        ({"min_clients": 0}, "min_clients: "),
+        ({"min_clients": -1}, "min_clients: "),
         ({"validation_rate": 1}, "validation_rate: "),
         ({"round_deadline_s": 0}, "round_deadline_s: "),
         ({"clients": ["a", "a"]}, "clients: client 'a' is named twice"),

@@ -38,7 +38,7 @@ class Objects:
 
 def plan(store, **spec):
     values = {"run": "r", "model": "m", "rounds": 2, **spec}
-    reference = ModelReference(name="m", keras_digest=DIGEST, weights_digest=DIGEST)
+    reference = ModelReference(name="m", keras_digest=DIGEST, weights_digest=DIGEST, description_digest=DIGEST)
     store.put(RunKeys("r").spec, RunRecord(spec=RunSpec(**values), model=reference, clients=[], evaluation=None, announcements=[]))
     commit(store, 0, "initial")
 

@@ -242,7 +242,7 @@ REFUSED = [
     (f"{MLP} --clients {{clients}} --target-metric f1", 2, "does not report 'f1'; it reports loss, accuracy"),
     (f"{MLP} --clients stranger", 1, "client 'stranger' cannot take part: it has announced no stream"),
     (f"{MLP} --clients {{clients}} --evaluation-topic silent", 1, "evaluation topic 'silent' has no announcement"),
-    (f"{MLP} --min-clients 500", 1, "clients match and min_clients is 500"),
+    (f"{MLP} --min-clients 500", 1, "clients match and the quorum is 500"),
     (f"{MLP} --clients {{clients}} --min-data 61", 1, "announces 60 records, the run asks for at least 61"),
     (f'{MLP} --clients {{clients}} --data-restriction {{{{"k":1}}}}', 1, "differ from the run's {'k': 1}"),
     (f"{NEW} builtin:mnist-2nn --clients {{clients}}", 1, "input (28, 28), which does not fit the stream's records of shape (8, 8)"),

@@ -56,5 +56,5 @@ def test_the_plan_is_made_of_the_good_ones_and_says_why_the_others_are_not_in_it
 
 
 def test_a_plan_without_a_good_one_says_what_was_wrong(platform_env, control):
-    with pytest.raises(QuorumError, match=r"0 clients match and min_clients is 1\. Announcements refused: .*AVRO"):
+    with pytest.raises(QuorumError, match=r"0 clients match and the quorum is 1\. Announcements refused: .*AVRO"):
         plan_training({"run": "r", "model": "builtin:digits-mlp"}, 10**9)

@@ -105,7 +105,15 @@ def make_run(
     ]
     model = {"name": "builtin:digits-mlp", "keras_digest": digest("keras"), "weights_digest": digest("weights", 0)}
     values = {"run": run, "model": model["name"], "rounds": asked or rounds, "epochs": 2, "target_value": 0.95} | (spec or {})
-    record = RunRecord.model_validate({"spec": values, "model": model, "clients": matched, "evaluation": None, "announcements": rows})
+    record = RunRecord.model_validate(
+        {
+            "spec": values,
+            "model": model | {"description_digest": digest("description")},
+            "clients": matched,
+            "evaluation": None,
+            "announcements": rows,
+        }
+    )
     keys, ledger = RunKeys(run), Ledger(store, run)
     description = {
         **model,

@@ -144,7 +144,7 @@ def test_the_evaluation_topic_measures_and_does_not_train():
 def record_of(found, **fields):
     return RunRecord(
         spec=spec(**fields),
-        model=ModelReference(name="m", keras_digest="0" * 64, weights_digest="1" * 64),
+        model=ModelReference(name="m", keras_digest="0" * 64, weights_digest="1" * 64, description_digest="2" * 64),
         clients=found.clients,
         evaluation=found.evaluation,
         announcements=found.rows,
