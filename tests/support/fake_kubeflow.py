@@ -26,7 +26,7 @@ class Script:
 
 def rounds(count: int, unused: int = 0) -> list[str]:
     """Return the tasks of a submission that has committed some rounds, as Argo's nodes are named."""
-    done = ["plan-training SUCCEEDED", "for-loop-1 SUCCEEDED", "iteration-iterations SUCCEEDED"]
+    done = ["plan-training SUCCEEDED", "slot SUCCEEDED", "iteration-iterations SUCCEEDED"]
     for _ in range(count):
         done += ["open-round SUCCEEDED", "condition-2 SUCCEEDED", "one-round SUCCEEDED", "local-train SUCCEEDED", "executor SUCCEEDED"]
         done += ["evaluate-driver SUCCEEDED", "evaluate SUCCEEDED", "executor SUCCEEDED"]
