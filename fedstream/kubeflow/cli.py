@@ -68,6 +68,9 @@ def submit(
     Without --host it goes from a pod straight to the cluster's own Kubeflow, and from elsewhere through the kubeconfig. A run that is under way is
     followed, not started twice: the same command takes it up again.
 
+    Through the kubeconfig it also asks the cluster, as far as you may: placements that fit no node are not submitted without --force, following tells
+    which pods wait for a node and why, and a run whose workflow is gone is told, or with --until-done retired and submitted again.
+
     Following ends with an error when nothing has changed in a run for --round-deadline and half an hour more: no step may take longer than the one,
     no pod should take longer than the other to start. A run that was terminated gets five minutes to end. Rounds and results are read from the
     store that S3_ENDPOINT_URL names; where it cannot be read, the states of Kubeflow's tasks are shown.

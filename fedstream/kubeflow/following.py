@@ -66,8 +66,7 @@ def follow(
         ClusterError: the API is away for minutes, the submission was deleted, or it does not end within its deadline.
         RunError: nothing has changed in it for longer than a step may take, or for minutes after it was terminated.
     """
-    began = time.monotonic()
-    changed = began - api.quiet_s(submission.run_id)
+    changed = began = time.monotonic()
     look, said, seen = 0.0, "", Looks(view, submission.run_id)
     while (now := time.monotonic()) < began + FOLLOW_S:
         run = api.run(submission.run_id)
@@ -84,7 +83,7 @@ def follow(
                 return submission.progress
             for line in seen.waiting():
                 warn(line)
-            if before and not progress.stands_since(before):
+            if not progress.stands_since(before):
                 changed = now
             if reason := stands_still(submission, str(progress), now - changed):
                 raise RunError(reason)
@@ -135,6 +134,6 @@ def stands_still(submission: Submission, progress: str, quiet_s: float) -> str:
         return (
             f"{which} stands still ({progress}): nothing has changed in it for {duration(quiet_s)}, longer than a step may take by --round-deadline "
             f"and {duration(START_S)} to start; look at it in the Kubeflow UI: if a pod waits for a node, `fedstream doctor --cluster --placement` "
-            "says why, and the same command follows it again; if no pod runs, terminate and archive it, and submit the same run again to go on"
+            "says why, and the same command with --watch follows it again; if no pod runs, terminate and archive it, and submit the same run again to go on"
         )
     return ""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from fedstream.errors import ClusterError, RunError, UsageError
-from fedstream.kubeflow.api import PipelinesApi, Version, parameters_of
+from fedstream.kubeflow.api import UNDER_WAY, PipelinesApi, Version, parameters_of
 from fedstream.kubeflow.following import Submission, follow, stands_still
 from fedstream.kubeflow.package import Package
 from fedstream.kubeflow.placing import compare
@@ -107,13 +107,16 @@ def prepare(api: PipelinesApi, spec: RunSpec, given: dict[str, Any], package: Pa
     return Order(spec, package, parameters, experiment_id, namespace, api.version(package, namespace), health["ui"], view)
 
 
-def submit(api: PipelinesApi, order: Order, say: Callable[[str], None], *, renew: bool = False, force: bool = False) -> Submission:
+def submit(
+    api: PipelinesApi, order: Order, say: Callable[[str], None], *, followed: bool = False, renew: bool = False, force: bool = False
+) -> Submission:
     """Create a KFP run, or take up the one of this federated run that is under way.
 
     Args:
         api: where to submit.
         order: what.
         say: told what happens.
+        followed: whether it is followed then, which finds out itself whether it goes on.
         renew: whether to retire one that is under way by its state, but whose workflow is gone, instead of saying so.
         force: whether to submit placements that fit no node.
 
@@ -124,7 +127,11 @@ def submit(api: PipelinesApi, order: Order, say: Callable[[str], None], *, renew
     """
     name = order.spec.run
     if (active := api.active_run(name, order.namespace)) and not (renew and _retired(api, order, str(active.run_id), say)):
-        submission = _taken_up(api, order, active)
+        submission, doubt = _taken_up(api, order, active)
+        if doubt and not followed:
+            raise RunError(doubt)
+        if doubt:
+            say(f"warning: {doubt}")
         say(f"run {name} is under way already, as {submission.run_id}")
     else:
         _check_placements(order, say, force)
@@ -136,22 +143,25 @@ def submit(api: PipelinesApi, order: Order, say: Callable[[str], None], *, renew
     return submission
 
 
-def _taken_up(api: PipelinesApi, order: Order, active: V2beta1Run) -> Submission:
-    """Return the submission that is under way, once it is known that it has the same values, and that something of it runs."""
+def _taken_up(api: PipelinesApi, order: Order, active: V2beta1Run) -> tuple[Submission, str]:
+    """Return the submission that is under way, once it is known to have the same values and a workflow, and why to doubt that it goes on."""
     submission = order.submission(str(active.run_id))
     which = f"run {order.spec.run!r} is under way as {submission.run_id}"
     if apart := difference(parameters_of(active), order.parameters, order.package):
         raise UsageError(f"{which} with {apart}; wait for its end, or terminate it in the Kubeflow UI")
-    if order.view.lost(submission.run_id):
+    if _lost(api, order, submission.run_id):
         raise RunError(f"{which} by what Kubeflow says, but {GONE}; {GO_ON}")
-    if reason := stands_still(submission, str(active.state).lower(), api.quiet_s(submission.run_id)):
-        raise RunError(reason)
-    return submission
+    return submission, stands_still(submission, str(active.state).lower(), api.quiet_s(submission.run_id))
+
+
+def _lost(api: PipelinesApi, order: Order, run_id: str) -> bool:
+    """Tell whether a submission has no workflow, and by what Kubeflow says after that still is under way: it has not just ended."""
+    return order.view.lost(run_id) and api.run(run_id).state in UNDER_WAY
 
 
 def _retired(api: PipelinesApi, order: Order, run_id: str, say: Callable[[str], None]) -> bool:
     """Terminate and archive a submission whose workflow is gone; tell whether it was one."""
-    if not order.view.lost(run_id):
+    if not _lost(api, order, run_id):
         return False
     say(f"of {run_id} {GONE}: terminating and archiving it, to submit the run again")
     api.retire(run_id)
@@ -190,7 +200,7 @@ def run_until(
     """
     fruitless = 0
     for number in range(1, (tries or 1) + 1):
-        submission = submit(api, order, say, renew=tries is not None, force=force or number > 1)
+        submission = submit(api, order, say, followed=True, renew=tries is not None, force=force or number > 1)
         before = outcome.passes
         outcome.submissions.append(submission)
         progress = follow(api, submission, order.package, order.view, sight.tell, say)

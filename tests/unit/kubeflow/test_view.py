@@ -116,18 +116,24 @@ def test_a_workflow_that_a_fake_cluster_does_not_show_is_not_taken_for_gone(subm
     assert len(kube.kubeflow.runs) == 1
 
 
-@pytest.mark.parametrize("words", [[], ["--watch"], ["--until-done"]])
-def test_a_run_in_which_nothing_has_changed_for_long_is_told_by_what_a_fake_api_has_last_heard(submit, kube, words):
+def test_a_run_in_which_nothing_has_changed_for_long_is_told_by_what_a_fake_api_has_last_heard(submit, kube):
     kube.forbidden.add("get workflows")
     kube.kubeflow.scripts = [Script([GOING])]
     submit()
     hours = lambda number: (datetime.now(UTC) - timedelta(hours=number)).strftime("%Y-%m-%dT%H:%M:%SZ")  # noqa: E731
     kube.kubeflow.changed = hours(5)
-    check_error(submit(*words), "stands still (", "nothing has changed in it for 5 h", "if no pod runs, terminate and archive it")
+    check_error(submit(), "stands still (", "nothing has changed in it for 5 h", "if no pod runs, terminate and archive it")
     kube.kubeflow.changed = hours(0.5)
     assert submit()[0] == 0
-    kube.kubeflow.changed = hours(5)
-    assert submit("--round-deadline", "20000")[0] == 2, "another deadline is another run"
+
+
+def test_a_run_in_which_nothing_has_changed_for_long_is_followed_all_the_same_on_a_fake_api(submit, kube):
+    kube.kubeflow.scripts = [Script([GOING] * 3 + [("SUCCEEDED", rounds(FINISHED))])]
+    submit()
+    kube.kubeflow.changed = "2026-01-01T00:00:00Z"
+    code, _, err = submit("--until-done")
+    assert code == 0
+    assert "warning: submission run-1 stands still" in err
 
 
 def test_placements_that_fit_no_node_of_a_fake_cluster_are_not_submitted(submit, kube):
