@@ -134,6 +134,7 @@ def stands_still(submission: Submission, progress: str, quiet_s: float) -> str:
         return (
             f"{which} stands still ({progress}): nothing has changed in it for {duration(quiet_s)}, longer than a step may take by --round-deadline "
             f"and {duration(START_S)} to start; look at it in the Kubeflow UI: if a pod waits for a node, `fedstream doctor --cluster --placement` "
-            "says why, and the same command with --watch follows it again; if no pod runs, terminate and archive it, and submit the run again to go on"
+            "says why, and the same command with --watch follows it again; if no pod runs, terminate and archive it, and submit the same run again "
+            "to go on"
         )
     return ""
