@@ -11,7 +11,7 @@ from fedstream.run import RunSpec, client_seed
 from fedstream.state import RunState, log
 from fedstream.steps.global_model import load_global_model
 from fedstream.steps.patience import patiently
-from fedstream.steps.refusal import refusing
+from fedstream.steps.refusal import refusing, why_refused
 from fedstream.steps.runtime import MetricsArtifact, step
 from fedstream.store.canonical import canonical_json, sha256_hex
 from fedstream.store.documents import Manifest, SliceDoc
@@ -36,9 +36,9 @@ def local_train(run: str, round: int, client: str, slice_key: str, attempt: str,
     Returns:
         One line about what came of it.
     """
-    if not slice_key:
-        return f"{client}: cannot take part in round {round}"
     state = RunState.from_env(run)
+    if not slice_key:
+        return f"{client}: cannot take part in round {round}: {why_refused(state, round, client, attempt) or 'ingest_from_kafka says why'}"
     if state.finished(round, client):
         return f"{client}: had finished round {round} before"
     with refusing(state, round, client, attempt, "train"):
