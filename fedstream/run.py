@@ -169,6 +169,8 @@ class MatchedClient(Part):
         input_config: the codec's configuration, as announced.
         held_out_rate: part of its records that is never trained on, in [0, 1).
         records: how many it announced.
+        features: names of its columns, in its order; empty where it announced none.
+        classes: names of its classes 0, 1, ...; likewise.
     """
 
     client: str = Field(pattern=f"^{NAME}$")
@@ -177,6 +179,8 @@ class MatchedClient(Part):
     input_config: dict[str, Any]
     held_out_rate: float = Field(ge=0, lt=1)
     records: int = Field(ge=1)
+    features: list[str] = []
+    classes: list[str] = []
 
 
 class AnnouncementRow(Part):
@@ -218,6 +222,8 @@ class RunRecord(Part):
         clients: those that take part, sorted by name.
         evaluation: the evaluation topic's announcement, if there is one.
         announcements: every announcement that was read, and why it takes part or not.
+        features: names of the columns, in the order in which the model takes them; empty where neither model nor client names any.
+        classes: names of the classes 0, 1, ...; likewise.
     """
 
     layout: Literal[1] = LAYOUT
@@ -226,6 +232,8 @@ class RunRecord(Part):
     clients: list[MatchedClient]
     evaluation: MatchedClient | None
     announcements: list[AnnouncementRow]
+    features: list[str] = []
+    classes: list[str] = []
 
     def client(self, name: str) -> MatchedClient:
         for matched in self.clients:

@@ -7,6 +7,9 @@ from pydantic import BaseModel, ConfigDict
 SPARSE_LOSS = "sparse_categorical_crossentropy"
 """The loss whose labels are class numbers."""
 
+BINARY_LOSS = "binary_crossentropy"
+"""The loss of a single probability, whose labels are 0 and 1."""
+
 
 class VariableDescription(BaseModel):
     """One variable that travels between clients and the aggregation.
@@ -37,6 +40,8 @@ class ModelDescription(BaseModel):
         variables: trainable ones and moving statistics, in Keras' order.
         keras_digest: sha256 of the .keras file.
         weights_digest: sha256 of the initial weights as safetensors.
+        features: names of the columns of a flat record, in the order in which the model takes them; empty where they have none.
+        classes: names of the classes 0, 1, ...; likewise.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -50,6 +55,13 @@ class ModelDescription(BaseModel):
     variables: list[VariableDescription]
     keras_digest: str
     weights_digest: str
+    features: list[str] = []
+    classes: list[str] = []
+
+    @property
+    def class_count(self) -> int | None:
+        """Number of classes that it tells apart, two for a single probability; None where its output is something else."""
+        return self.num_classes or (2 if self.output_shape == [1] and self.loss == BINARY_LOSS else None)
 
     @property
     def parameters(self) -> int:

@@ -15,7 +15,7 @@ from fedstream.steps.patience import patiently
 from fedstream.steps.runtime import MetricsArtifact, step
 from fedstream.store.canonical import sha256_hex
 from fedstream.store.documents import ClientEntry, Commit, Manifest, Metrics, Selection, Verdict
-from fedstream.stream.codec import get_codec
+from fedstream.stream.columns import decode_in_order
 from fedstream.stream.offsets import parse_ranges
 from fedstream.stream.reader import read_ranges, wait_for_data
 
@@ -107,7 +107,7 @@ def _on_topic(state: RunState, round: int, evaluation: MatchedClient) -> Metrics
     deadline = time.monotonic() + spec.round_deadline_s
     patiently(deadline, lambda left_s: wait_for_data(kafka, ranges, left_s))
     records = patiently(deadline, lambda left_s: read_ranges(kafka, ranges, left_s))
-    samples, labels = get_codec("RAW", evaluation.input_config).decode_records(records)
+    samples, labels = decode_in_order(state.record, evaluation, records)
     configure(spec.threads, spec.seed)
     key = state.keys.at(round).weights
     model = load_global_model(state, state.store.get(key), key, spec.threads)

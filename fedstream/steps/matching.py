@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -9,9 +10,14 @@ from fedstream.errors import FedstreamError
 from fedstream.model.description import ModelDescription
 from fedstream.model.fit import check_fit
 from fedstream.run import AnnouncementRow, MatchedClient, RunSpec
+from fedstream.steps.naming import Names, agree, names_misfit
 from fedstream.stream.announcement import DataAnnouncement, invalid_client_name, parse_data_announcement
 from fedstream.stream.codec import get_codec
-from fedstream.stream.offsets import format_ranges, total_records
+from fedstream.stream.offers import gather
+from fedstream.stream.offsets import OffsetRange, format_ranges, total_records
+
+EVALUATION = ""
+"""Stands among the clients' names for the evaluation topic: no client has this name."""
 
 LONGEST = 500
 """Characters of a name or a reason that are put on record."""
@@ -42,53 +48,79 @@ class Matching:
         clients: that take part, sorted by name.
         evaluation: the evaluation topic's announcement, if the run has one and it was announced.
         rows: one for each announcement, in the order read.
+        names: the run's columns and classes.
     """
 
     clients: list[MatchedClient]
     evaluation: MatchedClient | None
     rows: list[AnnouncementRow]
+    names: Names
 
 
 def match(spec: RunSpec, model: ModelDescription, messages: Iterable[Heard]) -> Matching:
-    """Match announcements with a run. The newest announcement of a client counts; an older one is superseded."""
-    clients: dict[str, MatchedClient] = {}
-    evaluation: MatchedClient | None = None
-    rows: list[AnnouncementRow] = []
-    for heard in reversed(list(messages)):
+    """Match announcements with a run.
+
+    1. leave out what does not fit; 2. gather what is left of each client into one offer; 3. agree on the names of columns and classes.
+    """
+    heard = list(messages)
+    names, reasons, fitting = _fitting(spec, model, heard)
+    matched: dict[str, MatchedClient] = {}
+    for key, own in fitting.items():
+        offer = gather([announcement for _, announcement in own], spec.slices)
+        for (number, _), fate in zip(own, offer.fates, strict=True):
+            reasons[number] = fate.reason
+        if offer.newest:
+            at = max(number for number, _ in own if not reasons[number])
+            client = _matched(spec, heard[at], offer.newest, offer.ranges, for_evaluation=key == EVALUATION)
+            if reason := _too_few(spec, client) if key != EVALUATION else "":
+                _refuse(reasons, own, reason)
+            else:
+                matched[key] = client
+    agreed = agree(model, [matched[key] for key in sorted(matched) if key != EVALUATION])
+    for key in list(matched):
+        if reason := agreed.differ(matched[key]):
+            del matched[key]
+            _refuse(reasons, fitting[key], reason)
+    measures = {number for number, _ in fitting.get(EVALUATION, [])}
+    rows = [
+        AnnouncementRow(
+            bootstrap_servers=message.bootstrap_servers,
+            partition=message.partition,
+            offset=message.offset,
+            client=_shown(names[number]),
+            accepted=not reasons[number],
+            reason=_shown(reasons[number] or ("measures each global model (evaluation topic)" if number in measures else "takes part")),
+        )
+        for number, message in enumerate(heard)
+    ]
+    evaluation = matched.pop(EVALUATION, None)
+    return Matching([matched[name] for name in sorted(matched)], evaluation, rows, agreed)
+
+
+def _fitting(spec: RunSpec, model: ModelDescription, heard: list[Heard]) -> tuple[list[str], list[str], dict[str, list[tuple[int, DataAnnouncement]]]]:
+    """Return whose each message is, why it cannot take part, and by client the announcements that can, each with its message's number."""
+    names, reasons = list[str](), list[str]()
+    fitting: dict[str, list[tuple[int, DataAnnouncement]]] = {}
+    for number, message in enumerate(heard):
         name = "?"
         try:
-            announcement = parse_data_announcement(heard.data)
+            announcement = parse_data_announcement(message.data)
             name = announcement.client
             for_evaluation = bool(spec.evaluation_topic) and announcement.topics == {spec.evaluation_topic}
-            reason = _why_not(spec, model, heard, announcement, for_evaluation)
-            taken = evaluation if for_evaluation else clients.get(name)
-            if not reason and taken:
-                same = taken.ranges == format_ranges(announcement.ranges)
-                reason = (
-                    "a newer announcement of this client says the same"
-                    if same
-                    else f"superseded by a newer announcement of this client ({taken.ranges})"
-                )
+            reason = _why_not(spec, model, message, announcement, for_evaluation)
             if not reason:
-                matched = _matched(spec, heard, announcement, for_evaluation)
-                if for_evaluation:
-                    evaluation = matched
-                else:
-                    clients[name] = matched
+                fitting.setdefault(EVALUATION if for_evaluation else name, []).append((number, announcement))
         except FedstreamError as error:
-            reason, for_evaluation = str(error), False
-        said = reason or ("measures each global model (evaluation topic)" if for_evaluation else "takes part")
-        rows.append(
-            AnnouncementRow(
-                bootstrap_servers=heard.bootstrap_servers,
-                partition=heard.partition,
-                offset=heard.offset,
-                client=_shown(name),
-                accepted=not reason,
-                reason=_shown(said),
-            )
-        )
-    return Matching([clients[name] for name in sorted(clients)], evaluation, rows[::-1])
+            reason = str(error)
+        names.append(name)
+        reasons.append(reason)
+    return names, reasons, fitting
+
+
+def _refuse(reasons: list[str], own: list[tuple[int, DataAnnouncement]], reason: str) -> None:
+    """Give those of a client's announcements that counted a reason why they don't."""
+    for number, _ in own:
+        reasons[number] = reasons[number] or reason
 
 
 def _shown(text: str) -> str:
@@ -101,7 +133,7 @@ def _why_not(spec: RunSpec, model: ModelDescription, heard: Heard, announcement:
     client = announcement.client
     if reason := invalid_client_name(client):
         return reason
-    if announcement.online:
+    if announcement.online and not announcement.withdrawn:
         return f"announces the online stream {announcement.topic!r} without offsets; runs train on announced ranges only"
     if not for_evaluation:
         if spec.clients and client not in spec.clients:
@@ -109,24 +141,31 @@ def _why_not(spec: RunSpec, model: ModelDescription, heard: Heard, announcement:
         if heard.bootstrap_servers != spec.bootstrap_of(client):
             there, expected = (servers or "the default brokers" for servers in (heard.bootstrap_servers, spec.bootstrap_of(client)))
             return f"announced at {there}, but the run's sites place it at {expected}"
-        if announcement.restrictions != spec.data_restriction:
-            return f"its restrictions {announcement.restrictions} differ from the run's {spec.data_restriction}"
-        records = total_records(announcement.ranges)
-        if records < spec.min_data:
-            return f"announces {records} records, the run asks for at least {spec.min_data}"
-    check_fit(model, get_codec(announcement.input_format, announcement.input_config))
-    return ""
+        if announcement.restrictions != spec.data_restriction and not announcement.withdrawn:
+            asked = json.dumps(announcement.restrictions, sort_keys=True)
+            return f"its restrictions {asked} differ from the run's {json.dumps(spec.data_restriction, sort_keys=True)}; --data-restriction asks for them"
+    if announcement.withdrawn:
+        return ""
+    codec = get_codec(announcement.input_format, announcement.input_config)
+    check_fit(model, codec)
+    return names_misfit(model, codec, announcement)
 
 
-def _matched(spec: RunSpec, heard: Heard, announcement: DataAnnouncement, for_evaluation: bool) -> MatchedClient:
+def _too_few(spec: RunSpec, client: MatchedClient) -> str:
+    return f"announces {client.records} records, the run asks for at least {spec.min_data}" if client.records < spec.min_data else ""
+
+
+def _matched(spec: RunSpec, heard: Heard, announcement: DataAnnouncement, ranges: list[OffsetRange], for_evaluation: bool) -> MatchedClient:
     held_out = announcement.held_out_rate()
     return MatchedClient(
         client=announcement.client,
         bootstrap_servers=heard.bootstrap_servers,
-        ranges=format_ranges(announcement.ranges),
+        ranges=format_ranges(ranges),
         input_config=get_codec(announcement.input_format, announcement.input_config).config(),
         held_out_rate=0.0 if for_evaluation else spec.validation_rate if held_out is None else held_out,
-        records=total_records(announcement.ranges),
+        records=total_records(ranges),
+        features=announcement.features,
+        classes=announcement.classes,
     )
 
 

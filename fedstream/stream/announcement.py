@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any, Literal
 
@@ -21,7 +22,26 @@ MODEL_CONTROL_TOPIC = "FEDERATED_MODEL_CONTROL_TOPIC"
 """Where they are told about published models."""
 
 SCHEMA_VERSION = 1
-"""Of the fields fedstream adds: client, bootstrap_servers."""
+"""Of the fields fedstream adds: client, bootstrap_servers, features, classes, append, withdrawn."""
+
+
+MOST_NAMES = 1_000
+"""Columns, or classes, that an announcement names: all owners' names stand in the run's record."""
+
+LONGEST_NAME = 100
+"""Characters of one of them."""
+
+
+def invalid_names(names: Sequence[str]) -> str:
+    """Return why columns or classes cannot be announced under these names, or an empty string."""
+    if len(names) > MOST_NAMES:
+        return f"{len(names)} names are too many, at most {MOST_NAMES} can be announced"
+    for name in names:
+        if not name.strip() or not name.isprintable() or len(name) > LONGEST_NAME:
+            return f"{name[:LONGEST_NAME]!r} cannot be a name; use 1 to {LONGEST_NAME} printable characters"
+    if len(set(names)) < len(names):
+        return f"the name {next(name for name in names if names.count(name) > 1)!r} is there twice"
+    return ""
 
 
 def invalid_client_name(name: str) -> str:
@@ -47,6 +67,10 @@ class DataAnnouncement(BaseModel):
         incremental: whether more will come.
         client: name of the data owner; fedstream's own field.
         bootstrap_servers: where the owner says its broker is; fedstream's own field, never trusted.
+        features: names of the columns of a flat sample, in their order; fedstream's own field, as are all that follow.
+        classes: names of the classes 0, 1, ...
+        append: whether it adds to what this client announced before, instead of taking its place.
+        withdrawn: whether it takes back what this client announced of this topic before, and offers nothing.
     """
 
     model_config = ConfigDict(frozen=True, extra="allow", allow_inf_nan=False)
@@ -63,6 +87,17 @@ class DataAnnouncement(BaseModel):
     incremental: bool = False
     client: str = ""
     bootstrap_servers: str = ""
+    features: list[str] = []
+    classes: list[str] = []
+    append: bool = False
+    withdrawn: bool = False
+
+    @field_validator("features", "classes")
+    @classmethod
+    def _names_can_be_kept(cls, names: list[str]) -> list[str]:
+        if reason := invalid_names(names):
+            raise ValueError(reason)
+        return names
 
     @field_validator("input_config", mode="before")
     @classmethod
@@ -157,7 +192,7 @@ def parse_data_announcement(data: bytes) -> DataAnnouncement:
 
 
 def check_announceable(said: dict[str, Any]) -> None:
-    """Check what an owner says before any record is sent: description, dataset_restrictions, validation_rate, test_rate.
+    """Check what an owner says before any record is sent: description, dataset_restrictions, validation_rate, test_rate, features, classes.
 
     Raises:
         AnnouncementError: one of them cannot be announced; names it.
