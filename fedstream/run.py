@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -18,6 +19,25 @@ LAYOUT: Literal[1] = 1
 """Of a run's objects and documents; it grows when an older reader would misread a newer run."""
 
 NAME_RULE = "use letters, digits, '.', '_' and '-', at most 63"
+
+
+MOST_NAMES = 1_000
+"""Columns, or classes, that are named: all owners' names stand in the run's record."""
+
+LONGEST_NAME = 100
+"""Characters of one of them."""
+
+
+def invalid_names(names: Sequence[str]) -> str:
+    """Return why columns or classes cannot have these names, or an empty string."""
+    if len(names) > MOST_NAMES:
+        return f"{len(names)} names are too many, at most {MOST_NAMES} can be kept"
+    for name in names:
+        if not name.strip() or not name.isprintable() or len(name) > LONGEST_NAME:
+            return f"{name[:LONGEST_NAME]!r} cannot be a name; use 1 to {LONGEST_NAME} printable characters"
+    if len(set(names)) < len(names):
+        return f"the name {next(name for name in names if names.count(name) > 1)!r} is there twice"
+    return ""
 
 
 class Part(BaseModel):

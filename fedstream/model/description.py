@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from pydantic import BaseModel, ConfigDict
+
+from fedstream.errors import ModelError
+from fedstream.run import invalid_names
 
 SPARSE_LOSS = "sparse_categorical_crossentropy"
 """The loss whose labels are class numbers."""
@@ -73,3 +78,23 @@ class ModelDescription(BaseModel):
                 size *= dimension
             total += size
         return total
+
+
+def named(description: ModelDescription, features: Sequence[str], classes: Sequence[str]) -> ModelDescription:
+    """Return the description with names of columns and classes; empty for none.
+
+    Raises:
+        ModelError: they are not as many as the model has, or cannot be used.
+    """
+    for what, names in (("features", features), ("classes", classes)):
+        if reason := invalid_names(names):
+            raise ModelError(f"{what}: {reason}")
+    if features and description.input_shape != [len(features)]:
+        shape = tuple(description.input_shape)
+        raise ModelError(
+            f"features: {len(features)} names are given, but model {description.name!r} has input {shape}; name each value of a flat record"
+        )
+    if classes and description.class_count != len(classes):
+        count = "does not tell classes apart" if description.class_count is None else f"tells {description.class_count} apart"
+        raise ModelError(f"classes: {len(classes)} names are given, but model {description.name!r} {count}; name each class once")
+    return description.model_copy(update={"features": list(features), "classes": list(classes)})

@@ -96,6 +96,8 @@ class ServedVersion:
     def _load(self, version: Version, codec: RawCodec) -> Served:
         served = load(self._store, version, codec)
         log.info("version %d of %s predicts: weights %s, records %s", served.number, served.model, served.weights_digest[:12], _shown(codec))
+        if features := version.manifest.get("features"):
+            log.info("it takes the columns in this order: %s", ", ".join(map(str, features)))
         return served
 
 

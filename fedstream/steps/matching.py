@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from fedstream.errors import FedstreamError
 from fedstream.model.description import ModelDescription
@@ -18,6 +19,9 @@ from fedstream.stream.offsets import OffsetRange, format_ranges, total_records
 
 EVALUATION = ""
 """Stands among the clients' names for the evaluation topic: no client has this name."""
+
+Numbered: TypeAlias = tuple[int, DataAnnouncement]
+"""An announcement, and the number of its message."""
 
 LONGEST = 500
 """Characters of a name or a reason that are put on record."""
@@ -97,10 +101,10 @@ def match(spec: RunSpec, model: ModelDescription, messages: Iterable[Heard]) -> 
     return Matching([matched[name] for name in sorted(matched)], evaluation, rows, agreed)
 
 
-def _fitting(spec: RunSpec, model: ModelDescription, heard: list[Heard]) -> tuple[list[str], list[str], dict[str, list[tuple[int, DataAnnouncement]]]]:
+def _fitting(spec: RunSpec, model: ModelDescription, heard: list[Heard]) -> tuple[list[str], list[str], dict[str, list[Numbered]]]:
     """Return whose each message is, why it cannot take part, and by client the announcements that can, each with its message's number."""
     names, reasons = list[str](), list[str]()
-    fitting: dict[str, list[tuple[int, DataAnnouncement]]] = {}
+    fitting: dict[str, list[Numbered]] = {}
     for number, message in enumerate(heard):
         name = "?"
         try:
@@ -117,7 +121,7 @@ def _fitting(spec: RunSpec, model: ModelDescription, heard: list[Heard]) -> tupl
     return names, reasons, fitting
 
 
-def _refuse(reasons: list[str], own: list[tuple[int, DataAnnouncement]], reason: str) -> None:
+def _refuse(reasons: list[str], own: list[Numbered], reason: str) -> None:
     """Give those of a client's announcements that counted a reason why they don't."""
     for number, _ in own:
         reasons[number] = reasons[number] or reason
@@ -142,8 +146,8 @@ def _why_not(spec: RunSpec, model: ModelDescription, heard: Heard, announcement:
             there, expected = (servers or "the default brokers" for servers in (heard.bootstrap_servers, spec.bootstrap_of(client)))
             return f"announced at {there}, but the run's sites place it at {expected}"
         if announcement.restrictions != spec.data_restriction and not announcement.withdrawn:
-            asked = json.dumps(announcement.restrictions, sort_keys=True)
-            return f"its restrictions {asked} differ from the run's {json.dumps(spec.data_restriction, sort_keys=True)}; --data-restriction asks for them"
+            own, asked = (json.dumps(restrictions, sort_keys=True) for restrictions in (announcement.restrictions, spec.data_restriction))
+            return f"its restrictions {own} differ from the run's {asked}; a run is given these records with --data-restriction '{own}'"
     if announcement.withdrawn:
         return ""
     codec = get_codec(announcement.input_format, announcement.input_config)

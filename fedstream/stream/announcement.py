@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Sequence
 from functools import cached_property
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator, model_validator
 
 from fedstream.errors import AnnouncementError
-from fedstream.run import NAME
+from fedstream.run import NAME, invalid_names
 from fedstream.stream.offsets import OffsetRange, invalid_topic_name, parse_ranges
 
 DATA_CONTROL_TOPIC = "FEDERATED_DATA_CONTROL_TOPIC"
@@ -23,25 +22,6 @@ MODEL_CONTROL_TOPIC = "FEDERATED_MODEL_CONTROL_TOPIC"
 
 SCHEMA_VERSION = 1
 """Of the fields fedstream adds: client, bootstrap_servers, features, classes, append, withdrawn."""
-
-
-MOST_NAMES = 1_000
-"""Columns, or classes, that an announcement names: all owners' names stand in the run's record."""
-
-LONGEST_NAME = 100
-"""Characters of one of them."""
-
-
-def invalid_names(names: Sequence[str]) -> str:
-    """Return why columns or classes cannot be announced under these names, or an empty string."""
-    if len(names) > MOST_NAMES:
-        return f"{len(names)} names are too many, at most {MOST_NAMES} can be announced"
-    for name in names:
-        if not name.strip() or not name.isprintable() or len(name) > LONGEST_NAME:
-            return f"{name[:LONGEST_NAME]!r} cannot be a name; use 1 to {LONGEST_NAME} printable characters"
-    if len(set(names)) < len(names):
-        return f"the name {next(name for name in names if names.count(name) > 1)!r} is there twice"
-    return ""
 
 
 def invalid_client_name(name: str) -> str:
@@ -223,6 +203,8 @@ class ModelAnnouncement(BaseModel):
         model_key: key of the .keras file.
         model_digest: SHA-256 of that file.
         weights_digest: SHA-256 of the weights.
+        features: names of the columns, in the order in which it takes them; empty where they have none.
+        classes: names of the classes 0, 1, ...; likewise.
     """
 
     model_config = ConfigDict(frozen=True, extra="allow")
@@ -239,6 +221,8 @@ class ModelAnnouncement(BaseModel):
     model_key: str
     model_digest: str
     weights_digest: str
+    features: list[str] = []
+    classes: list[str] = []
     schema_version: int = SCHEMA_VERSION
 
     def to_bytes(self) -> bytes:

@@ -44,8 +44,7 @@ class Alignment:
         """
         if self.classes is None:
             return y
-        numbers = y.astype(np.int64)
-        wrong = (numbers != y) | (numbers < 0) | (numbers >= len(self.classes))
+        wrong = ~((y >= 0) & (y < len(self.classes)) & (y == np.floor(y)))
         if wrong.any():
             first = int(np.argmax(wrong.reshape(len(y), -1).any(axis=1)))
             label = np.ravel(y[first])[0].item()
@@ -53,7 +52,7 @@ class Alignment:
                 f"label {label!r} of record {first} is none of the stream's classes 0 to {len(self.classes) - 1};"
                 f" {int(wrong.sum())} of {len(y)} labels are wrong. Announce all classes, or correct the labels"
             )
-        return self.classes[numbers]
+        return self.classes[y.astype(np.intp)]
 
 
 def align(features: Sequence[str], classes: Sequence[str], run_features: Sequence[str], run_classes: Sequence[str]) -> Alignment:
@@ -99,6 +98,11 @@ def decode_in_order(record: RunRecord, client: MatchedClient, records: RawRecord
     samples, labels = get_codec("RAW", client.input_config).decode_records(records)
     alignment = align(client.features, client.classes, record.features, record.classes)
     return alignment.samples(samples), alignment.labels(labels)
+
+
+def is_text(labels: NDArray[Any]) -> bool:
+    """Tell whether labels are texts, which need numbers."""
+    return labels.dtype.kind in "UT" or (labels.dtype.kind == "O" and all(isinstance(label, str) for label in labels.ravel()))
 
 
 def number_classes(labels: Sequence[Any] | NDArray[Any], classes: Sequence[str] = ()) -> tuple[NDArray[np.int64], list[str]]:

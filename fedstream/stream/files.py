@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 from zipfile import BadZipFile
@@ -11,8 +10,7 @@ from zipfile import BadZipFile
 import numpy as np
 
 from fedstream.errors import UsageError
-from fedstream.stream.announcement import invalid_names
-from fedstream.stream.columns import number_classes
+from fedstream.run import invalid_names
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,46 +21,40 @@ class Records(NamedTuple):
 
     Attributes:
         x: samples (n, ...).
-        y: labels (n, ...); class numbers where there are classes.
-        features: names of the columns of flat samples; empty where the file names none, or more than can be announced.
-        classes: names of the classes 0, 1, ...; empty where the labels are numbers.
+        y: labels (n, ...): numbers, or texts.
+        features: names of the columns of flat samples; empty where there are none, or more than can be announced.
     """
 
     x: np.ndarray
     y: np.ndarray
     features: list[str]
-    classes: list[str]
 
 
-def load_records(path: Path, label: str = "label", shape: str = "", classes: Sequence[str] = (), allow_nan: bool = False) -> Records:
+def load_records(path: Path, label: str = "label", shape: str = "", allow_nan: bool = False) -> Records:
     """Load labelled records.
 
     Args:
         path: an .npz file with x and y (or x_train and y_train), or a .csv file with a header.
         label: the .csv file's column of labels; all others are numeric features, sent as float32.
         shape: shape of one sample, as "28 28"; empty for that of the file.
-        classes: names of the classes 0, 1, ...; where labels are texts, by default those there are, sorted.
         allow_nan: take empty cells of features as NaN.
 
     Raises:
         UsageError: the file cannot be used; says what it has and what it lacks.
     """
-    loaders = {".npz": lambda: Records(*_npz(path), [], []), ".csv": lambda: _csv(path, label, allow_nan)}
+    loaders = {".npz": lambda: Records(*_npz(path), []), ".csv": lambda: _csv(path, label, allow_nan)}
     if path.suffix not in loaders:
         raise UsageError(f"{path}: files of type {path.suffix or '(none)'!r} are not known; give an .npz or a .csv file")
     if not path.is_file():
         raise UsageError(f"{path}: there is no such file")
-    x, y, features, _ = loaders[path.suffix]()
+    x, y, features = loaders[path.suffix]()
     if not x.ndim or not y.ndim:
         raise UsageError(f"{path}: x or y is a single number; the first dimension must count the records")
     if len(x) != len(y):
         raise UsageError(f"{path}: it has {len(x)} samples and {len(y)} labels; their numbers must be equal")
     if not len(x):
         raise UsageError(f"{path}: it has no records")
-    names = list(classes)
-    if y.dtype.kind in "UOT":
-        y, names = number_classes(y, classes)
-    return Records(_reshape(path, x, shape), y, [], names) if shape else Records(x, y, features, names)
+    return Records(_reshape(path, x, shape), y, []) if shape else Records(x, y, features)
 
 
 def _npz(path: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -132,7 +124,7 @@ def from_frame(frame: pd.DataFrame, label: str, allow_nan: bool = False) -> Reco
     else:
         y = y.astype(np.int64) if np.issubdtype(y.dtype, np.integer) else y.astype(np.float32)
     names = list(features.columns)
-    return Records(features.to_numpy(dtype=np.float32), y, [] if invalid_names(names) else names, [])
+    return Records(features.to_numpy(dtype=np.float32), y, [] if invalid_names(names) else names)
 
 
 def _reshape(path: Path, x: np.ndarray, shape: str) -> np.ndarray:

@@ -44,8 +44,8 @@ class Offer:
 def gather(said: Sequence[DataAnnouncement], slices: Literal["newest", "all"] = "newest") -> Offer:
     """Gather a client's announcements.
 
-    1. A withdrawal takes back what the same client announced before of its topic. 2. The newest one left counts. 3. So does each older one that it adds to
-    (`append`); with `all`, every older one. 4. Only streams of one format, and with the same columns and classes in the same order, are one offer.
+    1. A withdrawal takes back what the same client announced before of its topic. 2. The newest one left counts. 3. So does each older one that it
+    adds to (`append`); with `all`, every older one. 4. Only streams of one format, with the same columns and classes in one order, are one offer.
 
     Args:
         said: oldest first.

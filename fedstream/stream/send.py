@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fedstream.errors import AnnouncementError, UsageError
+from fedstream.errors import AnnouncementError, RecordError, UsageError
 from fedstream.settings import KafkaSettings
 from fedstream.stream.announcement import DATA_CONTROL_TOPIC, DataAnnouncement, check_announceable, invalid_client_name
 from fedstream.stream.client import admin
 from fedstream.stream.codec import RawCodec
-from fedstream.stream.columns import number_classes
+from fedstream.stream.columns import align, is_text, number_classes
 from fedstream.stream.finite import check_finite
 from fedstream.stream.offsets import invalid_topic_name
 from fedstream.stream.sink import raw_announcement
@@ -64,7 +64,7 @@ def send_dataset(
         RecordError: a record holds NaN or infinity; nothing is sent.
         BrokerError: the broker did not take the records; nothing is announced.
     """
-    if y.dtype.kind in "UOT":
+    if is_text(y):
         y, classes = number_classes(y, classes)
     said = {
         "description": description,
@@ -102,12 +102,13 @@ def _checked(topic: str, client: str, x: NDArray[Any], y: NDArray[Any], said: di
         raise UsageError(f"there are {len(x)} samples and {len(y)} labels; their numbers must be equal, and at least 1")
     if said["features"] and x.shape[1:] != (len(said["features"]),):
         raise UsageError(f"{len(said['features'])} columns are named, but a sample has shape {x.shape[1:]}; name one for each value of a flat sample")
-    if said["classes"] and (y.ndim > 2 or y[0].size != 1 or (y != np.floor(y)).any() or y.min() < 0 or y.max() >= len(said["classes"])):
-        raise UsageError(f"{len(said['classes'])} classes are named, but the labels are not class numbers 0 to {len(said['classes']) - 1}; name every class")
+    if said["classes"] and y[0].size != 1:
+        raise UsageError(f"classes are named, but a label has shape {y.shape[1:]}; send class numbers")
     try:
         check_announceable(said)
+        align([], said["classes"], [], said["classes"]).labels(y)
         return RawCodec.from_config(RawCodec.from_sample(x[0], np.asarray(y[0])).config())
-    except AnnouncementError as error:
+    except (AnnouncementError, RecordError) as error:
         raise UsageError(str(error)) from error
 
 

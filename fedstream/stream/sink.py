@@ -41,7 +41,7 @@ class FederatedRawSink:
         control_topic: topic of the announcement.
         group_id: taken for compatibility; a sink has no group.
         unsupervised_topic: topic of records without labels.
-        features: names of the columns of a flat sample, in their order, so that a run can match them with other owners'; not Kafka-ML's, as all below.
+        features: names of the columns of a flat sample, in their order, for a run to match them with other owners'; not Kafka-ML's, as all below.
         classes: names of the classes 0, 1, ...; labels may then be sent by name.
         append: add to what this client announced before, instead of taking its place.
         allow_nan: send NaN and infinity too.
@@ -179,7 +179,9 @@ class FederatedRawSink:
         given = {name: value for name, value in self._config.items() if value is not None}
         codec = RawCodec.from_config({**RawCodec.from_sample(sample, label).config(), **given})
         if self._features and codec.data_shape != (len(self._features),):
-            raise UsageError(f"{len(self._features)} columns are named, but a sample has shape {codec.data_shape}; name one for each value of a flat sample")
+            raise UsageError(
+                f"{len(self._features)} columns are named, but a sample has shape {codec.data_shape}; name one for each value of a flat sample"
+            )
         return codec
 
 
