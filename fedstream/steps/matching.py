@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from fedstream.errors import FedstreamError
@@ -14,14 +14,15 @@ from fedstream.run import AnnouncementRow, MatchedClient, RunSpec
 from fedstream.steps.naming import Names, agree, names_misfit
 from fedstream.stream.announcement import DataAnnouncement, invalid_client_name, parse_data_announcement
 from fedstream.stream.codec import get_codec
-from fedstream.stream.offers import gather
-from fedstream.stream.offsets import OffsetRange, format_ranges, total_records
-
-EVALUATION = ""
-"""Stands among the clients' names for the evaluation topic: no client has this name."""
+from fedstream.stream.offers import gather, taken_back
+from fedstream.stream.offsets import OffsetRange, format_ranges, parse_ranges, total_records
 
 Numbered: TypeAlias = tuple[int, DataAnnouncement]
 """An announcement, and the number of its message."""
+
+NOT_HEEDED = (
+    "withdraws announcements of the evaluation topic, which anyone may: it is heeded with own_topics, or where evaluation_topic names offsets"
+)
 
 LONGEST = 500
 """Characters of a name or a reason that are put on record."""
@@ -50,13 +51,15 @@ class Matching:
 
     Attributes:
         clients: that take part, sorted by name.
-        evaluation: the evaluation topic's announcement, if the run has one and it was announced.
+        evaluations: the different announcements of the evaluation topic that could be meant; just one in a run that can start.
+        evaluation_refusals: why other announcements of the evaluation topic cannot be meant, the newest first.
         rows: one for each announcement, in the order read.
         names: the run's columns and classes.
     """
 
     clients: list[MatchedClient]
-    evaluation: MatchedClient | None
+    evaluations: list[MatchedClient]
+    evaluation_refusals: list[str]
     rows: list[AnnouncementRow]
     names: Names
 
@@ -67,64 +70,112 @@ def match(spec: RunSpec, model: ModelDescription, messages: Iterable[Heard]) -> 
     1. leave out what does not fit; 2. gather what is left of each client into one offer; 3. agree on the names of columns and classes.
     """
     heard = list(messages)
-    names, reasons, fitting = _fitting(spec, model, heard)
-    matched: dict[str, MatchedClient] = {}
-    for key, own in fitting.items():
+    read = _read(spec, model, heard)
+    reasons, matched = read.reasons, dict[str, MatchedClient]()
+    for client, own in read.fitting.items():
         offer = gather([announcement for _, announcement in own], spec.slices)
         for (number, _), fate in zip(own, offer.fates, strict=True):
             reasons[number] = fate.reason
         if offer.newest:
             at = max(number for number, _ in own if not reasons[number])
-            client = _matched(spec, heard[at], offer.newest, offer.ranges, for_evaluation=key == EVALUATION)
-            if reason := _too_few(spec, client) if key != EVALUATION else "":
-                _refuse(reasons, own, reason)
-            else:
-                matched[key] = client
-    agreed = agree(model, [matched[key] for key in sorted(matched) if key != EVALUATION])
-    for key in list(matched):
-        if reason := agreed.differ(matched[key]):
-            del matched[key]
-            _refuse(reasons, fitting[key], reason)
-    measures = {number for number, _ in fitting.get(EVALUATION, [])}
+            matched[client] = _matched(spec, heard[at], offer.newest, offer.ranges, for_evaluation=False)
+            _refuse(reasons, own, _too_few(spec, matched[client]))
+    matched = {client: offered for client, offered in matched.items() if not _too_few(spec, offered)}
+    names = agree(model, [matched[client] for client in sorted(matched)])
+    for client, offered in matched.items():
+        _refuse(reasons, read.fitting[client], names.differ(offered))
+    evaluations = _evaluations(spec, heard, read, names)
     rows = [
         AnnouncementRow(
             bootstrap_servers=message.bootstrap_servers,
             partition=message.partition,
             offset=message.offset,
-            client=_shown(names[number]),
+            client=_shown(read.names[number]),
             accepted=not reasons[number],
-            reason=_shown(reasons[number] or ("measures each global model (evaluation topic)" if number in measures else "takes part")),
+            related=_is_related(spec, read.names[number], number in read.measures),
+            reason=_shown(reasons[number] or ("measures each global model (evaluation topic)" if number in read.measures else "takes part")),
         )
         for number, message in enumerate(heard)
     ]
-    evaluation = matched.pop(EVALUATION, None)
-    return Matching([matched[name] for name in sorted(matched)], evaluation, rows, agreed)
+    refusals = [_shown(reasons[number]) for number in sorted(read.measures, reverse=True) if reasons[number]]
+    return Matching([matched[client] for client in sorted(matched) if not names.differ(matched[client])], evaluations, refusals, rows, names)
 
 
-def _fitting(spec: RunSpec, model: ModelDescription, heard: list[Heard]) -> tuple[list[str], list[str], dict[str, list[Numbered]]]:
-    """Return whose each message is, why it cannot take part, and by client the announcements that can, each with its message's number."""
-    names, reasons = list[str](), list[str]()
-    fitting: dict[str, list[Numbered]] = {}
+@dataclass(frozen=True)
+class _Read:
+    """Messages as they were read.
+
+    Attributes:
+        names: whose each one is.
+        reasons: why it cannot take part; empty where it can.
+        fitting: announcements that can, by client.
+        measuring: those of the evaluation topic that can.
+        measures: numbers of all messages about the evaluation topic.
+    """
+
+    names: list[str] = field(default_factory=list)
+    reasons: list[str] = field(default_factory=list)
+    fitting: dict[str, list[Numbered]] = field(default_factory=dict)
+    measuring: list[Numbered] = field(default_factory=list)
+    measures: set[int] = field(default_factory=set)
+
+
+def _read(spec: RunSpec, model: ModelDescription, heard: list[Heard]) -> _Read:
+    found = _Read()
     for number, message in enumerate(heard):
         name = "?"
         try:
             announcement = parse_data_announcement(message.data)
-            name = announcement.client
-            for_evaluation = bool(spec.evaluation_topic) and announcement.topics == {spec.evaluation_topic}
+            name, for_evaluation = announcement.client, _is_for_evaluation(spec, announcement)
+            if for_evaluation:
+                found.measures.add(number)
             reason = _why_not(spec, model, message, announcement, for_evaluation)
             if not reason:
-                fitting.setdefault(EVALUATION if for_evaluation else name, []).append((number, announcement))
+                (found.measuring if for_evaluation else found.fitting.setdefault(name, [])).append((number, announcement))
         except FedstreamError as error:
             reason = str(error)
-        names.append(name)
-        reasons.append(reason)
-    return names, reasons, fitting
+        found.names.append(name)
+        found.reasons.append(reason)
+    return found
 
 
 def _refuse(reasons: list[str], own: list[Numbered], reason: str) -> None:
-    """Give those of a client's announcements that counted a reason why they don't."""
+    """Give those of a client's announcements that counted a reason why they don't, if there is one."""
     for number, _ in own:
         reasons[number] = reasons[number] or reason
+
+
+def _evaluations(spec: RunSpec, heard: list[Heard], read: _Read, names: Names) -> list[MatchedClient]:
+    """Return the different announcements of the evaluation topic that could be meant, the newest first.
+
+    Where anyone may announce, anyone may withdraw: then a withdrawal leaves none the only one that could be meant, unless the run names its offsets.
+    """
+    heeded = spec.own_topics or ":" in spec.evaluation_topic
+    found: list[MatchedClient] = []
+    fates = taken_back([announcement for _, announcement in read.measuring])
+    for (number, announcement), fate in reversed(list(zip(read.measuring, fates, strict=True))):
+        matched = _matched(spec, heard[number], announcement, announcement.ranges, for_evaluation=True) if announcement.ranges else None
+        read.reasons[number] = fate.reason if heeded else "" if matched else NOT_HEEDED
+        read.reasons[number] = read.reasons[number] or (names.differ(matched) if matched else "")
+        if matched and not read.reasons[number] and not any(_same_records(matched, other) for other in found):
+            found.append(matched)
+    return found
+
+
+def _is_for_evaluation(spec: RunSpec, announcement: DataAnnouncement) -> bool:
+    named = spec.evaluation_topic
+    topics = {r.topic for r in parse_ranges(named)} if ":" in named else {named}
+    return bool(named) and announcement.topics == topics
+
+
+def _same_records(one: MatchedClient, other: MatchedClient) -> bool:
+    same = ("ranges", "input_config", "features", "classes")
+    return all(getattr(one, name) == getattr(other, name) for name in same)
+
+
+def _is_related(spec: RunSpec, client: str, for_evaluation: bool) -> bool:
+    """Tell whether an announcement has to do with the run: other owners' streams on the same brokers are nobody's business who reads its report."""
+    return for_evaluation or not spec.clients or client in spec.clients
 
 
 def _shown(text: str) -> str:
@@ -139,6 +190,12 @@ def _why_not(spec: RunSpec, model: ModelDescription, heard: Heard, announcement:
         return reason
     if announcement.online and not announcement.withdrawn:
         return f"announces the online stream {announcement.topic!r} without offsets; runs train on announced ranges only"
+    if spec.own_topics and (foreign := sorted(topic for topic in announcement.topics if not topic.startswith(f"{client}."))):
+        return f"topic {foreign[0]!r} does not begin with {client + '.'!r}, and the run accepts a client's own topics only (own_topics)"
+    if for_evaluation and heard.bootstrap_servers:
+        return f"announced at {heard.bootstrap_servers}, but the evaluation topic lies at the default brokers"
+    if for_evaluation and ":" in spec.evaluation_topic and announcement.ranges != parse_ranges(spec.evaluation_topic) and not announcement.withdrawn:
+        return f"announces {format_ranges(announcement.ranges)}, but the run is measured on {spec.evaluation_topic}"
     if not for_evaluation:
         if spec.clients and client not in spec.clients:
             return "not among the clients the run asks for"

@@ -51,24 +51,32 @@ def gather(said: Sequence[DataAnnouncement], slices: Literal["newest", "all"] = 
         said: oldest first.
         slices: which of them count: `newest`, with what it adds to, or `all`.
     """
-    fates: list[Fate] = []
+    fates = taken_back(said)
     counting: list[DataAnnouncement] = []
-    gone: set[tuple[str, str]] = set()
     complete = False
+    for number in reversed(range(len(said))):
+        own = said[number]
+        if fates[number].state == "counts":
+            fates[number] = _fate(own, counting, complete)
+            complete = complete or (slices == "newest" and not own.append)
+            if fates[number].state == "counts":
+                counting.append(own)
+    ranges = counting[0].ranges if len(counting) == 1 else unite(r for own in counting for r in own.ranges)
+    return Offer(counting[0] if counting else None, ranges, fates)
+
+
+def taken_back(said: Sequence[DataAnnouncement]) -> list[Fate]:
+    """Return which announcements, oldest first, are withdrawals, and which are withdrawn by one of the same client and topic that came later."""
+    fates: list[Fate] = []
+    gone: set[tuple[str, str]] = set()
     for own in reversed(said):
         named = {(own.client, topic) for topic in own.topics}
         if own.withdrawn:
             gone |= named
             fates.append(Fate("withdrawal", f"withdraws what {own.client} announced of topic {own.topic} before"))
-        elif named & gone:
-            fates.append(Fate("withdrawn", "withdrawn by its client"))
         else:
-            fates.append(_fate(own, counting, complete))
-            complete = complete or (slices == "newest" and not own.append)
-            if fates[-1].state == "counts":
-                counting.append(own)
-    ranges = counting[0].ranges if len(counting) == 1 else unite(r for own in counting for r in own.ranges)
-    return Offer(counting[0] if counting else None, ranges, fates[::-1])
+            fates.append(Fate("withdrawn", "withdrawn by its client") if named & gone else Fate("counts", ""))
+    return fates[::-1]
 
 
 def _fate(own: DataAnnouncement, counting: Sequence[DataAnnouncement], complete: bool) -> Fate:

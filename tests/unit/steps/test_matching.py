@@ -137,7 +137,7 @@ def test_a_client_takes_part_only_at_the_broker_of_its_site():
 def test_the_evaluation_topic_measures_and_does_not_train():
     found = matched(GOOD | {"topic": "held:0:0:9", "client": "held"}, GOOD, evaluation_topic="held", min_data=10)
     assert [client.client for client in found.clients] == ["a"]
-    assert (found.evaluation.records, found.evaluation.held_out_rate) == (9, 0.0)
+    assert (found.evaluations[0].records, found.evaluations[0].held_out_rate) == (9, 0.0)
     assert found.rows[0].reason == "measures each global model (evaluation topic)"
 
 
@@ -146,7 +146,7 @@ def record_of(found, **fields):
         spec=spec(**fields),
         model=ModelReference(name="m", keras_digest="0" * 64, weights_digest="1" * 64, description_digest="2" * 64),
         clients=found.clients,
-        evaluation=found.evaluation,
+        evaluation=next(iter(found.evaluations), None),
         announcements=found.rows,
         features=found.names.features,
         classes=found.names.classes,
@@ -220,7 +220,8 @@ def test_who_names_other_columns_than_the_first_client_is_refused():
     found = flat(of("a"), of("b", features=["x", "z"]), of("held", features=["q", "r"]), evaluation_topic="held")
     assert [client.client for client in found.clients] == ["a"]
     assert "its columns are not the run's: it lacks 'y' and has 'z'" in reasons(found, "b")
-    assert found.evaluation is None
+    assert found.evaluations == []
+    assert "its columns are not the run's" in found.evaluation_refusals[0]
     assert "its columns are not the run's" in reasons(found, "held")
 
 
@@ -261,6 +262,34 @@ def test_what_is_withdrawn_takes_no_part_whatever_the_run_asks_for():
     assert found.clients == []
     assert [row.reason for row in found.rows] == ["withdrawn by its client", "withdraws what a announced of topic a before"]
     assert [row.accepted for row in found.rows] == [False, False]
+
+
+HELD = of("a.b", topic="a.held:0:0:9")
+GONE = {"topic": "a.held", "input_format": "RAW", "input_config": {}, "client": "a.b", "withdrawn": True}
+
+
+def test_nobody_leaves_their_own_evaluation_announcement_the_only_one_by_withdrawing_the_other():
+    found = flat(HELD, GONE, of("a.b", topic="a.held:0:8:9"), evaluation_topic="a.held")
+    assert [way.ranges for way in found.evaluations] == ["a.held:0:8:9", "a.held:0:0:9"]
+    assert "is heeded with own_topics" in found.rows[1].reason
+
+
+@pytest.mark.parametrize("fields", [{"evaluation_topic": "a.held:0:0:9"}, {"evaluation_topic": "a.b.held", "own_topics": True}])
+def test_an_evaluation_announcement_is_withdrawn_where_only_its_owner_could(fields):
+    topic = fields["evaluation_topic"].split(":")[0]
+    found = flat(HELD | {"topic": f"{topic}:0:0:9"}, GONE | {"topic": topic}, **fields)
+    assert found.evaluations == []
+    assert "withdrawn by its client" in found.evaluation_refusals
+
+
+def test_the_same_evaluation_records_under_other_names_are_another_announcement():
+    found = flat(HELD | {"features": ["x", "y"]}, HELD | {"features": ["y", "x"]}, HELD | {"features": ["y", "x"]}, evaluation_topic="a.held")
+    assert [way.features for way in found.evaluations] == [["y", "x"], ["x", "y"]]
+
+
+def test_a_withdrawal_is_as_bound_to_own_topics_as_an_announcement():
+    found = flat(of("a", topic="a.x:0:0:9"), GONE | {"client": "b", "topic": "a.x"}, GONE | {"client": "a", "topic": "x"}, own_topics=True)
+    assert [client.ranges for client in found.clients] == ["a.x:0:0:9"]
 
 
 def test_a_restriction_that_differs_says_how_a_run_asks_for_it():
