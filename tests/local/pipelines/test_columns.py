@@ -1,5 +1,6 @@
 """Owners whose tables differ in the order of columns and classes train as if they did not."""
 
+import json
 import uuid
 from typing import Any
 
@@ -11,8 +12,11 @@ from fedstream.errors import RunError
 from fedstream.local.inprocess import run_inprocess
 from fedstream.model._tensorflow import keras
 from fedstream.model.files import add_model, save_keras
+from fedstream.serving.versions import ServedVersion
 from fedstream.settings import KafkaSettings
 from fedstream.state import RunState
+from fedstream.steps.markdown import plan_page
+from fedstream.store.canonical import sha256_hex
 from fedstream.store.layout import ModelKeys
 from fedstream.store.objects import ObjectStore
 from fedstream.stream.announced import withdraw
@@ -94,6 +98,24 @@ def test_the_model_s_names_decide_the_order_and_unnamed_streams_are_taken_as_the
     assert state.record.features == FEATURES[::-1]
     assert state.record.evaluation
     assert state.record.evaluation.features == FEATURES[::-1]
+    assert "the run's order: sugar, pressure, bmi, age." in plan_page(state.record, "done")
+
+
+def test_a_newer_version_of_other_names_does_not_predict_the_stream_of_the_older_one(owners: Owners, caplog: pytest.LogCaptureFixture) -> None:
+    for owner in ("a", "b", "held"):
+        owners.send("v", owner, FEATURES, CLASSES)
+    owners.train("v", rounds=1)
+    keys, store = ModelKeys("table"), owners.store
+    served = ServedVersion(store, "table", None, {}, 0.0)
+    assert served.current().features == FEATURES
+    for number, what in ((2, "features"), (3, "classes")):
+        manifest = store.get_json(keys.version(1, "manifest.json"))
+        store.put_new(keys.version(number, "model.keras"), store.get(keys.version(1, "model.keras")))
+        store.put_new_json(keys.version(number, "manifest.json"), manifest | {"version": number, what: manifest[what][::-1]})
+        digest = sha256_hex(store.get(keys.version(number, "manifest.json")))
+        assert store.put_if_match(keys.latest, json.dumps({"version": number, "manifest": digest}).encode(), store.get_with_etag(keys.latest)[1])
+        assert served.current().number == 1
+        assert f"version {number} has {what} {manifest[what][-1]}, " in caplog.text
 
 
 def test_other_columns_are_refused_when_the_run_is_planned(owners: Owners) -> None:
