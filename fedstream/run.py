@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -39,7 +40,7 @@ def invalid_names(names: Sequence[str]) -> str:
         if not name.strip() or not name.isprintable() or len(name) > LONGEST_NAME:
             return f"{name[:LONGEST_NAME]!r} cannot be a name; use 1 to {LONGEST_NAME} printable characters"
     if len(set(names)) < len(names):
-        return f"the name {next(name for name in names if names.count(name) > 1)!r} is there twice"
+        return f"the name {Counter(names).most_common(1)[0][0]!r} is there twice"
     return ""
 
 

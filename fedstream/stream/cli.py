@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from fedstream.errors import BrokerError, UsageError
+from fedstream.errors import BrokerAway, BrokerError, DeadlineError, UsageError
 from fedstream.output import err, out, print_json, print_table
 
 if TYPE_CHECKING:
@@ -94,8 +94,15 @@ def _superseded(kafka: KafkaSettings, client: str) -> list[str]:
 
     try:
         return [said.topic for said in counting(kafka, client)]
-    except BrokerError as error:
-        err.print(f"what {client} announced before cannot be read, and is superseded: {error}", highlight=False, markup=False, soft_wrap=True)
+    except BrokerAway:
+        raise
+    except (BrokerError, DeadlineError) as error:
+        err.print(
+            f"whether {client} announced something before, which this supersedes, cannot be read: {error}",
+            highlight=False,
+            markup=False,
+            soft_wrap=True,
+        )
         return []
 
 
@@ -132,16 +139,18 @@ def list_(json: Json = False) -> None:
     if json:
         print_json([_entry(one) for one in found])
         return
-    names = ("at", "client", "stream", "records", "columns", "state", "reason")
-    rows = [{name: "" if cell is None else cell for name, cell in _entry(one).items()} for one in found]
-    print_table(f"announcements on {DATA_CONTROL_TOPIC}", names, [[f"{row['partition']}:{row['offset']}", *map(row.get, names[1:])] for row in rows])
+    names = ("client", "stream", "records", "shape", "columns", "state", "reason")
+    table = [[f"{one.partition}:{one.offset}", *(_entry(one)[name] or "" for name in names)] for one in found]
+    print_table(f"announcements on {DATA_CONTROL_TOPIC}", ["at", *names], table)
 
 
 def _entry(one: Announced) -> dict[str, Any]:
     from fedstream.stream.offsets import total_records
 
-    said, entry = one.said, dict[str, Any](partition=one.partition, offset=one.offset, client="", stream="", format="", records=None, columns=None)
+    said, entry = one.said, dict[str, Any](partition=one.partition, offset=one.offset, client="", stream="", records=0, shape="", columns=0)
     if said:
-        entry |= {"client": said.client, "stream": said.topic, "format": said.input_format}
-        entry |= {"records": total_records(said.ranges) or None, "columns": len(said.features) or None}
+        entry |= {"client": said.client, "stream": said.topic, "records": total_records(said.ranges), "columns": len(said.features)}
+        entry |= {"shape": str(said.input_config.get("data_reshape", "")), "type": str(said.input_config.get("data_type", ""))}
+        entry |= {"format": said.input_format, "classes": said.classes, "restrictions": said.restrictions, "held_out": said.held_out_rate() or 0.0}
+        entry |= {"description": said.description, "append": said.append}
     return entry | {"state": one.fate.state, "reason": one.fate.reason}

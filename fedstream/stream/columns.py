@@ -70,13 +70,13 @@ def align(features: Sequence[str], classes: Sequence[str], run_features: Sequenc
 
 def names_differ(features: Sequence[str], classes: Sequence[str], run_features: Sequence[str], run_classes: Sequence[str]) -> str:
     """Return how a stream's names differ from a run's, or an empty string: the same columns in any order, and no class that the run lacks."""
-    lacking = [name for name in run_features if name not in set(features)] if features else []
-    foreign = [name for name in features if name not in set(run_features)] if run_features else []
+    lacking = _lacking(run_features, features) if features else []
+    foreign = _lacking(features, run_features) if run_features else []
     if lacking or foreign:
         told = [f"lacks {_listed(lacking)}"] if lacking else []
         told += [f"has {_listed(foreign)}, which the run does not"] if foreign else []
         return f"its columns are not the run's: it {' and '.join(told)}; rename, add or drop columns and send again"
-    if unknown := [name for name in classes if name not in set(run_classes)] if run_classes else []:
+    if unknown := _lacking(classes, run_classes) if run_classes else []:
         return (
             f"its classes are not the run's: it has {_listed(unknown)}, the run has {_listed(run_classes)}; "
             "correct the labels, or name all classes when the model is added"
@@ -125,6 +125,12 @@ def number_classes(labels: Sequence[Any] | NDArray[Any], classes: Sequence[str] 
     if wrong is not None:
         raise UsageError(f"label {texts[wrong]!r} of record {wrong} is none of the classes {_listed(names)}; correct it, or name it with --classes")
     return np.array([number[text] for text in texts], np.int64), names
+
+
+def _lacking(names: Sequence[str], others: Sequence[str]) -> list[str]:
+    """Return the names that are not among others."""
+    known = set(others)
+    return [name for name in names if name not in known]
 
 
 def _listed(names: Sequence[str]) -> str:

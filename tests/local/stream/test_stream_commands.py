@@ -87,7 +87,8 @@ def test_a_table_s_columns_and_classes_are_announced_by_name(kafka: KafkaSetting
     x, y = get_codec(said.input_format, said.input_config).decode_records(read_ranges(kafka, said.ranges, 20))
     assert (x.tolist(), y.tolist()) == ([[1, 2], [3, 4], [5, 6]], [1, 0, 1])
     [row] = json.loads(run("list", "--json").stdout)
-    assert (row["records"], row["columns"], row["state"]) == (3, 2, "counts")
+    assert (row["records"], row["columns"], row["shape"], row["type"], row["classes"]) == (3, 2, "2", "float32", ["ill", "well"])
+    assert (row["restrictions"], row["held_out"], row["append"], row["state"], row["reason"]) == ({}, 0, False, "counts", "")
 
 
 def test_classes_keep_the_order_that_the_owner_gives(kafka: KafkaSettings, topic: str, control: str, tmp_path: Path) -> None:
@@ -131,7 +132,7 @@ def test_an_owner_who_may_not_read_the_control_topic_is_told_and_sends_all_the_s
     monkeypatch.setattr(announced, "read_announcements", refuse)
     done = run("send", file, "--topic", topic, "--client", "c")
     assert done.exit_code == 0
-    assert "what c announced before cannot be read, and is superseded: it refuses us" in " ".join(done.stderr.split())
+    assert "whether c announced something before, which this supersedes, cannot be read: it refuses us" in " ".join(done.stderr.split())
 
 
 def test_a_client_withdraws_what_it_announced(kafka: KafkaSettings, topic: str, control: str, file: str) -> None:
