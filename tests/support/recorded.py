@@ -56,3 +56,8 @@ class RecordedStore(ObjectStore):
         self.remove_below(f"models/{MODEL}/versions/", f"models/{MODEL}/latest")
         rounds = [key.split("/")[3] for key in self.objects if key.startswith(f"runs/{RUN}/rounds/")]
         self.remove_below(*(f"runs/{RUN}/rounds/{number}/" for number in set(rounds) if int(number) > last))
+
+    def copy_to(self, store):
+        """Put the objects into a real store."""
+        for key, data in self.objects.items():
+            store.put_new(key, data)
