@@ -300,12 +300,12 @@ def test_what_is_withdrawn_takes_no_part_whatever_the_run_asks_for():
     assert [row.accepted for row in found.rows] == [False, False]
 
 
-HELD = of("a.b", topic="a.held:0:0:9")
+OWN_HELD = of("a.b", topic="a.held:0:0:9")
 GONE = {"topic": "a.held", "input_format": "RAW", "input_config": {}, "client": "a.b", "withdrawn": True}
 
 
 def test_nobody_leaves_their_own_evaluation_announcement_the_only_one_by_withdrawing_the_other():
-    found = flat(HELD, GONE, of("a.b", topic="a.held:0:8:9"), evaluation_topic="a.held")
+    found = flat(OWN_HELD, GONE, of("a.b", topic="a.held:0:8:9"), evaluation_topic="a.held")
     assert [way.ranges for way in found.evaluations] == ["a.held:0:8:9", "a.held:0:0:9"]
     assert "is heeded with own_topics" in found.rows[1].reason
 
@@ -313,13 +313,15 @@ def test_nobody_leaves_their_own_evaluation_announcement_the_only_one_by_withdra
 @pytest.mark.parametrize("fields", [{"evaluation_topic": "a.held:0:0:9"}, {"evaluation_topic": "a.b.held", "own_topics": True}])
 def test_an_evaluation_announcement_is_withdrawn_where_only_its_owner_could(fields):
     topic = fields["evaluation_topic"].split(":")[0]
-    found = flat(HELD | {"topic": f"{topic}:0:0:9"}, GONE | {"topic": topic}, **fields)
+    found = flat(OWN_HELD | {"topic": f"{topic}:0:0:9"}, GONE | {"topic": topic}, **fields)
     assert found.evaluations == []
     assert "withdrawn by its client" in found.evaluation_refusals
 
 
 def test_the_same_evaluation_records_under_other_names_are_another_announcement():
-    found = flat(HELD | {"features": ["x", "y"]}, HELD | {"features": ["y", "x"]}, HELD | {"features": ["y", "x"]}, evaluation_topic="a.held")
+    found = flat(
+        OWN_HELD | {"features": ["x", "y"]}, OWN_HELD | {"features": ["y", "x"]}, OWN_HELD | {"features": ["y", "x"]}, evaluation_topic="a.held"
+    )
     assert [way.features for way in found.evaluations] == [["y", "x"], ["x", "y"]]
 
 
