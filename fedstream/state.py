@@ -5,22 +5,20 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal, TypeVar
+from typing import Literal
 
-from pydantic import BaseModel, ValidationError
-
-from fedstream.errors import CorruptObject, ObjectNotFound, RunError
+from fedstream.errors import ObjectNotFound, RunError
 from fedstream.run import RunRecord
 from fedstream.settings import KafkaSettings
 from fedstream.store.documents import Commit, Manifest, Selection, SliceDoc, Verdicts
 from fedstream.store.layout import RoundKeys, RunKeys
 from fedstream.store.ledger import Ledger
 from fedstream.store.objects import ObjectStore
+from fedstream.store.reading import Document, load_document
 
 log = logging.getLogger("fedstream.run")
 
 Kind = Literal["training", "closing"]
-Document = TypeVar("Document", bound=BaseModel)
 
 
 @dataclass(frozen=True)
@@ -119,10 +117,4 @@ class RunState:
         return None
 
     def _read(self, document: type[Document], key: str) -> Document:
-        try:
-            return document.model_validate_json(self.store.get(key))
-        except ValidationError as error:
-            problem = error.errors()[0]
-            where = ".".join(map(str, problem["loc"]))
-            what = f"{key} is no {document.__name__}{f' ({where})' if where else ''}: {problem['msg']}"
-            raise CorruptObject(f"{what}; `fedstream verify {self.run}` tells what else is damaged") from error
+        return load_document(document, self.store, key)

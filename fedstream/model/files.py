@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import ValidationError
 
-from fedstream.errors import CorruptObject, ModelError
+from fedstream.errors import ModelError
 from fedstream.model._tensorflow import keras, set_threads
 from fedstream.model.archive import ADVICE, canonical_archive, check_archive
 from fedstream.model.builtin import build_builtin, builtin_names
@@ -20,6 +19,7 @@ from fedstream.model.keras_model import get_weights, loss_name, num_classes, rec
 from fedstream.store.canonical import sha256_hex
 from fedstream.store.layout import ModelKeys
 from fedstream.store.objects import ObjectStore
+from fedstream.store.reading import load_document
 from fedstream.store.weights import to_bytes
 
 __all__ = ["add_model", "describe", "ensure_model", "get_weights", "list_models", "load_keras", "read_description", "save_keras", "set_weights"]
@@ -149,11 +149,7 @@ def read_description(store: ObjectStore, name: str, keras_digest: str) -> ModelD
         ObjectNotFound: no such file was added.
         CorruptObject: it is no description.
     """
-    key = ModelKeys(name).initial(keras_digest, "json")
-    try:
-        return ModelDescription.model_validate_json(store.get(key))
-    except ValidationError as error:
-        raise CorruptObject(f"{key} holds no model description; it is damaged, or was written by another version of fedstream") from error
+    return load_document(ModelDescription, store, ModelKeys(name).initial(keras_digest, "json"))
 
 
 def list_models(store: ObjectStore) -> dict[str, list[str]]:

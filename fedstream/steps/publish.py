@@ -102,11 +102,11 @@ def _version(state: RunState, best: Commit, pages: dict[str, bytes]) -> tuple[in
     """Return the version of a commit: the one on record, or a new one."""
     keys = ModelKeys(state.record.model.name)
     head_digest = state.ledger.digest(state.ledger.commits()[-1].round)
-    folders = {info.key.removeprefix(keys.versions).split("/")[0] for info in state.store.list(keys.versions)}
+    used = (keys.version_of(info.key) for info in state.store.list(keys.versions))
     if found := find_published(state.store, state.record.model.name, state.run, head_digest):
         return found.number, found.manifest
     model_files = _model_files(state, best)
-    first = max((int(folder) for folder in folders if folder.isdigit()), default=0) + 1  # a rival's that came since then conflicts, as it should
+    first = max((version[0] for version in used if version), default=0) + 1  # a rival's that came since then conflicts, as it should
     for number in range(first, first + MAX_TRIES):
         try:
             files = pages | _numbered(state, number, best, model_files)

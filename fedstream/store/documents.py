@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+
+REASON = 2_000
+"""Characters of a reason: a page's worth. Its writer cuts it, so a longer one was not written by fedstream."""
+
+CLASSES = 10_000
+"""Classes whose records are counted, and metrics of a model: beyond, the labels are no classes, and a document would grow without end."""
+
+Word = Annotated[str, Field(max_length=200)]
+"""A name, a digest, or a few words such as a device's: a client writes them, and pages show them."""
+Reason = Annotated[str, Field(max_length=REASON)]
 
 
 class Document(BaseModel):
@@ -16,7 +26,7 @@ class Document(BaseModel):
 class SliceRange(Document):
     """Offsets [start, end) of one partition."""
 
-    topic: str
+    topic: str = Field(max_length=249)
     partition: int
     start: int
     end: int
@@ -48,13 +58,13 @@ class SliceDoc(Document):
         digest: SHA-256 of all records (fedstream.stream.reader).
     """
 
-    client: str
+    client: Word
     bootstrap_servers: str
     ranges: list[SliceRange]
     records: int
     input_config: dict[str, Any]
-    class_counts: dict[str, int]
-    digest: str
+    class_counts: dict[Word, int] = Field(max_length=CLASSES)
+    digest: Word
 
     @property
     def ranges_text(self) -> str:
@@ -72,8 +82,8 @@ class Metrics(Document):
     """
 
     num_examples: int = Field(ge=1)
-    values: dict[str, float]
-    confusion: list[list[int]] | None = None
+    values: dict[Word, float] = Field(max_length=CLASSES)
+    confusion: list[list[int]] | None = Field(default=None, max_length=CLASSES)
 
 
 class Manifest(Document):
@@ -93,20 +103,20 @@ class Manifest(Document):
         alone: with `baseline`, the initial model trained on this client's records alone for as many epochs as the whole run has, on held-out records.
     """
 
-    run: str
+    run: Word
     round: int
-    client: str
-    base_digest: str
-    update_digest: str | None
+    client: Word
+    base_digest: Word
+    update_digest: Word | None
     num_examples: int
-    slice_key: str
-    slice_digest: str
-    slice_document: str
+    slice_key: Reason
+    slice_digest: Word
+    slice_document: Word
     seed: int
     threads: int
-    device: str
+    device: Word
     cpu_fallback: bool = False
-    code_version: str
+    code_version: Word
     measure_only: bool
     incoming: Metrics | None
     trained: Metrics | None
@@ -117,9 +127,9 @@ class Manifest(Document):
 class Refusal(Document):
     """refusals/<attempt>/<client>.json: why a client did not take part in one submission."""
 
-    client: str
+    client: Word
     step: Literal["ingest", "train"]
-    reason: str
+    reason: Reason
 
 
 class Verdict(Document):

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from pydantic import ValidationError
-
-from fedstream.errors import CorruptObject, ObjectConflict, ObjectNotFound, RunError
+from fedstream.errors import ObjectConflict, ObjectNotFound, RunError
 from fedstream.store.canonical import sha256_hex
 from fedstream.store.documents import Commit
 from fedstream.store.layout import RunKeys
 from fedstream.store.objects import ObjectStore
+from fedstream.store.reading import DOCUMENT_BYTES, read_document
 
 
 class Ledger:
@@ -47,11 +46,8 @@ class Ledger:
         """
         if round not in self._read:
             key = self._keys.at(round).commit
-            data = self._store.get(key)
-            try:
-                self._read[round] = Commit.model_validate_json(data), sha256_hex(data)
-            except ValidationError as error:
-                raise CorruptObject(f"{key} is not a commit: {error.errors()[0]['msg']}; `fedstream verify` tells what else is damaged") from error
+            data = self._store.get(key, DOCUMENT_BYTES)
+            self._read[round] = read_document(Commit, data, key), sha256_hex(data)
         return self._read[round][0]
 
     def model_round(self, round: int) -> int:

@@ -70,7 +70,7 @@ def test_an_unknown_model_is_refused_with_those_there_are(store: ObjectStore) ->
 
 def test_a_damaged_description_is_named(store: ObjectStore) -> None:
     store.put_new(ModelKeys("mine").initial("0" * 64, "json"), b"{}")
-    with pytest.raises(CorruptObject, match=r"models/mine/initial/0+\.json holds no model description"):
+    with pytest.raises(CorruptObject, match=r"models/mine/initial/0+\.json is no ModelDescription"):
         ensure_model(store, "mine")
 
 
