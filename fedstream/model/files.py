@@ -11,7 +11,7 @@ import numpy as np
 
 from fedstream.errors import ModelError
 from fedstream.model._tensorflow import keras, set_threads
-from fedstream.model.archive import ADVICE, canonical_archive, check_archive
+from fedstream.model.archive import ADVICE, canonical_archive, check_archive, write_archive
 from fedstream.model.builtin import build_builtin, builtin_names
 from fedstream.model.description import ModelDescription, VariableDescription
 from fedstream.model.evaluation import evaluate_model
@@ -41,12 +41,12 @@ def load_keras(source: bytes | str | Path, threads: int | None = None) -> Any:
         ModelError: the file cannot be read or is no .keras file; the model is not compiled, has a Lambda layer, or needs code that is not Keras' own.
     """
     where, data = _read(source)
-    check_archive(data, where)
+    contents = check_archive(data, where)
     set_threads(threads)
     with tempfile.NamedTemporaryFile(suffix=SUFFIX) as file, warnings.catch_warnings():
         # An optimizer that was saved before its first step has no state to load.
         warnings.filterwarnings("ignore", message="Skipping variable loading for optimizer")
-        file.write(data)
+        file.write(write_archive(contents))
         file.flush()
         try:
             model = keras().saving.load_model(file.name, safe_mode=True)

@@ -10,7 +10,10 @@ REASON = 2_000
 """Characters of a reason: a page's worth. Its writer cuts it, so a longer one was not written by fedstream."""
 
 CLASSES = 10_000
-"""Classes whose records are counted, and metrics of a model: beyond, the labels are no classes, and a document would grow without end."""
+"""Classes whose records are counted: with more, the labels are measurements, and a slice's document would be as long as the slice."""
+
+METRICS, CONFUSED = 100, 100
+"""Metrics of a model, and classes of a confusion matrix: a commit holds those of every client, twice."""
 
 Word = Annotated[str, Field(max_length=200)]
 """A name, a digest, or a few words such as a device's: a client writes them, and pages show them."""
@@ -82,8 +85,8 @@ class Metrics(Document):
     """
 
     num_examples: int = Field(ge=1)
-    values: dict[Word, float] = Field(max_length=CLASSES)
-    confusion: list[list[int]] | None = Field(default=None, max_length=CLASSES)
+    values: dict[Word, float] = Field(max_length=METRICS)
+    confusion: list[Annotated[list[int], Field(max_length=CONFUSED)]] | None = Field(default=None, max_length=CONFUSED)
 
 
 class Manifest(Document):
