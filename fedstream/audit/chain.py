@@ -235,14 +235,15 @@ def stream_check_of(record: RunRecord, deadline_s: float) -> StreamCheck:
         deadline_s: seconds for one slice.
     """
     from fedstream.settings import KafkaSettings
+    from fedstream.stream.codec import get_codec
     from fedstream.stream.offsets import parse_ranges
     from fedstream.stream.reader import read_ranges
 
     def check(document: SliceDoc) -> str:
         try:
-            records = read_ranges(
-                KafkaSettings.from_env().at(record.client(document.client).bootstrap_servers), parse_ranges(document.ranges_text), deadline_s
-            )
+            kafka = KafkaSettings.from_env().at(record.client(document.client).bootstrap_servers)
+            size = get_codec("RAW", document.input_config).record_size
+            records = read_ranges(kafka, parse_ranges(document.ranges_text), deadline_s, size)
         except FedstreamError as error:
             return f"its records cannot be read again: {error}"
         return (

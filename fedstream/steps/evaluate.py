@@ -106,8 +106,9 @@ def _on_topic(state: RunState, round: int, evaluation: MatchedClient) -> Metrics
     ranges = parse_ranges(evaluation.ranges)
     deadline = time.monotonic() + spec.round_deadline_s
     patiently(deadline, lambda left_s: wait_for_data(kafka, ranges, left_s))
-    records = patiently(deadline, lambda left_s: read_ranges(kafka, ranges, left_s))
-    samples, labels = get_codec("RAW", evaluation.input_config).decode_records(records)
+    codec = get_codec("RAW", evaluation.input_config)
+    records = patiently(deadline, lambda left_s: read_ranges(kafka, ranges, left_s, codec.record_size))
+    samples, labels = codec.decode_records(records)
     configure(spec.threads, spec.seed)
     key = state.keys.at(round).weights
     model = load_global_model(state, state.store.get(key), key, spec.threads)

@@ -73,8 +73,9 @@ def _slice(state: RunState, round: int, client: MatchedClient) -> SliceDoc:
         patiently(deadline, lambda _: check_retention(kafka, ranges))
         return validated
     patiently(deadline, lambda left_s: wait_for_data(kafka, ranges, left_s))
-    records = patiently(deadline, lambda left_s: read_ranges(kafka, ranges, left_s))
-    _, labels = get_codec("RAW", client.input_config).decode_records(records)
+    codec = get_codec("RAW", client.input_config)
+    records = patiently(deadline, lambda left_s: read_ranges(kafka, ranges, left_s, codec.record_size))
+    _, labels = codec.decode_records(records)
     check_labels(read_description(state.store, state.record.model.name, state.record.model.keras_digest), labels)
     return SliceDoc(
         client=client.client,

@@ -17,7 +17,8 @@ from fedstream.store.documents import Manifest, SliceDoc
 from fedstream.store.weights import to_bytes
 from fedstream.stream.codec import get_codec
 from fedstream.stream.offsets import parse_ranges
-from fedstream.stream.reader import RawRecords, read_ranges
+from fedstream.stream.reader import read_ranges
+from fedstream.stream.records import RawRecords, RecordSize
 
 
 @step
@@ -59,8 +60,9 @@ def _train(state: RunState, round: int, document: SliceDoc, deadline: float, usa
     seed = client_seed(spec.seed, round, client)
     configure(spec.threads, seed, spec.gpu_memory_mib)
     fallback = _falls_back(spec, client)
-    records = _read(state, document, deadline)
-    samples, labels = get_codec("RAW", document.input_config).decode_records(records)
+    codec = get_codec("RAW", document.input_config)
+    records = _read(state, document, codec.record_size, deadline)
+    samples, labels = codec.decode_records(records)
     config = TrainingConfig(
         epochs=spec.epochs,
         batch_size=spec.batch_size,
@@ -129,10 +131,10 @@ def _falls_back(spec: RunSpec, client: str) -> bool:
     return True
 
 
-def _read(state: RunState, document: SliceDoc, deadline: float) -> RawRecords:
+def _read(state: RunState, document: SliceDoc, size: RecordSize, deadline: float) -> RawRecords:
     ranges = parse_ranges(document.ranges_text)
     kafka = state.kafka(document.client)
-    records = patiently(deadline, lambda left_s: read_ranges(kafka, ranges, left_s))
+    records = patiently(deadline, lambda left_s: read_ranges(kafka, ranges, left_s, size))
     if records.digest != document.digest:
         raise RecordError(
             f"the records of {document.ranges_text} have digest {records.digest[:12]}, but ingest_from_kafka saw {document.digest[:12]}: "

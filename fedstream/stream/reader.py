@@ -8,10 +8,10 @@ from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from fedstream.errors import BrokerAway, BrokerError, DeadlineError, RecordError, RetentionError, TopicError
-from fedstream.settings import KafkaSettings
+from fedstream.settings import KafkaSettings, slice_bytes
 from fedstream.stream.client import admin, consumer, explained, unauthorized
 from fedstream.stream.offsets import OffsetRange, total_records
-from fedstream.stream.records import Column, RawRecords
+from fedstream.stream.records import Column, RawRecords, RecordSize
 
 if TYPE_CHECKING:
     from kafka import KafkaAdminClient, KafkaConsumer
@@ -79,25 +79,42 @@ def wait_for_data(kafka: KafkaSettings, ranges: Sequence[OffsetRange], deadline_
                 silence = _may_pass(error)
 
 
-def read_ranges(kafka: KafkaSettings, ranges: Sequence[OffsetRange], deadline_s: float) -> RawRecords:
+def read_ranges(kafka: KafkaSettings, ranges: Sequence[OffsetRange], deadline_s: float, size: RecordSize | None = None) -> RawRecords:
     """Read every record of the ranges; a broker that goes away in the meantime may come back.
+
+    Args:
+        kafka: the brokers.
+        ranges: what to read.
+        deadline_s: seconds it may take.
+        size: bytes of a record as announced, so that larger ones are refused before they are in memory; None where that is not known.
 
     Raises:
         DeadlineError: not all could be read in time.
         RetentionError: a record inside a range is not there (retention or compaction).
-        RecordError: a record has no key or no value.
+        RecordError: a record has no key or no value, or is larger than announced, or all are more than a step may hold.
         TopicError: a topic or partition is gone.
         BrokerError: no broker answers at first, or it refuses us.
     """
     deadline = time.monotonic() + deadline_s
     records = RawRecords(sorted(ranges), Column(), Column())
+    limit, held = slice_bytes(), 0
+    _check_room(records.ranges, size.total * total_records(ranges) if size else 0, limit)
     with admin(kafka) as asked:
         _missing(asked, records.ranges, kafka)
-        with consumer(kafka) as reader:
+        with consumer(kafka, size=size) as reader:
             for wanted in records.ranges:
                 for batch in _batches(reader, asked, wanted, deadline, kafka):
-                    _append(records, wanted, batch)
+                    held += _append(records, wanted, batch)
+                    _check_room(records.ranges, held, limit)
     return records
+
+
+def _check_room(ranges: Sequence[OffsetRange], size: int, limit: int) -> None:
+    if size > limit:
+        raise RecordError(
+            f"the {total_records(ranges):,} records of {_shown(ranges)} have at least {size:,} bytes, and a step holds {limit:,} at most; "
+            "announce them in parts, or set FEDSTREAM_SLICE_GIB higher where the steps run, with memory for twice as much"
+        )
 
 
 def _batches(
@@ -106,6 +123,8 @@ def _batches(
     """Yield the records of one range, without a gap."""
     from kafka import TopicPartition
     from kafka.errors import LogTruncationError, OffsetOutOfRangeError
+
+    from fedstream.stream.limits import OversizedBatch, OversizedPart
 
     partition = TopicPartition(wanted.topic, wanted.partition)
     reader.assign([partition])
@@ -121,6 +140,10 @@ def _batches(
             batch = reader.poll(timeout_ms=int(min(POLL_S, deadline - now) * 1000) + 1).get(partition, [])[: wanted.end - at]
         except (OffsetOutOfRangeError, LogTruncationError) as error:
             raise _gap(wanted, at) from error
+        except OversizedPart as error:
+            raise RecordError(f"record {wanted.topic}:{wanted.partition}:{at}: {error}; send it again as announced") from error
+        except OversizedBatch as error:
+            raise RecordError(f"{wanted.topic}:{wanted.partition}: {error}") from error
         if batch:
             _check_offsets(batch, wanted, at)
             yield batch
@@ -146,7 +169,8 @@ def _check_offsets(batch: list[ConsumerRecord], wanted: OffsetRange, at: int) ->
         raise _gap(wanted, next(offset for offset in range(at, at + len(batch)) if offset not in found))
 
 
-def _append(records: RawRecords, wanted: OffsetRange, batch: list[ConsumerRecord]) -> None:
+def _append(records: RawRecords, wanted: OffsetRange, batch: list[ConsumerRecord]) -> int:
+    """Append a batch, and return its bytes."""
     try:
         records.values.extend([record.value for record in batch])
         records.keys.extend([record.key for record in batch])
@@ -154,6 +178,7 @@ def _append(records: RawRecords, wanted: OffsetRange, batch: list[ConsumerRecord
         wrong = next(record for record in batch if record.value is None or record.key is None)
         what = "value" if wrong.value is None else "key (its label)"
         raise RecordError(f"record {wanted.topic}:{wanted.partition}:{wrong.offset} has no {what}; send it again with both") from error
+    return len(records.values.chunks[-1]) + len(records.keys.chunks[-1])
 
 
 def _gap(wanted: OffsetRange, offset: int) -> RetentionError:
