@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -15,6 +16,13 @@ from fedstream.stream.offsets import format_ranges, total_records
 
 LONGEST = 500
 """Characters of a name or a reason that are put on record."""
+
+
+CLIENTS = 1_000
+"""Clients of a run: a round of so many is five times what one submission's status can hold."""
+
+REFUSED_OF_CLIENT, REFUSED_OF_OTHERS = 50, 500
+"""Announcements that don't take part and are put on record, the newest of each client the run names, and of all others: a flood stays short."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +49,7 @@ class Matching:
     Attributes:
         clients: that take part, sorted by name.
         evaluation: the evaluation topic's announcement, if the run has one and it was announced.
-        rows: one for each announcement, in the order read.
+        rows: one for each announcement that takes part, and for the newest others, in the order read.
     """
 
     clients: list[MatchedClient]
@@ -54,6 +62,7 @@ def match(spec: RunSpec, model: ModelDescription, messages: Iterable[Heard]) -> 
     clients: dict[str, MatchedClient] = {}
     evaluation: MatchedClient | None = None
     rows: list[AnnouncementRow] = []
+    refused: Counter[str] = Counter()
     for heard in reversed(list(messages)):
         name = "?"
         try:
@@ -69,6 +78,8 @@ def match(spec: RunSpec, model: ModelDescription, messages: Iterable[Heard]) -> 
                     if same
                     else f"superseded by a newer announcement of this client ({taken.ranges})"
                 )
+            if not reason and not for_evaluation and len(clients) == CLIENTS:
+                reason = f"the run has {CLIENTS:,} clients already; name those to ask"
             if not reason:
                 matched = _matched(spec, heard, announcement, for_evaluation)
                 if for_evaluation:
@@ -77,6 +88,10 @@ def match(spec: RunSpec, model: ModelDescription, messages: Iterable[Heard]) -> 
                     clients[name] = matched
         except FedstreamError as error:
             reason, for_evaluation = str(error), False
+        of = name if name in spec.clients else ""
+        refused[of] += bool(reason)
+        if reason and refused[of] > (REFUSED_OF_CLIENT if of else REFUSED_OF_OTHERS):
+            continue
         said = reason or ("measures each global model (evaluation topic)" if for_evaluation else "takes part")
         rows.append(
             AnnouncementRow(

@@ -14,7 +14,7 @@ from fedstream.state import RunState, log
 from fedstream.steps.markdown import plan_page
 from fedstream.steps.matching import Heard, Matching, match, reasons
 from fedstream.steps.runtime import step
-from fedstream.store.canonical import sha256_hex
+from fedstream.store.canonical import canonical_json, sha256_hex
 from fedstream.store.documents import Commit, Decision
 from fedstream.store.layout import ModelKeys
 from fedstream.stream.announcement import DATA_CONTROL_TOPIC
@@ -22,6 +22,9 @@ from fedstream.stream.reader import read_announcements
 
 CONTROL_DEADLINE_S = 60.0
 """Seconds to read one control topic: a laptop's broker gives tens of thousands of messages in that time."""
+
+SPEC_BYTES = 8 * 1024 * 1024
+"""Bytes of spec.json, which each step of each client reads: a hundred clients with their announcements have 100 KiB."""
 
 ROUND_NODES, CLIENT_NODES = 33, 18
 """Argo nodes of one active round, and of each client in it (measured; see docs/decisions.md)."""
@@ -76,11 +79,26 @@ def _record(state: RunState, spec: RunSpec) -> RunRecord:
             announcements=matching.rows,
         )
         try:
-            state.store.put_new_json(state.keys.spec, record.model_dump(mode="json"))
+            state.store.put_new(state.keys.spec, _spec_bytes(record))
         except ObjectConflict:
             log.info("another submission of run %s was planned first; its plan counts", spec.run)
     check_on_record(state, spec)
     return state.record
+
+
+def _spec_bytes(record: RunRecord) -> bytes:
+    """Return spec.json.
+
+    Raises:
+        RunError: it would be larger than every step can be asked to read.
+    """
+    data = canonical_json(record.model_dump(mode="json"))
+    if len(data) > SPEC_BYTES:
+        raise RunError(
+            f"the plan of {len(record.clients):,} clients has {len(data):,} bytes, and at most {SPEC_BYTES:,} are put on record; "
+            "name fewer clients, or let them announce fewer ranges of offsets"
+        )
+    return data
 
 
 def check_on_record(state: RunState, spec: RunSpec) -> None:

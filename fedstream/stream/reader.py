@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import time
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from fedstream.errors import BrokerAway, BrokerError, DeadlineError, RecordError, RetentionError, TopicError
 from fedstream.settings import KafkaSettings, slice_bytes
+from fedstream.stream.announcement import MESSAGE_BYTES
 from fedstream.stream.client import admin, consumer, explained, unauthorized
 from fedstream.stream.offsets import OffsetRange, total_records
 from fedstream.stream.records import Column, RawRecords, RecordSize
@@ -19,11 +22,21 @@ if TYPE_CHECKING:
 
 __all__ = ["RawRecords", "check_retention", "read_announcements", "read_ranges", "topic_bounds", "wait_for_data"]
 
+log = logging.getLogger(__name__)
+
 POLL_S = 0.5
 """Seconds one poll waits for records; the deadline is looked at in between."""
 
 STALL_S = 3.0
 """Seconds without a record after which to ask whether the topic still holds them: a deleted topic is silent, not an error."""
+
+CONTROL_MESSAGES = 20_000
+"""Messages of a control topic's partition that are read: a second's work for a laptop's broker, and more than owners announce in years."""
+
+CONTROL_BYTES = 16 * 1024 * 1024
+"""Bytes of a control topic that are looked at: a usual announcement has 500, and of all these planning takes seconds."""
+
+Message = TypeVar("Message", tuple[int, int, bytes], tuple[int, int, int, bytes])
 
 Bounds = dict[int, tuple[int, int]]
 """partition -> (first offset kept, next offset)"""
@@ -189,7 +202,10 @@ def _gap(wanted: OffsetRange, offset: int) -> RetentionError:
 
 
 def read_announcements(kafka: KafkaSettings, topic: str, deadline_s: float) -> list[tuple[int, int, bytes]]:
-    """Return (partition, offset, value) of every message a control topic holds now, oldest first; nothing if there is no such topic.
+    """Return (partition, offset, value) of the messages a control topic holds now, oldest first; nothing if there is no such topic.
+
+    Whoever may write there may flood it, so the newest count: CONTROL_MESSAGES of each partition, and CONTROL_BYTES of them. A message of more than
+    MESSAGE_BYTES is there with one byte more than that, whatever it has.
 
     Raises:
         DeadlineError: not all could be read in time.
@@ -202,17 +218,37 @@ def read_announcements(kafka: KafkaSettings, topic: str, deadline_s: float) -> l
         except TopicError:
             return []
     messages: list[tuple[int, int, int, bytes]] = []
-    with consumer(kafka) as reader:
+    with consumer(kafka, size=RecordSize(MESSAGE_BYTES, MESSAGE_BYTES), cut=True) as reader:
         for number, (begin, end) in sorted(bounds.items()):
-            records = list(_until(reader, topic, number, begin, end, deadline, kafka))
+            found = _newest(_until(reader, topic, number, max(begin, end - CONTROL_MESSAGES), end, deadline, kafka))
             # Clocks differ; within a partition the offsets are right.
-            times = accumulate((record.timestamp for record in records), max)
-            messages += [(when, number, record.offset, record.value or b"") for when, record in zip(times, records, strict=True)]
-    return [message[1:] for message in sorted(messages)]
+            times = accumulate((when for when, _, _ in found), max)
+            messages += [(when, number, offset, value) for when, (_, offset, value) in zip(times, found, strict=True)]
+    kept = [message[1:] for message in _newest(sorted(messages))]
+    if older := sum(end - begin for begin, end in bounds.values()) - len(kept):
+        log.info("control topic %s: the newest %d messages count, %d older ones or markers of transactions don't", topic, len(kept), older)
+    return kept
 
 
-def _until(reader: KafkaConsumer, topic: str, number: int, begin: int, end: int, deadline: float, kafka: KafkaSettings) -> Iterator[ConsumerRecord]:
+def _newest(messages: Iterable[Message]) -> list[Message]:
+    """Return the newest messages, as many as CONTROL_BYTES hold; a message's value comes last in it."""
+    kept: deque[Message] = deque()
+    size = 0
+    for message in messages:
+        kept.append(message)
+        size += len(message[-1])
+        while size > CONTROL_BYTES:
+            size -= len(kept.popleft()[-1])
+    return list(kept)
+
+
+def _until(
+    reader: KafkaConsumer, topic: str, number: int, begin: int, end: int, deadline: float, kafka: KafkaSettings
+) -> Iterator[tuple[int, int, bytes]]:
+    """Yield (time, offset, value) of the messages of one partition; of a batch that is too large to inflate, one that is too large to parse."""
     from kafka import TopicPartition
+
+    from fedstream.stream.limits import OversizedBatch
 
     partition = TopicPartition(topic, number)
     reader.assign([partition])
@@ -220,7 +256,13 @@ def _until(reader: KafkaConsumer, topic: str, number: int, begin: int, end: int,
     while reader.position(partition, timeout_ms=int(POLL_S * 1000)) < end:
         if time.monotonic() >= deadline:
             raise DeadlineError(f"control topic {topic!r} at {kafka.bootstrap_servers} could not be read in time; is its broker still there?")
-        yield from (record for record in reader.poll(timeout_ms=int(POLL_S * 1000)).get(partition, []) if record.offset < end)
+        try:
+            found = reader.poll(timeout_ms=int(POLL_S * 1000)).get(partition, [])
+        except OversizedBatch as error:
+            yield 0, error.first, bytes(MESSAGE_BYTES + 1)
+            reader.seek(partition, error.end)
+            continue
+        yield from ((record.timestamp, record.offset, record.value or b"") for record in found if record.offset < end)
 
 
 def _bounds(asked: KafkaAdminClient, topic: str, kafka: KafkaSettings) -> Bounds:
