@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from fedstream import __version__
@@ -13,6 +14,7 @@ from fedstream.settings import KafkaSettings
 from fedstream.state import RunState, log
 from fedstream.steps.markdown import plan_page
 from fedstream.steps.matching import Heard, Matching, match, reasons
+from fedstream.steps.patience import patiently
 from fedstream.steps.runtime import step
 from fedstream.store.canonical import canonical_json, sha256_hex
 from fedstream.store.documents import Commit, Decision
@@ -22,6 +24,9 @@ from fedstream.stream.reader import read_announcements
 
 CONTROL_DEADLINE_S = 60.0
 """Seconds to read one control topic: a laptop's broker gives tens of thousands of messages in that time."""
+
+AWAY_S = 60.0
+"""Seconds that brokers may be away while a run is planned, all of them together: a restart takes less."""
 
 SPEC_BYTES = 8 * 1024 * 1024
 """Bytes of spec.json, which each step of each client reads: a hundred clients with their announcements have 100 KiB."""
@@ -112,10 +117,10 @@ def check_on_record(state: RunState, spec: RunSpec) -> None:
 
 
 def _hear(spec: RunSpec) -> list[Heard]:
-    messages = []
+    messages, patience = [], time.monotonic() + AWAY_S
     for servers in spec.bootstrap_servers:
         try:
-            heard = read_announcements(KafkaSettings.from_env().at(servers), DATA_CONTROL_TOPIC, CONTROL_DEADLINE_S)
+            heard = _heard_at(KafkaSettings.from_env().at(servers), patience)
         except BrokerError:
             if not servers:
                 raise
@@ -123,6 +128,10 @@ def _hear(spec: RunSpec) -> list[Heard]:
             continue
         messages += [Heard(servers, partition, offset, data) for partition, offset, data in heard]
     return messages
+
+
+def _heard_at(kafka: KafkaSettings, patience: float) -> list[tuple[int, int, bytes]]:
+    return patiently(patience, lambda _: read_announcements(kafka, DATA_CONTROL_TOPIC, CONTROL_DEADLINE_S))
 
 
 def _check(spec: RunSpec, model: ModelDescription, matching: Matching) -> None:
