@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Literal
 
 from fedstream.errors import ObjectNotFound, RunError
-from fedstream.run import RunRecord
+from fedstream.run import RunRecord, check_name
 from fedstream.settings import KafkaSettings
 from fedstream.store.documents import Commit, Manifest, Selection, SliceDoc, Verdicts
 from fedstream.store.layout import RoundKeys, RunKeys
@@ -28,10 +28,16 @@ class RunState:
     Attributes:
         store: the bucket.
         run: name of the run.
+
+    Raises:
+        UsageError: no run can have this name.
     """
 
     store: ObjectStore
     run: str
+
+    def __post_init__(self) -> None:
+        check_name("run", self.run)
 
     @classmethod
     def from_env(cls, run: str) -> RunState:

@@ -16,6 +16,7 @@ from fedstream.model.builtin import build_builtin, builtin_names
 from fedstream.model.description import ModelDescription, VariableDescription
 from fedstream.model.evaluation import evaluate_model
 from fedstream.model.keras_model import get_weights, loss_name, num_classes, record_shape, set_weights, travelling
+from fedstream.run import MODEL_NAME, check_name
 from fedstream.store.canonical import sha256_hex
 from fedstream.store.layout import ModelKeys
 from fedstream.store.objects import ObjectStore
@@ -132,7 +133,7 @@ def ensure_model(store: ObjectStore, name: str, threads: int | None = None, gpu_
     Raises:
         ModelError: there is no such model; names those there are.
     """
-    newest = _initial(store, name)
+    newest = _initial(store, check_name("model", name, MODEL_NAME))
     if newest:
         return read_description(store, name, newest[-1])
     if name in builtin_names():

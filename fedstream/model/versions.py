@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import Any
 
 from fedstream.errors import CorruptObject, ModelError, ObjectNotFound, UsageError
-from fedstream.run import NAME
+from fedstream.run import MODEL_NAME, check_name
 from fedstream.store.canonical import sha256_hex
 from fedstream.store.documents import LatestVersion
 from fedstream.store.layout import ModelKeys
@@ -42,9 +43,7 @@ def parse_version(text: str) -> tuple[str, int | None]:
     name, at, number = text.partition("@")
     if at and not re.fullmatch("[1-9][0-9]{0,8}", number):
         raise UsageError(f"{text!r}: expected NAME or NAME@N with N = 1, 2, ...")
-    if not re.fullmatch(f"(builtin:)?{NAME}", name):
-        raise UsageError(f"{text!r}: {name!r} is no model name")
-    return name, int(number) if at else None
+    return check_name("model", name, MODEL_NAME), int(number) if at else None
 
 
 def list_versions(store: ObjectStore, model: str) -> list[int]:
@@ -125,10 +124,13 @@ def read_version_file(store: ObjectStore, version: Version, name: str = "model.k
     """Return a file of a version, after checking it against the manifest.
 
     Raises:
+        UsageError: no file of a version can have this name.
         ModelError: the version has no such file.
         CorruptObject: the file's digest is not the one in the manifest.
     """
     files = version.manifest["files"]
+    if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts or name != str(PurePosixPath(name)) or not name.isprintable():
+        raise UsageError(f"{name[:100]!r} is no file of a version; `fedstream model show --json` lists them")
     if name not in files:
         raise ModelError(f"version {version.number} of model {version.model!r} has no file {name!r}; it has {', '.join(sorted(files))}")
     key = ModelKeys(version.model).version(version.number, name)

@@ -124,7 +124,7 @@ def test_the_commands_add_list_show_and_pull(platform_env: dict[str, str], tmp_p
         (["add", "model.keras", "--name", "no spaces"], "--name 'no spaces'"),
         (["pull", "mine@0"], "expected NAME or NAME@N"),
         (["pull", "mine@one"], "expected NAME or NAME@N"),
-        (["pull", "a/b"], "no model name"),
+        (["pull", "a/b"], "is no name"),
     ],
 )
 def test_wrong_command_lines_say_what_is_wrong(platform_env: dict[str, str], arguments: list[str], message: str) -> None:

@@ -87,7 +87,8 @@ def test_a_batch_that_inflates_without_end_is_refused(kafka, topic, gzipped):
 
 def test_a_slice_is_refused_before_it_is_read_if_a_step_cannot_hold_it(kafka, topic, gzipped, monkeypatch):
     gzipped(2, bytes(512))
-    ranges, said = parse_ranges(f"{topic}:0:0:2"), r"have at least 1,02\d bytes, and a step holds 1,000 .*announce them in parts, or set FEDSTREAM_SLICE_GIB"
+    ranges = parse_ranges(f"{topic}:0:0:2")
+    said = r"have at least 1,02\d bytes, and a step holds 1,000 .*announce them in parts, or set FEDSTREAM_SLICE_GIB"
     assert len(read_ranges(kafka, ranges, 20, RecordSize(512, 1))) == 2
     monkeypatch.setattr(reader, "slice_bytes", lambda: 1000)
     for size in (RecordSize(512, 1), None):

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import textwrap
 import zipfile
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -140,8 +141,5 @@ def test_of_whatever_was_changed_or_cut_only_a_model_error_comes(changes: list[t
     for where, byte in changes:
         data[where] = byte
     for damaged in (bytes(data), bytes(data[:end])):
-        try:
-            read_archive(damaged, "mine.keras")
-            check_archive(damaged, "mine.keras")
-        except ModelError as error:
-            assert str(error).startswith(("mine.keras", "the model in mine.keras"))
+        with suppress(ModelError):
+            assert set(check_archive(damaged, "mine.keras")) == set(read_archive(damaged, "mine.keras"))
