@@ -176,6 +176,12 @@ def test_markup_in_an_announcement_stays_text():
     assert "&lt;script&gt;\\|" in page
 
 
+def test_an_image_in_an_announcement_is_not_shown():
+    page = plan_page(record_of(matched(GOOD | {"client": "![x](http://evil.example/p.png)"}, GOOD)), "round 1 is next")
+    assert "![" not in page
+    assert "\\!\\[x\\](http" in page
+
+
 @pytest.mark.parametrize("extra", ['{"note": "\\ud800"}', '{"note": NaN}', '{"note": 1e999}'])
 def test_only_what_the_codec_needs_is_put_on_record(extra):
     config = {**CONFIG, **json.loads(extra)}
