@@ -10,11 +10,13 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from fedstream.errors import SpecError
+from fedstream.errors import SpecError, UsageError
 
 NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}"
 """Names of runs, models and clients: they become object keys, loop ids and file names."""
 
+MODEL_NAME = f"(builtin:)?{NAME}"
+"""Names of models, those that are built in too."""
 
 LAYOUT = 1
 """Of a run's objects and documents; it grows when an older reader would misread a newer run."""
@@ -42,6 +44,17 @@ def invalid_names(names: Sequence[str]) -> str:
     if len(set(names)) < len(names):
         return f"the name {Counter(names).most_common(1)[0][0]!r} is there twice"
     return ""
+
+
+def check_name(what: str, name: str, pattern: str = NAME) -> str:
+    """Return a name that somebody typed, if it can be one: it becomes part of object keys and file names.
+
+    Raises:
+        UsageError: it cannot.
+    """
+    if not re.fullmatch(pattern, name):
+        raise UsageError(f"{what} {name[:100]!r} is no name; {NAME_RULE}, beginning with a letter or digit")
+    return name
 
 
 class Part(BaseModel):

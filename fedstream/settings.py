@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,6 +12,22 @@ from urllib.parse import urlsplit
 from fedstream.errors import SettingsError
 
 START_HINT = 'or start the embedded platform with `fedstream services up` and load its variables with `eval "$(fedstream services env)"`'
+
+
+SLICE_GIB = 4
+"""GiB of records that a step holds unless FEDSTREAM_SLICE_GIB says otherwise. Decoded they take as much again, beside TensorFlow and the model."""
+
+
+def slice_bytes(env: Mapping[str, str] | None = None) -> int:
+    """Return how many bytes of a client's records a step may hold: FEDSTREAM_SLICE_GIB.
+
+    Raises:
+        SettingsError: it is no whole number of GiB from 1 to 4096.
+    """
+    value = (os.environ if env is None else env).get("FEDSTREAM_SLICE_GIB") or str(SLICE_GIB)
+    if not re.fullmatch("[0-9]{1,4}", value) or not 1 <= int(value) <= 4096:
+        raise SettingsError(f"FEDSTREAM_SLICE_GIB is {value!r}; expected a whole number of GiB from 1 to 4096")
+    return int(value) * 1024**3
 
 
 @dataclass(frozen=True)

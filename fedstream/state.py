@@ -5,23 +5,21 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal, TypeVar
-
-from pydantic import BaseModel, ValidationError
+from typing import Literal
 
 from fedstream.decision import lineage, trained_rounds
-from fedstream.errors import CorruptObject, ObjectNotFound, RunError
-from fedstream.run import RunRecord
+from fedstream.errors import ObjectNotFound, RunError
+from fedstream.run import RunRecord, check_name
 from fedstream.settings import KafkaSettings
 from fedstream.store.documents import Commit, Manifest, Selection, SliceDoc, Verdicts
 from fedstream.store.layout import RoundKeys, RunKeys
 from fedstream.store.ledger import Ledger
 from fedstream.store.objects import ObjectStore
+from fedstream.store.reading import Document, load_document
 
 log = logging.getLogger("fedstream.run")
 
 Kind = Literal["training", "closing"]
-Document = TypeVar("Document", bound=BaseModel)
 
 
 @dataclass(frozen=True)
@@ -31,10 +29,16 @@ class RunState:
     Attributes:
         store: the bucket.
         run: name of the run.
+
+    Raises:
+        UsageError: no run can have this name.
     """
 
     store: ObjectStore
     run: str
+
+    def __post_init__(self) -> None:
+        check_name("run", self.run)
 
     @classmethod
     def from_env(cls, run: str) -> RunState:
@@ -125,12 +129,10 @@ class RunState:
         return head.kind != "closing" and self.ledger.commit(model).kind == "training" and not measured
 
     def read(self, document: type[Document], key: str) -> Document:
-        try:
-            return document.model_validate_json(self.store.get(key))
-        except ValidationError as error:
-            problem = error.errors()[0]
-            where = ".".join(map(str, problem["loc"]))
-            if problem["loc"] == ("layout",):
-                raise RunError(f"run {self.run!r} cannot be read: {problem['msg'].removeprefix('Value error, ')}") from error
-            what = f"{key} is no {document.__name__}{f' ({where})' if where else ''}: {problem['msg']}"
-            raise CorruptObject(f"{what}; `fedstream verify {self.run}` tells what else is damaged") from error
+        """Return one of the run's documents.
+
+        Raises:
+            ObjectNotFound: it is not there.
+            CorruptObject: it cannot be read.
+        """
+        return load_document(document, self.store, key)

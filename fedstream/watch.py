@@ -20,6 +20,7 @@ from fedstream.run import RunRecord
 from fedstream.store.documents import Commit, Selection
 from fedstream.store.layout import RoundKeys, RunKeys
 from fedstream.store.objects import ObjectStore
+from fedstream.store.reading import load_document
 
 POLL_S = 0.5
 """Seconds between looks: a round takes longer than that."""
@@ -96,11 +97,11 @@ class Watch:
     def _read(self) -> int:
         """Read the commits that are new, and return how many are not told of yet; the initial model's is none to tell about."""
         if self._record is None:
-            if not self.store.exists(RunKeys(self.run).spec):
+            if not self.store.exists(key := RunKeys(self.run).spec):
                 return 0
-            self._record = RunRecord.model_validate_json(self.store.get(RunKeys(self.run).spec))
+            self._record = load_document(RunRecord, self.store, key)
         while self.store.exists(key := RoundKeys(self.run, len(self._commits)).commit):
-            self._commits[len(self._commits)] = Commit.model_validate_json(self.store.get(key))
+            self._commits[len(self._commits)] = load_document(Commit, self.store, key)
         new, self._told = max(0, len(self._commits) - max(1, self._told)), len(self._commits)
         return new
 
@@ -139,7 +140,7 @@ class Watch:
         there = {info.key for info in self.store.list(f"{keys.root}/")}
         if keys.selection not in there:
             return "", "", "" if self._done.is_set() else "publishing" if self._left() <= 0 else "starting"
-        selection = Selection.model_validate_json(self.store.get(keys.selection))
+        selection = load_document(Selection, self.store, keys.selection)
         asked, measures = selection.clients, selection.kind == "closing"
         done = sum(keys.manifest(client) in there for client in asked)
         if done == len(asked):

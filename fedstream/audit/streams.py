@@ -9,6 +9,7 @@ from fedstream.run import MatchedClient
 from fedstream.state import RunState
 from fedstream.steps.evaluation import measure_on, read_evaluation
 from fedstream.store.documents import Commit, Metrics, SliceDoc
+from fedstream.stream.codec import get_codec
 from fedstream.stream.offsets import parse_ranges
 from fedstream.stream.reader import RawRecords, read_ranges
 
@@ -62,7 +63,8 @@ class Streams:
 
     def _read(self, client: str, document: SliceDoc) -> str:
         try:
-            records = read_ranges(self.state.kafka(client), parse_ranges(document.ranges_text), self.deadline_s)
+            size = get_codec("RAW", document.input_config).record_size
+            records = read_ranges(self.state.kafka(client), parse_ranges(document.ranges_text), self.deadline_s, size)
         except FedstreamError as error:
             return f"its records cannot be read again: {error}"
         if records.digest == document.digest:

@@ -194,7 +194,10 @@ def look_at_platform(env: Mapping[str, str]) -> str:
     platform = Platform(environ=env)
     if platform.external_kafka and platform.external_store:
         raise SkippedError("not needed: the environment names a broker and a store")
-    down = [service.title for service in platform.status() if not service.running]
+    services = platform.status()
+    if broken := [f"{service.title} runs and does not work ({service.problem})" for service in services if service.problem]:
+        raise PlatformError(f"{'; '.join(broken)}; `fedstream services up` starts it again")
+    down = [service.title for service in services if not service.running]
     if down:
         raise SkippedError(f"{' and '.join(down)} not running; `fedstream services up` and `fedstream demo` start it")
     return f"runs, with its data in {platform.state_dir}"

@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from fedstream.local.platform import Platform
+from fedstream.local.service import ServiceStatus
 from fedstream.output import err, out, print_json, print_table
 
 services_app = typer.Typer(no_args_is_help=True, help="An embedded Apache Kafka and S3 store, for one machine.")
@@ -65,10 +66,9 @@ def _stay(platform: Platform) -> None:
 
 @services_app.command()
 def status(json: Json = False) -> None:
-    """Show what runs where. Exits with 1 unless all of it runs."""
-    platform = _platform()
-    _show(platform, json)
-    raise typer.Exit(0 if all(service.running for service in platform.status()) else 1)
+    """Show what runs where, after trying to use it. Exits with 1 unless all of it works."""
+    services = _show(_platform(), json)
+    raise typer.Exit(0 if all(service.running and not service.problem for service in services) else 1)
 
 
 @services_app.command()
@@ -86,7 +86,7 @@ def env(json: Json = False) -> None:
 def down(json: Json = False) -> None:
     """Stop the servers; their data stays, for the next `up`."""
     platform = _platform()
-    running = [service.name for service in platform.status() if service.running and not service.external]
+    running = [part.name for part in (platform.kafka, platform.seaweedfs) if part.running]
     platform.stop()
     if json:
         print_json({"stopped": running})
@@ -103,16 +103,16 @@ def fetch() -> None:
     kafka_classpath(lambda line: err.print(line, highlight=False, markup=False))
 
 
-def _show(platform: Platform, json: bool) -> None:
+def _show(platform: Platform, json: bool) -> list[ServiceStatus]:
     services = platform.status()
     if json:
         print_json({"state": str(platform.state_dir), "services": [asdict(service) for service in services]})
-        return
+        return services
     rows = [
         (
             service.name,
             service.title,
-            "external" if service.external else "up" if service.running else "down",
+            service.state,
             service.address,
             str(service.pid or ""),
             f"{service.memory_bytes / 2**20:.0f} MiB" if service.memory_bytes else "",
@@ -121,3 +121,4 @@ def _show(platform: Platform, json: bool) -> None:
         for service in services
     ]
     print_table(f"data in {platform.state_dir}", ("service", "is", "state", "address", "pid", "memory", "up for"), rows)
+    return services

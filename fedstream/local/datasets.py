@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 
 from fedstream.errors import UsageError
+from fedstream.stream.files import open_npz
 
 Partition = Literal["iid", "shards", "dirichlet"]
 
@@ -59,7 +60,7 @@ def _digits() -> Dataset:
 
 def _npz(path: Path) -> Dataset:
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with open_npz(path) as arrays:
             found = {name: arrays[name] for name in ("x_train", "y_train", "x_test", "y_test")}
     except (OSError, ValueError, KeyError) as error:
         raise UsageError(

@@ -35,11 +35,11 @@ def run_pipeline(arguments: dict[str, Any], log: Path) -> int:
     with tempfile.TemporaryDirectory(prefix="fedstream-", ignore_cleanup_errors=True) as folder, log.open("ab") as output:
         began, result = output.tell(), Path(folder) / "result.json"
         child = subprocess.Popen(
-            [sys.executable, "-u", "-m", "fedstream.pipelines.run_locally", str(result)],
+            [sys.executable, "-u", "-P", "-m", "fedstream.pipelines.run_locally", str(result)],
             stdin=subprocess.PIPE,
             stdout=output,
             stderr=subprocess.STDOUT,
-            env={**os.environ, "TMPDIR": folder},
+            env={**os.environ, "TMPDIR": folder, "PYTHONSAFEPATH": "1"},
             start_new_session=True,
         )
         try:

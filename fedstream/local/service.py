@@ -22,6 +22,9 @@ from fedstream.local.process import ProcessRecord
 LAUNCHES = 3
 """Another program can take a port between the moment it is chosen and the moment it is used; three times in a row it has another reason."""
 
+REPAIR_S = 10.0
+"""Seconds a server that runs may not work before it is started again: longer than a busy machine makes it wait."""
+
 
 @dataclass(frozen=True)
 class ServiceStatus:
@@ -32,6 +35,7 @@ class ServiceStatus:
         title: name of the product.
         external: whether it is somebody else's, named by the environment.
         running: whether its process is alive; true for an external one, which is not looked at.
+        problem: why it does not work, though its process is alive; empty if it does.
         address: where clients connect; empty before the first start.
         pid: process id, 0 when there is none.
         memory_bytes: resident memory.
@@ -48,6 +52,13 @@ class ServiceStatus:
     memory_bytes: int = 0
     uptime_s: float = 0.0
     data: str = ""
+    problem: str = ""
+
+    @property
+    def state(self) -> str:
+        if self.external:
+            return "external"
+        return "down" if not self.running else f"does not work: {self.problem}" if self.problem else "up"
 
 
 class NotReadyError(Exception):
@@ -141,6 +152,9 @@ class Service(ABC):
         record = self._process()
         if record is not None and record.abandoned:
             self.stop()
+        elif record is not None and not process.wait_until(lambda: not self.problem(), REPAIR_S):
+            self.say(f"{self.title} does not work ({self.problem()}), starting it again")
+            self.stop()
         elif record is not None:
             self.say(f"{self.title} is running already" + (f", and ends with process {record.owner}" if record.owner else ""))
             return
@@ -176,11 +190,14 @@ class Service(ABC):
         self._forget()
 
     def status(self) -> ServiceStatus:
+        """Return the server's state, after trying to use it: a process may be alive and its parts dead."""
         record = self._process()
         if record is None:
             return ServiceStatus(self.name, self.title, external=False, running=False, address=self.address, data=str(self.folder))
         uptime_s = max(0.0, time.time() - record.since)
-        return ServiceStatus(self.name, self.title, False, True, self.address, record.pid, record.memory_bytes, uptime_s, str(self.folder))
+        return ServiceStatus(
+            self.name, self.title, False, True, self.address, record.pid, record.memory_bytes, uptime_s, str(self.folder), self.problem()
+        )
 
     def check_alive(self) -> None:
         """Raise PlatformError with the end of the log when the server has ended."""
@@ -218,14 +235,9 @@ class Service(ABC):
                 return False
             if not running:
                 raise self._failure("ended while it was starting")
-            try:
-                self._connect()
-                self.probe()
-            except Exception as error:  # noqa: BLE001 - whatever a client meets while a server comes up, or a stranger on the port answers
-                reason = str(error) or type(error).__name__
-                time.sleep(process.POLL_S)
-                continue
-            return True
+            if not (reason := self.problem()):
+                return True
+            time.sleep(process.POLL_S)
         advice = "" if self.launched else ", though it was running already: `fedstream services down` stops it"
         raise self._failure(f"does not work after {self.start_s:.0f} s ({reason}){advice}")
 
@@ -235,6 +247,15 @@ class Service(ABC):
         except OSError:
             return False
         return self.launched and (b"address already in use" in text or b"failed to bind" in text)
+
+    def problem(self) -> str:
+        """Return why a client cannot use the server now; empty if it can."""
+        try:
+            self._connect()
+            self.probe()
+        except Exception as error:  # noqa: BLE001 - whatever a client meets while a server comes up, or a stranger on the port answers
+            return str(error) or type(error).__name__
+        return ""
 
     def _connect(self) -> None:
         try:

@@ -10,10 +10,8 @@ import numpy as np
 from fedstream.errors import ModelError
 from fedstream.model._tensorflow import tensorflow
 from fedstream.model.keras_model import as_targets, num_classes
-from fedstream.store.documents import Metrics
+from fedstream.store.documents import CONFUSED, Metrics
 
-MAX_CLASSES = 100
-"""A larger confusion matrix is no picture for anyone, and a megabyte in every manifest."""
 MAX_INPUTS = 2**22
 """Input values in one batch: what a batch of images needs in memory is a multiple of it."""
 
@@ -37,7 +35,7 @@ def evaluate_model(model: Any, x: np.ndarray, y: np.ndarray, batch_size: int = 5
     if not len(x):
         raise ModelError("there are no records to measure the model on")
     classes = num_classes(model)
-    confusion = np.zeros((classes, classes), np.int64) if classes and classes <= MAX_CLASSES and len(model.outputs[0].shape) == 2 else None
+    confusion = np.zeros((classes, classes), np.int64) if classes and classes <= CONFUSED and len(model.outputs[0].shape) == 2 else None
     size = max(1, min(batch_size, MAX_INPUTS // max(1, x[0].size)))
     model.reset_metrics()
     losses, values = [], {}

@@ -9,18 +9,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import ValidationError
 
-from fedstream.errors import CorruptObject, ModelError, ObjectConflict
+from fedstream.errors import ModelError, ObjectConflict
 from fedstream.model._tensorflow import keras, set_threads
-from fedstream.model.archive import ADVICE, canonical_archive, check_archive
+from fedstream.model.archive import ADVICE, canonical_archive, check_archive, write_archive
 from fedstream.model.builtin import build_builtin, builtin_names
 from fedstream.model.description import ModelDescription, VariableDescription, named
 from fedstream.model.evaluation import evaluate_model
 from fedstream.model.keras_model import get_weights, loss_name, num_classes, record_shape, set_weights, travelling
+from fedstream.run import MODEL_NAME, check_name
 from fedstream.store.canonical import sha256_hex
 from fedstream.store.layout import ModelKeys
 from fedstream.store.objects import ObjectStore
+from fedstream.store.reading import load_document
 from fedstream.store.weights import to_bytes
 
 __all__ = ["add_model", "describe", "ensure_model", "get_weights", "list_models", "load_keras", "read_description", "save_keras", "set_weights"]
@@ -42,12 +43,12 @@ def load_keras(source: bytes | str | Path, threads: int | None = None) -> Any:
         ModelError: the file cannot be read or is no .keras file; the model is not compiled, has a Lambda layer, or needs code that is not Keras' own.
     """
     where, data = _read(source)
-    check_archive(data, where)
+    contents = check_archive(data, where)
     set_threads(threads)
     with tempfile.NamedTemporaryFile(suffix=SUFFIX) as file, warnings.catch_warnings():
         # An optimizer that was saved before its first step has no state to load.
         warnings.filterwarnings("ignore", message="Skipping variable loading for optimizer")
-        file.write(data)
+        file.write(write_archive(contents))
         file.flush()
         try:
             model = keras().saving.load_model(file.name, safe_mode=True)
@@ -144,7 +145,7 @@ def ensure_model(store: ObjectStore, name: str, threads: int | None = None, gpu_
     Raises:
         ModelError: there is no such model; names those there are.
     """
-    newest = _initial(store, name)
+    newest = _initial(store, check_name("model", name, MODEL_NAME))
     if newest:
         return read_description(store, name, newest[-1])
     if name in builtin_names():
@@ -161,11 +162,7 @@ def read_description(store: ObjectStore, name: str, keras_digest: str) -> ModelD
         ObjectNotFound: no such file was added.
         CorruptObject: it is no description.
     """
-    key = ModelKeys(name).initial(keras_digest, "json")
-    try:
-        return ModelDescription.model_validate_json(store.get(key))
-    except ValidationError as error:
-        raise CorruptObject(f"{key} holds no model description; it is damaged, or was written by another version of fedstream") from error
+    return load_document(ModelDescription, store, ModelKeys(name).initial(keras_digest, "json"))
 
 
 def list_models(store: ObjectStore) -> dict[str, list[str]]:

@@ -5,16 +5,16 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import Any
 
-from pydantic import ValidationError
-
 from fedstream.errors import CorruptObject, ModelError, ObjectNotFound, UsageError
-from fedstream.run import NAME
+from fedstream.run import MODEL_NAME, check_name
 from fedstream.store.canonical import sha256_hex
 from fedstream.store.documents import LatestVersion
 from fedstream.store.layout import ModelKeys
 from fedstream.store.objects import ObjectStore
+from fedstream.store.reading import DOCUMENT_BYTES, load_document
 
 MANIFEST = "manifest.json"
 
@@ -41,18 +41,16 @@ def parse_version(text: str) -> tuple[str, int | None]:
         UsageError: it is neither.
     """
     name, at, number = text.partition("@")
-    if at and not (number.isascii() and number.isdigit() and int(number) > 0):
+    if at and not re.fullmatch("[1-9][0-9]{0,8}", number):
         raise UsageError(f"{text!r}: expected NAME or NAME@N with N = 1, 2, ...")
-    if not re.fullmatch(f"(builtin:)?{NAME}", name):
-        raise UsageError(f"{text!r}: {name!r} is no model name")
-    return name, int(number) if at else None
+    return check_name("model", name, MODEL_NAME), int(number) if at else None
 
 
 def list_versions(store: ObjectStore, model: str) -> list[int]:
     """Return the numbers of a model's published versions, oldest first."""
     keys = ModelKeys(model)
-    names = [info.key.removeprefix(keys.versions).split("/") for info in store.list(keys.versions)]
-    return sorted(int(parts[0]) for parts in names if parts[1:] == [MANIFEST] and parts[0].isdigit())
+    found = (keys.version_of(info.key) for info in store.list(keys.versions))
+    return sorted(version[0] for version in found if version and version[1] == MANIFEST)
 
 
 def find_version(store: ObjectStore, model: str, number: int | None = None) -> Version:
@@ -93,10 +91,17 @@ def find_published(store: ObjectStore, model: str, run: str, head: str) -> Versi
 
 def _read(store: ObjectStore, model: str, number: int) -> Version:
     key = ModelKeys(model).version(number, MANIFEST)
-    manifest = store.get_json(key)
+    return Version(model, number, _manifest(store.get(key, DOCUMENT_BYTES), key))
+
+
+def _manifest(data: bytes, key: str) -> dict[str, Any]:
+    try:
+        manifest = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise CorruptObject(f"{key} is not JSON ({error}); it was changed after it was written") from error
     if not isinstance(manifest, dict) or not isinstance(manifest.get("files"), dict):
         raise CorruptObject(f"{key} is no manifest: it names no files")
-    return Version(model, number, manifest)
+    return manifest
 
 
 def find_latest(store: ObjectStore, model: str) -> Version:
@@ -108,24 +113,24 @@ def find_latest(store: ObjectStore, model: str) -> Version:
     """
     keys = ModelKeys(model)
     try:
-        latest = LatestVersion.model_validate_json(store.get(keys.latest))
+        latest = load_document(LatestVersion, store, keys.latest)
     except ObjectNotFound as error:
         raise ModelError(f"model {model!r} has no published version yet; finish a run of this model first") from error
-    except ValidationError as error:
-        raise CorruptObject(f"{keys.latest} names no version; it was changed after it was written") from error
     key = keys.version(latest.version, MANIFEST)
-    manifest = json.loads(store.get_verified(key, latest.manifest))
-    return Version(model, latest.version, manifest)
+    return Version(model, latest.version, _manifest(store.get_verified(key, latest.manifest), key))
 
 
 def read_version_file(store: ObjectStore, version: Version, name: str = "model.keras") -> bytes:
     """Return a file of a version, after checking it against the manifest.
 
     Raises:
+        UsageError: no file of a version can have this name.
         ModelError: the version has no such file.
         CorruptObject: the file's digest is not the one in the manifest.
     """
     files = version.manifest["files"]
+    if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts or name != str(PurePosixPath(name)) or not name.isprintable():
+        raise UsageError(f"{name[:100]!r} is no file of a version; `fedstream model show --json` lists them")
     if name not in files:
         raise ModelError(f"version {version.number} of model {version.model!r} has no file {name!r}; it has {', '.join(sorted(files))}")
     key = ModelKeys(version.model).version(version.number, name)

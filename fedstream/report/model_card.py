@@ -7,13 +7,16 @@ from collections.abc import Sequence
 
 from fedstream.report.parts import RoundView
 from fedstream.report.tables import class_rows, client_rows
-from fedstream.report.text import clean, count, score, spans
+from fedstream.report.text import count, markdown, markdown_code, score, spans
 from fedstream.report.view import RunView
 from fedstream.run import clients_asked, quorum
 from fedstream.store.documents import Metrics
 
 MAX_ROWS = 200
 """Clients listed; the HTML report and the ledger have them all."""
+
+MAX_DEVICES = 20
+"""Kinds of devices listed: clients name their own."""
 
 
 def render_model_card(view: RunView, round: int) -> str:
@@ -47,18 +50,18 @@ def _head(view: RunView, item: RoundView) -> list[str]:
     said = (
         f"Global model of round {item.number} of the federated run `{view.run}`, trained with {view.record.spec.strategy} on the records of {owners}."
     )
-    return ["\n".join([*front, "---"]), f"# {_text(name)}", said]
+    return ["\n".join([*front, "---"]), f"# {markdown(name)}", said]
 
 
 def _model(view: RunView, item: RoundView) -> list[str]:
     rows: list[tuple[str, object]] = []
     if model := view.model:
         variables = f"{count(len(model.variables), 'variable')}, {count(model.parameters, 'value')}"
-        rows += [("input", _shape(model.input_shape)), ("output", _shape(model.output_shape)), ("weights", variables), ("loss", model.loss)]
+        rows += [("input", _shape(model.input_shape)), ("output", _shape(model.output_shape)), ("weights", variables), ("loss", markdown(model.loss))]
     rows += [
         ("initial model", view.record.model.keras_digest),
         ("published weights", item.commit.weights_digest),
-        ("fedstream", item.commit.code_version),
+        ("fedstream", markdown(item.commit.code_version)),
     ]
     return ["## Model", _table(["what", "value"], rows)]
 
@@ -72,11 +75,11 @@ def _data(view: RunView, round: int) -> list[str]:
         numbers = spans(number for number, _ in row.client.trained if number <= round)
         rows.append(
             (
-                _code(name),
+                markdown_code(name),
                 f"{row.client.matched.records:,}",
                 numbers or "none",
                 f"{part / total:.1%}" if total else "–",
-                _code(row.client.matched.ranges),
+                markdown_code(row.client.matched.ranges),
             )
         )
     lines = [
@@ -105,7 +108,7 @@ def _training(view: RunView, round: int) -> list[str]:
     ]
     manifests = [client.manifest for client in view.clients if client.manifest]
     devices = sorted({f"{manifest.device}{' (for want of a GPU)' if manifest.cpu_fallback else ''}" for manifest in manifests})
-    return ["## Training", _table(["what", "value"], [*rows, ("devices", ", ".join(devices) or "–")])]
+    return ["## Training", _table(["what", "value"], [*rows, ("devices", markdown(", ".join(devices[:MAX_DEVICES])) or "–")])]
 
 
 def _metrics(view: RunView, item: RoundView) -> list[str]:
@@ -114,7 +117,7 @@ def _metrics(view: RunView, item: RoundView) -> list[str]:
     lines = [
         "## Metrics",
         f"Measured on {_measured_on(view, item.metrics)}.",
-        _table(["metric", "value"], [(_text(name), score(value)) for name, value in item.metrics.values.items()]),
+        _table(["metric", "value"], [(markdown(name), score(value)) for name, value in item.metrics.values.items()]),
     ]
     measured = next((later for later in view.rounds if later.number == item.number + 1), None)
     entries = [entry for entry in measured.accepted if entry.incoming and view.metric in entry.incoming.values] if measured else []
@@ -122,7 +125,7 @@ def _metrics(view: RunView, item: RoundView) -> list[str]:
         ordered = sorted((entry.incoming.values[view.metric], entry.client) for entry in entries if entry.incoming)
         (low, lowest), (high, highest) = ordered[0], ordered[-1]
         lines.append(
-            f"By client, on its own held-out records, {_text(view.metric)} lies between {score(low)} (`{lowest}`) and {score(high)} (`{highest}`)."
+            f"By client, on its own held-out records, {markdown(view.metric)} lies between {score(low)} (`{lowest}`) and {score(high)} (`{highest}`)."
         )
     if rows := class_rows(item.metrics):
         cells = [(row.label, f"{row.records:,}", *("–" if part is None else score(part) for part in (row.recall, row.precision))) for row in rows]
@@ -143,7 +146,7 @@ def _limits(view: RunView, item: RoundView) -> list[str]:
     if item.metrics and item.number == view.best:
         models = count(len(view.series(view.metric)), "measured model")
         limits.append(
-            f"It was chosen as the best of {models} by the same {_text(view.metric)} that is given above, which is therefore somewhat optimistic."
+            f"It was chosen as the best of {models} by the same {markdown(view.metric)} that is given above, which is therefore somewhat optimistic."
         )
     if idle := [client.name for client in view.clients if client.name not in _contributors(view, item.number)]:
         limits.append(f"No update of {_names(idle)} went into it.")
@@ -154,13 +157,13 @@ def _limits(view: RunView, item: RoundView) -> list[str]:
     if view.pending:
         limits.append(f"The run is not finished: {view.trained} of {view.asked} training rounds are done.")
     elif view.trained < view.asked:
-        limits.append(f"Training ended after {view.trained} of {view.asked} rounds: {_text(view.decision)}.")
+        limits.append(f"Training ended after {view.trained} of {view.asked} rounds: {markdown(view.decision)}.")
     limits.append("Updates were averaged as they were sent: nothing was clipped and no noise was added, so the run gives no differential privacy.")
     return ["## Limits", "\n".join(f"- {limit}" for limit in limits)]
 
 
 def _lineage(view: RunView, item: RoundView) -> list[str]:
-    rows = [("run", _code(view.run)), ("round", item.number), ("commit", item.digest), ("spec.json", view.spec_digest)]
+    rows = [("run", markdown_code(view.run)), ("round", item.number), ("commit", item.digest), ("spec.json", view.spec_digest)]
     if view.head:
         rows.append((f"last commit (round {view.head.number})", view.head.digest))
     return ["## Lineage", _table(["what", "value"], rows), f"To check it, bit for bit:\n\n```\nfedstream verify {view.run} --stream\n```"]
@@ -176,7 +179,7 @@ def _contributors(view: RunView, round: int) -> dict[str, int]:
 
 
 def _names(names: Sequence[str]) -> str:
-    shown = ", ".join(f"`{name}`" for name in names[:10])
+    shown = ", ".join(markdown_code(name) for name in names[:10])
     return shown if len(names) <= 10 else f"{shown} and {len(names) - 10} more"
 
 
@@ -187,15 +190,3 @@ def _shape(shape: Sequence[int]) -> str:
 def _table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     return "\n".join([*lines, *("| " + " | ".join(str(cell).replace("\n", " ") for cell in row) + " |" for row in rows)])
-
-
-def _text(text: str) -> str:
-    """Escape what Markdown or HTML would read as markup."""
-    for char in "\\`*_[]<>|#~":
-        text = text.replace(char, f"\\{char}" if char not in "<>" else {"<": "&lt;", ">": "&gt;"}[char])
-    return clean(text).replace("\n", " ")
-
-
-def _code(text: str) -> str:
-    """Show a text from outside as code, which nothing in it can end."""
-    return "`" + clean(text).replace("`", "'").replace("|", "\\|").replace("\n", " ") + "`"

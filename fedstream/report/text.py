@@ -14,6 +14,17 @@ def clean(text: str) -> str:
     return "".join("\N{REPLACEMENT CHARACTER}" if unicodedata.category(char) in ("Cc", "Cf", "Cs") and char not in "\n\t" else char for char in text)
 
 
+def markdown(text: str) -> str:
+    """Escape what Markdown or HTML would read as markup: a heading, a link, an image, a script, the end of a table's cell."""
+    escaped = "".join(f"\\{char}" if char in "\\`*_[]!|#~" else char for char in clean(text).replace("\n", " "))
+    return escaped.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def markdown_code(text: str) -> str:
+    """Show a text as code, which nothing in it can end."""
+    return "`" + clean(text).replace("`", "'").replace("|", "\\|").replace("\n", " ") + "`"
+
+
 def spans(numbers: Iterable[int]) -> str:
     """Write numbers as spans: 1, 2, 3, 7 is `1–3, 7`."""
     found: list[list[int]] = []

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import json
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import TypeVar
-
-from pydantic import BaseModel, ValidationError
 
 from fedstream.decision import best_round
 from fedstream.errors import CorruptObject, ObjectNotFound
 from fedstream.model.description import ModelDescription
+from fedstream.model.versions import MANIFEST, list_versions
 from fedstream.report.parts import ClientView, Pending, RoundView, Version
 from fedstream.run import RunRecord
 from fedstream.state import RunState
 from fedstream.store.canonical import sha256_hex
-from fedstream.store.documents import ClientEntry, Commit, Manifest, Refusal, SliceDoc
+from fedstream.store.documents import ClientEntry, Commit, Manifest, Refusal, Selection, SliceDoc, VersionManifest
 from fedstream.store.layout import ModelKeys, RoundKeys
 from fedstream.store.objects import ObjectInfo, ObjectStore
-
-Document = TypeVar("Document", bound=BaseModel)
+from fedstream.store.reading import DOCUMENT_BYTES, Document, load_document, read_document
 
 NEWEST_VERSIONS = 50
 """Published versions of the model that are looked through for this run's own: each is a request."""
@@ -169,47 +166,48 @@ def _clients(store: ObjectStore, record: RunRecord, commits: list[Commit], infos
             ClientView(
                 matched=matched,
                 rounds=entries.get(matched.client, []),
-                slice=_read(store, SliceDoc, slice_key) if slice_key else None,
-                manifest=_read(store, Manifest, manifest_key) if manifest_key else None,
+                slice=_said(SliceDoc, store, slice_key) if slice_key else None,
+                manifest=_said(Manifest, store, manifest_key) if manifest_key else None,
             )
         )
     return views
 
 
+def _said(document: type[Document], store: ObjectStore, key: str) -> Document | None:
+    """Return what a client has written; None if that is no such document, which is no reason to show nothing of the others."""
+    try:
+        return load_document(document, store, key)
+    except CorruptObject:
+        return None
+
+
 def _pending(store: ObjectStore, run: str, round: int, kind: str, infos: dict[str, ObjectInfo]) -> Pending:
     keys = RoundKeys(run, round)
-    asked = store.get_json(keys.selection)["clients"] if keys.selection in infos else []
+    asked = load_document(Selection, store, keys.selection).clients if keys.selection in infos else []
     arrived = [client for client in asked if keys.manifest(client) in infos]
     told = [info for info in infos.values() if info.key.startswith(f"{keys.root}/refusals/")]
     newest: dict[str, Refusal] = {}
     for info in sorted(told, key=lambda info: (info.last_modified, info.key)):
-        refusal = _read(store, Refusal, info.key)
-        newest[refusal.client] = refusal
+        if refusal := _said(Refusal, store, info.key):
+            newest[refusal.client] = refusal
     return Pending(round, kind, asked, arrived, [newest[client] for client in sorted(newest) if client not in arrived])
 
 
 def _model(store: ObjectStore, record: RunRecord) -> ModelDescription | None:
     try:
-        return _read(store, ModelDescription, ModelKeys(record.model.name).initial(record.model.keras_digest, "json"))
+        return load_document(ModelDescription, store, ModelKeys(record.model.name).initial(record.model.keras_digest, "json"))
     except ObjectNotFound:
         return None
 
 
 def _versions(store: ObjectStore, record: RunRecord) -> list[Version]:
     keys = ModelKeys(record.model.name)
-    names = [info.key.removeprefix(keys.versions).split("/") for info in store.list(keys.versions)]
-    numbers = sorted(int(name[0]) for name in names if name[0].isdigit() and name[1:] == ["manifest.json"])
     found = []
-    for number in numbers[-NEWEST_VERSIONS:]:
-        data = store.get(keys.version(number, "manifest.json"))
-        manifest = json.loads(data)
-        if manifest["run"] == record.spec.run:
-            found.append(Version(number, manifest["round"], sha256_hex(data)))
+    for number in list_versions(store, record.model.name)[-NEWEST_VERSIONS:]:
+        key = keys.version(number, MANIFEST)
+        data = store.get(key, DOCUMENT_BYTES)
+        with suppress(CorruptObject):
+            manifest = read_document(VersionManifest, data, key)
+            if manifest.run == record.spec.run:
+                found.append(Version(number, manifest.round, sha256_hex(data)))
     return found
-
-
-def _read(store: ObjectStore, document: type[Document], key: str) -> Document:
-    try:
-        return document.model_validate_json(store.get(key))
-    except ValidationError as error:
-        raise CorruptObject(f"{key} cannot be read: {error.errors()[0]['msg']}; `fedstream verify` tells what else is damaged") from error

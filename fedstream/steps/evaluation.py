@@ -9,6 +9,7 @@ from fedstream.settings import KafkaSettings
 from fedstream.state import RunState
 from fedstream.steps.global_model import load_global_model
 from fedstream.store.documents import Metrics
+from fedstream.stream.codec import get_codec
 from fedstream.stream.columns import decode_in_order
 from fedstream.stream.offsets import parse_ranges
 from fedstream.stream.reader import RawRecords, read_ranges, wait_for_data
@@ -27,7 +28,7 @@ def read_evaluation(kafka: KafkaSettings, evaluation: MatchedClient, deadline_s:
     """
     deadline, ranges = time.monotonic() + deadline_s, parse_ranges(evaluation.ranges)
     wait_for_data(kafka, ranges, deadline_s)
-    return read_ranges(kafka, ranges, max(1.0, deadline - time.monotonic()))
+    return read_ranges(kafka, ranges, max(1.0, deadline - time.monotonic()), get_codec("RAW", evaluation.input_config).record_size)
 
 
 def measure_on(state: RunState, round: int, weights_digest: str, records: RawRecords) -> Metrics:

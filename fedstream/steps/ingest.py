@@ -6,6 +6,7 @@ import time
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fedstream.judge import why_not_planned
 from fedstream.model.files import read_description
@@ -15,7 +16,8 @@ from fedstream.state import RunState, log
 from fedstream.steps.patience import patiently
 from fedstream.steps.refusal import refusing
 from fedstream.steps.runtime import step
-from fedstream.store.documents import SliceDoc, SliceRange
+from fedstream.store.documents import CLASSES, SliceDoc, SliceRange
+from fedstream.stream.codec import get_codec
 from fedstream.stream.columns import decode_in_order
 from fedstream.stream.offsets import parse_ranges
 from fedstream.stream.reader import check_retention, read_ranges, wait_for_data
@@ -73,19 +75,25 @@ def _slice(state: RunState, round: int, client: MatchedClient) -> SliceDoc:
         patiently(deadline, lambda _: check_retention(kafka, ranges))
         return validated
     patiently(deadline, lambda left_s: wait_for_data(kafka, ranges, left_s))
-    records = patiently(deadline, lambda left_s: read_ranges(kafka, ranges, left_s))
+    size = get_codec("RAW", client.input_config).record_size
+    records = patiently(deadline, lambda left_s: read_ranges(kafka, ranges, left_s, size))
     _, labels = decode_in_order(state.record, client, records)
     check_labels(read_description(state.store, state.record.model.name, state.record.model.keras_digest), labels)
-    values, counts = np.unique(labels, return_counts=True)
     return SliceDoc(
         client=client.client,
         bootstrap_servers=client.bootstrap_servers,
         ranges=[SliceRange(topic=r.topic, partition=r.partition, start=r.start, end=r.end) for r in ranges],
         records=len(records),
         input_config=client.input_config,
-        class_counts={str(value): int(count) for value, count in zip(values, counts, strict=True)},
+        class_counts=_class_counts(labels),
         digest=records.digest,
     )
+
+
+def _class_counts(labels: NDArray[Any]) -> dict[str, int]:
+    """Return label -> records; nothing where there are so many that they are measurements, no classes."""
+    values, counts = np.unique(labels, return_counts=True)
+    return {str(value): int(count) for value, count in zip(values, counts, strict=True)} if len(values) <= CLASSES else {}
 
 
 def _validated_before(state: RunState, round: int, client: str) -> SliceDoc | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fedstream.report.text import markdown, markdown_code
 from fedstream.run import MatchedClient, RunRecord
 
 
@@ -9,9 +10,9 @@ def plan_page(record: RunRecord, note: str) -> str:
     """Return the page of plan_training: what comes next, who takes part, and what became of each announcement."""
     spec = record.spec
     lines = [
-        f"# Run {_cell(spec.run)}",
-        f"{note[0].upper()}{note[1:]}.",
-        f"Model `{_cell(spec.model)}` ({record.model.weights_digest[:12]}), strategy {spec.strategy}, "
+        f"# Run {markdown(spec.run)}",
+        f"{markdown(note[0].upper() + note[1:])}.",
+        f"Model {markdown_code(spec.model)} ({record.model.weights_digest[:12]}), strategy {spec.strategy}, "
         f"{spec.epochs} epochs of batches of {spec.batch_size} a round.",
         "## Clients that take part",
         _table(
@@ -24,9 +25,9 @@ def plan_page(record: RunRecord, note: str) -> str:
     ]
     for what, names in (("Columns", record.features), ("Classes", record.classes)):
         if names:
-            lines.append(f"{what}, in the run's order: {_cell(', '.join(names))}.")
+            lines.append(f"{what}, in the run's order: {markdown(', '.join(names))}.")
     if record.evaluation:
-        lines.append(f"Each global model is measured on {record.evaluation.records} records of `{_cell(record.evaluation.ranges)}`.")
+        lines.append(f"Each global model is measured on {record.evaluation.records} records of {markdown_code(record.evaluation.ranges)}.")
     lines += [
         "## Announcements",
         _table(
@@ -45,11 +46,5 @@ def _columns(record: RunRecord, client: MatchedClient) -> str:
 
 
 def _table(head: list[str], rows: list[list[object]]) -> str:
-    body = ["| " + " | ".join(_cell(value) for value in row) + " |" for row in rows]
+    body = ["| " + " | ".join(markdown(str(value)) for value in row) + " |" for row in rows]
     return "\n".join(["| " + " | ".join(head) + " |", "|" + "---|" * len(head), *body])
-
-
-def _cell(value: object) -> str:
-    """Escape what would end a table cell, or be read as HTML: names and reasons come from announcements."""
-    text = str(value).replace("\n", " ").replace("|", "\\|")
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

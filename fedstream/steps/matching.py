@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TypeAlias
@@ -26,6 +27,13 @@ NOT_HEEDED = (
 
 LONGEST = 500
 """Characters of a name or a reason that are put on record."""
+
+
+CLIENTS = 1_000
+"""Clients of a run: a round of so many is five times what one submission's status can hold."""
+
+REFUSED_OF_CLIENT, REFUSED_OF_OTHERS = 50, 500
+"""Announcements that don't take part and are put on record, the newest of each client the run names, and of all others: a flood stays short."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +61,7 @@ class Matching:
         clients: that take part, sorted by name.
         evaluations: the different announcements of the evaluation topic that could be meant; just one in a run that can start.
         evaluation_refusals: why other announcements of the evaluation topic cannot be meant, the newest first.
-        rows: one for each announcement, in the order read.
+        rows: one for each announcement that takes part, and for the newest others, in the order read.
         names: the run's columns and classes.
     """
 
@@ -81,10 +89,14 @@ def match(spec: RunSpec, model: ModelDescription, messages: Iterable[Heard]) -> 
             matched[client] = _matched(spec, heard[at], offer.newest, offer.ranges, for_evaluation=False)
             _refuse(reasons, own, _too_few(spec, matched[client]))
     matched = {client: offered for client, offered in matched.items() if not _too_few(spec, offered)}
+    for client in sorted(matched)[CLIENTS:]:
+        _refuse(reasons, read.fitting[client], f"the run has {CLIENTS:,} clients already; name those to ask")
+    matched = {client: matched[client] for client in sorted(matched)[:CLIENTS]}
     names = agree(model, [matched[client] for client in sorted(matched)])
     for client, offered in matched.items():
         _refuse(reasons, read.fitting[client], names.differ(offered))
     evaluations = _evaluations(spec, heard, read, names)
+    kept = _kept(spec, read)
     rows = [
         AnnouncementRow(
             bootstrap_servers=message.bootstrap_servers,
@@ -96,6 +108,7 @@ def match(spec: RunSpec, model: ModelDescription, messages: Iterable[Heard]) -> 
             reason=_shown(reasons[number] or ("measures each global model (evaluation topic)" if number in read.measures else "takes part")),
         )
         for number, message in enumerate(heard)
+        if number in kept
     ]
     refusals = [_shown(reasons[number]) for number in sorted(read.measures, reverse=True) if reasons[number]]
     return Matching([matched[client] for client in sorted(matched) if not names.differ(matched[client])], evaluations, refusals, rows, names)
@@ -143,6 +156,18 @@ def _refuse(reasons: list[str], own: list[Numbered], reason: str) -> None:
     """Give those of a client's announcements that counted a reason why they don't, if there is one."""
     for number, _ in own:
         reasons[number] = reasons[number] or reason
+
+
+def _kept(spec: RunSpec, read: _Read) -> set[int]:
+    """Return the numbers of the messages that are put on record: those that take part, and the newest others."""
+    refused: Counter[str] = Counter()
+    kept = set()
+    for number in reversed(range(len(read.reasons))):
+        of = read.names[number] if read.names[number] in spec.clients else ""
+        refused[of] += bool(read.reasons[number])
+        if not read.reasons[number] or refused[of] <= (REFUSED_OF_CLIENT if of else REFUSED_OF_OTHERS):
+            kept.add(number)
+    return kept
 
 
 def _evaluations(spec: RunSpec, heard: list[Heard], read: _Read, names: Names) -> list[MatchedClient]:

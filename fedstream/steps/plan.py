@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from fedstream import __version__
@@ -15,8 +16,9 @@ from fedstream.state import RunState, log
 from fedstream.steps.markdown import plan_page
 from fedstream.steps.matching import Heard, Matching, match, reasons
 from fedstream.steps.overlaps import shared_records
+from fedstream.steps.patience import patiently
 from fedstream.steps.runtime import step
-from fedstream.store.canonical import sha256_hex
+from fedstream.store.canonical import canonical_json, sha256_hex
 from fedstream.store.documents import Commit, Decision
 from fedstream.store.layout import ModelKeys
 from fedstream.stream.announcement import DATA_CONTROL_TOPIC
@@ -24,6 +26,12 @@ from fedstream.stream.reader import read_announcements
 
 CONTROL_DEADLINE_S = 60.0
 """Seconds to read one control topic: a laptop's broker gives tens of thousands of messages in that time."""
+
+AWAY_S = 60.0
+"""Seconds that brokers may be away while a run is planned, all of them together: a restart takes less."""
+
+SPEC_BYTES = 8 * 1024 * 1024
+"""Bytes of spec.json, which each step of each client reads: a hundred clients with their announcements have 100 KiB."""
 
 ROUND_NODES, CLIENT_NODES = 33, 18
 """Argo nodes of one active round, and of each client in it (measured; see docs/decisions.md)."""
@@ -80,11 +88,26 @@ def _record(state: RunState, spec: RunSpec) -> RunRecord:
             classes=matching.names.classes,
         )
         try:
-            state.store.put_new_json(state.keys.spec, record.model_dump(mode="json"))
+            state.store.put_new(state.keys.spec, _spec_bytes(record))
         except ObjectConflict:
             log.info("another submission of run %s was planned first; its plan counts", spec.run)
     check_on_record(state, spec)
     return state.record
+
+
+def _spec_bytes(record: RunRecord) -> bytes:
+    """Return spec.json.
+
+    Raises:
+        RunError: it would be larger than every step can be asked to read.
+    """
+    data = canonical_json(record.model_dump(mode="json"))
+    if len(data) > SPEC_BYTES:
+        raise RunError(
+            f"the plan of {len(record.clients):,} clients has {len(data):,} bytes, and at most {SPEC_BYTES:,} are put on record; "
+            "name fewer clients, or let them announce fewer ranges of offsets"
+        )
+    return data
 
 
 def check_on_record(state: RunState, spec: RunSpec) -> None:
@@ -98,10 +121,10 @@ def check_on_record(state: RunState, spec: RunSpec) -> None:
 
 
 def _hear(spec: RunSpec) -> list[Heard]:
-    messages = []
+    messages, patience = [], time.monotonic() + AWAY_S
     for servers in spec.bootstrap_servers:
         try:
-            heard = read_announcements(KafkaSettings.from_env().at(servers), DATA_CONTROL_TOPIC, CONTROL_DEADLINE_S)
+            heard = _heard_at(KafkaSettings.from_env().at(servers), patience)
         except BrokerError:
             if not servers:
                 raise
@@ -109,6 +132,10 @@ def _hear(spec: RunSpec) -> list[Heard]:
             continue
         messages += [Heard(servers, partition, offset, data) for partition, offset, data in heard]
     return messages
+
+
+def _heard_at(kafka: KafkaSettings, patience: float) -> list[tuple[int, int, bytes]]:
+    return patiently(patience, lambda _: read_announcements(kafka, DATA_CONTROL_TOPIC, CONTROL_DEADLINE_S))
 
 
 def _check(spec: RunSpec, model: ModelDescription, matching: Matching) -> None:

@@ -9,13 +9,14 @@ from urllib.parse import urlencode
 
 from fedstream import __version__
 from fedstream.decision import best_round
-from fedstream.errors import ObjectConflict, StoreError
+from fedstream.errors import BrokerError, ObjectConflict, StoreError
 from fedstream.model.files import read_description
 from fedstream.model.versions import find_published
 from fedstream.serving import kserve
 from fedstream.settings import KafkaSettings, RegistrySettings
 from fedstream.state import RunState, log
 from fedstream.steps.global_model import load_global_model
+from fedstream.steps.patience import patiently
 from fedstream.steps.runtime import step
 from fedstream.store.canonical import canonical_json, sha256_hex
 from fedstream.store.documents import Commit, LatestVersion, VersionManifest
@@ -27,6 +28,10 @@ MAX_TRIES = 20
 """Version numbers tried when publishers race or were killed; far more than can be in flight at once."""
 RIVAL_S = 10.0
 """Seconds another publisher may take from a first file to its manifest, before it is taken for dead."""
+
+
+AWAY_S = 60.0
+"""Seconds that brokers may be away when a version is announced, all of them together: a restart takes less."""
 
 
 class ModelArtifact(Protocol):
@@ -103,11 +108,11 @@ def _version(state: RunState, best: Commit, pages: dict[str, bytes]) -> tuple[in
     """Return the version of a commit: the one on record, or a new one."""
     keys = ModelKeys(state.record.model.name)
     head_digest = state.ledger.digest(state.ledger.commits()[-1].round)
-    folders = {info.key.removeprefix(keys.versions).split("/")[0] for info in state.store.list(keys.versions)}
+    used = (keys.version_of(info.key) for info in state.store.list(keys.versions))
     if found := find_published(state.store, state.record.model.name, state.run, head_digest):
         return found.number, found.manifest
     model_files = _model_files(state, best)
-    first = max((int(folder) for folder in folders if folder.isdigit()), default=0) + 1  # a rival's that came since then conflicts, as it should
+    first = max((version[0] for version in used if version), default=0) + 1  # a rival's that came since then conflicts, as it should
     for number in range(first, first + MAX_TRIES):
         try:
             files = pages | _numbered(state, number, best, model_files)
@@ -189,11 +194,26 @@ def _announce(state: RunState, version: int, manifest: dict[str, Any], digest: s
         if json.loads(current)["version"] >= version:
             return
         announcement = _announcement(state, manifest, keys.version(version, "model.keras"))
-        for servers in state.record.spec.bootstrap_servers:
-            announce_model(KafkaSettings.from_env().at(servers), announcement, MODEL_CONTROL_TOPIC)
+        _tell(state, announcement)
         if state.store.put_if_match(keys.latest, latest, etag):
             return
     raise StoreError(f"{keys.latest} changes faster than it can be moved; publish again")
+
+
+def _tell(state: RunState, announcement: ModelAnnouncement) -> None:
+    """Announce a version at each broker. One of a site that stays away is left out: it must not keep the model from all others."""
+    patience = time.monotonic() + AWAY_S
+    for servers in state.record.spec.bootstrap_servers:
+        try:
+            _tell_at(KafkaSettings.from_env().at(servers), announcement, patience)
+        except BrokerError:
+            if not servers:
+                raise
+            log.warning("the brokers %s of a site do not answer; its owner is not told of the model", servers, exc_info=True)
+
+
+def _tell_at(kafka: KafkaSettings, announcement: ModelAnnouncement, patience: float) -> None:
+    patiently(patience, lambda _: announce_model(kafka, announcement, MODEL_CONTROL_TOPIC))
 
 
 def _announcement(state: RunState, manifest: dict[str, Any], key: str) -> ModelAnnouncement:

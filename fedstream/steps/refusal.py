@@ -6,11 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Literal
 
-from pydantic import ValidationError
-
-from fedstream.errors import FedstreamError, ObjectConflict, ObjectNotFound, StoreUnavailable
+from fedstream.errors import CorruptObject, FedstreamError, ObjectConflict, ObjectNotFound, StoreUnavailable
 from fedstream.state import RunState, log
-from fedstream.store.documents import Refusal
+from fedstream.store.documents import REASON, Refusal
+from fedstream.store.reading import load_document
 
 LONGEST = 1000
 """Characters of a reason that are repeated: Kubernetes keeps what a step returns in an object of limited size."""
@@ -30,7 +29,7 @@ def refusing(state: RunState, round: int, client: str, attempt: str, step: Liter
         reason = str(error) if isinstance(error, FedstreamError) else f"{type(error).__name__}: {error}"
         log.warning("round %d: client %s does not take part: %s", round, client, reason, exc_info=not isinstance(error, FedstreamError))
         try:
-            refusal = Refusal(client=client, step=step, reason=reason)
+            refusal = Refusal(client=client, step=step, reason=reason[:REASON])
             state.store.put_new_json(state.keys.at(round).refusal(attempt, client), refusal.model_dump(mode="json"))
         except ObjectConflict:
             log.info("a refusal of client %s is on record for this submission already", client)
@@ -39,8 +38,8 @@ def refusing(state: RunState, round: int, client: str, attempt: str, step: Liter
 def why_refused(state: RunState, round: int, client: str, attempt: str) -> str:
     """Return the reason this submission has on record for a client, or an empty string. A client may write its refusal itself."""
     try:
-        return Refusal.model_validate_json(state.store.get(state.keys.at(round).refusal(attempt, client))).reason[:LONGEST]
+        return load_document(Refusal, state.store, state.keys.at(round).refusal(attempt, client)).reason
     except ObjectNotFound:
         return ""
-    except ValidationError:
-        return "the reason on record cannot be read"
+    except CorruptObject as error:  # whoever may write refusals must not end the round with one
+        return str(error)

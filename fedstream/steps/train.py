@@ -16,9 +16,11 @@ from fedstream.steps.runtime import MetricsArtifact, step
 from fedstream.store.canonical import canonical_json, sha256_hex
 from fedstream.store.documents import Manifest, SliceDoc
 from fedstream.store.weights import to_bytes
+from fedstream.stream.codec import get_codec
 from fedstream.stream.columns import decode_in_order
 from fedstream.stream.offsets import parse_ranges
-from fedstream.stream.reader import RawRecords, read_ranges
+from fedstream.stream.reader import read_ranges
+from fedstream.stream.records import RawRecords, RecordSize
 
 
 @step
@@ -62,7 +64,7 @@ def _train(state: RunState, round: int, document: SliceDoc, deadline: float, usa
     seed = client_seed(spec.seed, round, client)
     configure(spec.threads, seed, spec.gpu_memory_mib)
     fallback = _falls_back(spec, client)
-    records = _read(state, document, deadline)
+    records = _read(state, document, get_codec("RAW", matched.input_config).record_size, deadline)
     samples, labels = decode_in_order(state.record, matched, records)
     config = TrainingConfig(
         epochs=spec.epochs,
@@ -132,10 +134,10 @@ def _falls_back(spec: RunSpec, client: str) -> bool:
     return True
 
 
-def _read(state: RunState, document: SliceDoc, deadline: float) -> RawRecords:
+def _read(state: RunState, document: SliceDoc, size: RecordSize, deadline: float) -> RawRecords:
     ranges = parse_ranges(document.ranges_text)
     kafka = state.kafka(document.client)
-    records = patiently(deadline, lambda left_s: read_ranges(kafka, ranges, left_s))
+    records = patiently(deadline, lambda left_s: read_ranges(kafka, ranges, left_s, size))
     if records.digest != document.digest:
         raise RecordError(
             f"the records of {document.ranges_text} have digest {records.digest[:12]}, but ingest_from_kafka saw {document.digest[:12]}: "

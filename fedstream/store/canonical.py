@@ -16,6 +16,28 @@ def canonical_json(value: Any) -> bytes:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
 
 
+def parse_json(data: bytes | str, depth: int) -> Any:
+    """Parse JSON that somebody else has written.
+
+    Args:
+        data: the text, or its UTF-8.
+        depth: how deep lists and objects may be nested, since whoever walks through the value recurses.
+
+    Raises:
+        ValueError: it is no JSON, or is nested deeper.
+    """
+    try:
+        value = json.loads(data)
+    except RecursionError as error:
+        raise ValueError(f"it is nested deeper than {depth} levels") from error
+    level = [value]
+    for _ in range(depth + 1):
+        level = [item for part in level if isinstance(part, dict | list) for item in (part.values() if isinstance(part, dict) else part)]
+        if not level:
+            return value
+    raise ValueError(f"it is nested deeper than {depth} levels")
+
+
 def sha256_hex(data: bytes) -> str:
     """Return the SHA-256 of bytes, in 64 hexadecimal digits."""
     return hashlib.sha256(data).hexdigest()

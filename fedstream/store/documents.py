@@ -14,6 +14,19 @@ Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 Count = Annotated[int, Field(ge=0, lt=2**63)]
 """A number of rounds, records or the like."""
 
+REASON = 2_000
+"""Characters of a reason: a page's worth. Its writer cuts it, so a longer one was not written by fedstream."""
+
+CLASSES = 10_000
+"""Classes whose records are counted: with more, the labels are measurements, and a slice's document would be as long as the slice."""
+
+METRICS, CONFUSED = 100, 100
+"""Metrics of a model, and classes of a confusion matrix: a commit holds those of every client, twice."""
+
+Word = Annotated[str, Field(max_length=200)]
+"""A name, a digest, or a few words such as a device's: a client writes them, and pages show them."""
+Reason = Annotated[str, Field(max_length=REASON)]
+
 
 class Document(BaseModel):
     """Frozen, strict about unknown fields and about NaN and infinity."""
@@ -24,7 +37,7 @@ class Document(BaseModel):
 class SliceRange(Document):
     """Offsets [start, end) of one partition."""
 
-    topic: str
+    topic: str = Field(max_length=249)
     partition: Count
     start: Count
     end: Count
@@ -33,7 +46,7 @@ class SliceRange(Document):
 class Opening(Document):
     """opened/<attempt>-<slot>.json: which slot of which submission opened a round; the store's own time says when."""
 
-    attempt: str
+    attempt: Word
     slot: Count
     round: Count
     kind: Literal["training", "closing"]
@@ -65,12 +78,12 @@ class SliceDoc(Document):
         digest: SHA-256 of all records (fedstream.stream.reader).
     """
 
-    client: str
+    client: Word
     bootstrap_servers: str
     ranges: list[SliceRange]
     records: Count
     input_config: dict[str, Any]
-    class_counts: dict[str, Count]
+    class_counts: dict[Word, Count] = Field(max_length=CLASSES)
     digest: Digest
 
     @property
@@ -89,8 +102,8 @@ class Metrics(Document):
     """
 
     num_examples: int = Field(ge=1)
-    values: dict[str, float]
-    confusion: list[list[int]] | None = None
+    values: dict[Word, float] = Field(max_length=METRICS)
+    confusion: list[Annotated[list[int], Field(max_length=CONFUSED)]] | None = Field(default=None, max_length=CONFUSED)
 
 
 class Manifest(Document):
@@ -110,20 +123,20 @@ class Manifest(Document):
         alone: with `baseline`, the initial model trained on this client's records alone for as many epochs as the whole run has, on held-out records.
     """
 
-    run: str
+    run: Word
     round: Count
-    client: str
+    client: Word
     base_digest: Digest
     update_digest: Digest | None
     num_examples: int
-    slice_key: str
+    slice_key: Reason
     slice_digest: Digest
     slice_document: Digest
     seed: int
     threads: int
-    device: str
+    device: Word
     cpu_fallback: bool = False
-    code_version: str
+    code_version: Word
     measure_only: bool
     incoming: Metrics | None
     trained: Metrics | None
@@ -134,9 +147,9 @@ class Manifest(Document):
 class Refusal(Document):
     """refusals/<attempt>/<client>.json: why a client did not take part in one submission."""
 
-    client: str
+    client: Word
     step: Literal["ingest", "train"]
-    reason: str
+    reason: Reason
 
 
 class Verdict(Document):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 
@@ -26,6 +27,11 @@ class ModelKeys:
     @property
     def versions(self) -> str:
         return f"{self.root}/versions/"
+
+    def version_of(self, key: str) -> tuple[int, str] | None:
+        """Return the number and file name that `version` made a key of; None for any other key, such as one of version `01` or `²`."""
+        found = re.fullmatch(f"{re.escape(self.versions)}([1-9][0-9]{{0,8}})/(.+)", key)
+        return (int(found[1]), found[2]) if found else None
 
     def version(self, number: int, name: str) -> str:
         """Return the key of file `name` of published version `number` (1, 2, ...)."""

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from pydantic import ValidationError
-
 from fedstream.errors import CorruptObject, ObjectConflict, ObjectNotFound, RunError
 from fedstream.store.canonical import sha256_hex
 from fedstream.store.documents import Commit
 from fedstream.store.layout import RunKeys
 from fedstream.store.objects import ObjectStore
+from fedstream.store.reading import DOCUMENT_BYTES, read_document
 
 
 class Ledger:
@@ -47,11 +46,8 @@ class Ledger:
         """
         if round not in self._read:
             key = self._keys.at(round).commit
-            data = self._store.get(key)
-            try:
-                commit = Commit.model_validate_json(data)
-            except ValidationError as error:
-                raise CorruptObject(f"{key} is not a commit: {error.errors()[0]['msg']}; `fedstream verify` tells what else is damaged") from error
+            data = self._store.get(key, DOCUMENT_BYTES)
+            commit = read_document(Commit, data, key)
             if (commit.run, commit.round) != (self._keys.run, round):
                 raise CorruptObject(f"{key} is the commit of round {commit.round} of run {commit.run!r}; see `fedstream verify {self._keys.run}`")
             self._read[round] = commit, sha256_hex(data)

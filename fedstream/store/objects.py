@@ -86,22 +86,30 @@ class ObjectStore:
             if error.code not in ("BucketAlreadyOwnedByYou", "BucketAlreadyExists"):
                 raise self._unavailable(str(error)) from error
 
-    def get(self, key: str) -> bytes:
+    def get(self, key: str, limit: int | None = None) -> bytes:
         """Return an object's bytes.
+
+        Args:
+            key: the object.
+            limit: most bytes it may have; None for any number.
 
         Raises:
             ObjectNotFound: there is no such object.
+            CorruptObject: it is larger than the limit, of which nothing more is read.
             StoreUnavailable: the server, the bucket or the credentials do not work.
         """
-        return self.get_with_etag(key)[0]
+        data = self.get_with_etag(key, limit)[0]
+        if limit is not None and len(data) > limit:
+            raise CorruptObject(f"{key} has more than {limit:,} bytes, which fedstream never writes there; it was made by somebody else")
+        return data
 
-    def get_with_etag(self, key: str) -> tuple[bytes, str]:
-        """Return an object's bytes, and the tag that put_if_match takes."""
+    def get_with_etag(self, key: str, limit: int | None = None) -> tuple[bytes, str]:
+        """Return an object's bytes (one more than the limit, if it has more), and the tag that put_if_match takes."""
 
         def read() -> tuple[bytes, str]:
             response = self._client.get_object(self.settings.bucket, self._full(key))
             try:
-                return response.read(), response.headers.get("ETag", "")
+                return response.read(None if limit is None else limit + 1), response.headers.get("ETag", "")
             finally:
                 response.close()
                 response.release_conn()
@@ -123,7 +131,7 @@ class ObjectStore:
         """Return the JSON value of an object."""
         try:
             return json.loads(self.get(key))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise CorruptObject(f"{key} is not JSON ({error}); it was changed after it was written") from error
 
     def exists(self, key: str) -> bool:

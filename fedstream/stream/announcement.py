@@ -8,17 +8,24 @@ import re
 from functools import cached_property
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from fedstream.errors import AnnouncementError
 from fedstream.run import NAME, invalid_names
-from fedstream.stream.offsets import OffsetRange, invalid_topic_name, parse_ranges
+from fedstream.store.canonical import parse_json
+from fedstream.stream.offsets import RECORDS, OffsetRange, invalid_topic_name, parse_ranges
 
 DATA_CONTROL_TOPIC = "FEDERATED_DATA_CONTROL_TOPIC"
 """Where data owners announce their streams."""
 
 MODEL_CONTROL_TOPIC = "FEDERATED_MODEL_CONTROL_TOPIC"
 """Where they are told about published models."""
+
+MESSAGE_BYTES = 128 * 1024
+"""Bytes of one announcement: a thousand ranges of offsets and some pages of description."""
+
+DEPTH = 32
+"""Levels of nesting in an announcement's JSON: Kafka-ML's have two."""
 
 SCHEMA_VERSION = 1
 """Of the fields fedstream adds: client, bootstrap_servers, features, classes, append, withdrawn."""
@@ -62,7 +69,7 @@ class DataAnnouncement(BaseModel):
     dataset_restrictions: str = "{}"
     validation_rate: float | None = None
     test_rate: float | None = None
-    total_msg: int | None = None
+    total_msg: int | None = Field(None, ge=0, le=RECORDS)
     unsupervised_topic: str | None = None
     incremental: bool = False
     client: str = ""
@@ -150,6 +157,8 @@ def parse_data_announcement(data: bytes) -> DataAnnouncement:
     Raises:
         AnnouncementError: it is not JSON, lacks a field, or has one that cannot be; names the field.
     """
+    if len(data) > MESSAGE_BYTES:
+        raise AnnouncementError(f"the announcement has more than {MESSAGE_BYTES:,} bytes and is not read; announce fewer ranges, or in parts")
     try:
         document = _parsed(data)
     except ValueError as error:
@@ -184,10 +193,7 @@ def check_announceable(said: dict[str, Any]) -> None:
 
 
 def _parsed(data: bytes) -> Any:
-    try:
-        return json.loads(data)
-    except RecursionError as error:
-        raise ValueError("it is nested too deeply") from error
+    return parse_json(data, DEPTH)
 
 
 class ModelAnnouncement(BaseModel):

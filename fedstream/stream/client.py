@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from fedstream.errors import BrokerAway, BrokerError, RecordError, SettingsError, StreamError, TopicError
 from fedstream.settings import KafkaSettings
+from fedstream.stream.records import RecordSize
 
 if TYPE_CHECKING:
     from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
@@ -26,6 +27,12 @@ CLOSE_S = 1.0
 
 SESSION_MS = 10_000
 """Milliseconds after which the partitions of a member that died are given to others."""
+
+POLL_RECORDS = 10_000
+"""Records of one poll, so that a deadline is heeded in between."""
+
+POLL_BYTES = 32 * 1024 * 1024
+"""Bytes of one poll, as far as the records' size is known."""
 
 FETCH_BYTES = 8 * 1024 * 1024
 """Bytes asked for at a time: large enough that the round trips do not count."""
@@ -51,22 +58,34 @@ def admin(kafka: KafkaSettings) -> Iterator[KafkaAdminClient]:
 
 
 @contextmanager
-def consumer(kafka: KafkaSettings, group: str = "") -> Iterator[KafkaConsumer]:
-    """Open a consumer: without a group for reading exact offsets of topics that exist, or as a member of one, which begins with the oldest record."""
+def consumer(kafka: KafkaSettings, group: str = "", size: RecordSize | None = None, cut: bool = False) -> Iterator[KafkaConsumer]:
+    """Open a consumer.
+
+    Args:
+        kafka: the brokers.
+        group: of which to be a member, beginning with the oldest record; empty for reading exact offsets of topics that exist.
+        size: most bytes of a record, beyond which polling raises OversizedPart; None for any.
+        cut: whether a larger record is cut to one byte more instead.
+    """
     from kafka import KafkaConsumer
 
+    from fedstream.stream.limits import AtMost, bound_inflation
+
+    bound_inflation()
+    checks = {"value_deserializer": AtMost(size.value, "value", cut), "key_deserializer": AtMost(size.key, "key", cut)} if size else {}
     member = {"group_id": group, "session_timeout_ms": SESSION_MS} if group else {}
     opened = _open(
         kafka,
         KafkaConsumer,
         **member,
+        **checks,
         enable_auto_commit=False,
         auto_offset_reset="earliest" if group else "none",
         isolation_level="read_committed",
         request_timeout_ms=REQUEST_MS,
         fetch_max_bytes=FETCH_BYTES * 4,
         max_partition_fetch_bytes=FETCH_BYTES,
-        max_poll_records=10_000,
+        max_poll_records=max(1, min(POLL_RECORDS, POLL_BYTES // (size.total or 1))) if size else POLL_RECORDS,
         metrics_enabled=False,
     )
     try:

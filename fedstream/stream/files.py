@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import re
+import struct
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
-from zipfile import BadZipFile
+from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 
@@ -14,6 +18,9 @@ from fedstream.run import invalid_names
 
 if TYPE_CHECKING:
     import pandas as pd
+
+FILE_BYTES = 8 * 1024**3
+"""Bytes that the arrays of one file may take: they are held in memory until they are sent."""
 
 
 class Records(NamedTuple):
@@ -59,13 +66,32 @@ def load_records(path: Path, label: str = "label", shape: str = "", allow_nan: b
 
 def _npz(path: Path) -> tuple[np.ndarray, np.ndarray]:
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with open_npz(path) as arrays:
             for x, y in (("x", "y"), ("x_train", "y_train")):
                 if x in arrays and y in arrays:
                     return arrays[x], arrays[y]
             raise UsageError(f"{path}: it has {', '.join(arrays) or 'nothing'}; expected arrays x and y, or x_train and y_train")
-    except (OSError, ValueError, BadZipFile) as error:
+    except (OSError, ValueError) as error:
         raise UsageError(f"{path}: it is no .npz file of plain arrays ({error})") from error
+
+
+@contextmanager
+def open_npz(path: Path) -> Iterator[Mapping[str, np.ndarray]]:
+    """Open an .npz file of plain arrays.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is no such file, is damaged, or inflates to more than is held in memory; while it is open too.
+    """
+    try:
+        with ZipFile(path) as archive:
+            inflated = sum(entry.file_size for entry in archive.infolist())
+        if inflated > FILE_BYTES:
+            raise ValueError(f"it inflates to {inflated:,} bytes, and {FILE_BYTES:,} are held at once; split it")
+        with np.load(path, allow_pickle=False) as arrays:
+            yield arrays
+    except (BadZipFile, zlib.error, struct.error, EOFError, MemoryError, RecursionError, NotImplementedError) as error:
+        raise ValueError(str(error) or type(error).__name__) from error
 
 
 def _csv(path: Path, label: str, allow_nan: bool) -> Records:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import time
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from fedstream.errors import BrokerAway, BrokerError, DeadlineError, RecordError, RetentionError, TopicError
-from fedstream.settings import KafkaSettings
+from fedstream.settings import KafkaSettings, slice_bytes
+from fedstream.stream.announcement import MESSAGE_BYTES
 from fedstream.stream.client import admin, consumer, explained, unauthorized
 from fedstream.stream.offsets import OffsetRange, total_records
-from fedstream.stream.records import Column, RawRecords
+from fedstream.stream.records import Column, RawRecords, RecordSize
 
 if TYPE_CHECKING:
     from kafka import KafkaAdminClient, KafkaConsumer
@@ -19,11 +22,21 @@ if TYPE_CHECKING:
 
 __all__ = ["RawRecords", "check_retention", "read_announcements", "read_ranges", "topic_bounds", "wait_for_data"]
 
+log = logging.getLogger(__name__)
+
 POLL_S = 0.5
 """Seconds one poll waits for records; the deadline is looked at in between."""
 
 STALL_S = 3.0
 """Seconds without a record after which to ask whether the topic still holds them: a deleted topic is silent, not an error."""
+
+CONTROL_MESSAGES = 20_000
+"""Messages of a control topic's partition that are read: a second's work for a laptop's broker, and more than owners announce in years."""
+
+CONTROL_BYTES = 16 * 1024 * 1024
+"""Bytes of a control topic that are looked at: a usual announcement has 500, and of all these planning takes seconds."""
+
+Message = TypeVar("Message", tuple[int, int, bytes], tuple[int, int, int, bytes])
 
 Bounds = dict[int, tuple[int, int]]
 """partition -> (first offset kept, next offset)"""
@@ -79,25 +92,42 @@ def wait_for_data(kafka: KafkaSettings, ranges: Sequence[OffsetRange], deadline_
                 silence = _may_pass(error)
 
 
-def read_ranges(kafka: KafkaSettings, ranges: Sequence[OffsetRange], deadline_s: float) -> RawRecords:
+def read_ranges(kafka: KafkaSettings, ranges: Sequence[OffsetRange], deadline_s: float, size: RecordSize | None = None) -> RawRecords:
     """Read every record of the ranges; a broker that goes away in the meantime may come back.
+
+    Args:
+        kafka: the brokers.
+        ranges: what to read.
+        deadline_s: seconds it may take.
+        size: bytes of a record as announced, so that larger ones are refused before they are in memory; None where that is not known.
 
     Raises:
         DeadlineError: not all could be read in time.
         RetentionError: a record inside a range is not there (retention or compaction).
-        RecordError: a record has no key or no value.
+        RecordError: a record has no key or no value, or is larger than announced, or all are more than a step may hold.
         TopicError: a topic or partition is gone.
         BrokerError: no broker answers at first, or it refuses us.
     """
     deadline = time.monotonic() + deadline_s
     records = RawRecords(sorted(ranges), Column(), Column())
+    limit, held = slice_bytes(), 0
+    _check_room(records.ranges, size.total * total_records(ranges) if size else 0, limit)
     with admin(kafka) as asked:
         _missing(asked, records.ranges, kafka)
-        with consumer(kafka) as reader:
+        with consumer(kafka, size=size) as reader:
             for wanted in records.ranges:
                 for batch in _batches(reader, asked, wanted, deadline, kafka):
-                    _append(records, wanted, batch)
+                    held += _append(records, wanted, batch)
+                    _check_room(records.ranges, held, limit)
     return records
+
+
+def _check_room(ranges: Sequence[OffsetRange], size: int, limit: int) -> None:
+    if size > limit:
+        raise RecordError(
+            f"the {total_records(ranges):,} records of {_shown(ranges)} have at least {size:,} bytes, and a step holds {limit:,} at most; "
+            "announce them in parts, or set FEDSTREAM_SLICE_GIB higher where the steps run, with memory for twice as much"
+        )
 
 
 def _batches(
@@ -106,6 +136,8 @@ def _batches(
     """Yield the records of one range, without a gap."""
     from kafka import TopicPartition
     from kafka.errors import LogTruncationError, OffsetOutOfRangeError
+
+    from fedstream.stream.limits import OversizedBatch, OversizedPart
 
     partition = TopicPartition(wanted.topic, wanted.partition)
     reader.assign([partition])
@@ -121,6 +153,10 @@ def _batches(
             batch = reader.poll(timeout_ms=int(min(POLL_S, deadline - now) * 1000) + 1).get(partition, [])[: wanted.end - at]
         except (OffsetOutOfRangeError, LogTruncationError) as error:
             raise _gap(wanted, at) from error
+        except OversizedPart as error:
+            raise RecordError(f"record {wanted.topic}:{wanted.partition}:{at}: {error}; send it again as announced") from error
+        except OversizedBatch as error:
+            raise RecordError(f"{wanted.topic}:{wanted.partition}: {error}") from error
         if batch:
             _check_offsets(batch, wanted, at)
             yield batch
@@ -146,7 +182,8 @@ def _check_offsets(batch: list[ConsumerRecord], wanted: OffsetRange, at: int) ->
         raise _gap(wanted, next(offset for offset in range(at, at + len(batch)) if offset not in found))
 
 
-def _append(records: RawRecords, wanted: OffsetRange, batch: list[ConsumerRecord]) -> None:
+def _append(records: RawRecords, wanted: OffsetRange, batch: list[ConsumerRecord]) -> int:
+    """Append a batch, and return its bytes."""
     try:
         records.values.extend([record.value for record in batch])
         records.keys.extend([record.key for record in batch])
@@ -154,6 +191,7 @@ def _append(records: RawRecords, wanted: OffsetRange, batch: list[ConsumerRecord
         wrong = next(record for record in batch if record.value is None or record.key is None)
         what = "value" if wrong.value is None else "key (its label)"
         raise RecordError(f"record {wanted.topic}:{wanted.partition}:{wrong.offset} has no {what}; send it again with both") from error
+    return len(records.values.chunks[-1]) + len(records.keys.chunks[-1])
 
 
 def _gap(wanted: OffsetRange, offset: int) -> RetentionError:
@@ -164,7 +202,10 @@ def _gap(wanted: OffsetRange, offset: int) -> RetentionError:
 
 
 def read_announcements(kafka: KafkaSettings, topic: str, deadline_s: float) -> list[tuple[int, int, bytes]]:
-    """Return (partition, offset, value) of every message a control topic holds now, oldest first; nothing if there is no such topic.
+    """Return (partition, offset, value) of the messages a control topic holds now, oldest first; nothing if there is no such topic.
+
+    Whoever may write there may flood it, so the newest count: CONTROL_MESSAGES of each partition, and CONTROL_BYTES of them. A message of more than
+    MESSAGE_BYTES is there with one byte more than that, whatever it has.
 
     Raises:
         DeadlineError: not all could be read in time.
@@ -177,17 +218,37 @@ def read_announcements(kafka: KafkaSettings, topic: str, deadline_s: float) -> l
         except TopicError:
             return []
     messages: list[tuple[int, int, int, bytes]] = []
-    with consumer(kafka) as reader:
+    with consumer(kafka, size=RecordSize(MESSAGE_BYTES, MESSAGE_BYTES), cut=True) as reader:
         for number, (begin, end) in sorted(bounds.items()):
-            records = list(_until(reader, topic, number, begin, end, deadline, kafka))
+            found = _newest(_until(reader, topic, number, max(begin, end - CONTROL_MESSAGES), end, deadline, kafka))
             # Clocks differ; within a partition the offsets are right.
-            times = accumulate((record.timestamp for record in records), max)
-            messages += [(when, number, record.offset, record.value or b"") for when, record in zip(times, records, strict=True)]
-    return [message[1:] for message in sorted(messages)]
+            times = accumulate((when for when, _, _ in found), max)
+            messages += [(when, number, offset, value) for when, (_, offset, value) in zip(times, found, strict=True)]
+    kept = [message[1:] for message in _newest(sorted(messages))]
+    if older := sum(end - begin for begin, end in bounds.values()) - len(kept):
+        log.info("control topic %s: the newest %d messages count, %d older ones or markers of transactions don't", topic, len(kept), older)
+    return kept
 
 
-def _until(reader: KafkaConsumer, topic: str, number: int, begin: int, end: int, deadline: float, kafka: KafkaSettings) -> Iterator[ConsumerRecord]:
+def _newest(messages: Iterable[Message]) -> list[Message]:
+    """Return the newest messages, as many as CONTROL_BYTES hold; a message's value comes last in it."""
+    kept: deque[Message] = deque()
+    size = 0
+    for message in messages:
+        kept.append(message)
+        size += len(message[-1])
+        while size > CONTROL_BYTES:
+            size -= len(kept.popleft()[-1])
+    return list(kept)
+
+
+def _until(
+    reader: KafkaConsumer, topic: str, number: int, begin: int, end: int, deadline: float, kafka: KafkaSettings
+) -> Iterator[tuple[int, int, bytes]]:
+    """Yield (time, offset, value) of the messages of one partition; of a batch that is too large to inflate, one that is too large to parse."""
     from kafka import TopicPartition
+
+    from fedstream.stream.limits import OversizedBatch
 
     partition = TopicPartition(topic, number)
     reader.assign([partition])
@@ -195,7 +256,13 @@ def _until(reader: KafkaConsumer, topic: str, number: int, begin: int, end: int,
     while reader.position(partition, timeout_ms=int(POLL_S * 1000)) < end:
         if time.monotonic() >= deadline:
             raise DeadlineError(f"control topic {topic!r} at {kafka.bootstrap_servers} could not be read in time; is its broker still there?")
-        yield from (record for record in reader.poll(timeout_ms=int(POLL_S * 1000)).get(partition, []) if record.offset < end)
+        try:
+            found = reader.poll(timeout_ms=int(POLL_S * 1000)).get(partition, [])
+        except OversizedBatch as error:
+            yield 0, error.first, bytes(MESSAGE_BYTES + 1)
+            reader.seek(partition, error.end)
+            continue
+        yield from ((record.timestamp, record.offset, record.value or b"") for record in found if record.offset < end)
 
 
 def _bounds(asked: KafkaAdminClient, topic: str, kafka: KafkaSettings) -> Bounds:

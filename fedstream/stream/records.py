@@ -16,6 +16,18 @@ from fedstream.stream.offsets import OffsetRange
 
 
 @dataclass(frozen=True)
+class RecordSize:
+    """Bytes that a record's value and key have at most."""
+
+    value: int
+    key: int
+
+    @property
+    def total(self) -> int:
+        return self.value + self.key
+
+
+@dataclass(frozen=True)
 class Column:
     """Byte strings laid end to end, a batch at a time: large slices would not fit twice, once as objects and once as an array.
 

@@ -7,7 +7,7 @@ from recorded.streams import send_streams
 from support.recorded import RUN, RecordedStore
 
 from fedstream.audit import verify_run
-from fedstream.errors import RunError
+from fedstream.errors import CorruptObject
 from fedstream.report.history import history
 from fedstream.report.html import render_report
 from fedstream.report.view import build_view
@@ -57,7 +57,7 @@ def test_another_layout_is_refused():
     key = f"runs/{RUN}/spec.json"
     store.objects[key] = canonical_json(json.loads(store.objects[key]) | {"layout": 7})
     with pytest.raises(
-        RunError, match=r"run 'recorded' cannot be read: it has layout 7, and this version of fedstream reads layout 1; use the version"
+        CorruptObject, match=r"spec.json cannot be read: it has layout 7, and this version of fedstream reads layout 1; use the version"
     ):
         _ = RunState(store, RUN).record
     assert "it has layout 7" in verify_run(store, RUN).problems[0].what

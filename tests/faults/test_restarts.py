@@ -1,5 +1,6 @@
 """Kafka or the object store is killed in the middle of a run and comes back: the run survives, or goes on when it is run again."""
 
+import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
@@ -16,8 +17,11 @@ from fedstream.local.platform import Platform
 from fedstream.serving import inference
 from fedstream.serving.inference import Inference, Pace, Streams
 from fedstream.serving.versions import Served
+from fedstream.store.layout import ModelKeys
 from fedstream.stream import client
+from fedstream.stream.announcement import MODEL_CONTROL_TOPIC
 from fedstream.stream.codec import RawCodec
+from fedstream.stream.reader import read_announcements
 
 AFTER_A = r"0001/updates/a[^.]*\.json"
 
@@ -47,6 +51,33 @@ def test_killed_and_back_a_run_survives(own, own_place, zygote, spec, undisturbe
     assert zygote.answer(run) == {"signal": 0, "version": 1}, zygote.tail()
     assert own_place.digests == undisturbed_round
     assert verify_run(own_place.store, "r").problems == []
+
+
+def test_a_run_is_planned_when_a_broker_that_is_away_comes_back(own, own_place, zygote, spec, undisturbed_round):
+    spec |= {"rounds": 1}
+    said = len(zygote.log.read_text())
+    own.kafka.kill()
+    run = zygote.start(own_place.env, spec)
+    eventually(lambda: "waiting for the broker" in zygote.log.read_text()[said:], seconds=60.0)
+    own.kafka.start()
+    assert zygote.answer(run) == {"signal": 0, "version": 1}, zygote.tail()
+    assert own_place.digests == undisturbed_round
+
+
+def test_a_version_is_announced_when_a_broker_that_is_away_comes_back(own, own_place, zygote, spec):
+    spec |= {"rounds": 1}
+    run = zygote.start(own_place.env, spec, "after", r"versions/1/manifest\.json", "wait")
+    zygote.await_waiting(run)
+    said = len(zygote.log.read_text())
+    own.kafka.kill()
+    zygote.flag(run).unlink()
+    eventually(lambda: "waiting for the broker" in zygote.log.read_text()[said:], seconds=60.0)
+    own.kafka.start()
+    assert zygote.answer(run) == {"signal": 0, "version": 1}, zygote.tail()
+    key = ModelKeys(spec["model"]).latest
+    assert json.loads(own_place.store.get(key))["version"] == 1
+    heard = [json.loads(value) for _, _, value in read_announcements(own.kafka_settings, MODEL_CONTROL_TOPIC, 20)]
+    assert heard[-1]["model_key"].startswith(own_place.store.settings.prefix)
 
 
 def test_the_store_away_for_longer_than_anyone_waits(own, own_place, zygote, spec, undisturbed_round):

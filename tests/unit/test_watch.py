@@ -29,7 +29,7 @@ class Objects:
     def exists(self, key):
         return key in self.objects
 
-    def get(self, key):
+    def get(self, key, limit=None):
         return self.objects[key]
 
     def list(self, prefix):

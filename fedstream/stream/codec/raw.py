@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedstream.errors import AnnouncementError, RecordError
-from fedstream.stream.records import Column, RawRecords
+from fedstream.stream.records import Column, RawRecords, RecordSize
 
 DTYPES = {
     "half": np.float16,
@@ -33,6 +33,12 @@ DTYPES = {
     "bool_": np.bool_,
 }
 """Kafka-ML's names of types, and those its inference gives. `float` is numpy's: 64 bits. `string` has no fixed size, so no model can train on it."""
+
+
+DIMENSIONS = 16
+"""Of a sample: Keras' layers take five."""
+VALUES = 4 * 1024**2
+"""Numbers in a sample, 32 MiB of float64: Kafka's brokers take records of 1 MiB unless told otherwise."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +82,11 @@ class RawCodec:
             "label_reshape": " ".join(map(str, self.label_shape)) or "1",
         }
 
+    @property
+    def record_size(self) -> RecordSize:
+        """Bytes of each record."""
+        return RecordSize(_bytes(self.data_dtype, self.data_shape), _bytes(self.label_dtype, self.label_shape))
+
     def decode_records(self, records: RawRecords) -> tuple[NDArray[Any], NDArray[Any]]:
         """Return samples (n, *data_shape) and labels (n, *label_shape).
 
@@ -91,7 +102,7 @@ class RawCodec:
         Raises:
             RecordError: there is none, or it has the wrong size.
         """
-        size = self.data_dtype.itemsize * math.prod(self.data_shape)
+        size = self.record_size.value
         if value is None or len(value) != size:
             found = "no value" if value is None else f"a value of {len(value)} bytes"
             raise RecordError(f"it has {found}, expected {size} bytes ({self.data_dtype.name} of shape {self.data_shape})")
@@ -99,7 +110,7 @@ class RawCodec:
 
 
 def _decode(column: Column, dtype: np.dtype[Any], shape: tuple[int, ...], records: RawRecords, what: str) -> NDArray[Any]:
-    size, sizes = dtype.itemsize * math.prod(shape), column.sizes
+    size, sizes = _bytes(dtype, shape), column.sizes
     if (wrong := np.flatnonzero(sizes != size)).size:
         first = int(wrong[0])
         unlabelled = " (a single zero byte marks a record without label)" if what == "key" and column[first] == b"\0" else ""
@@ -108,6 +119,10 @@ def _decode(column: Column, dtype: np.dtype[Any], shape: tuple[int, ...], record
             f"{wrong.size} of {len(sizes)} records are wrong. Send it again as announced"
         )
     return np.frombuffer(b"".join(column.chunks), dtype=dtype).reshape(len(sizes), *shape)
+
+
+def _bytes(dtype: np.dtype[Any], shape: tuple[int, ...]) -> int:
+    return dtype.itemsize * math.prod(shape)
 
 
 def _dtype(config: dict[str, Any], field: str) -> np.dtype[Any]:
@@ -123,5 +138,11 @@ def _shape(config: dict[str, Any], field: str) -> tuple[int, ...]:
     text = str(config.get(field, ""))
     parts = text.split()
     if not parts or not all(re.fullmatch("[1-9][0-9]{0,8}", part) for part in parts):
-        raise AnnouncementError(f"input_config.{field}: {text!r} is no shape; expected whole numbers such as '28 28'")
-    return tuple(map(int, parts))
+        raise AnnouncementError(f"input_config.{field}: {text[:100]!r} is no shape; expected whole numbers such as '28 28'")
+    shape = tuple(map(int, parts))
+    if len(shape) > DIMENSIONS or math.prod(shape) > VALUES:
+        raise AnnouncementError(
+            f"input_config.{field}: {text[:100]!r} has {len(shape)} dimensions and {math.prod(shape):,} values; "
+            f"at most {DIMENSIONS} and {VALUES:,} make a record"
+        )
+    return shape

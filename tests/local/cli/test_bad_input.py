@@ -14,6 +14,7 @@ from support.data import blobs, send_clients
 from fedstream.errors import TopicError
 from fedstream.settings import KafkaSettings
 from fedstream.steps import plan_training
+from fedstream.store.layout import ModelKeys, RunKeys
 from fedstream.store.objects import ObjectStore
 from fedstream.stream import client
 from fedstream.stream.reader import topic_bounds
@@ -66,6 +67,12 @@ def nowhere(home, monkeypatch):
 
 
 WRONG = [
+    *(
+        (f"{words} {name}", "is no name; use letters, digits, '.', '_' and '-', at most 63, beginning with a letter or digit")
+        for words in ("verify", "verify --json", "rounds", "report", "model show", "model pull")
+        for name in ("../x", "a/../../b", "..", "a/b", "²", "a;b", "x" * 64)
+    ),
+    *((f"model pull m@{number}", "expected NAME or NAME@N") for number in ("²", "01", "0", "-1", "1_0", "9" * 5000)),
     ("fly", "No such command 'fly'; see `fedstream --help`"),
     ("run", "Missing option '--name'; see `fedstream run --help`"),
     ("run --name r", "Missing option '--model'"),
@@ -112,7 +119,7 @@ WRONG = [
     ("verify r --streams", "--streams"),
     ("model pull mine@x", "'mine@x': expected NAME or NAME@N with N = 1, 2, ..."),
     ("model pull mine@0", "'mine@0'"),
-    ("model pull my~model", "'my model' is no model name"),
+    ("model pull my~model", "model 'my model' is no name"),
     ("model add m.keras --name my~model", "--name 'my model'"),
     ("model add", "Missing "),
     ("stream send none.npz --topic t --client c", "none.npz: there is no such file"),
@@ -252,6 +259,39 @@ REFUSED = [
 @pytest.mark.parametrize(("line", "code", "text"), REFUSED)
 def test_what_the_store_and_the_streams_do_not_hold_is_told(nowhere, clients, cli, line, code, text):
     check_one_line(cli(*command(line.format(clients=",".join(clients)))), code, text)
+
+
+DAMAGE = {"nested": b'{"run":' + b"[" * 100_000, "binary": b'{"run": "\xff\xfe"}', "other": b'{"run": 1}', "cut": b'{"run": "x'}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+@pytest.mark.parametrize("part", ["spec", "commit"])
+def test_a_damaged_object_on_record_is_one_line_whatever_reads_it(nowhere, clients, cli, part, damage):
+    store, name, planned = ObjectStore.from_env(), f"hurt-{part}-{damage}", RunKeys("planned")
+    keys, spec = RunKeys(name), store.get(planned.spec).replace(b'"run":"planned"', f'"run":"{name}"'.encode())
+    store.put_new(keys.spec, DAMAGE[damage] if part == "spec" else spec)
+    store.put_new(keys.at(0).commit, DAMAGE[damage] if part == "commit" else store.get(planned.at(0).commit))
+    run = f"run --name {name} --model builtin:digits-mlp --rounds 2 --clients {','.join(clients)}"
+    for line in (f"rounds {name}", f"report {name}", f"rounds {name} --json", run, f"{run} --runner inprocess"):
+        check_one_line(
+            cli(*command(line)), 1, f"runs/{name}/{'spec.json is no RunRecord' if part == 'spec' else 'rounds/0000/commit.json is no Commit'}"
+        )
+
+
+def test_folders_of_odd_names_are_no_versions(nowhere, clients, cli):
+    store, versions = ObjectStore.from_env(), ModelKeys("builtin:digits-mlp").versions
+    for folder in ("²", "01", "-1", "9" * 30, "x"):
+        store.put_new(f"{versions}{folder}/manifest.json", b"{}")
+    said = cli("model", "list", "--json")
+    assert said.code == 0
+    assert [model["versions"] for model in json.loads(said.out)["models"] if model["name"] == "builtin:digits-mlp"] == [[]]
+
+
+def test_a_file_that_leads_elsewhere_is_not_pulled(nowhere, clients, cli):
+    store, keys = ObjectStore.from_env(), ModelKeys("planted")
+    store.put_new_json(keys.version(1, "manifest.json"), {"files": {"../../x": "0", "/etc/x": "0", "..": "0"}})
+    for name in ("../../x", "/etc/x", "..", "a/../b", "./a", "a\nb"):
+        check_one_line(cli("model", "pull", "planted", "--file", name), 2, "is no file of a version")
 
 
 def deleted(kafka: KafkaSettings, name: str) -> None:

@@ -17,8 +17,10 @@ import pytest
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from minio import Minio
 
+from fedstream.local import service
 from fedstream.local.platform import Platform
 from fedstream.local.process import ProcessRecord, wait_until
+from fedstream.local.seaweedfs import SeaweedServer
 
 TOPIC = "kept"
 
@@ -239,3 +241,22 @@ def test_without_java_nothing_is_left_running(services: Commands, tmp_path: Path
     assert "needs Java 17 or newer and there is no java on the PATH; install it" in err
     assert "Traceback" not in err
     assert not services.processes()
+
+
+def test_a_store_that_is_half_dead_after_sigterm_is_not_up_and_is_started_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its filer waits 15 s for parts of the same process that are gone: alive by its pid, and of no use."""
+    monkeypatch.setattr(service, "REPAIR_S", 1.0)
+    store = SeaweedServer(tmp_path / "store", bound=False, say=lambda _: None)
+    try:
+        store.start()
+        os.kill(store.status().pid, signal.SIGTERM)
+        assert wait_until(lambda: bool(store.problem()), 10.0)
+        status = store.status()
+        assert status.running
+        assert status.state.startswith("does not work: ")
+        again = SeaweedServer(tmp_path / "store", bound=False, say=lambda _: None)
+        again.start()
+        assert again.status().state == "up"
+        assert again.status().pid != status.pid
+    finally:
+        store.stop()

@@ -71,7 +71,7 @@ def test_an_unknown_model_is_refused_with_those_there_are(store: ObjectStore) ->
 
 def test_a_damaged_description_is_named(store: ObjectStore) -> None:
     store.put_new(ModelKeys("mine").initial("0" * 64, "json"), b"{}")
-    with pytest.raises(CorruptObject, match=r"models/mine/initial/0+\.json holds no model description"):
+    with pytest.raises(CorruptObject, match=r"models/mine/initial/0+\.json is no ModelDescription"):
         ensure_model(store, "mine")
 
 
@@ -146,7 +146,7 @@ def test_a_model_may_name_its_columns_and_classes(platform_env: dict[str, str], 
         (["add", "model.keras", "--name", "no spaces"], "--name 'no spaces'"),
         (["pull", "mine@0"], "expected NAME or NAME@N"),
         (["pull", "mine@one"], "expected NAME or NAME@N"),
-        (["pull", "a/b"], "no model name"),
+        (["pull", "a/b"], "is no name"),
     ],
 )
 def test_wrong_command_lines_say_what_is_wrong(platform_env: dict[str, str], arguments: list[str], message: str) -> None:

@@ -154,3 +154,11 @@ def test_a_bucket_is_made_once(server):
     store.check()
     store.put_new("k", b"v")
     assert store.get("k") == b"v"
+
+
+def test_of_an_object_over_the_limit_no_more_is_read(store):
+    store.put_new("big", b"x" * 1001)
+    assert len(store.get("big", 1001)) == 1001
+    with pytest.raises(CorruptObject, match=r"^big has more than 1,000 bytes"):
+        store.get("big", 1000)
+    assert len(store.get_with_etag("big", 10)[0]) == 11

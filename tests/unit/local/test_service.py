@@ -13,7 +13,7 @@ from typing import ClassVar
 import pytest
 
 from fedstream.errors import PlatformError
-from fedstream.local import process
+from fedstream.local import process, service
 from fedstream.local.process import ProcessRecord
 from fedstream.local.service import NotReadyError, Service
 
@@ -91,6 +91,26 @@ def test_a_second_one_finds_the_first_and_can_stop_it(echo: Echo, said: list[str
     assert "Echo is running already" in said
     other.stop()
     assert not echo.running
+
+
+def test_one_that_is_alive_and_does_not_answer_is_told_from_one_that_works_and_started_again(
+    echo: Echo, said: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "REPAIR_S", 0.5)
+    echo.start()
+    pid = echo.status().pid
+    assert echo.status().state == "up"
+    os.kill(pid, signal.SIGSTOP)
+    status = again(echo).status()
+    assert status.running
+    assert status.state == "does not work: timed out"
+    repaired = again(echo)
+    repaired.start()
+    assert "Echo does not work (timed out), starting it again" in said
+    assert repaired.status().state == "up"
+    assert repaired.status().pid != pid
+    repaired.stop()
+    assert echo.status().state == "down"
 
 
 def test_it_comes_back_on_the_same_port_after_a_crash(echo: Echo) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import random
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 
 from fedstream.errors import ModelError, UsageError
 from fedstream.model._tensorflow import configure, keras
+from fedstream.model.archive import read_archive, write_archive
 from fedstream.model.builtin import build_builtin, builtin_names
 from fedstream.model.export import to_saved_model
 from fedstream.model.files import describe, get_weights, load_keras, save_keras, set_weights
@@ -215,3 +217,28 @@ def test_another_number_of_threads_in_one_process_is_refused() -> None:
     configure(2, 0)
     with pytest.raises(ModelError, match="already runs with 2 threads in this process, so it cannot train with 3"):
         configure(3, 0)
+
+
+def test_of_a_model_file_that_was_changed_anywhere_only_a_model_error_comes() -> None:
+    """Changed within the files of the archive, whose checksums are right: what Keras and HDF5 make of it."""
+    contents = read_archive(save_keras(sequential(dense())), "mine.keras")
+    chance, refused = random.Random(0), 0
+    for _ in range(60):
+        name = chance.choice(sorted(contents))
+        damaged = bytearray(contents[name])
+        for _ in range(chance.choice([1, 3, 20])):
+            damaged[chance.randrange(len(damaged))] = chance.randrange(256)
+        try:
+            load_keras(write_archive(contents | {name: bytes(damaged[: chance.randrange(len(damaged))] if chance.random() < 0.2 else damaged)}))
+        except ModelError:
+            refused += 1
+    assert refused > 10
+
+
+def test_a_model_file_may_be_compressed() -> None:
+    data = save_keras(sequential(dense()))
+    squeezed = io.BytesIO()
+    with zipfile.ZipFile(squeezed, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in read_archive(data, "mine.keras").items():
+            archive.writestr(name, content)
+    assert save_keras(load_keras(squeezed.getvalue())) == data

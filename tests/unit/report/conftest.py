@@ -30,7 +30,7 @@ class MemoryStore:
         self.objects: dict[str, tuple[bytes, datetime]] = {}
         self.now = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
 
-    def get(self, key: str) -> bytes:
+    def get(self, key: str, limit: int | None = None) -> bytes:
         try:
             return self.objects[key][0]
         except KeyError:

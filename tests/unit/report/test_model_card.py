@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
+
 import yaml
 
 from fedstream.report.model_card import render_model_card
@@ -37,6 +40,20 @@ def test_an_unmeasured_model_has_no_figures(bucket, run_of):
     assert "This model was not measured." in card
     assert "1 of 2 training rounds are done" in card
     assert "model-index" not in card
+
+
+EVIL = "<script>alert(1)</script>![x](http://evil.example/p.png)|`# [a](b)"
+
+
+def test_what_a_client_says_of_its_device_is_no_markup(bucket, run_of):
+    view = build_view(bucket, run_of(bucket, CLIENTS, 1))
+    for index, client in enumerate(view.clients):
+        view.clients[index] = replace(client, manifest=client.manifest.model_copy(update={"device": f"{EVIL} {index}"}))
+    card = render_model_card(view, 1)
+    row = next(line for line in card.splitlines() if line.startswith("| devices |"))
+    assert row.count("|") - row.count("\\|") == 3
+    assert not re.search(r"(?<!\\)[\[\]!`#<]", row)
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;\\!\\[x\\](http" in row
 
 
 def test_texts_from_outside_stay_in_their_cell(bucket, run_of):

@@ -70,8 +70,17 @@ def test_round_time_is_from_selection_to_commit(bucket, run_of):
 def test_only_versions_of_this_run_are_named(bucket, run_of):
     run = run_of(bucket, CLIENTS, 2)
     keys = ModelKeys("builtin:digits-mlp")
-    bucket.put_new_json(keys.version(1, "manifest.json"), {"run": "another", "round": 7})
-    digest = bucket.put_new_json(keys.version(2, "manifest.json"), {"run": run, "round": 2})
+
+    def manifest(run, number, round):
+        digests = dict.fromkeys(("commit", "head", "weights_digest"), "0" * 64)
+        return {"model": "m", "version": number, "run": run, "round": round, "metrics": {}, "files": {}, "code_version": "1", **digests}
+
+    bucket.put_new_json(keys.version(1, "manifest.json"), manifest("another", 1, 7))
+    digest = bucket.put_new_json(keys.version(2, "manifest.json"), manifest(run, 2, 2))
+    for stray in ("01", "²", "99999999999999999999"):
+        bucket.put_new_json(f"{keys.versions}{stray}/manifest.json", manifest(run, 3, 2))
+    for number, damaged in ((4, b"["), (5, b"[" * 100_000), (6, b"\xff")):
+        bucket.objects[keys.version(number, "manifest.json")] = damaged, bucket.now
     bucket.put_new_json(keys.version(3, "report.html"), "killed before its manifest")
     versions = build_view(bucket, run).versions
     assert [(version.number, version.round, version.manifest_digest) for version in versions] == [(2, 2, digest)]

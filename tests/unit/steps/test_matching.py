@@ -1,6 +1,7 @@
 """Which announcements take part. A control topic is anybody's to write to: what is wrong in it gets a reason, and harms no other client."""
 
 import json
+import time
 
 import pytest
 from hypothesis import given, settings
@@ -8,8 +9,9 @@ from hypothesis import strategies as st
 
 from fedstream.model.description import ModelDescription
 from fedstream.run import ModelReference, RunRecord, RunSpec
+from fedstream.steps import matching
 from fedstream.steps.markdown import plan_page
-from fedstream.steps.matching import Heard, match, reasons
+from fedstream.steps.matching import REFUSED_OF_CLIENT, REFUSED_OF_OTHERS, Heard, match, reasons
 from fedstream.store.canonical import canonical_json
 
 MODEL = ModelDescription(
@@ -213,6 +215,12 @@ def test_markup_in_an_announcement_stays_text():
     assert "&lt;script&gt;\\|" in page
 
 
+def test_an_image_in_an_announcement_is_not_shown():
+    page = plan_page(record_of(matched(GOOD | {"client": "![x](http://evil.example/p.png)"}, GOOD)), "round 1 is next")
+    assert "![" not in page
+    assert "\\!\\[x\\](http" in page
+
+
 @pytest.mark.parametrize("extra", ['{"note": "\\ud800"}', '{"note": NaN}', '{"note": 1e999}'])
 def test_only_what_the_codec_needs_is_put_on_record(extra):
     config = {**CONFIG, **json.loads(extra)}
@@ -352,3 +360,63 @@ def test_whatever_is_announced_the_good_one_takes_part_and_the_plan_can_be_writt
     assert "a" in [client.client for client in found.clients]
     record = record_of(found)
     assert plan_page(RunRecord.model_validate_json(canonical_json(record.model_dump(mode="json"))), "x").encode()
+
+
+def ranges(count):
+    return ",".join(f"a:0:{2 * number}:{2 * number + 1}" for number in range(count))
+
+
+MANY = {
+    "a message without end": (b'"' + b"x" * 200_000 + b'"', "the announcement has more than 131,072 bytes and is not read"),
+    "ranges without end": (GOOD | {"topic": ranges(1_001)}, "it lists 1,001 ranges of offsets, at most 1,000"),
+    "restrictions nested as far as Python goes": (b'{"dataset_restrictions":' + b'{"a":' * 900 + b"1" + b"}" * 901, "nested deeper than 32 levels"),
+    "a configuration nested as far as Python goes": (b'{"input_config":' + b"[" * 950 + b"]" * 950 + b"}", "nested deeper than 32 levels"),
+    "a record of ten to the eighteenth": (
+        GOOD | {"input_config": CONFIG | {"data_reshape": "999999999 999999999"}},
+        "'999999999 999999999' has 2 dimensions and 999,999,998,000,000,001 values; at most 16 and 4,194,304 make a record",
+    ),
+    "a hundred dimensions": (GOOD | {"input_config": CONFIG | {"data_reshape": "1 " * 100}}, "has 100 dimensions"),
+    "more records than there are": (GOOD | {"topic": "a:0:0:999999999999999999"}, "999,999,999,999,999,999 records, at most 1,000,000,000,000"),
+    "a partition no topic has": (GOOD | {"topic": "a:2147483648:0:60"}, "'a:2147483648:0:60' is of a partition that no topic has"),
+    "a count of four thousand digits": (GOOD | {"total_msg": 10**4000}, "total_msg: "),
+    "a count below zero": (GOOD | {"total_msg": -1}, "total_msg: "),
+    "a count beyond 64 bits": (GOOD | {"total_msg": 2**63}, "total_msg: "),
+}
+
+
+@pytest.mark.parametrize(("said", "reason"), MANY.values(), ids=MANY)
+def test_what_is_beyond_a_limit_is_refused_with_its_offset(said, reason):
+    found = matched(said, GOOD)
+    assert [client.client for client in found.clients] == ["a"]
+    assert [(row.offset, row.accepted) for row in found.rows] == [(0, False), (1, True)]
+    assert reason in found.rows[0].reason
+
+
+def test_a_flood_neither_makes_the_record_long_nor_hides_why_a_named_client_is_missing():
+    flood = [GOOD | {"client": "a" if number % 2 else f"stranger-{number}", "topic": "c:0:0:1"} for number in range(4_000)]
+    found = matched(GOOD | {"client": "b", "topic": "b:0:0:1"}, *flood, clients=["a", "b"], min_data=2)
+    assert len(found.rows) == 1 + REFUSED_OF_CLIENT + REFUSED_OF_OTHERS
+    assert max(row.offset for row in found.rows) == 4_000
+    assert reasons(found, "b") == "announces 1 records, the run asks for at least 2"
+    assert [row.offset for row in found.rows] == sorted(row.offset for row in found.rows)
+
+
+def test_a_run_has_so_many_clients_and_no_more(monkeypatch):
+    monkeypatch.setattr(matching, "CLIENTS", 3)
+    found = matched(*(GOOD | {"client": name} for name in "abcde"))
+    assert [client.client for client in found.clients] == ["c", "d", "e"]
+    assert found.rows[0].reason == "the run has 3 clients already; name those to ask"
+
+
+def test_planning_takes_time_in_proportion_to_what_is_announced():
+    """As many bytes as are read at most, all of them valid: twice as many ranges take about twice as long, and all of them a few seconds."""
+
+    def seconds(messages):
+        said = [GOOD | {"client": f"c{number}", "topic": ranges(1_000)} for number in range(messages)]
+        began = time.process_time()
+        assert len(matched(*said).clients) == messages
+        return time.process_time() - began
+
+    seconds(5)
+    assert seconds(200) < 4 * seconds(100) + 1
+    assert seconds(200) < 20

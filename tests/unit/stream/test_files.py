@@ -1,9 +1,11 @@
+import random
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from fedstream.errors import UsageError
+from fedstream.stream import files
 from fedstream.stream.files import load_records
 
 
@@ -117,3 +119,32 @@ def test_files_that_are_something_else_are_refused(tmp_path: Path, name: str, co
         (tmp_path / name).write_bytes(content)
     with pytest.raises(UsageError, match=reason):
         load_records(tmp_path / name)
+
+
+def test_of_a_damaged_file_of_arrays_only_a_usage_error_comes(tmp_path: Path) -> None:
+    np.savez_compressed(tmp_path / "good.npz", x=np.arange(60.0).reshape(20, 3), y=np.arange(20))
+    good, chance, refused = (tmp_path / "good.npz").read_bytes(), random.Random(0), 0
+    for _ in range(400):
+        damaged = bytearray(good)
+        for _ in range(chance.choice([1, 4])):
+            damaged[chance.randrange(len(damaged))] = chance.randrange(256)
+        path = tmp_path / "damaged.npz"
+        path.write_bytes(damaged[: chance.randrange(len(damaged))] if chance.random() < 0.2 else damaged)
+        try:
+            load_records(path)
+        except UsageError:
+            refused += 1
+    assert refused > 100
+
+
+def test_arrays_that_would_not_fit_are_refused_before_they_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "bomb.npz"
+    np.savez_compressed(path, x=np.zeros((10, 1000)), y=np.arange(10))
+    data = bytearray(path.read_bytes())
+    directory = data.index(b"PK\1\2")
+    data[directory + 24 : directory + 28] = (0xFFFFFFF0).to_bytes(4, "little")
+    path.write_bytes(data)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(files, "FILE_BYTES", 4 * 1024**3 - 100)
+        with pytest.raises(UsageError, match=r"bomb\.npz.*it inflates to 4,294,9.* bytes, and .* are held at once; split it"):
+            load_records(path)
