@@ -66,7 +66,8 @@ def _block(values: Sequence[np.ndarray], counts: Sequence[int]) -> np.ndarray:
         return rounded_means(values, counts, np.arange(values[0].size))
     mean, error = _plain_mean(values, counts)
     with np.errstate(over="ignore"):
-        low, high = (mean - error).astype(values[0].dtype), (mean + error).astype(values[0].dtype)
+        low: np.ndarray = (mean - error).astype(values[0].dtype)
+        high: np.ndarray = (mean + error).astype(values[0].dtype)
     bits = f"u{low.itemsize}"  # 0.0 and -0.0 are equal, their bits are not
     doubtful = np.flatnonzero(low.view(bits) != high.view(bits))
     if doubtful.size:

@@ -33,11 +33,8 @@ def rounded_means(values: Sequence[Array], counts: Sequence[int], columns: Array
     dtype, total = values[0].dtype, sum(counts)
     with np.errstate(over="ignore", invalid="ignore"):
         quotient, rest, error = _compensated(values, counts, columns, total)
-        if dtype == np.float64:
-            unknown = (quotient + (rest - error) != quotient) | (quotient + (rest + error) != quotient)
-        else:
-            unknown = np.abs(rest) <= error
-    unknown &= error != 0
+        moves = (quotient + (rest - error) != quotient) | (quotient + (rest + error) != quotient)
+    unknown = (moves if dtype == np.float64 else np.abs(rest) <= error) & (error != 0)
     side = np.sign(rest)
     if (index := np.flatnonzero(unknown | ~np.isfinite(quotient))).size:
         quotient[index], side[index] = _by_integers(values, counts, columns[index], total)

@@ -18,6 +18,7 @@ from fedstream.run import RunRecord, select
 from fedstream.store.canonical import sha256_hex
 from fedstream.store.documents import ClientEntry, Commit, Manifest, Selection, SliceDoc, Verdicts
 from fedstream.store.layout import RoundKeys, RunKeys
+from fedstream.store.mapped import Downloads
 from fedstream.store.objects import ObjectStore
 from fedstream.store.weights import to_bytes
 
@@ -203,16 +204,17 @@ class _Audit:
     def _check_aggregation(self, record: RunRecord, before: list[Commit], commit: Commit, keys: RoundKeys) -> None:
         """Make the round's global model again, unless what it was made of is damaged."""
         evidence, base = self.evidence, self.keys.at(_model_round(before))
-        accepted = [(entry.num_examples, keys.update(entry.client, entry.update_digest or "")) for entry in commit.clients if entry.accepted]
+        accepted = [(e.num_examples, keys.update(e.client, e.update_digest or ""), e.update_digest or "") for e in commit.clients if e.accepted]
         whole = evidence.has_digest(keys.weights, commit.weights_digest)
         if commit.server_state_digest:
             whole &= evidence.has_digest(keys.server_state, commit.server_state_digest)
-        if not whole or any(map(evidence.accused, [base.weights, base.server_state, keys.verdicts, *(key for _, key in accepted)])):
+        if not whole or any(map(evidence.accused, [base.weights, base.server_state, keys.verdicts, *(key for _, key, _ in accepted)])):
             return
         try:
             state = evidence.weights(base.server_state) if before[-1].server_state_digest else {}
-            updates = ((examples, evidence.weights(key)) for examples, key in accepted)
-            new, state = get_strategy(record.spec.strategy).aggregate(evidence.weights(base.weights), updates, state)
+            with Downloads(evidence.store) as downloads:
+                updates = [(examples, downloads.weights(key, digest)) for examples, key, digest in accepted]
+                new, state = get_strategy(record.spec.strategy).aggregate(evidence.weights(base.weights), updates, state)
         except StoreUnavailable:
             raise
         except (FedstreamError, ValueError, KeyError) as error:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 
+from fedstream.aggregation.fedavg import Updates
 from fedstream.aggregation.strategies import get_strategy
 from fedstream.aggregation.validation import why_bad_metrics, why_invalid
 from fedstream.errors import FedstreamError, ObjectConflict, ObjectNotFound, QuorumError, StoreUnavailable
@@ -15,6 +14,7 @@ from fedstream.steps.refusal import why_refused
 from fedstream.steps.runtime import step
 from fedstream.store.canonical import sha256_hex
 from fedstream.store.documents import Manifest, Selection, Verdict, Verdicts
+from fedstream.store.mapped import Downloads
 from fedstream.store.weights import from_bytes, to_bytes
 
 Weights = dict[str, np.ndarray]
@@ -48,7 +48,8 @@ def aggregate(run: str, round: int, attempt: str) -> str:
         state_key = state.base_keys(round).server_state
         server_state = from_bytes(state.store.get_verified(state_key, base.server_state_digest), state_key)
     strategy = get_strategy(state.record.spec.strategy)
-    new, server_state = strategy.aggregate(weights, _accepted(state, verdicts), server_state)
+    with Downloads(state.store) as downloads:
+        new, server_state = strategy.aggregate(weights, _accepted(state, verdicts, downloads), server_state)
     state.store.put_new(keys.weights, to_bytes(new))
     if server_state:
         state.store.put_new(keys.server_state, to_bytes(server_state))
@@ -144,7 +145,7 @@ def _update(state: RunState, round: int, client: str, digest: str | None) -> Wei
     return from_bytes(state.store.get_verified(key, digest or "none"), key)
 
 
-def _accepted(state: RunState, verdicts: Verdicts) -> Iterator[tuple[int, Weights]]:
-    for verdict in verdicts.verdicts:
-        if verdict.accepted:
-            yield verdict.num_examples, _update(state, verdicts.round, verdict.client, verdict.update_digest)
+def _accepted(state: RunState, verdicts: Verdicts, downloads: Downloads) -> Updates:
+    keys = state.keys.at(verdicts.round)
+    accepted = [(verdict.num_examples, verdict.client, verdict.update_digest or "none") for verdict in verdicts.verdicts if verdict.accepted]
+    return [(examples, downloads.weights(keys.update(client, digest), digest)) for examples, client, digest in accepted]

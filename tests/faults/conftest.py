@@ -197,6 +197,9 @@ class Snapshot(ObjectStore):
             raise ObjectNotFound(key)
         return self.objects[key][0], ""
 
+    def download(self, key, digest, path):
+        path.write_bytes(self.get_verified(key, digest))
+
     def exists(self, key):
         return key in self.objects
 

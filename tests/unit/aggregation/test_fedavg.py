@@ -28,7 +28,8 @@ def rounded(exact, dtype):
     """Round a fraction to the nearest number of a dtype, ties to even, by looking at the numbers around it."""
     near = dtype(float(exact))
     near = near if np.isfinite(near) else np.copysign(np.finfo(dtype).max, near)
-    around = [near, np.nextafter(near, dtype(-np.inf)), np.nextafter(near, dtype(np.inf))]
+    with np.errstate(over="ignore"):
+        around = [near, np.nextafter(near, dtype(-np.inf)), np.nextafter(near, dtype(np.inf))]
     return min(
         (number for number in around if np.isfinite(number)),
         key=lambda number: (abs(Fraction(float(number)) - exact), int(number.view(f"u{number.itemsize}")) & 1),
@@ -134,9 +135,17 @@ def test_blocks_and_threads_do_not_show(size, threads):
 
 
 def test_variables_of_many_dtypes_and_shapes():
-    shapes = {"kernel": (np.float32, (3, 4)), "half": (np.float16, (5,)), "double": (np.float64, (2, 1, 2)), "scalar": (np.float32, ()), "none": (np.float32, (0, 3))}
+    shapes = {
+        "kernel": (np.float32, (3, 4)),
+        "half": (np.float16, (5,)),
+        "double": (np.float64, (2, 1, 2)),
+        "scalar": (np.float32, ()),
+        "none": (np.float32, (0, 3)),
+    }
     rng = np.random.default_rng(2)
-    updates = [(n, {name: rng.normal(size=shape).astype(dtype) for name, (dtype, shape) in shapes.items()} | {"steps": np.array([7])}) for n in (2, 9, 4)]
+    updates = [
+        (n, {name: rng.normal(size=shape).astype(dtype) for name, (dtype, shape) in shapes.items()} | {"steps": np.array([7])}) for n in (2, 9, 4)
+    ]
     mean = federated_average(updates)
     assert list(mean) == [*shapes, "steps"]
     assert all(same_bits(mean[name], reference(updates, name)) for name in shapes)
