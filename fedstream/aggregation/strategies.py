@@ -13,7 +13,13 @@ Weights = dict[str, np.ndarray]
 
 
 class Strategy(Protocol):
-    """How updates become the next global model."""
+    """How updates become the next global model.
+
+    Attributes:
+        stateful: whether it keeps server state from one round to the next.
+    """
+
+    stateful: bool
 
     def aggregate(self, base: Weights, updates: Updates, state: Weights) -> tuple[Weights, Weights]:
         """Return the new global model and the server state to keep for the next round.
@@ -28,6 +34,8 @@ class Strategy(Protocol):
 
 class FedAvg:
     """The new global model is the weighted mean; there is no server state."""
+
+    stateful = False
 
     def aggregate(self, base: Weights, updates: Updates, state: Weights) -> tuple[Weights, Weights]:
         return federated_average(updates), state

@@ -31,20 +31,31 @@ _DTYPES = {
 """numpy's names of what safetensors stores: little-endian, one after another."""
 
 
+HEADER_BYTES = 16 << 20
+"""Far more than a model's names and shapes take."""
+
+
+def largest_update(base: Weights) -> int:
+    """Return the most bytes that an update of a model can have as safetensors."""
+    return HEADER_BYTES + sum(value.nbytes for value in base.values())
+
+
 class Downloads:
     """Objects of a bucket in a temporary folder, each fetched once and mapped; the folder is TMPDIR's and goes with the context.
 
     Args:
         store: the bucket.
+        limit: most bytes an object may have.
 
     Example:
-        >>> with Downloads(store) as downloads:  # doctest: +SKIP
+        >>> with Downloads(store, largest_update(base)) as downloads:  # doctest: +SKIP
         ...     updates = [(examples, downloads.weights(key, digest)) for examples, key, digest in accepted]
         ...     new, state = strategy.aggregate(base, updates, state)
     """
 
-    def __init__(self, store: ObjectStore) -> None:
+    def __init__(self, store: ObjectStore, limit: int) -> None:
         self._store = store
+        self._limit = limit
         self._folder = TemporaryDirectory(prefix="fedstream-", ignore_cleanup_errors=True)
         self._read: dict[tuple[str, str], Weights] = {}
 
@@ -52,12 +63,12 @@ class Downloads:
         """Return the weights of an object, whose arrays can be read while the context lasts.
 
         Raises:
-            CorruptObject: it has another digest, or is not valid safetensors.
+            CorruptObject: it has another digest or more bytes than the limit, or is not valid safetensors.
             ObjectNotFound: there is no such object.
         """
         if (key, digest) not in self._read:
             path = Path(self._folder.name) / f"{len(self._read)}.safetensors"
-            self._store.download(key, digest, path)
+            self._store.download(key, digest, path, self._limit)
             self._read[key, digest] = map_weights(path, key)
         return self._read[key, digest]
 

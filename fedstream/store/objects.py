@@ -124,11 +124,17 @@ class ObjectStore:
             raise CorruptObject(f"{key} has digest {found}, but {digest} is on record; it was changed after it was written")
         return data
 
-    def download(self, key: str, digest: str, path: Path) -> None:
+    def download(self, key: str, digest: str, path: Path, limit: int) -> None:
         """Write an object, whose SHA-256 must be `digest`, to a new file, piece by piece.
 
+        Args:
+            key: the object.
+            digest: SHA-256 on record.
+            path: the file.
+            limit: most bytes it may have.
+
         Raises:
-            CorruptObject: it is another; there is no file.
+            CorruptObject: it is another, or larger than the limit, of which hardly more is read; there is no file.
             ObjectNotFound: there is no such object.
             StoreUnavailable: the server, the bucket or the credentials do not work.
             StoreError: the file cannot be written.
@@ -139,6 +145,10 @@ class ObjectStore:
             try:
                 with path.open("wb", buffering=0) as file:
                     for piece in response.stream(PIECE_BYTES):
+                        if file.tell() + len(piece) > limit:
+                            raise CorruptObject(
+                                f"{key} has more than {limit:,} bytes, which no update of this model has; it was made by somebody else"
+                            )
                         hashed.update(piece)
                         _write(file, piece)
             finally:

@@ -217,7 +217,7 @@ class Snapshot(ObjectStore):
             raise ObjectNotFound(key)
         return self.objects[key][0], ""
 
-    def download(self, key, digest, path):
+    def download(self, key, digest, path, limit):
         path.write_bytes(self.get_verified(key, digest))
 
     def exists(self, key):
