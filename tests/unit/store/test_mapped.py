@@ -5,7 +5,7 @@ import struct
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -34,6 +34,7 @@ def mapped(tmp_path_factory):
     return of
 
 
+@settings(deadline=None)
 @given(WEIGHTS)
 def test_the_same_as_from_bytes(mapped, weights):
     found, expected = mapped(to_bytes(weights)), from_bytes(to_bytes(weights), "updates/a")
@@ -56,18 +57,21 @@ def test_an_array_that_is_not_aligned(mapped):
         assert mapped(odd)["w"].tolist() == mapped(data)["w"].tolist() == [0, 1, 2]
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_any_other_bytes_are_corrupt_and_named(mapped, data):
     with pytest.raises(CorruptObject, match=r"^updates/a "):
         mapped(data)
 
 
+@settings(deadline=None)
 @given(st.integers(0, len(SMALL) - 1))
 def test_a_shortened_file_is_corrupt(mapped, length):
     with pytest.raises(CorruptObject, match=r"^updates/a "):
         mapped(SMALL[:length])
 
 
+@settings(deadline=None)
 @given(st.integers(0, len(SMALL) - 1), st.integers(0, 7))
 def test_a_flipped_bit_is_other_weights_or_corrupt(mapped, position, bit):
     data = bytearray(SMALL)
