@@ -71,7 +71,7 @@ def floor(updates: Updates) -> None:
         total += weights["w"]
 
 
-def measure(clients: int, parameters: int, folder: Path) -> list[tuple[str, str, str, str]]:
+def measure(clients: int, parameters: int, folder: Path) -> list[tuple[str, str, str, str, str]]:
     updates = make_updates(folder, clients, parameters)
     ways: dict[str, Callable[[], object]] = {
         "floor: float32 +=": lambda: floor(updates),
@@ -79,19 +79,22 @@ def measure(clients: int, parameters: int, folder: Path) -> list[tuple[str, str,
         "2 threads": lambda: federated_average(updates, threads=2),
     }
     seconds: dict[str, list[float]] = {name: [] for name in ways}
+    busy: dict[str, list[float]] = {name: [] for name in ways}
     peaks: dict[str, list[int]] = {name: [] for name in ways}
     floor(updates)  # maps the pages
     for _ in range(TURNS):
         for name, run in ways.items():
             with watched_memory(peaks[name]):
-                began = time.perf_counter()
+                began, busy_before = time.perf_counter(), time.process_time()
                 run()
                 seconds[name].append(time.perf_counter() - began)
-    least, result = statistics.median(seconds["floor: float32 +="]), parameters * 4 // 1024
-    return [
-        (name, f"{statistics.median(own):.2f}", f"{statistics.median(own) / least:.1f}", f"{(max(peaks[name]) - result) / 1024:.1f}")
-        for name, own in seconds.items()
-    ]
+                busy[name].append(time.process_time() - busy_before)
+    least, result = statistics.median(busy["floor: float32 +="]), parameters * 4 // 1024
+    rows = []
+    for name in ways:
+        wall, cpu, beside = statistics.median(seconds[name]), statistics.median(busy[name]), (max(peaks[name]) - result) / 1024
+        rows.append((name, f"{wall:.2f}", f"{cpu:.2f}", f"{cpu / least:.1f}", f"{beside:.1f}"))
+    return rows
 
 
 def main() -> None:
@@ -100,7 +103,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         rows = measure(clients, parameters, Path(folder))
     title = f"mean of {clients} updates of {parameters:,} float32, medians of {TURNS} turns"
-    print_table(title, ["way", "seconds", "of the floor", "MiB beside the result"], rows)
+    print_table(title, ["way", "seconds", "CPU seconds", "CPU : floor", "MiB beside the result"], rows)
 
 
 if __name__ == "__main__":
