@@ -1,9 +1,10 @@
 """Run all benchmarks but the long one: `python -m benchmarks`."""
 
-from benchmarks import demo, read_slice, steps, tasks
+from benchmarks import aggregate, demo, read_slice, steps, tasks
 
 if __name__ == "__main__":
     steps.main()
     tasks.main()
+    aggregate.main()
     read_slice.main()
     demo.main()

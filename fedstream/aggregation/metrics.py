@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
+from fractions import Fraction
 
 from fedstream.store.documents import Metrics
 
@@ -11,7 +11,7 @@ from fedstream.store.documents import Metrics
 def combine(metrics: Sequence[Metrics]) -> Metrics:
     """Return the mean of each metric that all report, weighted by examples, and the sum of the confusion matrices if all have the same size.
 
-    Sums are exact (math.fsum), so the order of clients does not matter.
+    Means are exact and rounded once, so the order of clients does not matter.
 
     Args:
         metrics: at least one.
@@ -21,7 +21,7 @@ def combine(metrics: Sequence[Metrics]) -> Metrics:
     confusions = [metric.confusion or [] for metric in metrics]
     return Metrics(
         num_examples=total,
-        values={name: math.fsum(metric.values[name] * metric.num_examples for metric in metrics) / total for name in names},
+        values={name: float(sum(Fraction(metric.values[name]) * metric.num_examples for metric in metrics) / total) for name in names},
         confusion=_add(confusions) if all(confusions) and len(set(map(len, confusions))) == 1 else None,
     )
 

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from typing import Protocol
 
 import numpy as np
 
-from fedstream.aggregation.fedavg import federated_average
+from fedstream.aggregation.fedavg import Updates, federated_average
 from fedstream.errors import SpecError
 
 Weights = dict[str, np.ndarray]
-Updates = Iterable[tuple[int, Mapping[str, np.ndarray]]]
 
 
 class Strategy(Protocol):
@@ -28,7 +26,7 @@ class Strategy(Protocol):
 
         Args:
             base: the round's incoming global model.
-            updates: (num_examples, weights) in canonical order.
+            updates: (num_examples, weights) in canonical order; may be read more than once, and its arrays may be mapped from files.
             state: what this method returned in the round before; empty in round 1.
         """
         ...

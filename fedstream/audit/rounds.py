@@ -17,6 +17,7 @@ from fedstream.state import RunState
 from fedstream.store.canonical import sha256_hex
 from fedstream.store.documents import ClientEntry, Commit, Manifest, Selection, SliceDoc, Verdicts
 from fedstream.store.layout import RunKeys
+from fedstream.store.mapped import Downloads, largest_update
 from fedstream.store.weights import Weights, from_bytes, to_bytes
 
 
@@ -168,16 +169,19 @@ class RoundAudit:
     def _check_aggregation(self, before: list[Commit], commit: Commit) -> None:
         """Make the round's global model again, unless what it was made of is damaged."""
         evidence, keys, base = self.evidence, self.keys.at(commit.round), self.keys.at(model_round(before))
-        accepted = [(entry.num_examples, keys.update(entry.client, entry.update_digest or "")) for entry in commit.clients if entry.accepted]
+        digests = [(entry.num_examples, entry.client, entry.update_digest or "") for entry in commit.clients if entry.accepted]
+        accepted = [(examples, keys.update(client, digest), digest) for examples, client, digest in digests]
         whole = evidence.has_digest(keys.weights, commit.weights_digest)
         if commit.server_state_digest:
             whole &= evidence.has_digest(keys.server_state, commit.server_state_digest)
-        if not whole or evidence.accused(base.weights, base.server_state, keys.verdicts, *(key for _, key in accepted)):
+        if not whole or evidence.accused(base.weights, base.server_state, keys.verdicts, *(key for _, key, _ in accepted)):
             return
         try:
             state = evidence.weights(base.server_state) if before[-1].server_state_digest else {}
-            updates = ((examples, evidence.weights(key)) for examples, key in accepted)
-            new, state = get_strategy(self.record.spec.strategy).aggregate(evidence.weights(base.weights), updates, state)
+            model = evidence.weights(base.weights)
+            with Downloads(evidence.store, largest_update(model)) as downloads:
+                updates = [(examples, downloads.weights(key, digest)) for examples, key, digest in accepted]
+                new, state = get_strategy(self.record.spec.strategy).aggregate(model, updates, state)
         except StoreUnavailable:
             raise
         except (FedstreamError, ValueError, KeyError) as error:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
+from fedstream.aggregation.fedavg import Updates
 from fedstream.aggregation.strategies import get_strategy
 from fedstream.candidates import read_candidates, read_refusals
 from fedstream.errors import CorruptObject, ObjectConflict, QuorumError
@@ -11,6 +10,7 @@ from fedstream.judge import judge, quorum_of, why_wrong_selection, why_wrong_ver
 from fedstream.state import RunState, log
 from fedstream.steps.runtime import step
 from fedstream.store.documents import Selection, Verdict, Verdicts
+from fedstream.store.mapped import Downloads, largest_update
 from fedstream.store.weights import Weights, from_bytes, to_bytes
 
 
@@ -36,15 +36,11 @@ def aggregate(run: str, round: int, attempt: str) -> str:
         raise CorruptObject(f"{keys.selection}: {wrong}; it was changed, see `fedstream verify {run}`")
     base_key = state.base_keys(round).weights
     weights = from_bytes(state.store.get_verified(base_key, base.weights_digest), base_key)
-    verdicts = _freeze(state, selection, weights, attempt)
-    if selection.kind == "closing":
-        return base_key
-    server_state: Weights = {}
-    if base.server_state_digest:
-        state_key = state.base_keys(round).server_state
-        server_state = from_bytes(state.store.get_verified(state_key, base.server_state_digest), state_key)
-    strategy = get_strategy(state.record.spec.strategy)
-    new, server_state = strategy.aggregate(weights, _accepted(state, verdicts), server_state)
+    with Downloads(state.store, largest_update(weights)) as downloads:
+        verdicts = _freeze(state, selection, weights, attempt, downloads)
+        if selection.kind == "closing":
+            return base_key
+        new, server_state = _aggregate(state, round, weights, _accepted(state, verdicts, downloads))
     state.store.put_new(keys.weights, to_bytes(new))
     if server_state:
         state.store.put_new(keys.server_state, to_bytes(server_state))
@@ -52,11 +48,20 @@ def aggregate(run: str, round: int, attempt: str) -> str:
     return keys.weights
 
 
-def _freeze(state: RunState, selection: Selection, base: Weights, attempt: str) -> Verdicts:
+def _aggregate(state: RunState, round: int, weights: Weights, updates: Updates) -> tuple[Weights, Weights]:
+    server_state: Weights = {}
+    base = state.base(round)
+    if base.server_state_digest:
+        key = state.base_keys(round).server_state
+        server_state = from_bytes(state.store.get_verified(key, base.server_state_digest), key)
+    return get_strategy(state.record.spec.strategy).aggregate(weights, updates, server_state)
+
+
+def _freeze(state: RunState, selection: Selection, base: Weights, attempt: str, downloads: Downloads) -> Verdicts:
     """Return the verdicts that count: those on record, judged again, or new ones."""
     key, refusals = state.keys.at(selection.round).verdicts, read_refusals(state, selection.round)
     if not state.store.exists(key):
-        verdicts = _judge(state, selection, base, refusals.get(attempt, {}), None)
+        verdicts = _judge(state, selection, base, refusals.get(attempt, {}), None, downloads)
         _check_quorum(state, selection, verdicts)
         document = Verdicts(run=state.run, round=selection.round, verdicts=verdicts)
         try:
@@ -66,13 +71,15 @@ def _freeze(state: RunState, selection: Selection, base: Weights, attempt: str) 
             log.info("another submission has closed round %d; its verdicts count", selection.round)
     known = {client: {told[client] for told in refusals.values() if client in told} for client in selection.clients}
     said = state.verdicts(selection.round)
-    if wrong := why_wrong_verdicts(state.record, selection, _judge(state, selection, base, {}, said), said, known):
+    if wrong := why_wrong_verdicts(state.record, selection, _judge(state, selection, base, {}, said, downloads), said, known):
         raise CorruptObject(f"{key} is not what the updates say: {wrong[0]}; it was changed or forged, see `fedstream verify {state.run}`")
     return said
 
 
-def _judge(state: RunState, selection: Selection, base: Weights, reasons: dict[str, str], said: Verdicts | None) -> list[Verdict]:
-    candidates = read_candidates(state, selection, base, lambda key, digest: _load(state, key, digest), reasons, said)
+def _judge(
+    state: RunState, selection: Selection, base: Weights, reasons: dict[str, str], said: Verdicts | None, downloads: Downloads
+) -> list[Verdict]:
+    candidates = read_candidates(state, selection, base, downloads.weights, reasons, said)
     return judge(state.record, selection, state.base(selection.round).weights_digest, candidates)
 
 
@@ -86,12 +93,10 @@ def _check_quorum(state: RunState, selection: Selection, verdicts: list[Verdict]
         )
 
 
-def _load(state: RunState, key: str, digest: str) -> Weights:
-    return from_bytes(state.store.get_verified(key, digest), key)
-
-
-def _accepted(state: RunState, verdicts: Verdicts) -> Iterator[tuple[int, Weights]]:
+def _accepted(state: RunState, verdicts: Verdicts, downloads: Downloads) -> Updates:
     keys = state.keys.at(verdicts.round)
-    for verdict in verdicts.verdicts:
-        if verdict.accepted and verdict.update_digest:
-            yield verdict.num_examples, _load(state, keys.update(verdict.client, verdict.update_digest), verdict.update_digest)
+    return [
+        (verdict.num_examples, downloads.weights(keys.update(verdict.client, verdict.update_digest), verdict.update_digest))
+        for verdict in verdicts.verdicts
+        if verdict.accepted and verdict.update_digest
+    ]

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 from urllib.parse import urlsplit
 
 import urllib3
@@ -16,7 +18,7 @@ from minio import Minio
 from minio.error import MinioException, S3Error
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_exponential_jitter
 
-from fedstream.errors import CorruptObject, ObjectConflict, ObjectNotFound, StoreUnavailable
+from fedstream.errors import CorruptObject, FedstreamError, ObjectConflict, ObjectNotFound, StoreError, StoreUnavailable
 from fedstream.settings import StoreSettings
 from fedstream.store.canonical import canonical_json, sha256_hex
 
@@ -27,6 +29,9 @@ T = TypeVar("T")
 
 CONNECT_S, READ_S = 5.0, 60.0
 """Seconds to connect, and to wait for a byte: a model of some GB streams, so only silence counts."""
+
+PIECE_BYTES = 1 << 20
+"""Read at once by `download`."""
 
 _TRANSIENT_CODES = {"RequestTimeout"}
 """Worth another try, as every HTTP 5xx is: servers have codes of their own there, such as MinIO's while it starts."""
@@ -126,6 +131,46 @@ class ObjectStore:
         if (found := sha256_hex(data)) != digest:
             raise CorruptObject(f"{key} has digest {found}, but {digest} is on record; it was changed after it was written")
         return data
+
+    def download(self, key: str, digest: str, path: Path, limit: int) -> None:
+        """Write an object, whose SHA-256 must be `digest`, to a new file, piece by piece.
+
+        Args:
+            key: the object.
+            digest: SHA-256 on record.
+            path: the file.
+            limit: most bytes it may have.
+
+        Raises:
+            CorruptObject: it is another, or larger than the limit, of which hardly more is read; there is no file.
+            ObjectNotFound: there is no such object.
+            StoreUnavailable: the server, the bucket or the credentials do not work.
+            StoreError: the file cannot be written.
+        """
+
+        def read() -> str:
+            response, hashed = self._client.get_object(self.settings.bucket, self._full(key)), hashlib.sha256()
+            try:
+                with path.open("wb", buffering=0) as file:
+                    for piece in response.stream(PIECE_BYTES):
+                        if file.tell() + len(piece) > limit:
+                            raise CorruptObject(
+                                f"{key} has more than {limit:,} bytes, which no update of this model has; it was made by somebody else"
+                            )
+                        hashed.update(piece)
+                        _write(file, piece)
+            finally:
+                response.close()
+                response.release_conn()
+            return hashed.hexdigest()
+
+        try:
+            found = self._on(key, read)
+            if found != digest:
+                raise CorruptObject(f"{key} has digest {found}, but {digest} is on record; it was changed after it was written")
+        except FedstreamError:
+            path.unlink(missing_ok=True)
+            raise
 
     def get_json(self, key: str) -> Any:
         """Return the JSON value of an object."""
@@ -241,6 +286,13 @@ class ObjectStore:
         elif any(code in what for code in ("AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "HTTP 403")):
             advice = "check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and that they may use the bucket"
         return StoreUnavailable(f"the object store at {settings.endpoint_url} (bucket {settings.bucket!r}) does not work: {what}; {advice}")
+
+
+def _write(file: BinaryIO, piece: bytes) -> None:
+    try:
+        file.write(piece)
+    except OSError as error:
+        raise StoreError(f"cannot write {file.name}: {error.strerror}; make room there, or let TMPDIR name a folder with more") from error
 
 
 def _code(body: bytes) -> str:

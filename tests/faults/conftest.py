@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from fedstream.errors import ObjectNotFound
+from fedstream.local.platform import Platform
 from fedstream.settings import StoreSettings
 from fedstream.store.ledger import Ledger
 from fedstream.store.objects import ObjectInfo, ObjectStore
@@ -31,7 +32,7 @@ class Zygote:
         self.answer(0)
 
     def start(self, env, spec, point="", what="", do="die"):
-        """Start a run, and return its id; `point` (before, after, training) and `what` say where it is to die or wait."""
+        """Start a run, and return its id; `point` (before, after, training, moment) and `what` say where it is to die or wait."""
         at = {"point": point, "what": what, "do": do, "flag": str(self.flag(self.started + 1))} if point else None
         return self._ask(env, spec=spec, at=at)
 
@@ -115,6 +116,14 @@ def clients(platform, client_names, send_clients):
 
 
 @pytest.fixture(scope="session")
+def own(tmp_path_factory, send_clients):
+    """A platform that tests may kill, with the same records as the shared one."""
+    with Platform(tmp_path_factory.mktemp("own"), environ={}) as own:
+        send_clients(own.kafka_settings)
+        yield own
+
+
+@pytest.fixture(scope="session")
 def base_spec(client_names):
     return {"run": "r", "model": "builtin:digits-mlp", "clients": client_names, "rounds": 2, "batch_size": 10, "seed": 5}
 
@@ -146,6 +155,12 @@ class Place:
     def times(self):
         return {info.key: info.last_modified for info in self.store.list("runs/")}
 
+    def unchanged(self, before, when):
+        """Return the times of the objects; none of those before may have been written again."""
+        now = self.times
+        assert {key: now.get(key) for key in before} == before, f"{when}: a finished object was written again"
+        return now
+
     def beside(self):
         """Return an empty place in the same bucket."""
         return Place(self.env | {"S3_PREFIX": f"test-{uuid.uuid4().hex[:12]}/"})
@@ -168,6 +183,11 @@ def place_at():
 @pytest.fixture
 def place(platform, place_at):
     return place_at(platform.env)
+
+
+@pytest.fixture
+def own_place(own, place_at):
+    return place_at(own.env)
 
 
 @pytest.fixture(scope="session")
@@ -196,6 +216,9 @@ class Snapshot(ObjectStore):
         if key not in self.objects:
             raise ObjectNotFound(key)
         return self.objects[key][0], ""
+
+    def download(self, key, digest, path, limit):
+        path.write_bytes(self.get_verified(key, digest))
 
     def exists(self, key):
         return key in self.objects

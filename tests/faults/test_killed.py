@@ -29,21 +29,15 @@ def test_a_run_killed_at_every_point_in_turn(place, zygote, spec, clients, undis
     for point, what in POINTS:
         killed = zygote.run(place.env, spec, point, clients[1] if point == "training" else what)
         assert killed == {"signal": signal.SIGKILL}, f"{point} {what}: {killed}: {zygote.tail()}"
-        finished = unchanged(place, finished, f"{point} {what}")
+        finished = place.unchanged(finished, f"{point} {what}")
         commits = place.digests
         assert commits == undisturbed.digests[: len(commits)], f"{point} {what}"
         assert not commits or verify_run(place.store, "r").problems == [], f"{point} {what}"
     assert zygote.run(place.env, spec) == {"signal": 0, "version": 2}, zygote.tail()
     assert place.digests == undisturbed.digests
     assert verify_run(place.store, "r").problems == []
-    unchanged(place, finished, "at last")
+    place.unchanged(finished, "at last")
     assert place.store.get_json("models/builtin-digits-mlp/latest.json")["version"] == 2
-
-
-def unchanged(place, before, when):
-    now = place.times
-    assert {key: now[key] for key in before} == before, f"{when}: a finished object was written again"
-    return now
 
 
 def test_published_again_is_the_same_version(undisturbed, zygote, spec):
@@ -62,4 +56,4 @@ def test_the_budget_may_grow(undisturbed, zygote, spec):
     assert [commit.kind for commit in place.commits] == ["initial", "training", "training", "closing", "training", "closing"]
     assert place.digests[:4] == undisturbed.digests
     assert verify_run(place.store, "r").problems == []
-    unchanged(place, before, "after growing")
+    place.unchanged(before, "after growing")

@@ -13,7 +13,6 @@ from support.serving import eventually
 
 from fedstream.audit import verify_run
 from fedstream.errors import BrokerAway
-from fedstream.local.platform import Platform
 from fedstream.serving import inference
 from fedstream.serving.inference import Inference, Pace, Streams
 from fedstream.serving.versions import Served
@@ -24,19 +23,6 @@ from fedstream.stream.codec import RawCodec
 from fedstream.stream.reader import read_announcements
 
 AFTER_A = r"0001/updates/a[^.]*\.json"
-
-
-@pytest.fixture(scope="module")
-def own(tmp_path_factory, send_clients):
-    """A platform of these tests' own, with the same records as the shared one."""
-    with Platform(tmp_path_factory.mktemp("own"), environ={}) as own:
-        send_clients(own.kafka_settings)
-        yield own
-
-
-@pytest.fixture
-def own_place(own, place_at):
-    return place_at(own.env)
 
 
 @pytest.mark.parametrize("part", ["kafka", "seaweedfs"])

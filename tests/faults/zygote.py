@@ -3,7 +3,9 @@
 One JSON request a line on standard input: {"id", "env", "spec", "at", "log"}, or with "infer" and "commits" for the words of `fedstream infer`, which
 dies instead of committing for the last time. "at" is null or {"point", "what", "do", "flag"}: "before" or "after"
 writing a key that matches a pattern, or while "training" a client; "die" or "wait"; the file that a waiting run makes, and waits to see removed.
-One JSON answer a line: {"id", "signal", and "version", "exit" or "error"}.
+With the point "moment", "what" is {"store": N}, {"training": N} or {"seconds": S}: the run dies at the Nth call of the store, at the Nth step of its
+trainings, or then.
+One JSON answer a line: {"id", "signal", and "version", "exit" or "error"}; after "moment" also "moments", how many there were.
 """
 
 import functools
@@ -13,6 +15,7 @@ import re
 import selectors
 import signal
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -25,6 +28,7 @@ from fedstream.steps import train
 from fedstream.store.objects import ObjectStore
 
 WAIT_S = 60.0
+MOMENTS = {"store": 0, "training": 0}
 
 
 def die():
@@ -39,6 +43,9 @@ def wait(flag):
 
 
 def arm(at):
+    if at["point"] == "moment":
+        arm_moment(at["what"])
+        return
     act = die if at["do"] == "die" else lambda: wait(Path(at["flag"]))
     if at["point"] == "training":
         arm_training(at["what"], act)
@@ -73,6 +80,32 @@ def arm_training(client, act):
     train._read, training._Deadline.check = read, check
 
 
+def arm_moment(what):
+    """Count the moments at which a run can be killed, before and after each call of the store and at each training step, and die at one."""
+    real_try, real_check = ObjectStore._try, training._Deadline.check
+
+    def passes(kind):
+        MOMENTS[kind] += 1
+        if MOMENTS[kind] == what.get(kind):
+            die()
+
+    def attempt(self, call):
+        passes("store")
+        result = real_try(self, call)
+        passes("store")
+        return result
+
+    def check(self, batch, logs=None):
+        passes("training")
+        real_check(self, batch, logs)
+
+    ObjectStore._try, training._Deadline.check = attempt, check
+    if "seconds" in what:
+        clock = threading.Timer(what["seconds"], die)
+        clock.daemon = True
+        clock.start()
+
+
 def infer(words, commits):
     real_commit, left = Inference._commit, [commits]
 
@@ -103,6 +136,8 @@ def child(request, pipe):
         answer = infer(request["infer"], request["commits"]) if "infer" in request else {"version": run_inprocess(request["spec"])}
     except Exception as error:  # noqa: BLE001 - the answer is the test's to judge
         answer = {"error": f"{type(error).__name__}: {error}"}
+    if any(MOMENTS.values()):
+        answer["moments"] = MOMENTS
     os.write(pipe, json.dumps(answer).encode())
     os._exit(0)
 

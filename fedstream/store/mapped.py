@@ -1,0 +1,106 @@
+"""Weights mapped from files: an array's numbers are read from the disk where they are used, and need no memory of their own."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import TracebackType
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+
+from fedstream.errors import CorruptObject
+from fedstream.store.objects import ObjectStore
+from fedstream.store.weights import Weights
+
+_DTYPES = {
+    "BOOL": "?",
+    "U8": "u1",
+    "I8": "i1",
+    "U16": "<u2",
+    "I16": "<i2",
+    "F16": "<f2",
+    "U32": "<u4",
+    "I32": "<i4",
+    "F32": "<f4",
+    "U64": "<u8",
+    "I64": "<i8",
+    "F64": "<f8",
+}
+"""numpy's names of what safetensors stores: little-endian, one after another."""
+
+
+HEADER_BYTES = 16 << 20
+"""Far more than a model's names and shapes take."""
+
+
+def largest_update(base: Weights) -> int:
+    """Return the most bytes that an update of a model can have as safetensors."""
+    return HEADER_BYTES + sum(value.nbytes for value in base.values())
+
+
+class Downloads:
+    """Objects of a bucket in a temporary folder, each fetched once and mapped; the folder is TMPDIR's and goes with the context.
+
+    Args:
+        store: the bucket.
+        limit: most bytes an object may have.
+
+    Example:
+        >>> with Downloads(store, largest_update(base)) as downloads:  # doctest: +SKIP
+        ...     updates = [(examples, downloads.weights(key, digest)) for examples, key, digest in accepted]
+        ...     new, state = strategy.aggregate(base, updates, state)
+    """
+
+    def __init__(self, store: ObjectStore, limit: int) -> None:
+        self._store = store
+        self._limit = limit
+        self._folder = TemporaryDirectory(prefix="fedstream-", ignore_cleanup_errors=True)
+        self._read: dict[tuple[str, str], Weights] = {}
+
+    def weights(self, key: str, digest: str) -> Weights:
+        """Return the weights of an object, whose arrays can be read while the context lasts.
+
+        Raises:
+            CorruptObject: it has another digest or more bytes than the limit, or is not valid safetensors.
+            ObjectNotFound: there is no such object.
+        """
+        if (key, digest) not in self._read:
+            path = Path(self._folder.name) / f"{len(self._read)}.safetensors"
+            self._store.download(key, digest, path, self._limit)
+            self._read[key, digest] = map_weights(path, key)
+        return self._read[key, digest]
+
+    def __enter__(self) -> Downloads:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._read.clear()
+        self._folder.cleanup()
+
+
+def map_weights(path: Path, where: str) -> Weights:
+    """Return the weights in a safetensors file as read-only arrays that are mapped from it.
+
+    Args:
+        path: the file, which must not change.
+        where: its key, for the message.
+
+    Raises:
+        CorruptObject: it is not valid safetensors.
+    """
+    try:
+        with safe_open(path, framework="np"):  # checks that the header is sound: what it says of sizes and offsets fits the file
+            mapped = np.asarray(np.memmap(path, np.uint8, "r"))
+        start = 8 + int.from_bytes(mapped[:8].tobytes(), "little")
+        header = json.loads(mapped[8:start].tobytes())
+        header.pop("__metadata__", None)
+        return {name: _array(mapped[start:], **header[name]) for name in sorted(header)}
+    except (SafetensorError, KeyError, ValueError, TypeError, OSError, RecursionError) as error:
+        raise CorruptObject(f"{where} holds no valid safetensors ({error}); it is damaged, or was not written by fedstream") from error
+
+
+def _array(data: np.ndarray, dtype: str, shape: list[int], data_offsets: list[int]) -> np.ndarray:
+    begin, end = data_offsets
+    return data[begin:end].view(_DTYPES[dtype]).reshape(shape)

@@ -1,0 +1,103 @@
+"""Weights mapped from a file are those that are read from its bytes, and refused where those are."""
+
+import contextlib
+import struct
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from fedstream.errors import CorruptObject
+from fedstream.store.mapped import map_weights
+from fedstream.store.weights import digest, from_bytes, to_bytes
+
+DTYPES = [np.float16, np.float32, np.float64, np.int8, np.int16, np.int32, np.int64, np.uint8, np.uint16, np.uint32, np.uint64, np.bool_]
+ARRAYS = st.sampled_from(DTYPES).flatmap(lambda dtype: hnp.arrays(dtype, hnp.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=4)))
+WEIGHTS = st.dictionaries(st.sampled_from(["a", "größe/κ", "dense/kernel", "b"]), ARRAYS)
+
+SMALL = to_bytes({"dense/kernel": np.arange(6, dtype=np.float32).reshape(2, 3), "seed": np.array(7, dtype=np.int64)})
+
+
+@pytest.fixture(scope="module")
+def mapped(tmp_path_factory):
+    """Return a function that maps bytes from a file."""
+    folder = tmp_path_factory.mktemp("mapped")
+
+    def of(data):
+        path = folder / "w.safetensors"
+        path.unlink(missing_ok=True)  # what is mapped must not change
+        path.write_bytes(data)
+        return map_weights(path, "updates/a")
+
+    return of
+
+
+@settings(deadline=None)
+@given(WEIGHTS)
+def test_the_same_as_from_bytes(mapped, weights):
+    found, expected = mapped(to_bytes(weights)), from_bytes(to_bytes(weights), "updates/a")
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        assert (found[name].dtype, found[name].shape, found[name].tobytes()) == (value.dtype, value.shape, value.tobytes())
+
+
+def test_mapped_arrays_cannot_be_written(mapped):
+    with pytest.raises(ValueError, match="read-only"):
+        mapped(SMALL)["dense/kernel"][0] = 1
+
+
+def test_an_array_that_is_not_aligned(mapped):
+    header = b'{"w":{"dtype":"F32","shape":[3],"data_offsets":[0,12]}} '
+    data = struct.pack("<Q", len(header)) + header + np.arange(3, dtype=np.float32).tobytes()
+    assert (8 + len(header)) % 4 == 0
+    for pad in range(1, 4):
+        odd = struct.pack("<Q", len(header) + pad) + header + b" " * pad + np.arange(3, dtype=np.float32).tobytes()
+        assert mapped(odd)["w"].tolist() == mapped(data)["w"].tolist() == [0, 1, 2]
+
+
+@settings(deadline=None)
+@given(st.binary(max_size=200))
+def test_any_other_bytes_are_corrupt_and_named(mapped, data):
+    with pytest.raises(CorruptObject, match=r"^updates/a "):
+        mapped(data)
+
+
+@settings(deadline=None)
+@given(st.integers(0, len(SMALL) - 1))
+def test_a_shortened_file_is_corrupt(mapped, length):
+    with pytest.raises(CorruptObject, match=r"^updates/a "):
+        mapped(SMALL[:length])
+
+
+@settings(deadline=None)
+@given(st.integers(0, len(SMALL) - 1), st.integers(0, 7))
+def test_a_flipped_bit_is_other_weights_or_corrupt(mapped, position, bit):
+    data = bytearray(SMALL)
+    data[position] ^= 1 << bit
+    with contextlib.suppress(CorruptObject):
+        assert digest(mapped(bytes(data))) != digest(from_bytes(SMALL, "small"))
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        '"dtype":"F32","shape":[3],"data_offsets":[0,8]',
+        '"dtype":"F32","shape":[2],"data_offsets":[4,12]',
+        '"dtype":"F32","shape":[-1],"data_offsets":[0,8]',
+        '"dtype":"F32","shape":[2],"data_offsets":[0,4294967296]',
+        '"dtype":"X32","shape":[2],"data_offsets":[0,8]',
+        '"dtype":"C64","shape":[1],"data_offsets":[0,8]',
+        '"shape":[2]',
+    ],
+)
+def test_a_header_that_lies_is_corrupt(mapped, entry):
+    header = f'{{"w":{{{entry}}}}}'.encode()
+    with pytest.raises(CorruptObject, match=r"^updates/a "):
+        mapped(struct.pack("<Q", len(header)) + header + bytes(8))
+
+
+def test_an_absurd_header_length_is_corrupt(mapped):
+    with pytest.raises(CorruptObject, match=r"^updates/a "):
+        mapped(struct.pack("<Q", 2**62) + b"{}")
