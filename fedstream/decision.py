@@ -31,6 +31,16 @@ def decide(spec: RunSpec, measured: Sequence[float]) -> Decision:
     return Decision(action="continue", reason="")
 
 
+def lineage(commits: Sequence[Commit]) -> list[Commit]:
+    """Return the commits that the head builds on: a rollback takes back what came after the round it restores, and stays itself."""
+    kept: list[Commit] = []
+    for commit in commits:
+        if commit.kind == "rollback" and commit.restores is not None:
+            kept = [before for before in kept if before.round <= commit.restores]
+        kept.append(commit)
+    return kept
+
+
 def measurements(commits: Sequence[Commit], metric: str) -> list[tuple[int, float]]:
     """Return (round of the measured model, value) for each model measured, oldest first; the first measurement of a model counts."""
     values: dict[int, float] = {}

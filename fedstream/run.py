@@ -169,6 +169,8 @@ class MatchedClient(Part):
         input_config: the codec's configuration, as announced.
         held_out_rate: part of its records that is never trained on, in [0, 1).
         records: how many it announced.
+        features: names of its features, in the model's order; empty where none were announced.
+        classes: names of its classes, by label; empty where none were announced.
     """
 
     client: str = Field(pattern=f"^{NAME}$")
@@ -177,6 +179,8 @@ class MatchedClient(Part):
     input_config: dict[str, Any]
     held_out_rate: float = Field(ge=0, lt=1)
     records: int = Field(ge=1)
+    features: list[str] = []
+    classes: list[str] = []
 
 
 class AnnouncementRow(Part):
@@ -218,6 +222,8 @@ class RunRecord(Part):
         clients: those that take part, sorted by name.
         evaluation: the evaluation topic's announcement, if there is one.
         announcements: every announcement that was read, and why it takes part or not.
+        features: names of the features, in the model's order; empty where none were announced.
+        classes: names of the classes, by label; empty where none were announced.
     """
 
     layout: Literal[1] = LAYOUT
@@ -226,6 +232,8 @@ class RunRecord(Part):
     clients: list[MatchedClient]
     evaluation: MatchedClient | None
     announcements: list[AnnouncementRow]
+    features: list[str] = []
+    classes: list[str] = []
 
     def client(self, name: str) -> MatchedClient:
         for matched in self.clients:

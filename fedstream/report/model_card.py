@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
+from fedstream.report.interval import METHOD, interval
 from fedstream.report.parts import RoundView
-from fedstream.report.tables import class_rows, client_rows
+from fedstream.report.tables import AloneRow, alone_rows, class_rows, client_rows
 from fedstream.report.text import clean, count, score, spans
 from fedstream.report.view import RunView
 from fedstream.run import clients_asked, quorum
@@ -14,6 +15,16 @@ from fedstream.store.documents import Metrics
 
 MAX_ROWS = 200
 """Clients listed; the HTML report and the ledger have them all."""
+
+MAX_ABSENT = 20
+"""Clients that did not take part, with reason; the HTML report lists more."""
+
+MAX_NAMES = 100
+"""Names of features, and of classes, that are listed."""
+
+
+class _Markdown(str):
+    """Text that is Markdown already; all other text in a table is escaped."""
 
 
 def render_model_card(view: RunView, round: int) -> str:
@@ -47,7 +58,11 @@ def _head(view: RunView, item: RoundView) -> list[str]:
     said = (
         f"Global model of round {item.number} of the federated run `{view.run}`, trained with {view.record.spec.strategy} on the records of {owners}."
     )
-    return ["\n".join([*front, "---"]), f"# {_text(name)}", said]
+    purpose = [_text(view.record.spec.purpose)] if view.record.spec.purpose else []
+    dates = [f"Planned {view.planned:%Y-%m-%d %H:%M} UTC" if view.planned else ""]
+    dates += [f"finished {view.ended:%Y-%m-%d %H:%M} UTC" if view.ended else ""]
+    when = ", ".join(date for date in dates if date)
+    return ["\n".join([*front, "---"]), f"# {_text(name)}", *purpose, said, *([f"{when}."] if when else [])]
 
 
 def _model(view: RunView, item: RoundView) -> list[str]:
@@ -85,13 +100,22 @@ def _data(view: RunView, round: int) -> list[str]:
         "The records stay in the clients' Kafka: neither the object store nor this model's files hold any.",
         _table(["client", "records announced", "updates counted in rounds", "weight", "topic:partition:start:end"], rows),
         f"A client's weight is its part of the {count(total, 'example')} in all accepted updates up to round {round}.",
+        *_named("Features", view.record.features),
+        *_named("Classes", view.record.classes),
     ]
     return [*lines, f"{len(view.clients) - MAX_ROWS:,} more clients are left out here."] if len(view.clients) > MAX_ROWS else lines
 
 
+def _named(what: str, names: Sequence[str]) -> list[str]:
+    if not names:
+        return []
+    more = f" and {len(names) - MAX_NAMES:,} more" if len(names) > MAX_NAMES else ""
+    return [f"{what}: {', '.join(_code(name) for name in names[:MAX_NAMES])}{more}."]
+
+
 def _training(view: RunView, round: int) -> list[str]:
     spec = view.record.spec
-    done = sum(item.commit.kind == "training" for item in view.rounds[: round + 1])
+    done = sum(item.commit.kind == "training" and item.counts for item in view.rounds[: round + 1])
     rows: list[tuple[str, object]] = [
         ("strategy", spec.strategy),
         ("rounds behind this model", done),
@@ -113,8 +137,11 @@ def _metrics(view: RunView, item: RoundView) -> list[str]:
         return ["## Metrics", "This model was not measured."]
     lines = [
         "## Metrics",
-        f"Measured on {_measured_on(view, item.metrics)}.",
-        _table(["metric", "value"], [(_text(name), score(value)) for name, value in item.metrics.values.items()]),
+        f"Measured on {_measured_on(view, item.metrics)}. {METHOD}",
+        _table(
+            ["metric", "value", "95 % interval"],
+            [(name, score(value), interval(name, value, item.metrics.num_examples) or "–") for name, value in item.metrics.values.items()],
+        ),
     ]
     measured = next((later for later in view.rounds if later.number == item.number + 1), None)
     entries = [entry for entry in measured.accepted if entry.incoming and view.metric in entry.incoming.values] if measured else []
@@ -124,15 +151,37 @@ def _metrics(view: RunView, item: RoundView) -> list[str]:
         lines.append(
             f"By client, on its own held-out records, {_text(view.metric)} lies between {score(low)} (`{lowest}`) and {score(high)} (`{highest}`)."
         )
-    if rows := class_rows(item.metrics):
-        cells = [(row.label, f"{row.records:,}", *("–" if part is None else score(part) for part in (row.recall, row.precision))) for row in rows]
-        lines += ["### By class", _table(["class", "records", "recall", "precision"], cells)]
-    return lines
+    if rows := class_rows(item.metrics, view.classes):
+        cells = [
+            (row.name, f"{row.records:,}", *("–" if part is None else score(part) for part in (row.recall, row.precision)), row.sure or "–")
+            for row in rows
+        ]
+        lines += ["### By class", _table(["class", "records", "recall", "precision", "95 % interval of the recall"], cells)]
+    return [*lines, *_alone(view)]
+
+
+def _alone(view: RunView) -> list[str]:
+    rows = alone_rows(view)[:MAX_ROWS]
+    if not rows:
+        return []
+    said = (
+        f"{_text(view.metric)} on a client's held-out records, of the initial model trained on that client's records alone for as many epochs as the "
+        f"whole run, and of the last global model the client received; the global model is better at "
+        f"{sum(row.gain > 0 for row in rows)} of {count(len(rows), 'client')}."
+    )
+    cells = [
+        (_code(row.client), f"{row.held_out:,}", *(f"{score(value)}{f' ({sure})' if sure else ''}" for value, sure in _pairs(row))) for row in rows
+    ]
+    return ["### Alone and together", said, _table(["client", "held-out records", "alone", "together"], cells)]
+
+
+def _pairs(row: AloneRow) -> list[tuple[float, str]]:
+    return [(row.alone, row.alone_sure), (row.together, row.together_sure)]
 
 
 def _measured_on(view: RunView, metrics: Metrics) -> str:
     if view.record.evaluation:
-        return f"{count(metrics.num_examples, 'record')} of the evaluation topic, {view.record.evaluation.ranges}"
+        return f"{count(metrics.num_examples, 'record')} of the evaluation topic, {_text(view.record.evaluation.ranges)}"
     return f"{count(metrics.num_examples, 'record')} that the clients held out of their training (federated evaluation, weighted by records)"
 
 
@@ -147,10 +196,11 @@ def _limits(view: RunView, item: RoundView) -> list[str]:
         )
     if idle := [client.name for client in view.clients if client.name not in _contributors(view, item.number)]:
         limits.append(f"No update of {_names(idle)} went into it.")
-    if refused := [client.name for client in view.clients if client.refused]:
-        limits.append(f"Some updates were refused, of {_names(refused)}; the report says why.")
-    if missed := [row.label for row in class_rows(item.metrics) if row.recall == 0]:
-        limits.append(f"It never finds class {', '.join(map(str, missed))}.")
+    limits += [f"{_text(str(absence))}." for absence in view.attendance.absent[:MAX_ABSENT]]
+    if (more := len(view.attendance.absent) - MAX_ABSENT) > 0:
+        limits.append(f"{count(more, 'more absence')}: see the report.")
+    if missed := [row.name for row in class_rows(item.metrics, view.classes) if row.recall == 0]:
+        limits.append(f"It never finds class {', '.join(map(_text, missed))}.")
     if view.pending:
         limits.append(f"The run is not finished: {view.trained} of {view.asked} training rounds are done.")
     elif view.trained < view.asked:
@@ -186,16 +236,15 @@ def _shape(shape: Sequence[int]) -> str:
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
-    return "\n".join([*lines, *("| " + " | ".join(str(cell).replace("\n", " ") for cell in row) + " |" for row in rows)])
+    return "\n".join([*lines, *("| " + " | ".join(cell if isinstance(cell, _Markdown) else _text(str(cell)) for cell in row) + " |" for row in rows)])
 
 
 def _text(text: str) -> str:
     """Escape what Markdown or HTML would read as markup."""
-    for char in "\\`*_[]<>|#~":
-        text = text.replace(char, f"\\{char}" if char not in "<>" else {"<": "&lt;", ">": "&gt;"}[char])
-    return clean(text).replace("\n", " ")
+    plain = clean(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return "".join(f"\\{char}" if char in "\\`*_[]!|~#" else char for char in plain).replace("\n", " ")
 
 
-def _code(text: str) -> str:
+def _code(text: str) -> _Markdown:
     """Show a text from outside as code, which nothing in it can end."""
-    return "`" + clean(text).replace("`", "'").replace("|", "\\|").replace("\n", " ") + "`"
+    return _Markdown("`" + clean(text).replace("`", "'").replace("|", "\\|").replace("\n", " ") + "`")
