@@ -6,6 +6,7 @@ import time
 
 from fedstream import __version__
 from fedstream.errors import ModelError, ObjectConflict, RecordError
+from fedstream.judge import why_not_planned
 from fedstream.run import RunSpec, client_seed
 from fedstream.state import RunState, log
 from fedstream.steps.global_model import load_global_model
@@ -44,6 +45,8 @@ def local_train(run: str, round: int, client: str, slice_key: str, attempt: str,
         document = state.slice(round, client)
         if document is None:
             raise RecordError(f"slice {slice_key} is not in the store; ingest_from_kafka must run first")
+        if wrong := why_not_planned(document, state.record.client(client)):
+            raise RecordError(f"slice {slice_key} is not the planned one: {wrong}; it was changed after ingest_from_kafka wrote it")
         return _train(state, round, document, time.monotonic() + state.record.spec.round_deadline_s, usage)
     return f"{client}: does not take part in round {round}"
 

@@ -96,7 +96,7 @@ class Round:
             trained=None,
             training=None,
         ).model_dump(mode="json")
-        self.place.store.put_new(self.keys.update(name), data)
+        self.place.store.put_new(self.keys.update(name, sha256_hex(data)), data)
         self.place.store.put_new(self.keys.manifest(name), json.dumps({**manifest, **fields}, sort_keys=True, separators=(",", ":")).encode())
 
     def trained(self):

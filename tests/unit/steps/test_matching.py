@@ -137,7 +137,7 @@ def test_a_client_takes_part_only_at_the_broker_of_its_site():
 def test_the_evaluation_topic_measures_and_does_not_train():
     found = matched(GOOD | {"topic": "held:0:0:9", "client": "held"}, GOOD, evaluation_topic="held", min_data=10)
     assert [client.client for client in found.clients] == ["a"]
-    assert (found.evaluation.records, found.evaluation.held_out_rate) == (9, 0.0)
+    assert (found.evaluations[0].records, found.evaluations[0].held_out_rate) == (9, 0.0)
     assert found.rows[0].reason == "measures each global model (evaluation topic)"
 
 
@@ -146,7 +146,7 @@ def record_of(found, **fields):
         spec=spec(**fields),
         model=ModelReference(name="m", keras_digest="0" * 64, weights_digest="1" * 64, description_digest="2" * 64),
         clients=found.clients,
-        evaluation=found.evaluation,
+        evaluation=next(iter(found.evaluations), None),
         announcements=found.rows,
     )
 
