@@ -9,6 +9,7 @@ from fedstream.report.interval import METHOD, interval
 from fedstream.report.parts import RoundView
 from fedstream.report.tables import AloneRow, alone_rows, class_rows, client_rows
 from fedstream.report.text import clean, count, score, spans
+from fedstream.report.text import escape_markdown as plain
 from fedstream.report.view import RunView
 from fedstream.run import clients_asked, quorum
 from fedstream.store.documents import Metrics
@@ -58,11 +59,11 @@ def _head(view: RunView, item: RoundView) -> list[str]:
     said = (
         f"Global model of round {item.number} of the federated run `{view.run}`, trained with {view.record.spec.strategy} on the records of {owners}."
     )
-    purpose = [_text(view.record.spec.purpose)] if view.record.spec.purpose else []
+    purpose = [plain(view.record.spec.purpose)] if view.record.spec.purpose else []
     dates = [f"Planned {view.planned:%Y-%m-%d %H:%M} UTC" if view.planned else ""]
     dates += [f"finished {view.ended:%Y-%m-%d %H:%M} UTC" if view.ended else ""]
     when = ", ".join(date for date in dates if date)
-    return ["\n".join([*front, "---"]), f"# {_text(name)}", *purpose, said, *([f"{when}."] if when else [])]
+    return ["\n".join([*front, "---"]), f"# {plain(name)}", *purpose, said, *([f"{when}."] if when else [])]
 
 
 def _model(view: RunView, item: RoundView) -> list[str]:
@@ -149,7 +150,7 @@ def _metrics(view: RunView, item: RoundView) -> list[str]:
         ordered = sorted((entry.incoming.values[view.metric], entry.client) for entry in entries if entry.incoming)
         (low, lowest), (high, highest) = ordered[0], ordered[-1]
         lines.append(
-            f"By client, on its own held-out records, {_text(view.metric)} lies between {score(low)} (`{lowest}`) and {score(high)} (`{highest}`)."
+            f"By client, on its own held-out records, {plain(view.metric)} lies between {score(low)} ({_code(lowest)}) and {score(high)} ({_code(highest)})."
         )
     if rows := class_rows(item.metrics, view.classes):
         cells = [
@@ -165,7 +166,7 @@ def _alone(view: RunView) -> list[str]:
     if not rows:
         return []
     said = (
-        f"{_text(view.metric)} on a client's held-out records, of the initial model trained on that client's records alone for as many epochs as the "
+        f"{plain(view.metric)} on a client's held-out records, of the initial model trained on that client's records alone for as many epochs as the "
         f"whole run, and of the last global model the client received; the global model is better at "
         f"{sum(row.gain > 0 for row in rows)} of {count(len(rows), 'client')}."
     )
@@ -181,7 +182,7 @@ def _pairs(row: AloneRow) -> list[tuple[float, str]]:
 
 def _measured_on(view: RunView, metrics: Metrics) -> str:
     if view.record.evaluation:
-        return f"{count(metrics.num_examples, 'record')} of the evaluation topic, {_text(view.record.evaluation.ranges)}"
+        return f"{count(metrics.num_examples, 'record')} of the evaluation topic, {plain(view.record.evaluation.ranges)}"
     return f"{count(metrics.num_examples, 'record')} that the clients held out of their training (federated evaluation, weighted by records)"
 
 
@@ -191,20 +192,19 @@ def _limits(view: RunView, item: RoundView) -> list[str]:
         limits.append("It was measured on held-out records of the clients that trained it. How it does on records of anybody else is not known.")
     if item.metrics and item.number == view.best:
         models = count(len(view.series(view.metric)), "measured model")
-        limits.append(
-            f"It was chosen as the best of {models} by the same {_text(view.metric)} that is given above, which is therefore somewhat optimistic."
-        )
+        metric = plain(view.metric)
+        limits.append(f"It was chosen as the best of {models} by the same {metric} that is given above, which is therefore somewhat optimistic.")
     if idle := [client.name for client in view.clients if client.name not in _contributors(view, item.number)]:
         limits.append(f"No update of {_names(idle)} went into it.")
-    limits += [f"{_text(str(absence))}." for absence in view.attendance.absent[:MAX_ABSENT]]
+    limits += [f"{plain(str(absence))}." for absence in view.attendance.absent[:MAX_ABSENT]]
     if (more := len(view.attendance.absent) - MAX_ABSENT) > 0:
         limits.append(f"{count(more, 'more absence')}: see the report.")
     if missed := [row.name for row in class_rows(item.metrics, view.classes) if row.recall == 0]:
-        limits.append(f"It never finds class {', '.join(map(_text, missed))}.")
+        limits.append(f"It never finds class {', '.join(map(plain, missed))}.")
     if view.pending:
         limits.append(f"The run is not finished: {view.trained} of {view.asked} training rounds are done.")
     elif view.trained < view.asked:
-        limits.append(f"Training ended after {view.trained} of {view.asked} rounds: {_text(view.decision)}.")
+        limits.append(f"Training ended after {view.trained} of {view.asked} rounds: {plain(view.decision)}.")
     limits.append("Updates were averaged as they were sent: nothing was clipped and no noise was added, so the run gives no differential privacy.")
     return ["## Limits", "\n".join(f"- {limit}" for limit in limits)]
 
@@ -226,7 +226,7 @@ def _contributors(view: RunView, round: int) -> dict[str, int]:
 
 
 def _names(names: Sequence[str]) -> str:
-    shown = ", ".join(f"`{name}`" for name in names[:10])
+    shown = ", ".join(_code(name) for name in names[:10])
     return shown if len(names) <= 10 else f"{shown} and {len(names) - 10} more"
 
 
@@ -236,13 +236,10 @@ def _shape(shape: Sequence[int]) -> str:
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
-    return "\n".join([*lines, *("| " + " | ".join(cell if isinstance(cell, _Markdown) else _text(str(cell)) for cell in row) + " |" for row in rows)])
-
-
-def _text(text: str) -> str:
-    """Escape what Markdown or HTML would read as markup."""
-    plain = clean(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return "".join(f"\\{char}" if char in "\\`*_[]!|~#" else char for char in plain).replace("\n", " ")
+    for row in rows:
+        cells = [cell if isinstance(cell, _Markdown) else plain(str(cell)) for cell in row]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
 
 
 def _code(text: str) -> _Markdown:

@@ -20,6 +20,12 @@ def one_line(text: str, longest: int = 500) -> str:
     return plain if len(plain) <= longest else f"{plain[:longest]}…"
 
 
+def escape_markdown(text: str) -> str:
+    """Escape what Markdown or HTML would read as markup, in one line."""
+    plain = clean(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("\n", " ")
+    return "".join(f"\\{char}" if char in "\\`*_[]!|~#" else char for char in plain)
+
+
 def spans(numbers: Iterable[int]) -> str:
     """Write numbers as spans: 1, 2, 3, 7 is `1–3, 7`."""
     found: list[list[int]] = []

@@ -170,7 +170,7 @@ def build_view(store: ObjectStore, run: str, rounds: int | None = None) -> RunVi
         pending=_pending(store, run, coming[0], coming[1], infos) if coming else None,
         versions=_versions(store, record),
         asked=asked,
-        best=best_round(kept, record.spec.target_metric) if trained else None,
+        best=best_round(commits, record.spec.target_metric) if trained else None,
         attendance=attendance(record, commits),
         planned=planned.last_modified if planned else None,
     )
