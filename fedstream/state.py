@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from fedstream.decision import lineage
 from fedstream.errors import CorruptObject, ObjectNotFound, RunError
+from fedstream.report.text import one_line
 from fedstream.run import RunRecord
 from fedstream.settings import KafkaSettings
 from fedstream.store.documents import Commit, Manifest, Selection, SliceDoc, Verdicts
@@ -132,6 +133,6 @@ class RunState:
             problem = error.errors()[0]
             where = ".".join(map(str, problem["loc"]))
             if problem["loc"] == ("layout",):
-                raise RunError(f"run {self.run!r} cannot be read: {problem['msg'].removeprefix('Value error, ')}") from error
+                raise RunError(one_line(f"run {self.run!r} cannot be read: {problem['msg'].removeprefix('Value error, ')}")) from error
             what = f"{key} is no {document.__name__}{f' ({where})' if where else ''}: {problem['msg']}"
-            raise CorruptObject(f"{what}; `fedstream verify {self.run}` tells what else is damaged") from error
+            raise CorruptObject(f"{one_line(what)}; `fedstream verify {self.run}` tells what else is damaged") from error

@@ -10,7 +10,7 @@ from fedstream.report.text import clean, score
 Z = 1.959963984540054
 """Of the normal distribution, for 95 %."""
 
-METHOD = "95 % confidence intervals by Wilson's method, which takes records for independent; losses have none."
+METHOD = "95 % confidence intervals by the Wilson method, which takes records for independent; losses have none."
 
 
 def wilson(share: float, records: int) -> tuple[float, float]:

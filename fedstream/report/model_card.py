@@ -149,9 +149,8 @@ def _metrics(view: RunView, item: RoundView) -> list[str]:
     if len(entries) > 1:
         ordered = sorted((entry.incoming.values[view.metric], entry.client) for entry in entries if entry.incoming)
         (low, lowest), (high, highest) = ordered[0], ordered[-1]
-        lines.append(
-            f"By client, on its own held-out records, {plain(view.metric)} lies between {score(low)} ({_code(lowest)}) and {score(high)} ({_code(highest)})."
-        )
+        ends = f"between {score(low)} ({_code(lowest)}) and {score(high)} ({_code(highest)})"
+        lines.append(f"By client, on its own held-out records, {plain(view.metric)} lies {ends}.")
     if rows := class_rows(item.metrics, view.classes):
         cells = [
             (row.name, f"{row.records:,}", *("–" if part is None else score(part) for part in (row.recall, row.precision)), row.sure or "–")

@@ -18,6 +18,9 @@ Document = TypeVar("Document", bound=BaseModel)
 LARGEST = 2**53
 """Of a whole number: what a float holds exactly. No count, offset or round is larger, nor below 0."""
 
+FARTHEST = 1e100
+"""From 0, of any other number: float32 ends at 3.4e38, and sums and axes of these stay finite."""
+
 
 def read(store: ObjectStore, document: type[Document], key: str) -> Document:
     """Read one document.
@@ -56,11 +59,13 @@ def check(document: Document, key: str) -> Document:
     """Return a document whose numbers can be.
 
     Raises:
-        CorruptObject: a whole number is negative or huge, or a confusion matrix is not square.
+        CorruptObject: a whole number is negative, any number is huge, or a confusion matrix is not square.
     """
     for part in _parts(document):
-        if isinstance(part, int) and not 0 <= part <= LARGEST:
-            raise _corrupt(key, f"no number in it can be {part:.6g}" if abs(part) < 1e300 else "a number in it is far too large")
+        if isinstance(part, int) and part < 0:
+            raise _corrupt(key, "a number in it is below 0, which it cannot be")
+        if (isinstance(part, int) and part > LARGEST) or (isinstance(part, float) and not abs(part) <= FARTHEST):
+            raise _corrupt(key, "a number in it is far too large")
         if isinstance(part, Metrics) and part.confusion is not None and any(len(row) != len(part.confusion) for row in part.confusion):
             raise _corrupt(key, "a confusion matrix is not square")
     return document
