@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 
 from fedstream.aggregation.validation import Examined, examine
 from fedstream.errors import CorruptObject, ObjectNotFound
 from fedstream.judge import NO_UPDATE, Candidate
 from fedstream.state import RunState
 from fedstream.store.canonical import sha256_hex
-from fedstream.store.documents import Refusal, Selection, SliceDoc
+from fedstream.store.documents import Refusal, Selection, SliceDoc, Verdicts
 from fedstream.store.weights import Weights
+
+NEVER = datetime.min.replace(tzinfo=UTC)
 
 Load = Callable[[str, str], Weights]
 """(key, SHA-256) -> weights; raises CorruptObject or ObjectNotFound."""
 
 
-def read_candidates(state: RunState, selection: Selection, base: Weights, load: Load, reasons: Mapping[str, str]) -> list[Candidate]:
-    """Return what is on record of each client of a selection; a manifest that came after the verdicts is none.
+def read_candidates(
+    state: RunState, selection: Selection, base: Weights, load: Load, reasons: Mapping[str, str], said: Verdicts | None = None
+) -> list[Candidate]:
+    """Return what is on record of each client of a selection.
 
     Args:
         state: the run.
@@ -25,14 +30,16 @@ def read_candidates(state: RunState, selection: Selection, base: Weights, load: 
         base: the global model that the clients received.
         load: reads an update's weights.
         reasons: client -> why it refused to take part, where it did.
+        said: the verdicts on record, if there are any; a manifest that came after them, and that they know nothing of, is none.
 
     Raises:
         StoreUnavailable: the store does not work.
     """
     keys = state.keys.at(selection.round)
     times = {info.key: info.last_modified for info in state.store.list(f"{keys.root}/")}
-    frozen = times.get(keys.verdicts)
-    here = {client for client in selection.clients if (key := keys.manifest(client)) in times and not (frozen and times[key] > frozen)}
+    unknown = {verdict.client for verdict in said.verdicts if verdict.manifest_digest is None} if said else set()
+    late = {client for client in unknown & set(selection.clients) if times.get(keys.manifest(client), NEVER) > times.get(keys.verdicts, NEVER)}
+    here = {client for client in selection.clients if keys.manifest(client) in times} - late
     return [
         _read(state, selection, client, base, load) if client in here else Candidate(client, problem=reasons.get(client) or NO_UPDATE)
         for client in selection.clients

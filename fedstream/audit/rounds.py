@@ -149,7 +149,7 @@ class RoundAudit:
         state = RunState(evidence.store, self.record.spec.run)
         refusals = read_refusals(state, commit.round)
         try:
-            candidates = read_candidates(state, selection, evidence.weights(base), self._load, {})
+            candidates = read_candidates(state, selection, evidence.weights(base), self._load, {}, verdicts)
         except StoreUnavailable:
             raise
         except FedstreamError as error:

@@ -56,7 +56,7 @@ def _freeze(state: RunState, selection: Selection, base: Weights, attempt: str) 
     """Return the verdicts that count: those on record, judged again, or new ones."""
     key, refusals = state.keys.at(selection.round).verdicts, read_refusals(state, selection.round)
     if not state.store.exists(key):
-        verdicts = _judge(state, selection, base, refusals.get(attempt, {}))
+        verdicts = _judge(state, selection, base, refusals.get(attempt, {}), None)
         _check_quorum(state, selection, verdicts)
         document = Verdicts(run=state.run, round=selection.round, verdicts=verdicts)
         try:
@@ -66,13 +66,13 @@ def _freeze(state: RunState, selection: Selection, base: Weights, attempt: str) 
             log.info("another submission has closed round %d; its verdicts count", selection.round)
     known = {client: {told[client] for told in refusals.values() if client in told} for client in selection.clients}
     said = state.verdicts(selection.round)
-    if wrong := why_wrong_verdicts(state.record, selection, _judge(state, selection, base, {}), said, known):
+    if wrong := why_wrong_verdicts(state.record, selection, _judge(state, selection, base, {}, said), said, known):
         raise CorruptObject(f"{key} is not what the updates say: {wrong[0]}; it was changed or forged, see `fedstream verify {state.run}`")
     return said
 
 
-def _judge(state: RunState, selection: Selection, base: Weights, reasons: dict[str, str]) -> list[Verdict]:
-    candidates = read_candidates(state, selection, base, lambda key, digest: _load(state, key, digest), reasons)
+def _judge(state: RunState, selection: Selection, base: Weights, reasons: dict[str, str], said: Verdicts | None) -> list[Verdict]:
+    candidates = read_candidates(state, selection, base, lambda key, digest: _load(state, key, digest), reasons, said)
     return judge(state.record, selection, state.base(selection.round).weights_digest, candidates)
 
 
