@@ -49,6 +49,7 @@ def render_report(view: RunView) -> str:
             measured=measured,
             client_rows=rows,
             alone_rows=tables.alone_rows(view),
+            alone_summary=tables.alone_summary,
             announcements=[row for row in view.record.announcements if row.related],
             method=METHOD,
             heaviest=max((row.share for row in rows), default=0.0) or 1.0,

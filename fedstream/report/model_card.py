@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from fedstream.report.interval import METHOD, interval
 from fedstream.report.parts import RoundView
-from fedstream.report.tables import AloneRow, alone_rows, class_rows, client_rows
+from fedstream.report.tables import AloneRow, alone_rows, alone_summary, class_rows, client_rows
 from fedstream.report.text import clean, count, score, spans
 from fedstream.report.text import escape_markdown as plain
 from fedstream.report.view import RunView
@@ -166,8 +166,7 @@ def _alone(view: RunView) -> list[str]:
         return []
     said = (
         f"{plain(view.metric)} on a client's held-out records, of the initial model trained on that client's records alone for as many epochs as the "
-        f"whole run, and of the last global model the client received; the global model is better at "
-        f"{sum(row.gain > 0 for row in rows)} of {count(len(rows), 'client')}."
+        f"whole run, and of the last global model the client received. {alone_summary(rows)}"
     )
     cells = [
         (_code(row.client), f"{row.held_out:,}", *(f"{score(value)}{f' ({sure})' if sure else ''}" for value, sure in _pairs(row))) for row in rows

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from fedstream.decision import higher_is_better
 from fedstream.report.interval import class_name, interval
 from fedstream.report.parts import ClientView
-from fedstream.report.text import spans
+from fedstream.report.text import count, spans
 from fedstream.report.view import RunView
 from fedstream.store.documents import Metrics
 
@@ -60,7 +60,7 @@ class AloneRow:
     """A client's model trained on its own records alone, beside the last global model it received, on the same held-out records.
 
     Attributes:
-        round: in which it received that model, so it is the one before's.
+        model_round: the round that this model came out of.
         gain: how much better the global model is; for a loss, how much lower.
     """
 
@@ -70,8 +70,14 @@ class AloneRow:
     alone_sure: str
     together: float
     together_sure: str
-    round: int
+    model_round: int
     gain: float
+
+
+def alone_summary(rows: Sequence[AloneRow]) -> str:
+    """Say at how many clients the global model is better, and at how many it is as good."""
+    better, equal = sum(row.gain > 0 for row in rows), sum(row.gain == 0 for row in rows)
+    return f"The global model is better at {better} of {count(len(rows), 'client')}{f', and as good at {equal}' if equal else ''}."
 
 
 def alone_rows(view: RunView) -> list[AloneRow]:
@@ -92,7 +98,7 @@ def alone_rows(view: RunView) -> list[AloneRow]:
                 alone_sure=interval(metric, alone, client.alone.num_examples),
                 together=together,
                 together_sure=interval(metric, together, received.num_examples),
-                round=number,
+                model_round=number - 1,
                 gain=sign * (together - alone),
             )
         )

@@ -41,7 +41,7 @@ def test_a_baseline_is_measured_once_and_leaves_every_digest_as_it_is(owners):
 
     view = build_view(ObjectStore.from_env(), "with")
     rows = alone_rows(view)
-    assert [(row.client, row.round) for row in rows] == [(client, 3) for client in owners]
+    assert [(row.client, row.model_round) for row in rows] == [(client, 2) for client in owners]
     for row in rows:
         assert row.alone == compared.manifest(1, row.client).alone.values["accuracy"]
         assert row.together == compared.manifest(3, row.client).incoming.values["accuracy"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from support.pages import Page
 
@@ -74,13 +76,14 @@ def test_the_interval_of_the_best_model_is_said_with_its_method(bucket, run_of):
 def test_each_client_alone_is_compared_on_the_same_records(bucket, run_of):
     view = build_view(bucket, run_of(bucket, CLIENTS, 3, spec={"baseline": True}))
     head, *rows = Page(render_report(view)).tables["Accuracy, alone and together"]
-    assert head == ["client", "held-out records", "alone", "together", "gain"]
+    assert head == ["client", "held-out records", "alone", "together", "model of round", "gain"]
     for row, client in zip(rows, view.clients, strict=True):
         alone, last = client.alone.values["accuracy"], client.rounds[-1][2].incoming.values["accuracy"]
         assert (row[0], row[1]) == (client.name, str(client.alone.num_examples))
         assert row[2].startswith(f"{alone:.4f}")
         assert row[3].startswith(f"{last:.4f}")
-        assert row[4] == f"{last - alone:+.4f}"
+        assert row[4] == "3"
+        assert row[5] == f"{last - alone:+.4f}"
     better = sum(client.rounds[-1][2].incoming.values["accuracy"] > client.alone.values["accuracy"] for client in view.clients)
     assert f"The global model is better at {better} of 3 clients." in render_report(view)
     assert "### Alone and together" in render_model_card(view, 3)
@@ -145,3 +148,13 @@ def test_rounds_and_passes_are_told_apart(bucket, run_of):
     assert "<dt>refused</dt><dd>0</dd><dd>of 9 updates asked for</dd>" in page
     assert "in 4 passes; " in page
     assert "a training round</dd>" in page
+
+
+def test_what_is_wider_than_a_phone_scrolls_in_its_own_box(bucket, run_of):
+    page = render_report(build_view(bucket, run_of(bucket, CLIENTS, 2, spec={"baseline": True}, classes=NAMES)))
+    boxed = re.findall(r'<div class="scroll" tabindex="0" role="region" aria-label="[^"]+">\s*<table>', page)
+    assert len(boxed) == page.count("<table>") == 9
+    maps = re.findall(r'<div class="wide" [^>]*><svg [^>]*class="heat', page)
+    assert len(maps) == page.count('xmlns="http://www.w3.org/2000/svg" class="heat') == 3
+    assert re.search(r"\.scroll \{ overflow: auto;", page)
+    assert re.search(r"\.wide \{ overflow-x: auto;", page)
