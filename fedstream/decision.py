@@ -47,6 +47,11 @@ def lineage(commits: Sequence[Commit]) -> list[Commit]:
     return counted
 
 
+def trained_rounds(commits: Sequence[Commit]) -> int:
+    """Return how many training rounds count."""
+    return sum(commit.kind == "training" for commit in lineage(commits))
+
+
 def model_round(commits: Sequence[Commit]) -> int:
     """Return the round that made the global model of the last commit: a closing round and a rollback make none."""
     number = len(commits) - 1

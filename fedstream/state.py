@@ -9,7 +9,7 @@ from typing import Literal, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from fedstream.decision import lineage
+from fedstream.decision import lineage, trained_rounds
 from fedstream.errors import CorruptObject, ObjectNotFound, RunError
 from fedstream.report.text import one_line
 from fedstream.run import RunRecord
@@ -113,8 +113,7 @@ class RunState:
             planned = self.record.spec.run  # or it says that there is no such run
             raise RunError(f"run {planned!r} has no initial model yet, since plan_training did not end; submit the run again")
         head = commits[-1]
-        trained = sum(commit.kind == "training" for commit in commits)
-        if head.decision.action != "stop" and trained < rounds:
+        if head.decision.action != "stop" and trained_rounds(commits) < rounds:
             return head.round + 1, "training"
         if self.record.spec.federated_evaluation and self._unmeasured(commits):
             return head.round + 1, "closing"

@@ -74,7 +74,7 @@ def verify_run(store: ObjectStore, run: str, *, stream: bool = False, expect: st
             if not evidence.accused(keys.at(number).commit):
                 rounds.check(commits[:number], commit)
         versions.check(commits)
-        if not evidence.accused(*(info.key for info in store.list(keys.rounds) if info.key.endswith("/commit.json"))):
+        if not evidence.accused(keys.at(len(commits)).commit):  # else nobody knows which rounds there are
             check_strays(evidence, record, commits)
     return VerifyReport(
         run=run,

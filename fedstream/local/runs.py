@@ -13,7 +13,7 @@ from typing import Any, Literal
 from rich.console import Console
 
 from fedstream.attendance import attendance
-from fedstream.decision import lineage, measurements
+from fedstream.decision import measurements, trained_rounds
 from fedstream.errors import UsageError
 from fedstream.local.inprocess import run_inprocess
 from fedstream.local.launch import run_pipeline
@@ -79,7 +79,7 @@ def outcome(store: ObjectStore, run: str, version: int) -> dict[str, Any]:
         "run": run,
         "model": record.model.name,
         "version": version,
-        "rounds": sum(commit.kind == "training" for commit in lineage(commits)),
+        "rounds": trained_rounds(commits),
         **attended(record, commits),
     }
     if version:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from fedstream import __version__
+from fedstream.decision import trained_rounds
 from fedstream.errors import BrokerError, ObjectConflict, QuorumError, RunError, SpecError
 from fedstream.model.description import ModelDescription
 from fedstream.model.files import ensure_model
@@ -172,7 +173,7 @@ def _slots(state: RunState, spec: RunSpec, node_budget: int) -> tuple[int, str]:
     coming = state.next_round(spec.rounds)
     if not coming:
         return 1, f"run {spec.run} is finished: {state.ledger.commits()[-1].decision.reason}; nothing is left to do but to publish"
-    trained = sum(commit.kind == "training" for commit in state.ledger.commits())
+    trained = trained_rounds(state.ledger.commits())
     left = max(0, spec.rounds - trained) + spec.federated_evaluation
     asked = clients_asked(spec, len(state.record.clients))
     slots = max(1, min(left, node_budget // (ROUND_NODES + CLIENT_NODES * asked)))
