@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from fedstream.attendance import Attendance, attendance
-from fedstream.decision import best_round, lineage
+from fedstream.decision import best_round, lineage, trained_rounds
 from fedstream.errors import CorruptObject, ObjectNotFound
 from fedstream.model.description import ModelDescription
 from fedstream.report.parts import ClientView, Pending, RoundView, Version
@@ -155,9 +155,8 @@ def build_view(store: ObjectStore, run: str, rounds: int | None = None) -> RunVi
         check(commit, state.keys.at(number).commit)
         if (commit.run, commit.round) != (run, number):
             raise CorruptObject(f"{state.keys.at(number).commit} says that it is another commit; `fedstream verify {run}` tells what else is damaged")
-    kept = lineage(commits)
     infos = {info.key: info for info in store.list(f"{state.keys.root}/")}
-    trained = sum(commit.kind == "training" for commit in kept)
+    trained = trained_rounds(commits)
     asked = max(rounds or record.spec.rounds, trained)
     coming = state.next_round(asked) if commits else (0, "initial")
     planned = infos.get(state.keys.spec)
