@@ -8,16 +8,19 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
+from rich.text import Text
 from typer.exceptions import TyperException
 
 from fedstream import __version__
+from fedstream.attendance import Absence
 from fedstream.errors import FedstreamError, UsageError
 from fedstream.kubeflow.cli import doctor, submit
 from fedstream.local.cli import services_app
 from fedstream.local.platform import adopt_running_platform
 from fedstream.model.cli import model_app
 from fedstream.options import with_spec_options
-from fedstream.output import err, metrics_text, out, print_error, print_json, print_table, write_file
+from fedstream.output import err, metrics_text, out, print_error, print_json, print_table, print_warnings, write_file
+from fedstream.report.parts import RoundView
 from fedstream.report.text import count, duration
 from fedstream.serving.cli import infer
 from fedstream.stream.cli import stream_app
@@ -71,26 +74,30 @@ def run_command(
 
 @app.command()
 def rounds(run: RunName, json: Json = False) -> None:
-    """Show the rounds of a run: clients, records, metrics and decision of each."""
-    from fedstream.report.history import history
+    """Show the rounds of a run: clients, records, metrics and decision of each, and who did not take part."""
+    from fedstream.local.runs import attended
+    from fedstream.report.history import to_history
+    from fedstream.report.view import build_view
+    from fedstream.store.objects import ObjectStore
 
-    frame = history(run).rounds
+    view = build_view(ObjectStore.from_env(), run)
     if json:
-        print_json({"run": run, "rounds": to_records(frame)})
-    else:
-        names = list(frame.columns)[2 : list(frame.columns).index("measured_on")]
-        print_table(
-            f"run {run}", ["round", "kind", *names, "clients", "records", "time", "decision"], [_row(entry, names) for entry in to_records(frame)]
-        )
+        commits = [item.commit for item in view.rounds]
+        print_json({"run": run, **attended(view.record, commits), "rounds": to_records(to_history(view).rounds)})
+        return
+    decided = any(item.commit.decision.action == "stop" for item in view.rounds)
+    columns = ["round", "kind", *view.metric_names, "clients", "records", "time", *(["decision"] if decided else [])]
+    print_table(f"run {run}: {view.progress}", columns, [_row(item, view.metric_names, decided) for item in view.rounds])
+    print_warnings([str(absence) for absence in view.attendance.absent])
 
 
-def _row(entry: dict[str, Any], names: list[str]) -> list[object]:
+def _row(item: RoundView, names: list[str], decided: bool) -> list[object]:
     """Return a round as it stands in a table that fits 80 columns; --json has everything."""
-    measured = ["" if entry[name] is None else entry[name] for name in names]
-    clients = f"{entry['accepted']}/{entry['clients']}" if entry["clients"] else ""
-    time = "" if entry["seconds"] is None else duration(entry["seconds"])
-    decision = f"stop: {entry['reason']}" if entry["decision"] == "stop" else ""
-    return [entry["round"], entry["kind"], *measured, clients, entry["records"], time, decision]
+    values = item.metrics.values if item.metrics else {}
+    clients = f"{len(item.accepted)}/{len(item.commit.clients)}" if item.commit.clients else ""
+    time = "" if item.seconds is None else duration(item.seconds)
+    decision = f"stop: {item.commit.decision.reason}" if item.commit.decision.action == "stop" else ""
+    return [item.number, item.kind, *(values.get(name, "") for name in names), clients, item.records, time, *([decision] if decided else [])]
 
 
 @app.command()
@@ -205,9 +212,14 @@ def print_outcome(outcome: dict[str, Any], json: bool) -> None:
     version = (
         f"version {outcome['version']} of {outcome['model']}" if outcome["version"] else "nothing yet: the run is not finished, run it again to go on"
     )
-    out.print(f"[bold]run {outcome['run']}[/]: {count(outcome['rounds'], 'round')}, published {version}", highlight=False, soft_wrap=True)
-    for name, value in (outcome | {"metrics": metrics_text(outcome["metrics"])}).items():
-        if name in ("metrics", "weights_digest", "verified", "report") and value:
+    there, records = outcome["clients"], outcome["records"]
+    clients = f" with {there['took_part']} of {count(there['meant'], 'client')}" if outcome["degraded"] else ""
+    line = Text.assemble((f"run {outcome['run']}", "bold"), f": {count(outcome['rounds'], 'round')}", (clients, "yellow"), f", published {version}")
+    out.print(line, soft_wrap=True)
+    print_warnings([str(Absence(**absence)) for absence in outcome["absent"]])
+    said = {"records": f"trained on {records['trained_on']:,} of {records['announced']:,} announced", "metrics": metrics_text(outcome["metrics"])}
+    for name, value in (outcome | said).items():
+        if name in ("records", "metrics", "weights_digest", "verified", "report") and value:
             out.print(f"  {name.replace('_', ' ')}: {value}", highlight=False, markup=False, soft_wrap=True)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from fedstream.errors import UsageError
 
@@ -45,14 +46,22 @@ def write_file(path: Path, data: bytes) -> None:
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """Print a table on standard output; numbers are set to the right."""
-    table = Table(title=title, title_justify="left")
+    table = Table(title=Text(title), title_justify="left")
     for index, column in enumerate(columns):
         values = [row[index] for row in rows if row[index] != ""]
         numeric = bool(values) and all(isinstance(value, int | float) for value in values)
-        table.add_column(column, justify="right" if numeric else "left", overflow="fold")
+        table.add_column(Text(_cell(column)), justify="right" if numeric else "left", overflow="fold")
     for row in rows:
-        table.add_row(*[_cell(value) for value in row])
+        table.add_row(*[Text(_cell(value)) for value in row])
     out.print(table)
+
+
+def print_warnings(lines: Sequence[str], shown: int = 20) -> None:
+    """Print lines on standard output, in yellow and with no markup of their own; those past the first `shown` are only counted."""
+    for line in lines[:shown]:
+        out.print(Text(f"  {line}", style="yellow"), soft_wrap=True)
+    if len(lines) > shown:
+        out.print(Text(f"  and {len(lines) - shown} more; --json lists them all", style="yellow"), soft_wrap=True)
 
 
 def metrics_text(metrics: Mapping[str, float]) -> str:
@@ -62,4 +71,4 @@ def metrics_text(metrics: Mapping[str, float]) -> str:
 
 def _cell(value: object) -> str:
     text = f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else f"{value:.4f}" if isinstance(value, float) else str(value)
-    return (text if text.isprintable() else repr(text)[1:-1]).replace("[", "\\[")
+    return text if text.isprintable() else repr(text)[1:-1]

@@ -10,6 +10,7 @@ from types import TracebackType
 
 from rich.console import Console
 from rich.live import Live
+from rich.markup import escape
 from rich.table import Table
 
 from fedstream.decision import trained_rounds
@@ -90,7 +91,7 @@ class Watch:
                 self._live.update(self._table())
             else:
                 for round in range(len(self._commits) - new, len(self._commits)):
-                    self.console.print(_line(self._commits[round]), highlight=False, soft_wrap=True)
+                    self.console.print(_line(self._commits[round]), markup=False, highlight=False, soft_wrap=True)
         except FedstreamError as error:
             self.console.print(f"cannot look at the run: {error}", markup=False, highlight=False, soft_wrap=True)
 
@@ -114,13 +115,13 @@ class Watch:
                 measured.setdefault(commit.measured_round, commit.metrics.values)
         names = self._metrics(measured.values())
         for column in ("round", "clients", "records", *names):
-            table.add_column(column, justify="right", min_width=7, no_wrap=True)
+            table.add_column(escape(column), justify="right", min_width=7, no_wrap=True)
         table.add_column("state", min_width=STATE_WIDTH)
         for number in sorted(self._commits)[-SHOWN_ROUNDS:]:
             commit, values = self._commits[number], measured.get(number, {})
             accepted = [entry for entry in commit.clients if entry.accepted]
             counts = (f"{len(accepted)}/{len(commit.clients)}", f"{sum(e.num_examples for e in accepted):,}") if commit.clients else ("", "")
-            table.add_row(str(number), *counts, *(f"{values[name]:.4f}" if name in values else "" for name in names), _state(commit))
+            table.add_row(str(number), *counts, *(f"{values[name]:.4f}" if name in values else "" for name in names), escape(_state(commit)))
         round, clients, state = self._open()
         if state:
             table.add_row(round, clients, "", *("" for _ in names), state)

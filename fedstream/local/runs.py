@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
 from rich.console import Console
 
+from fedstream.attendance import attendance
 from fedstream.decision import measurements, trained_rounds
 from fedstream.errors import UsageError
 from fedstream.local.inprocess import run_inprocess
 from fedstream.local.launch import run_pipeline
 from fedstream.local.paths import default_state_dir
-from fedstream.run import RunSpec, parse_spec
+from fedstream.run import RunRecord, RunSpec, parse_spec
 from fedstream.settings import KafkaSettings
 from fedstream.state import RunState
 from fedstream.steps.plan import check_on_record
+from fedstream.store.documents import Commit
 from fedstream.store.layout import ModelKeys
 from fedstream.store.objects import ObjectStore
 from fedstream.stream.client import admin
@@ -77,12 +80,24 @@ def outcome(store: ObjectStore, run: str, version: int) -> dict[str, Any]:
         "model": record.model.name,
         "version": version,
         "rounds": trained_rounds(commits),
+        **attended(record, commits),
     }
     if version:
         manifest = store.get_json(ModelKeys(record.model.name).version(version, "manifest.json"))
         return result | {name: manifest[name] for name in ("round", "metrics", "weights_digest")}
     measured = measurements(commits, record.spec.target_metric)
     return result | {"metrics": {record.spec.target_metric: measured[-1][1]} if measured else {}, "weights_digest": commits[-1].weights_digest}
+
+
+def attended(record: RunRecord, commits: Sequence[Commit]) -> dict[str, Any]:
+    """Return who took part and who did not, and on how many records, as JSON values."""
+    there = attendance(record, commits)
+    return {
+        "degraded": there.degraded,
+        "clients": {"took_part": there.took_part, "meant": there.meant},
+        "records": {"trained_on": there.records, "announced": there.announced},
+        "absent": [asdict(absence) for absence in there.absent],
+    }
 
 
 @contextmanager

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup
 
 from fedstream.report.heatmap import Cell, Grid, Refused, heatmap
+from fedstream.report.interval import class_name
 from fedstream.report.parts import ClientView
 from fedstream.report.svg import Chart, Line, line_chart, value_range
-from fedstream.report.text import clean, count, score
+from fedstream.report.text import capital, clean, count, score
 from fedstream.report.view import RunView
 
 SMALL_MULTIPLES = 12
@@ -59,7 +60,7 @@ def _learning(view: RunView, name: str) -> Figure:
         said += f" The target is {target:g}."
     band = view.spread(name)
     chart = Chart(f"{name} by round", said, [Line("global model", points)], band=band, target=target, best=best)
-    return Figure(f"{name[0].upper()}{name[1:]}", line_chart(chart), "band" if band else "line")
+    return Figure(capital(name), line_chart(chart), "band" if band else "line")
 
 
 def client_curves(view: RunView, name: str) -> list[Figure]:
@@ -105,7 +106,7 @@ def client_scores(view: RunView, name: str) -> Figure | None:
         return None
     low, high = values[len(values) // 20], values[-1 - len(values) // 20]
     said = f"{name} of the global model each client received, on its own held-out records; from {score(values[0])} to {score(values[-1])}."
-    title = f"{name[0].upper()}{name[1:]} of the received model at each client"
+    title = f"{capital(name)} of the received model at each client"
     grid = _grid(title, said, clients, rounds, cells, (low, high), "{:.3f}")
     return Figure(title, heatmap(grid), "scale", f"up to {score(low)}", f"{score(high)} and more", note)
 
@@ -143,7 +144,8 @@ def _cells(clients: list[ClientView], rounds: list[int], values: Callable[[Clien
 
 def _capped(view: RunView, training: bool = False) -> tuple[list[ClientView], list[int], str]:
     """Return the clients and rounds that fit on a heat map, and what was left out."""
-    rounds = [item.number for item in view.rounds[1:] if not training or item.commit.kind == "training"]
+    kinds = ("training",) if training else ("training", "closing")
+    rounds = [item.number for item in view.rounds if item.counts and item.commit.kind in kinds]
     notes = []
     if len(rounds) > MAX_COLUMNS:
         notes.append(f"the last {MAX_COLUMNS} of {count(len(rounds), 'round')}")
@@ -164,15 +166,25 @@ def classes(view: RunView) -> Figure | None:
     title = "Classes at each client"
     said = f"Records of each class in the newest slice of each client; the largest share is {high:.0%} of its client's records."
     grid = Grid(
-        title, said, [client.name for client in clients], [clean(label) for label in labels], counts, 0, high, number_of, "class", "client", shade
+        title,
+        said,
+        [client.name for client in clients],
+        [class_name(view.classes, label) for label in labels],
+        counts,
+        0,
+        high,
+        number_of,
+        "class",
+        "client",
+        shade,
     )
     note = f"Shown: the first {MAX_ROWS} clients." if len(view.clients) > MAX_ROWS else ""
     return Figure(title, heatmap(grid), "share", "none", f"{high:.0%} of the client's records", note)
 
 
-def confusion(matrix: list[list[int]]) -> Figure:
-    """Return the heat map of a confusion matrix, shaded by the share of the true class."""
-    labels = [str(label) for label in range(len(matrix))]
+def confusion(matrix: list[list[int]], names: Sequence[str] = ()) -> Figure:
+    """Return the heat map of a confusion matrix, shaded by the share of the true class; classes without a name are numbered."""
+    labels = [class_name(names, label) for label in range(len(matrix))]
     shade = [[value / max(sum(row), 1) for value in row] for row in matrix]
     right = sum(matrix[label][label] for label in range(len(matrix)))
     said = f"Counts of true class (rows) by predicted class (columns): {right:,} of {sum(map(sum, matrix)):,} records are on the diagonal, so right."

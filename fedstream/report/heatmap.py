@@ -69,6 +69,7 @@ def heatmap(grid: Grid) -> Markup:
     """Draw a heat map; it is as wide as its cells need."""
     small = len(grid.rows) * len(grid.columns) <= MAX_CELLS and len(grid.columns) <= 40
     longest = max((len(grid.write(cell)) for row in grid.cells for cell in row if isinstance(cell, float | int)), default=1)
+    longest = max([longest, *(len(_short(name)) for name in grid.columns)])
     width = max(30.0, longest * 7.4 + 10) if small else max(2.0, min(12.0, 780 / len(grid.columns)))
     height = 26 if small else 11
     longest_name = max(len(grid.row_label), *(len(_short(name)) for name in grid.rows))
@@ -142,7 +143,7 @@ def _column_labels(grid: Grid, width: float, height: float, left: float) -> list
     for column in shown:
         parts.append(
             Markup('<text class="tick" x="{}" y="28" text-anchor="middle">{}</text>').format(
-                round(left + (column + 0.5) * width - 1, 1), grid.columns[column]
+                round(left + (column + 0.5) * width - 1, 1), _short(grid.columns[column])
             )
         )
     parts.append(Markup('<text class="label" x="{}" y="{}" text-anchor="end">{}</text>').format(round(left - 8, 1), 28, grid.row_label))
@@ -150,7 +151,7 @@ def _column_labels(grid: Grid, width: float, height: float, left: float) -> list
 
 
 def _multiple(name: str, every: int) -> bool:
-    return name.isdigit() and int(name) % every == 0
+    return name.isdecimal() and len(name) < 10 and int(name) % every == 0
 
 
 def _short(name: str) -> str:

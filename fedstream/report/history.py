@@ -12,6 +12,10 @@ from fedstream.store.objects import ObjectStore
 if TYPE_CHECKING:
     import pandas
 
+ROUND_COLUMNS = ["measured_on", "clients", "accepted", "records", "seconds", "counts", "decision", "reason", "weights_digest"]
+TAKEN = {"round", "kind", *ROUND_COLUMNS}
+"""Names of columns that no metric can have."""
+
 
 @dataclass(frozen=True)
 class History:
@@ -19,7 +23,8 @@ class History:
 
     Attributes:
         rounds: round, kind, one column for each metric of the round's own global model (NaN when it was not measured), measured_on (records),
-            clients (asked), accepted, records (trained on), seconds, decision, reason, weights_digest.
+            clients (asked), accepted, records (trained on), seconds, counts (false for a round that a rollback took back), decision, reason,
+            weights_digest.
         clients: round, kind, client, accepted, reason, num_examples, incoming_METRIC and trained_METRIC (the received and the trained model on the
             client's held-out records), records (of its slice), ranges (topic:partition:start:end,...), slice_digest, update_digest.
     """
@@ -47,8 +52,8 @@ def to_history(view: RunView) -> History:
     """Turn a view into DataFrames."""
     import pandas
 
-    names = view.metric_names
-    round_columns = ["round", "kind", *names, "measured_on", "clients", "accepted", "records", "seconds", "decision", "reason", "weights_digest"]
+    names = metrics_of(view)
+    round_columns = ["round", "kind", *names, *ROUND_COLUMNS]
     measured = [f"{which}_{name}" for name in names for which in ("incoming", "trained")]
     verdict = ["round", "kind", "client", "accepted", "reason", "num_examples"]
     client_columns = [*verdict, *measured, "records", "ranges", "slice_digest", "update_digest"]
@@ -62,6 +67,7 @@ def to_history(view: RunView) -> History:
             "accepted": len(item.accepted),
             "records": item.records,
             "seconds": item.seconds,
+            "counts": item.counts,
             "decision": item.commit.decision.action,
             "reason": item.commit.decision.reason,
             "weights_digest": item.commit.weights_digest,
@@ -70,6 +76,11 @@ def to_history(view: RunView) -> History:
     ]
     clients = [_client_row(item.number, item.commit.kind, entry, names) for item in view.rounds for entry in item.commit.clients]
     return History(pandas.DataFrame(rounds, columns=round_columns), pandas.DataFrame(clients, columns=client_columns))
+
+
+def metrics_of(view: RunView) -> list[str]:
+    """Return the metrics that have a column of their own: a model owner may call one as another column is called, and that one is left out."""
+    return [name for name in view.metric_names if name not in TAKEN]
 
 
 def _client_row(round: int, kind: str, entry: ClientEntry, names: list[str]) -> dict[str, Any]:

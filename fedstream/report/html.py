@@ -12,12 +12,16 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from fedstream.report import figures, tables
+from fedstream.report.interval import METHOD, interval
 from fedstream.report.parts import RoundView
-from fedstream.report.text import clean, count, duration, score, spans
+from fedstream.report.text import capital, clean, count, duration, score, spans
 from fedstream.report.view import RunView
 from fedstream.run import RunSpec, clients_asked, quorum
 
 MAX_ROWS = tables.MAX_ROWS
+
+MAX_NAMES = 100
+"""Names of features, and of classes, that are listed."""
 
 
 def render_report(view: RunView) -> str:
@@ -41,18 +45,24 @@ def render_report(view: RunView) -> str:
             scores=None if len(view.clients) <= figures.SMALL_MULTIPLES else figures.client_scores(view, view.metric),
             records=figures.records(view),
             classes=figures.classes(view),
-            confusion=figures.confusion(confusion) if confusion and len(confusion) <= figures.MAX_CLASSES else None,
+            confusion=figures.confusion(confusion, view.classes) if confusion and len(confusion) <= figures.MAX_CLASSES else None,
             measured=measured,
             client_rows=rows,
+            alone_rows=tables.alone_rows(view),
+            alone_summary=tables.alone_summary,
+            announcements=[row for row in view.record.announcements if row.related],
+            method=METHOD,
             heaviest=max((row.share for row in rows), default=0.0) or 1.0,
             refusals=tables.refusal_rows(view),
             slices=tables.slice_rows(view),
-            class_rows=tables.class_rows(measured.metrics if measured else None),
+            class_rows=tables.class_rows(measured.metrics if measured else None, view.classes),
             chain=_chain(view),
             settings=_settings(view.record.spec),
             command=_command(view.record.spec),
             code_versions=sorted({item.commit.code_version for item in view.rounds}),
             max_rows=MAX_ROWS,
+            max_names=MAX_NAMES,
+            quorum=quorum,
         )
     )
 
@@ -68,9 +78,14 @@ def _environment() -> Environment:
         finalize=_finalize,
     )
     environment.filters.update(
-        score=score, duration=duration, spans=spans, signed=lambda value: f"{value:+.4f}", when=lambda time: f"{time:%Y-%m-%d %H:%M:%S} UTC"
+        score=score,
+        duration=duration,
+        spans=spans,
+        capital=capital,
+        signed=lambda value: f"{value:+.4f}" if abs(value) < 1000 else f"{value:+.4g}",
+        when=lambda time: f"{time:%Y-%m-%d %H:%M} UTC",
     )
-    environment.globals["count"] = count
+    environment.globals |= {"count": count, "interval": interval}
     return environment
 
 
@@ -88,27 +103,56 @@ class Tile:
 
 
 def _tiles(view: RunView) -> list[Tile]:
-    spec, tiles = view.record.spec, []
-    points = dict(view.series(view.metric))
-    if view.best in points:
-        note = f"round {view.best}, the best of {count(len(points), 'measured model')}"
-        if 0 in points and view.best:
-            note += f"; the initial model has {score(points[0])}"
-        tiles.append(Tile(view.metric, score(points[view.best]), note))
-    else:
-        tiles.append(Tile(view.metric, "–", "no trained model is measured yet"))
-    tiles.append(Tile("rounds", f"{view.trained} of {view.asked}", "finished" if view.pending is None else "not finished"))
-    matched = sum(client.matched.records for client in view.clients)
-    announced = count(len(view.record.announcements), "announcement")
-    tiles.append(Tile("clients", str(len(view.clients)), f"of {announced}; quorum {quorum(spec, clients_asked(spec, len(view.clients)))}"))
-    tiles.append(Tile("records", f"{matched:,}", "announced by the clients that take part"))
-    updates = sum(len(client.rounds) for client in view.clients)
-    refused = sum(len(client.refused) for client in view.clients)
-    tiles.append(Tile("refused", f"{refused:,}", f"of {count(updates, 'verdict')}"))
+    return [_best_tile(view), _rounds_tile(view), _clients_tile(view), _records_tile(view), _refused_tile(view), *_time_tile(view)]
+
+
+def _best_tile(view: RunView) -> Tile:
+    points, best = dict(view.series(view.metric)), view.best_view
+    if view.best not in points or not best or not best.metrics:
+        return Tile(view.metric, "–", "no trained model is measured yet")
+    notes = [f"round {view.best}, the best of {count(len(points), 'measured model')}"]
+    if sure := interval(view.metric, points[view.best], best.metrics.num_examples):
+        notes.insert(0, f"95 % interval {sure}")
+    if 0 in points and view.best:
+        notes.append(f"the initial model has {score(points[0])}")
+    return Tile(view.metric, score(points[view.best]), "; ".join(notes))
+
+
+def _rounds_tile(view: RunView) -> Tile:
+    notes = ["finished" if view.pending is None else "not finished"]
+    if view.closing_passes:
+        notes.append("a closing pass measured the last model")
+    if dropped := sum(not item.counts and item.commit.kind == "training" for item in view.rounds):
+        notes.append(f"{count(dropped, 'more round')} taken back")
+    return Tile("rounds", f"{view.trained} of {view.asked}", "; ".join(notes))
+
+
+def _clients_tile(view: RunView) -> Tile:
+    there, clients = view.attendance, len(view.clients)
+    note = f"in the global model; quorum {quorum(view.record.spec, clients_asked(view.record.spec, clients))}"
+    return Tile("clients", f"{there.took_part} of {there.meant}" if there.meant else str(clients), note)
+
+
+def _records_tile(view: RunView) -> Tile:
+    there = view.attendance
+    return Tile("records trained on", f"{there.records:,}", f"of {there.announced:,} that the matched clients announced, held-out ones included")
+
+
+def _refused_tile(view: RunView) -> Tile:
+    entries = [(kind, entry.accepted) for client in view.clients for _, kind, entry in client.rounds]
+    updates = [accepted for kind, accepted in entries if kind == "training"]
+    missed = [accepted for kind, accepted in entries if kind == "closing"].count(False)
+    note = f"of {count(len(updates), 'update')} asked for"
+    return Tile("refused", f"{updates.count(False):,}", f"{note}; and {count(missed, 'measurement')} missing from a closing pass" if missed else note)
+
+
+def _time_tile(view: RunView) -> list[Tile]:
     seconds = [item.seconds for item in view.rounds if item.seconds is not None]
-    if seconds:
-        tiles.append(Tile("time", duration(sum(seconds)), f"in rounds; {duration(sum(seconds) / len(seconds))} each"))
-    return tiles
+    training = [item.seconds for item in view.rounds if item.seconds is not None and item.commit.kind == "training"]
+    if not training:
+        return []
+    passes = count(len(seconds), "pass") if view.closing_passes else count(len(seconds), "round")
+    return [Tile("time", duration(sum(seconds)), f"in {passes}; {duration(sum(training) / len(training))} a training round")]
 
 
 @dataclass(frozen=True)

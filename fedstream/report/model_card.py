@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
+from fedstream.report.interval import METHOD, interval
 from fedstream.report.parts import RoundView
-from fedstream.report.tables import class_rows, client_rows
+from fedstream.report.tables import AloneRow, alone_rows, alone_summary, class_rows, client_rows
 from fedstream.report.text import count, markdown, markdown_code, score, spans
 from fedstream.report.view import RunView
 from fedstream.run import clients_asked, quorum
@@ -17,6 +18,16 @@ MAX_ROWS = 200
 
 MAX_DEVICES = 20
 """Kinds of devices listed: clients name their own."""
+
+MAX_ABSENT = 20
+"""Clients that did not take part, with reason; the HTML report lists more."""
+
+MAX_NAMES = 100
+"""Names of features, and of classes, that are listed."""
+
+
+class _Markdown(str):
+    """Text that is Markdown already; all other text in a table is escaped."""
 
 
 def render_model_card(view: RunView, round: int) -> str:
@@ -50,18 +61,22 @@ def _head(view: RunView, item: RoundView) -> list[str]:
     said = (
         f"Global model of round {item.number} of the federated run `{view.run}`, trained with {view.record.spec.strategy} on the records of {owners}."
     )
-    return ["\n".join([*front, "---"]), f"# {markdown(name)}", said]
+    purpose = [markdown(view.record.spec.purpose)] if view.record.spec.purpose else []
+    dates = [f"Planned {view.planned:%Y-%m-%d %H:%M} UTC" if view.planned else ""]
+    dates += [f"finished {view.ended:%Y-%m-%d %H:%M} UTC" if view.ended else ""]
+    when = ", ".join(date for date in dates if date)
+    return ["\n".join([*front, "---"]), f"# {markdown(name)}", *purpose, said, *([f"{when}."] if when else [])]
 
 
 def _model(view: RunView, item: RoundView) -> list[str]:
     rows: list[tuple[str, object]] = []
     if model := view.model:
         variables = f"{count(len(model.variables), 'variable')}, {count(model.parameters, 'value')}"
-        rows += [("input", _shape(model.input_shape)), ("output", _shape(model.output_shape)), ("weights", variables), ("loss", markdown(model.loss))]
+        rows += [("input", _shape(model.input_shape)), ("output", _shape(model.output_shape)), ("weights", variables), ("loss", model.loss)]
     rows += [
         ("initial model", view.record.model.keras_digest),
         ("published weights", item.commit.weights_digest),
-        ("fedstream", markdown(item.commit.code_version)),
+        ("fedstream", item.commit.code_version),
     ]
     return ["## Model", _table(["what", "value"], rows)]
 
@@ -75,11 +90,11 @@ def _data(view: RunView, round: int) -> list[str]:
         numbers = spans(number for number, _ in row.client.trained if number <= round)
         rows.append(
             (
-                markdown_code(name),
+                _code(name),
                 f"{row.client.matched.records:,}",
                 numbers or "none",
                 f"{part / total:.1%}" if total else "–",
-                markdown_code(row.client.matched.ranges),
+                _code(row.client.matched.ranges),
             )
         )
     lines = [
@@ -88,13 +103,22 @@ def _data(view: RunView, round: int) -> list[str]:
         "The records stay in the clients' Kafka: neither the object store nor this model's files hold any.",
         _table(["client", "records announced", "updates counted in rounds", "weight", "topic:partition:start:end"], rows),
         f"A client's weight is its part of the {count(total, 'example')} in all accepted updates up to round {round}.",
+        *_named("Features", view.record.features),
+        *_named("Classes", view.record.classes),
     ]
     return [*lines, f"{len(view.clients) - MAX_ROWS:,} more clients are left out here."] if len(view.clients) > MAX_ROWS else lines
 
 
+def _named(what: str, names: Sequence[str]) -> list[str]:
+    if not names:
+        return []
+    more = f" and {len(names) - MAX_NAMES:,} more" if len(names) > MAX_NAMES else ""
+    return [f"{what}: {', '.join(_code(name) for name in names[:MAX_NAMES])}{more}."]
+
+
 def _training(view: RunView, round: int) -> list[str]:
     spec = view.record.spec
-    done = sum(item.commit.kind == "training" for item in view.rounds[: round + 1])
+    done = sum(item.commit.kind == "training" and item.counts for item in view.rounds[: round + 1])
     rows: list[tuple[str, object]] = [
         ("strategy", spec.strategy),
         ("rounds behind this model", done),
@@ -108,7 +132,7 @@ def _training(view: RunView, round: int) -> list[str]:
     ]
     manifests = [client.manifest for client in view.clients if client.manifest]
     devices = sorted({f"{manifest.device}{' (for want of a GPU)' if manifest.cpu_fallback else ''}" for manifest in manifests})
-    return ["## Training", _table(["what", "value"], [*rows, ("devices", markdown(", ".join(devices[:MAX_DEVICES])) or "–")])]
+    return ["## Training", _table(["what", "value"], [*rows, ("devices", ", ".join(devices[:MAX_DEVICES]) or "–")])]
 
 
 def _metrics(view: RunView, item: RoundView) -> list[str]:
@@ -116,26 +140,49 @@ def _metrics(view: RunView, item: RoundView) -> list[str]:
         return ["## Metrics", "This model was not measured."]
     lines = [
         "## Metrics",
-        f"Measured on {_measured_on(view, item.metrics)}.",
-        _table(["metric", "value"], [(markdown(name), score(value)) for name, value in item.metrics.values.items()]),
+        f"Measured on {_measured_on(view, item.metrics)}. {METHOD}",
+        _table(
+            ["metric", "value", "95 % interval"],
+            [(name, score(value), interval(name, value, item.metrics.num_examples) or "–") for name, value in item.metrics.values.items()],
+        ),
     ]
     measured = next((later for later in view.rounds if later.number == item.number + 1), None)
     entries = [entry for entry in measured.accepted if entry.incoming and view.metric in entry.incoming.values] if measured else []
     if len(entries) > 1:
         ordered = sorted((entry.incoming.values[view.metric], entry.client) for entry in entries if entry.incoming)
         (low, lowest), (high, highest) = ordered[0], ordered[-1]
-        lines.append(
-            f"By client, on its own held-out records, {markdown(view.metric)} lies between {score(low)} (`{lowest}`) and {score(high)} (`{highest}`)."
-        )
-    if rows := class_rows(item.metrics):
-        cells = [(row.label, f"{row.records:,}", *("–" if part is None else score(part) for part in (row.recall, row.precision))) for row in rows]
-        lines += ["### By class", _table(["class", "records", "recall", "precision"], cells)]
-    return lines
+        ends = f"between {score(low)} ({_code(lowest)}) and {score(high)} ({_code(highest)})"
+        lines.append(f"By client, on its own held-out records, {markdown(view.metric)} lies {ends}.")
+    if rows := class_rows(item.metrics, view.classes):
+        cells = [
+            (row.name, f"{row.records:,}", *("–" if part is None else score(part) for part in (row.recall, row.precision)), row.sure or "–")
+            for row in rows
+        ]
+        lines += ["### By class", _table(["class", "records", "recall", "precision", "95 % interval of the recall"], cells)]
+    return [*lines, *_alone(view)]
+
+
+def _alone(view: RunView) -> list[str]:
+    rows = alone_rows(view)[:MAX_ROWS]
+    if not rows:
+        return []
+    said = (
+        f"{markdown(view.metric)} on a client's held-out records, of the initial model trained on that client's records alone for as many epochs as "
+        f"the whole run, and of the last global model the client received. {alone_summary(rows)}"
+    )
+    cells = [
+        (_code(row.client), f"{row.held_out:,}", *(f"{score(value)}{f' ({sure})' if sure else ''}" for value, sure in _pairs(row))) for row in rows
+    ]
+    return ["### Alone and together", said, _table(["client", "held-out records", "alone", "together"], cells)]
+
+
+def _pairs(row: AloneRow) -> list[tuple[float, str]]:
+    return [(row.alone, row.alone_sure), (row.together, row.together_sure)]
 
 
 def _measured_on(view: RunView, metrics: Metrics) -> str:
     if view.record.evaluation:
-        return f"{count(metrics.num_examples, 'record')} of the evaluation topic, {view.record.evaluation.ranges}"
+        return f"{count(metrics.num_examples, 'record')} of the evaluation topic, {markdown(view.record.evaluation.ranges)}"
     return f"{count(metrics.num_examples, 'record')} that the clients held out of their training (federated evaluation, weighted by records)"
 
 
@@ -145,15 +192,15 @@ def _limits(view: RunView, item: RoundView) -> list[str]:
         limits.append("It was measured on held-out records of the clients that trained it. How it does on records of anybody else is not known.")
     if item.metrics and item.number == view.best:
         models = count(len(view.series(view.metric)), "measured model")
-        limits.append(
-            f"It was chosen as the best of {models} by the same {markdown(view.metric)} that is given above, which is therefore somewhat optimistic."
-        )
+        metric = markdown(view.metric)
+        limits.append(f"It was chosen as the best of {models} by the same {metric} that is given above, which is therefore somewhat optimistic.")
     if idle := [client.name for client in view.clients if client.name not in _contributors(view, item.number)]:
         limits.append(f"No update of {_names(idle)} went into it.")
-    if refused := [client.name for client in view.clients if client.refused]:
-        limits.append(f"Some updates were refused, of {_names(refused)}; the report says why.")
-    if missed := [row.label for row in class_rows(item.metrics) if row.recall == 0]:
-        limits.append(f"It never finds class {', '.join(map(str, missed))}.")
+    limits += [f"{markdown(str(absence))}." for absence in view.attendance.absent[:MAX_ABSENT]]
+    if (more := len(view.attendance.absent) - MAX_ABSENT) > 0:
+        limits.append(f"{count(more, 'more absence')}: see the report.")
+    if missed := [row.name for row in class_rows(item.metrics, view.classes) if row.recall == 0]:
+        limits.append(f"It never finds class {', '.join(map(markdown, missed))}.")
     if view.pending:
         limits.append(f"The run is not finished: {view.trained} of {view.asked} training rounds are done.")
     elif view.trained < view.asked:
@@ -163,7 +210,7 @@ def _limits(view: RunView, item: RoundView) -> list[str]:
 
 
 def _lineage(view: RunView, item: RoundView) -> list[str]:
-    rows = [("run", markdown_code(view.run)), ("round", item.number), ("commit", item.digest), ("spec.json", view.spec_digest)]
+    rows = [("run", _code(view.run)), ("round", item.number), ("commit", item.digest), ("spec.json", view.spec_digest)]
     if view.head:
         rows.append((f"last commit (round {view.head.number})", view.head.digest))
     return ["## Lineage", _table(["what", "value"], rows), f"To check it, bit for bit:\n\n```\nfedstream verify {view.run} --stream\n```"]
@@ -179,7 +226,7 @@ def _contributors(view: RunView, round: int) -> dict[str, int]:
 
 
 def _names(names: Sequence[str]) -> str:
-    shown = ", ".join(markdown_code(name) for name in names[:10])
+    shown = ", ".join(_code(name) for name in names[:10])
     return shown if len(names) <= 10 else f"{shown} and {len(names) - 10} more"
 
 
@@ -189,4 +236,12 @@ def _shape(shape: Sequence[int]) -> str:
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
-    return "\n".join([*lines, *("| " + " | ".join(str(cell).replace("\n", " ") for cell in row) + " |" for row in rows)])
+    for row in rows:
+        cells = [cell if isinstance(cell, _Markdown) else markdown(str(cell)) for cell in row]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _code(text: str) -> _Markdown:
+    """Show a text from outside as code, which nothing in it can end."""
+    return _Markdown(markdown_code(text))

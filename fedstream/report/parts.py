@@ -10,6 +10,13 @@ from fedstream.run import MatchedClient
 from fedstream.store.documents import ClientEntry, Commit, Manifest, Metrics, Refusal, SliceDoc
 
 
+def kind_name(kind: str, restores: int | None = None) -> str:
+    """Return the words for a commit's kind: only training rounds are called so."""
+    if kind == "rollback":
+        return f"rollback to {restores}"
+    return "closing pass" if kind == "closing" else kind
+
+
 @dataclass(frozen=True)
 class RoundView:
     """One committed round.
@@ -21,6 +28,7 @@ class RoundView:
         measured_in: round whose commit holds those metrics.
         ended: when the commit was written.
         seconds: from the selection of the clients to the commit, on the store's clock (whole seconds); absent for round 0.
+        counts: whether the last commit builds on it; false for a round that a rollback took back.
     """
 
     commit: Commit
@@ -29,10 +37,21 @@ class RoundView:
     measured_in: int | None = None
     ended: datetime | None = None
     seconds: float | None = None
+    counts: bool = True
 
     @property
     def number(self) -> int:
         return self.commit.round
+
+    @property
+    def name(self) -> str:
+        """What it is called: a round only where something was trained."""
+        return f"round {self.number}" if self.commit.kind in ("initial", "training") else f"{self.number}: {self.kind}"
+
+    @property
+    def kind(self) -> str:
+        """What the round is, in words."""
+        return kind_name(self.commit.kind, self.commit.restores) + ("" if self.counts else ", taken back")
 
     @property
     def accepted(self) -> list[ClientEntry]:
@@ -57,25 +76,46 @@ class ClientView:
         rounds: (round, kind, entry) of each committed round it was asked in.
         slice: its newest slice; absent when none was ever written.
         manifest: its newest manifest, or none.
+        alone: what the initial model scored when it was trained on this client's records alone, or none.
+        dropped: rounds that a rollback took back.
     """
 
     matched: MatchedClient
     rounds: list[tuple[int, str, ClientEntry]]
     slice: SliceDoc | None = None
     manifest: Manifest | None = None
+    alone: Metrics | None = None
+    dropped: frozenset[int] = frozenset()
 
     @property
     def name(self) -> str:
         return self.matched.client
 
+    def other_names(self, features: list[str], classes: list[str]) -> str:
+        """Say in which way its own names differ from those of the run; empty where they don't, or none were announced."""
+        said = []
+        if self.matched.features and self.matched.features != features:
+            same = sorted(self.matched.features) == sorted(features)
+            said.append("announced its features in another order" if same else f"announced other features: {', '.join(self.matched.features[:20])}")
+        if self.matched.classes and self.matched.classes != classes:
+            same = sorted(self.matched.classes) == sorted(classes)
+            said.append("numbers its classes in another order" if same else f"announced these classes: {', '.join(self.matched.classes[:20])}")
+        return "; ".join(said)
+
     @property
     def trained(self) -> list[tuple[int, ClientEntry]]:
         """(round, entry) of each update that counts."""
-        return [(number, entry) for number, kind, entry in self.rounds if kind == "training" and entry.accepted]
+        return [(number, entry) for number, kind, entry in self.rounds if kind == "training" and entry.accepted and number not in self.dropped]
 
     @property
     def refused(self) -> list[tuple[int, ClientEntry]]:
         return [(number, entry) for number, _, entry in self.rounds if not entry.accepted]
+
+    @property
+    def received(self) -> tuple[int, Metrics] | None:
+        """(round, metrics) of the last global model it received, on its held-out records."""
+        measured = [(number, entry.incoming) for number, _, entry in self.rounds if entry.accepted and number not in self.dropped]
+        return next(((number, metrics) for number, metrics in reversed(measured) if metrics), None)
 
     @property
     def examples(self) -> int:
@@ -84,7 +124,7 @@ class ClientView:
 
     def curve(self, which: Literal["incoming", "trained"], metric: str) -> list[tuple[int, float]]:
         """Return (round, value) of the model it received (`incoming`) or trained, on its held-out records."""
-        measured = [(number, getattr(entry, which)) for number, _, entry in self.rounds if entry.accepted]
+        measured = [(number, getattr(entry, which)) for number, _, entry in self.rounds if entry.accepted and number not in self.dropped]
         return [(number, metrics.values[metric]) for number, metrics in measured if metrics and metric in metrics.values]
 
 

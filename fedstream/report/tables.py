@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from fedstream.decision import higher_is_better
+from fedstream.report.interval import class_name, interval
 from fedstream.report.parts import ClientView
-from fedstream.report.text import spans
+from fedstream.report.text import count, spans
 from fedstream.report.view import RunView
 from fedstream.store.documents import Metrics
 
@@ -20,12 +23,14 @@ class ClientRow:
     Attributes:
         share: of all examples in accepted updates, in [0, 1]: its weight in the global models.
         received: metric of the last model it received, on its held-out records.
+        sure: its 95 % interval, in words, or empty.
         gain: mean of trained - received, over the rounds that have both.
     """
 
     client: ClientView
     share: float
     received: float | None
+    sure: str
     gain: float | None
     held_out: int
 
@@ -39,14 +44,65 @@ def client_rows(view: RunView) -> list[ClientRow]:
 def _client_row(client: ClientView, total: int, metric: str) -> ClientRow:
     received, trained = client.curve("incoming", metric), dict(client.curve("trained", metric))
     gains = [trained[number] - value for number, value in received if number in trained]
-    measured = [entry.incoming for _, _, entry in client.rounds if entry.accepted and entry.incoming]
+    held_out = client.received[1].num_examples if client.received else 0
     return ClientRow(
         client=client,
         share=client.examples / total if total else 0.0,
         received=received[-1][1] if received else None,
+        sure=interval(metric, received[-1][1], held_out) if received else "",
         gain=sum(gains) / len(gains) if gains else None,
-        held_out=measured[-1].num_examples if measured else 0,
+        held_out=held_out,
     )
+
+
+@dataclass(frozen=True)
+class AloneRow:
+    """A client's model trained on its own records alone, beside the last global model it received, on the same held-out records.
+
+    Attributes:
+        model_round: the round that this model came out of.
+        gain: how much better the global model is; for a loss, how much lower.
+    """
+
+    client: str
+    held_out: int
+    alone: float
+    alone_sure: str
+    together: float
+    together_sure: str
+    model_round: int
+    gain: float
+
+
+def alone_summary(rows: Sequence[AloneRow]) -> str:
+    """Say at how many clients the global model is better, and at how many it is as good."""
+    better, equal = sum(row.gain > 0 for row in rows), sum(row.gain == 0 for row in rows)
+    return f"The global model is better at {better} of {count(len(rows), 'client')}{f', and as good at {equal}' if equal else ''}."
+
+
+def alone_rows(view: RunView) -> list[AloneRow]:
+    """Return a row for each client that was trained alone for comparison, by name."""
+    metric, sign, rows = view.metric, 1.0 if higher_is_better(view.metric) else -1.0, []
+    for client in view.clients:
+        if client.alone is None or client.received is None:
+            continue
+        number, received = client.received
+        if metric not in client.alone.values or metric not in received.values:
+            continue
+        alone, together = client.alone.values[metric], received.values[metric]
+        rows.append(
+            AloneRow(
+                client=client.name,
+                held_out=received.num_examples,
+                alone=alone,
+                alone_sure=interval(metric, alone, client.alone.num_examples),
+                together=together,
+                together_sure=interval(metric, together, received.num_examples),
+                model_round=number - 1,
+                gain=sign * (together - alone),
+            )
+        )
+    return rows
 
 
 @dataclass(frozen=True)
@@ -102,20 +158,23 @@ class ClassRow:
     """How well one class is told from the others.
 
     Attributes:
+        name: as announced, or its label.
         recall: share of its records that were found; absent when it has none.
+        sure: the recall's 95 % interval, in words, or empty.
         precision: share of the predictions of it that are right; absent when there are none.
         mistaken_for: the class it is most often taken for, and how often.
     """
 
-    label: int
+    name: str
     records: int
     recall: float | None
+    sure: str
     precision: float | None
-    mistaken_for: tuple[int, int] | None
+    mistaken_for: tuple[str, int] | None
 
 
-def class_rows(metrics: Metrics | None) -> list[ClassRow]:
-    """Return a row for each class of a confusion matrix; empty without one."""
+def class_rows(metrics: Metrics | None, names: Sequence[str] = ()) -> list[ClassRow]:
+    """Return a row for each class of a confusion matrix, with its name if it has one; empty without a matrix."""
     matrix = metrics.confusion if metrics and metrics.confusion else []
     rows = []
     for label, counts in enumerate(matrix):
@@ -123,11 +182,12 @@ def class_rows(metrics: Metrics | None) -> list[ClassRow]:
         times, other = max(((value, -at) for at, value in enumerate(counts) if at != label), default=(0, 0))
         rows.append(
             ClassRow(
-                label=label,
+                name=class_name(names, label),
                 records=records,
                 recall=right / records if records else None,
+                sure=interval("accuracy", right / records, records) if records else "",
                 precision=right / predicted if predicted else None,
-                mistaken_for=(-other, times) if times else None,
+                mistaken_for=(class_name(names, -other), times) if times else None,
             )
         )
     return rows

@@ -25,6 +25,12 @@ def markdown_code(text: str) -> str:
     return "`" + clean(text).replace("`", "'").replace("|", "\\|").replace("\n", " ") + "`"
 
 
+def one_line(text: str, longest: int = 500) -> str:
+    """Write a text from outside in one line of at most `longest` characters, with nothing in it that a terminal would obey."""
+    plain = clean(" ".join(text.split()))
+    return plain if len(plain) <= longest else f"{plain[:longest]}…"
+
+
 def spans(numbers: Iterable[int]) -> str:
     """Write numbers as spans: 1, 2, 3, 7 is `1–3, 7`."""
     found: list[list[int]] = []
@@ -35,6 +41,11 @@ def spans(numbers: Iterable[int]) -> str:
             found.append([number, number])
     said = [f"{first}–{last}" if last > first else str(first) for first, last in found]
     return ", ".join(said[:SPANS]) + (f" and {len(said) - SPANS} more" if len(said) > SPANS else "")
+
+
+def capital(text: str) -> str:
+    """Begin with a capital letter."""
+    return f"{text[:1].upper()}{text[1:]}"
 
 
 def score(value: float) -> str:

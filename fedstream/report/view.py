@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 
-from fedstream.decision import best_round
+from fedstream.attendance import Attendance, attendance
+from fedstream.decision import best_round, lineage, trained_rounds
 from fedstream.errors import CorruptObject, ObjectNotFound
 from fedstream.model.description import ModelDescription
 from fedstream.model.versions import MANIFEST, list_versions
 from fedstream.report.parts import ClientView, Pending, RoundView, Version
+from fedstream.report.reading import check, read, read_if_sound
+from fedstream.report.text import count
 from fedstream.run import RunRecord
 from fedstream.state import RunState
 from fedstream.store.canonical import sha256_hex
 from fedstream.store.documents import ClientEntry, Commit, Manifest, Refusal, Selection, SliceDoc, VersionManifest
 from fedstream.store.layout import ModelKeys, RoundKeys
 from fedstream.store.objects import ObjectInfo, ObjectStore
-from fedstream.store.reading import DOCUMENT_BYTES, Document, load_document, read_document
+from fedstream.store.reading import DOCUMENT_BYTES, read_document
 
 NEWEST_VERSIONS = 50
 """Published versions of the model that are looked through for this run's own: each is a request."""
@@ -36,6 +40,8 @@ class RunView:
         versions: published from this run.
         asked: training rounds wanted in all.
         best: round of the best measured model (see fedstream.decision); absent before a round is trained.
+        attendance: who took part, and who did not and why.
+        planned: when spec.json was written.
     """
 
     record: RunRecord
@@ -47,6 +53,8 @@ class RunView:
     versions: list[Version]
     asked: int
     best: int | None
+    attendance: Attendance
+    planned: datetime | None
 
     @property
     def run(self) -> str:
@@ -60,14 +68,41 @@ class RunView:
     @property
     def metric_names(self) -> list[str]:
         """Metrics of the global models: the one that decides first, then the loss, then the others by name."""
-        names = {name for view in self.rounds if view.metrics for name in view.metrics.values}
+        names = {name for view in self.rounds if view.counts and view.metrics for name in view.metrics.values}
         first = [name for name in dict.fromkeys((self.metric, "loss")) if name in names]
         return first + sorted(names.difference(first))
 
     @property
     def trained(self) -> int:
-        """Training rounds done."""
-        return sum(view.commit.kind == "training" for view in self.rounds)
+        """Training rounds done, and not taken back."""
+        return sum(view.commit.kind == "training" for view in self.rounds if view.counts)
+
+    @property
+    def closing_passes(self) -> int:
+        """Passes in which the clients only measured."""
+        return sum(view.commit.kind == "closing" for view in self.rounds if view.counts)
+
+    @property
+    def progress(self) -> str:
+        """How far it got: `3 of 3 rounds and a closing pass`."""
+        passes = self.closing_passes
+        closed = "" if not passes else " and a closing pass" if passes == 1 else f" and {passes} closing passes"
+        return f"{self.trained} of {count(self.asked, 'round')}{closed}"
+
+    @property
+    def ended(self) -> datetime | None:
+        """When the last commit of a finished run was written."""
+        return self.head.ended if self.head and self.pending is None else None
+
+    @property
+    def classes(self) -> list[str]:
+        """Names of the classes, by label; empty where none were announced."""
+        return self.record.classes
+
+    @property
+    def unrelated(self) -> int:
+        """Announcements that were read and have nothing to do with the run."""
+        return sum(not row.related for row in self.record.announcements)
 
     @property
     def head(self) -> RoundView | None:
@@ -80,20 +115,24 @@ class RunView:
     @property
     def decision(self) -> str:
         """Why the run is finished, or where it stands; a sentence without its full stop."""
-        if self.head and self.head.commit.decision.action == "stop":
+        if self.pending is None and self.head and self.head.commit.decision.action == "stop" and self.head.commit.decision.reason:
             return self.head.commit.decision.reason
         if self.pending is None:
             return f"all {self.trained} training rounds are done"
-        return f"round {self.pending.round} is next" + (" (it only measures)" if self.pending.kind == "closing" else "")
+        if self.pending.kind == "closing":
+            return "the closing pass, which only measures, is next"
+        return f"round {self.pending.round} is next"
 
     def series(self, metric: str) -> list[tuple[int, float]]:
         """Return (round, value) of each measured global model."""
-        return [(view.number, view.metrics.values[metric]) for view in self.rounds if view.metrics and metric in view.metrics.values]
+        return [(view.number, view.metrics.values[metric]) for view in self.rounds if view.counts and view.metrics and metric in view.metrics.values]
 
     def spread(self, metric: str) -> list[tuple[int, float, float]]:
         """Return (round, lowest, highest) of each global model over the clients that received it."""
         found = []
         for view in self.rounds[1:]:
+            if not view.counts:
+                continue
             values = [entry.incoming.values[metric] for entry in view.accepted if entry.incoming and metric in entry.incoming.values]
             if len(values) > 1:
                 found.append((view.number - 1, min(values), max(values)))
@@ -113,12 +152,16 @@ def build_view(store: ObjectStore, run: str, rounds: int | None = None) -> RunVi
         CorruptObject: an object cannot be read.
     """
     state = RunState(store, run)
-    record = state.record
-    commits = state.ledger.commits()
-    infos = {info.key: info for info in store.list(state.keys.rounds)}
-    trained = sum(commit.kind == "training" for commit in commits)
+    record, commits = check(state.record, state.keys.spec), state.ledger.commits()
+    for number, commit in enumerate(commits):
+        check(commit, state.keys.at(number).commit)
+        if (commit.run, commit.round) != (run, number):
+            raise CorruptObject(f"{state.keys.at(number).commit} says that it is another commit; `fedstream verify {run}` tells what else is damaged")
+    infos = {info.key: info for info in store.list(f"{state.keys.root}/")}
+    trained = trained_rounds(commits)
     asked = max(rounds or record.spec.rounds, trained)
     coming = state.next_round(asked) if commits else (0, "initial")
+    planned = infos.get(state.keys.spec)
     return RunView(
         record=record,
         spec_digest=sha256_hex(store.get(state.keys.spec)),
@@ -129,11 +172,17 @@ def build_view(store: ObjectStore, run: str, rounds: int | None = None) -> RunVi
         versions=_versions(store, record),
         asked=asked,
         best=best_round(commits, record.spec.target_metric) if trained else None,
+        attendance=attendance(record, commits),
+        planned=planned.last_modified if planned else None,
     )
 
 
 def _rounds(commits: list[Commit], digests: list[str], infos: dict[str, ObjectInfo]) -> list[RoundView]:
-    measured = {commit.measured_round: commit for commit in commits if commit.metrics}
+    kept = {commit.round for commit in lineage(commits)}
+    measured: dict[int | None, Commit] = {}
+    for commit in commits:
+        if commit.metrics:
+            measured.setdefault(commit.measured_round, commit)
     views = []
     for commit, digest in zip(commits, digests, strict=True):
         keys = RoundKeys(commit.run, commit.round)
@@ -147,6 +196,7 @@ def _rounds(commits: list[Commit], digests: list[str], infos: dict[str, ObjectIn
                 measured_in=by.round if by else None,
                 ended=end.last_modified if end else None,
                 seconds=(end.last_modified - start.last_modified).total_seconds() if start and end else None,
+                counts=commit.round in kept,
             )
         )
     return views
@@ -157,45 +207,41 @@ def _clients(store: ObjectStore, record: RunRecord, commits: list[Commit], infos
     for commit in commits:
         for entry in commit.clients:
             entries.setdefault(entry.client, []).append((commit.round, commit.kind, entry))
+    dropped = frozenset(commit.round for commit in commits).difference(commit.round for commit in lineage(commits))
     newest_first = [RoundKeys(commit.run, commit.round) for commit in reversed(commits)]
     views = []
     for matched in record.clients:
         slice_key = next((key for keys in newest_first if (key := keys.slice(matched.client)) in infos), None)
-        manifest_key = next((key for keys in newest_first if (key := keys.manifest(matched.client)) in infos), None)
+        manifest_keys = [key for keys in newest_first if (key := keys.manifest(matched.client)) in infos]
+        first = read_if_sound(store, Manifest, manifest_keys[-1]) if record.spec.baseline and manifest_keys else None
         views.append(
             ClientView(
                 matched=matched,
                 rounds=entries.get(matched.client, []),
-                slice=_said(SliceDoc, store, slice_key) if slice_key else None,
-                manifest=_said(Manifest, store, manifest_key) if manifest_key else None,
+                slice=read_if_sound(store, SliceDoc, slice_key) if slice_key else None,
+                manifest=read_if_sound(store, Manifest, manifest_keys[0]) if manifest_keys else None,
+                alone=first.alone if first else None,
+                dropped=dropped,
             )
         )
     return views
 
 
-def _said(document: type[Document], store: ObjectStore, key: str) -> Document | None:
-    """Return what a client has written; None if that is no such document, which is no reason to show nothing of the others."""
-    try:
-        return load_document(document, store, key)
-    except CorruptObject:
-        return None
-
-
 def _pending(store: ObjectStore, run: str, round: int, kind: str, infos: dict[str, ObjectInfo]) -> Pending:
     keys = RoundKeys(run, round)
-    asked = load_document(Selection, store, keys.selection).clients if keys.selection in infos else []
+    asked = read(store, Selection, keys.selection).clients if keys.selection in infos else []
     arrived = [client for client in asked if keys.manifest(client) in infos]
     told = [info for info in infos.values() if info.key.startswith(f"{keys.root}/refusals/")]
     newest: dict[str, Refusal] = {}
     for info in sorted(told, key=lambda info: (info.last_modified, info.key)):
-        if refusal := _said(Refusal, store, info.key):
+        if refusal := read_if_sound(store, Refusal, info.key):
             newest[refusal.client] = refusal
     return Pending(round, kind, asked, arrived, [newest[client] for client in sorted(newest) if client not in arrived])
 
 
 def _model(store: ObjectStore, record: RunRecord) -> ModelDescription | None:
     try:
-        return load_document(ModelDescription, store, ModelKeys(record.model.name).initial(record.model.keras_digest, "json"))
+        return read(store, ModelDescription, ModelKeys(record.model.name).initial(record.model.keras_digest, "json"))
     except ObjectNotFound:
         return None
 
@@ -207,7 +253,7 @@ def _versions(store: ObjectStore, record: RunRecord) -> list[Version]:
         key = keys.version(number, MANIFEST)
         data = store.get(key, DOCUMENT_BYTES)
         with suppress(CorruptObject):
-            manifest = read_document(VersionManifest, data, key)
+            manifest = check(read_document(VersionManifest, data, key), key)
             if manifest.run == record.spec.run:
                 found.append(Version(number, manifest.round, sha256_hex(data)))
     return found

@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 from fedstream.report.text import markdown, markdown_code
-from fedstream.run import MatchedClient, RunRecord
+from fedstream.run import AnnouncementRow, MatchedClient, RunRecord
+
+MAX_ROWS = 500
+"""Announcements of a table; spec.json has them all."""
+
+MAX_NAMES = 100
+"""Names of features, and of classes, that are listed."""
 
 
 def plan_page(record: RunRecord, note: str) -> str:
     """Return the page of plan_training: what comes next, who takes part, and what became of each announcement."""
     spec = record.spec
-    lines = [
-        f"# Run {markdown(spec.run)}",
-        f"{markdown(note[0].upper() + note[1:])}.",
+    refused = [row for row in record.announcements if row.related and not row.accepted]
+    unrelated = sum(not row.related for row in record.announcements)
+    lines = [f"# Run {markdown(spec.run)}", *([markdown(spec.purpose)] if spec.purpose else []), f"{markdown(note[0].upper() + note[1:])}."]
+    lines.append(
         f"Model {markdown_code(spec.model)} ({record.model.weights_digest[:12]}), strategy {spec.strategy}, "
-        f"{spec.epochs} epochs of batches of {spec.batch_size} a round.",
+        f"{spec.epochs} epochs of batches of {spec.batch_size} a round."
+    )
+    if refused:
+        lines += ["## Refused", _announcements(refused)]
+    lines += [
         "## Clients that take part",
         _table(
             ["client", "records", "held out", "columns", "slice", "brokers"],
@@ -23,18 +34,14 @@ def plan_page(record: RunRecord, note: str) -> str:
             ],
         ),
     ]
-    for what, names in (("Columns", record.features), ("Classes", record.classes)):
-        if names:
-            lines.append(f"{what}, in the run's order: {markdown(', '.join(names))}.")
     if record.evaluation:
         lines.append(f"Each global model is measured on {record.evaluation.records} records of {markdown_code(record.evaluation.ranges)}.")
-    lines += [
-        "## Announcements",
-        _table(
-            ["client", "partition", "offset", "takes part", "why"],
-            [[r.client, r.partition, r.offset, "yes" if r.accepted else "no", r.reason] for r in record.announcements],
-        ),
-    ]
+    for what, names in (("Columns", record.features), ("Classes", record.classes)):
+        if names:
+            lines.append(f"{what}, in the run's order: {', '.join(map(markdown, names[:MAX_NAMES]))}.")
+    lines += ["## Announcements that were taken", _announcements([row for row in record.announcements if row.related and row.accepted])]
+    if unrelated:
+        lines.append(f"Announcements that have nothing to do with this run: {unrelated:,}.")
     return "\n\n".join(lines) + "\n"
 
 
@@ -43,6 +50,11 @@ def _columns(record: RunRecord, client: MatchedClient) -> str:
     if not client.features:
         return "not checked: it names none"
     return "as the run's" if client.features == record.features else "reordered by name"
+
+
+def _announcements(rows: list[AnnouncementRow]) -> str:
+    table = _table(["client", "partition", "offset", "why"], [[row.client, row.partition, row.offset, row.reason] for row in rows[-MAX_ROWS:]])
+    return table + (f"\n\n{len(rows) - MAX_ROWS:,} older ones are left out." if len(rows) > MAX_ROWS else "")
 
 
 def _table(head: list[str], rows: list[list[object]]) -> str:

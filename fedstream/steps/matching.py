@@ -89,9 +89,10 @@ def match(spec: RunSpec, model: ModelDescription, messages: Iterable[Heard]) -> 
             matched[client] = _matched(spec, heard[at], offer.newest, offer.ranges, for_evaluation=False)
             _refuse(reasons, own, _too_few(spec, matched[client]))
     matched = {client: offered for client, offered in matched.items() if not _too_few(spec, offered)}
-    for client in sorted(matched)[CLIENTS:]:
+    newest_first = sorted(matched, key=lambda client: -read.fitting[client][-1][0])
+    for client in newest_first[CLIENTS:]:
         _refuse(reasons, read.fitting[client], f"the run has {CLIENTS:,} clients already; name those to ask")
-    matched = {client: matched[client] for client in sorted(matched)[:CLIENTS]}
+        del matched[client]
     names = agree(model, [matched[client] for client in sorted(matched)])
     for client, offered in matched.items():
         _refuse(reasons, read.fitting[client], names.differ(offered))

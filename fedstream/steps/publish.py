@@ -26,6 +26,8 @@ from fedstream.stream.sink import announce_model
 
 MAX_TRIES = 20
 """Version numbers tried when publishers race or were killed; far more than can be in flight at once."""
+TOLD = 50
+"""Clients that did not take part, with reason, in the log; the report lists more."""
 RIVAL_S = 10.0
 """Seconds another publisher may take from a first file to its manifest, before it is taken for dead."""
 
@@ -82,6 +84,10 @@ def publish(
             page.write(report)
     commits = state.ledger.commits()
     _show_confusion(commits, state.record.classes, confusion)
+    for absence in view.attendance.absent[:TOLD]:
+        log.warning("run %s: %s", run, absence)
+    if len(view.attendance.absent) > TOLD:
+        log.warning("run %s: %d more are in the report", run, len(view.attendance.absent) - TOLD)
     if coming := state.next_round(rounds):
         log.warning("run %s is not finished: round %d is next; submit the same run again to go on", run, coming[0])
         return 0
@@ -91,7 +97,7 @@ def publish(
     _announce(state, version, manifest, digest)
     if model:
         model.metadata |= {key: value for key, value in manifest.items() if isinstance(value, str | int | float)}
-    log.info("model %s version %d is round %d of run %s", state.record.model.name, version, best.round, run)
+    log.info("model %s version %d is round %d of run %s, %s", state.record.model.name, version, best.round, run, view.attendance.summary)
     if registry:
         _register(state, registry, version, manifest, digest)
     return version

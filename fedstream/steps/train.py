@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 from fedstream import __version__
 from fedstream.errors import ModelError, ObjectConflict, RecordError
@@ -14,13 +16,19 @@ from fedstream.steps.patience import patiently
 from fedstream.steps.refusal import refusing, why_refused
 from fedstream.steps.runtime import MetricsArtifact, step
 from fedstream.store.canonical import canonical_json, sha256_hex
-from fedstream.store.documents import Manifest, SliceDoc
+from fedstream.store.documents import Manifest, Metrics, SliceDoc
 from fedstream.store.weights import to_bytes
 from fedstream.stream.codec import get_codec
 from fedstream.stream.columns import decode_in_order
 from fedstream.stream.offsets import parse_ranges
 from fedstream.stream.reader import read_ranges
 from fedstream.stream.records import RawRecords, RecordSize
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from fedstream.model.training import TrainingConfig
 
 
 @step
@@ -104,6 +112,8 @@ def _train(state: RunState, round: int, document: SliceDoc, deadline: float, usa
     )
     if update:
         state.store.put_new(keys.update(client, sha256_hex(update)), update)
+        alone = _alone(state, round, client, samples, labels, held_out, config) if spec.baseline else None
+        manifest = manifest.model_copy(update={"alone": alone})
     _write_manifest(state, manifest)
     figures = used.figures(result.num_examples * (1 if config.measure_only else spec.epochs))
     for name, value in figures.items():
@@ -113,6 +123,29 @@ def _train(state: RunState, round: int, document: SliceDoc, deadline: float, usa
     line += f"{', for want of a GPU' if fallback else ''} ({', '.join(f'{name} {value:g}' for name, value in figures.items())})"
     log.info("round %d: %s", round, line)
     return line
+
+
+def _alone(
+    state: RunState, round: int, client: str, samples: NDArray[Any], labels: NDArray[Any], held_out: NDArray[np.bool_], config: TrainingConfig
+) -> Metrics | None:
+    """Train the initial model on these records alone, for as many epochs as the run has, and return what it scores on the held-out ones.
+
+    Done once, in the client's first update; None in a later one, without held-out records, and where it fails or does not end before the deadline.
+    """
+    from fedstream.model.training import train_client
+
+    if not held_out.any() or any(state.finished(before, client) for before in range(1, round)):
+        return None
+    spec, key = state.record.spec, state.keys.at(0).weights
+    model = load_global_model(state, state.store.get_verified(key, state.ledger.commit(0).weights_digest), key, spec.threads)
+    longer = replace(config, epochs=spec.epochs * spec.rounds, seed=client_seed(spec.seed, 0, client))
+    try:
+        alone = train_client(model, samples, labels, held_out, longer).trained
+    except ModelError as error:
+        log.warning("round %d: %s takes part, but has no baseline for the report: %s", round, client, error)
+        return None
+    log.info("round %d: %s, trained alone for %d epochs, has %s", round, client, longer.epochs, alone.values if alone else "no metrics")
+    return alone
 
 
 def _falls_back(spec: RunSpec, client: str) -> bool:

@@ -36,7 +36,8 @@ def read_document(kind: type[Document], data: bytes, where: str) -> Document:
         field = ".".join(map(str, problem["loc"]))
         if field == "layout":
             raise CorruptObject(f"{where} cannot be read: {problem['msg'].removeprefix('Value error, ')}") from error
-        what = f"{kind.__name__}{f' ({field[:LONGEST_FIELD]})' if field else ''}: {problem['msg']}"
+        shown = field if field.isprintable() else repr(field)[1:-1]
+        what = f"{kind.__name__}{f' ({shown[:LONGEST_FIELD]})' if field else ''}: {problem['msg']}"
     except (ValueError, RecursionError) as error:  # a validator met what it was not made for
         what = f"{kind.__name__}: {error}"
     raise CorruptObject(f"{where} is no {what}; it is damaged, or was written by another version of fedstream")

@@ -178,3 +178,10 @@ def test_a_round_that_was_read_just_before_the_store_went_away_is_told_when_it_i
     watch._look()
     watch._look()
     assert console.file.getvalue().splitlines() == ["cannot look at the run: the store is away", "round 1: 2/2 clients, 1200 records; committed"]
+
+
+def test_markup_in_a_commit_is_shown_and_not_obeyed():
+    store = Objects()
+    plan(store, target_metric="[/x]")
+    commit(store, 1, "training", measured=1, stop="[/x] [red]y[/]\\[b]")
+    assert "stop: [/x] [red]y[/]\\[b]" in "".join(drawn(store, width=200))

@@ -48,12 +48,17 @@ def test_the_plan_is_made_of_the_good_ones_and_says_why_the_others_are_not_in_it
     record = RunRecord.model_validate_json(ObjectStore.from_env().get(RunKeys("r").spec))
     assert [client.client for client in record.clients] == clients
     assert [row.accepted for row in record.announcements] == [False] * len(BROKEN) + [True, True]
-    lines = page.read_text().split("## Announcements")[1].strip().splitlines()[2:]
-    for (_, reason), row, line in zip(BROKEN, record.announcements, lines, strict=False):
+    refused, taken = (rows_of(page.read_text(), title) for title in ("Refused", "Announcements that were taken"))
+    for (_, reason), row, line in zip(BROKEN, record.announcements, refused, strict=False):
         assert reason in row.reason
-        assert "| no |" in line
         assert markdown(reason) in line
-    assert sum("| yes | takes part |" in line for line in lines) == 2
+    assert len(refused) == sum(row.related and not row.accepted for row in record.announcements)
+    assert sum("| takes part |" in line for line in taken) == len(taken) == 2
+
+
+def rows_of(page, title):
+    """Return the rows of the table under a heading."""
+    return [line for line in page.split(f"## {title}\n")[1].split("## ")[0].splitlines()[3:] if line.startswith("|")]
 
 
 def test_a_plan_without_a_good_one_says_what_was_wrong(platform_env, control):

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from fedstream import __version__
+from fedstream.decision import rolled_back
 from fedstream.errors import ObjectConflict, ObjectNotFound
 from fedstream.run import RunRecord
 from fedstream.store.canonical import canonical_json, sha256_hex
@@ -85,6 +86,8 @@ def make_run(
     records: Callable[[str], int] = lambda client: 400 + int(300 * wobble("records", client)),
     confusion: bool = True,
     spec: dict[str, Any] | None = None,
+    features: list[str] | None = None,
+    classes: list[str] | None = None,
 ) -> str:
     """Write a run under federated evaluation as the steps write it, and return its name."""
     run = "digits"
@@ -112,6 +115,8 @@ def make_run(
             "clients": matched,
             "evaluation": None,
             "announcements": rows,
+            "features": features or [],
+            "classes": classes or [],
         }
     )
     keys, ledger = RunKeys(run), Ledger(store, run)
@@ -159,7 +164,8 @@ def _round(store: MemoryStore, ledger: Ledger, record: RunRecord, number: int, k
     store.put_new_json(keys.selection, Selection(run=run, round=number, kind=kind, clients=names).model_dump(mode="json"))
     entries = []
     for client in record.clients:
-        entries.append(_entry(store, run, number, kind, client.client, client.records, refuse(number, client.client), confusion))
+        reason, baseline = refuse(number, client.client), record.spec.baseline and number == 1
+        entries.append(_entry(store, run, number, kind, client.client, client.records, reason, confusion, baseline))
     incoming = [entry.incoming for entry in entries if entry.incoming]
     total = sum(item.num_examples for item in incoming)
     values = {name: sum(item.values[name] * item.num_examples for item in incoming) / total for name in ("accuracy", "loss")}
@@ -186,7 +192,9 @@ def _round(store: MemoryStore, ledger: Ledger, record: RunRecord, number: int, k
     )
 
 
-def _entry(store: MemoryStore, run: str, number: int, kind: str, client: str, records: int, reason: str, confusion: bool) -> ClientEntry:
+def _entry(
+    store: MemoryStore, run: str, number: int, kind: str, client: str, records: int, reason: str, confusion: bool, baseline: bool
+) -> ClientEntry:
     keys = RunKeys(run).at(number)
     if reason:
         refusal = Refusal(client=client, step="ingest", reason=reason)
@@ -232,6 +240,7 @@ def _entry(store: MemoryStore, run: str, number: int, kind: str, client: str, re
         incoming=received,
         trained=trained,
         training=None,
+        alone=metrics(held_out, round_to(0.5 + 0.2 * wobble("alone", client)), 0.7) if baseline else None,
     )
     return ClientEntry(
         client=client,
@@ -245,6 +254,20 @@ def _entry(store: MemoryStore, run: str, number: int, kind: str, client: str, re
         incoming=received,
         trained=trained,
     )
+
+
+def roll_back(store: MemoryStore, run: str, to: int) -> None:
+    """Append the commit that goes back to a round's model."""
+    ledger = Ledger(store, run)
+    commits = ledger.commits()
+    ledger.append(rolled_back(commits, ledger.digest(commits[-1].round), to))
+
+
+def train_round(store: MemoryStore, run: str, kind: str = "training") -> None:
+    """Append one more round, in which every client takes part."""
+    ledger = Ledger(store, run)
+    record = RunRecord.model_validate_json(store.get(RunKeys(run).spec))
+    _round(store, ledger, record, len(ledger.commits()), kind, lambda round, client: "", True)
 
 
 def _shares(client: str) -> dict[int, float]:

@@ -108,7 +108,7 @@ def test_refusals_of_one_reason_share_a_row(bucket, run_of):
 def test_class_rows_are_recall_and_precision():
     rows = class_rows(Metrics(num_examples=10, values={}, confusion=[[3, 1, 0], [0, 4, 0], [2, 0, 0]]))
     assert [(row.records, row.recall, row.precision, row.mistaken_for) for row in rows] == [
-        (4, 0.75, 0.6, (1, 1)),
+        (4, 0.75, 0.6, ("1", 1)),
         (4, 1.0, 0.8, None),
-        (2, 0.0, None, (0, 2)),
+        (2, 0.0, None, ("0", 2)),
     ]

@@ -196,10 +196,20 @@ def test_every_reason_is_in_the_record_and_on_the_page():
     record = RunRecord.model_validate_json(canonical_json(record_of(found).model_dump(mode="json")))
     assert record.announcements == found.rows
     page = plan_page(record, "round 1 is next")
-    table = page.split("## Announcements")[1].strip().splitlines()
-    assert len(table) == 2 + len(found.rows)
-    assert all(line.count("|") - line.count("\\|") == 6 for line in table)
-    assert "not checked: it names none" in page
+    refused, taken = page.split("## Refused")[1].split("##")[0], page.split("## Announcements that were taken")[1]
+    related = [row for row in found.rows if row.related]
+    for text, rows in ((refused, [row for row in related if not row.accepted]), (taken, [row for row in related if row.accepted])):
+        table = [line for line in text.splitlines() if line.startswith("|")]
+        assert len(table) == 2 + len(rows)
+        assert all(line.count("|") - line.count("\\|") == 5 for line in table)
+
+
+def test_announcements_of_others_are_only_counted_on_the_page():
+    record = record_of(matched(GOOD | {"client": "a"}, GOOD | {"client": "elsewhere"}, clients=["a"]), clients=["a"])
+    assert [(row.client, row.related) for row in record.announcements] == [("a", True), ("elsewhere", False)]
+    page = plan_page(record, "round 1 is next")
+    assert "elsewhere" not in page
+    assert "Announcements that have nothing to do with this run: 1." in page
 
 
 def test_names_are_put_on_record_without_control_characters_and_not_without_end():
