@@ -165,10 +165,13 @@ def print_outcome(outcome: dict[str, Any], json: bool) -> None:
     if json:
         print_json(outcome)
         return
-    version = (
-        f"version {outcome['version']} of {outcome['model']}" if outcome["version"] else "nothing yet: the run is not finished, run it again to go on"
-    )
-    out.print(f"[bold]run {outcome['run']}[/]: {count(outcome['rounds'], 'round')}, published {version}", highlight=False, soft_wrap=True)
+    if outcome["version"]:
+        came = f"published version {outcome['version']} of {outcome['model']}"
+    elif outcome["finished"]:
+        came = f"not published: {outcome['reason']}"
+    else:
+        came = "published nothing yet: the run is not finished, run it again to go on"
+    out.print(f"run {outcome['run']}: {count(outcome['rounds'], 'round')}, {came}", markup=False, highlight=False, soft_wrap=True)
     for name, value in (outcome | {"metrics": metrics_text(outcome["metrics"])}).items():
         if name in ("metrics", "weights_digest", "verified", "report") and value:
             out.print(f"  {name.replace('_', ' ')}: {value}", highlight=False, markup=False, soft_wrap=True)

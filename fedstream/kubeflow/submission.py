@@ -165,7 +165,7 @@ def run_until(api: PipelinesApi, order: Order, tries: int, outcome: Outcome, say
         outcome.submissions.append(submission)
         progress = follow(api, submission, order.package, sight.tell)
         outcome.result = sight.result(order.spec, say) if progress.state == "SUCCEEDED" else {}
-        outcome.finished = bool(outcome.result.get("version")) or progress.finishes(before, order.rounds)
+        outcome.finished = bool(outcome.result.get("finished")) or progress.finishes(before, order.rounds)
         if outcome.finished or (tries == 1 and progress.state == "SUCCEEDED"):
             return
         fruitless = 0 if progress.rounds else fruitless + 1

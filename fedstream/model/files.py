@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from fedstream.errors import CorruptObject, ModelError
 from fedstream.model._tensorflow import keras, set_threads
+from fedstream.model.added import current, list_models, record_addition
 from fedstream.model.archive import ADVICE, canonical_archive, check_archive
 from fedstream.model.builtin import build_builtin, builtin_names
 from fedstream.model.description import ModelDescription, VariableDescription
@@ -22,7 +23,7 @@ from fedstream.store.layout import ModelKeys
 from fedstream.store.objects import ObjectStore
 from fedstream.store.weights import to_bytes
 
-__all__ = ["add_model", "describe", "ensure_model", "get_weights", "list_models", "load_keras", "read_description", "save_keras", "set_weights"]
+__all__ = ["add_model", "describe", "ensure_model", "get_weights", "load_keras", "read_description", "save_keras", "set_weights"]
 
 SUFFIX = ".keras"
 
@@ -105,9 +106,9 @@ def describe(data: bytes, name: str, where: str = "") -> tuple[ModelDescription,
 
 
 def add_model(store: ObjectStore, name: str, data: bytes) -> ModelDescription:
-    """Put a .keras file into the store, as the newest of its name; adding the same file again changes nothing.
+    """Put a .keras file into the store, for new runs to start from; adding the current file of the name again changes nothing.
 
-    Writes the file and its weights, then its description, whose existence makes the model exist.
+    Writes the file, its weights and its description, then the addition's number, which makes it the current one.
 
     Raises:
         ModelError: as `describe`.
@@ -117,11 +118,12 @@ def add_model(store: ObjectStore, name: str, data: bytes) -> ModelDescription:
     store.put_new(keys.initial(sha256), data)
     store.put_new(keys.initial(sha256, "safetensors"), weights)
     store.put_new_json(keys.initial(sha256, "json"), description.model_dump(mode="json"))
+    record_addition(store, name, sha256)
     return description
 
 
 def ensure_model(store: ObjectStore, name: str, threads: int | None = None, gpu_memory_mib: int | None = None) -> ModelDescription:
-    """Return the description of the newest model of a name, without TensorFlow; a built-in model that is not in the store is built and added.
+    """Return the description of the current model of a name, without TensorFlow; a built-in model that is not in the store is built and added.
 
     Args:
         store: where models are.
@@ -132,9 +134,8 @@ def ensure_model(store: ObjectStore, name: str, threads: int | None = None, gpu_
     Raises:
         ModelError: there is no such model; names those there are.
     """
-    newest = _initial(store, name)
-    if newest:
-        return read_description(store, name, newest[-1])
+    if added := current(store, name):
+        return read_description(store, name, added.digest)
     if name in builtin_names():
         set_threads(threads, gpu_memory_mib)
         return add_model(store, name, save_keras(build_builtin(name)))
@@ -154,24 +155,6 @@ def read_description(store: ObjectStore, name: str, keras_digest: str) -> ModelD
         return ModelDescription.model_validate_json(store.get(key))
     except ValidationError as error:
         raise CorruptObject(f"{key} holds no model description; it is damaged, or was written by another version of fedstream") from error
-
-
-def list_models(store: ObjectStore) -> dict[str, list[str]]:
-    """Return the models in the store: name -> digests of the files added, oldest first."""
-    folders = {ModelKeys(name).root.removeprefix("models/"): name for name in builtin_names()}
-    found: dict[str, list[tuple[Any, str]]] = {}
-    for info in store.list("models/"):
-        parts = info.key.split("/")
-        if len(parts) == 4 and parts[2] == "initial" and parts[3].endswith(".json"):
-            name = folders.get(parts[1], parts[1])
-            found.setdefault(name, []).append((info.last_modified, parts[3].removesuffix(".json")))
-    return {name: [sha256 for _, sha256 in sorted(files)] for name, files in sorted(found.items())}
-
-
-def _initial(store: ObjectStore, name: str) -> list[str]:
-    prefix = ModelKeys(name).root + "/initial/"
-    found = sorted((info.last_modified, info.key) for info in store.list(prefix) if info.key.endswith(".json"))
-    return [key.removeprefix(prefix).removesuffix(".json") for _, key in found]
 
 
 def _read(source: bytes | str | Path) -> tuple[str, bytes]:

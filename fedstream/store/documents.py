@@ -168,11 +168,35 @@ class VersionManifest(Document):
     code_version: str
 
 
-class LatestVersion(Document):
-    """latest.json, the one object that changes: number of the newest version, and SHA-256 of its manifest."""
+class VersionPointer(Document):
+    """aliases/<alias>.json: number of the version that a name stands for, and SHA-256 of its manifest. It moves; so does latest.json, and nothing else."""
 
-    version: int
+    version: int = Field(ge=1, lt=10**9)
+    manifest: str = Field(pattern="^[0-9a-f]{64}$")
+
+
+class LatestVersion(VersionPointer):
+    """latest.json: the newest version."""
+
+
+class RemovedVersion(Document):
+    """versions/<n>/removed.json: all that is left of a version that was removed, so that its number is never given again.
+
+    Attributes:
+        manifest: SHA-256 of the manifest it had.
+    """
+
     manifest: str
+
+
+class Addition(Document):
+    """added/<n>.json: the n-th model that was added under a name.
+
+    Attributes:
+        digest: SHA-256 of its .keras file.
+    """
+
+    digest: str = Field(pattern="^[0-9a-f]{64}$")
 
 
 class Decision(Document):
