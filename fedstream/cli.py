@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
+from rich.markup import escape
 from typer.exceptions import TyperException
 
 from fedstream import __version__
@@ -171,7 +172,7 @@ def print_outcome(outcome: dict[str, Any], json: bool) -> None:
         came = f"not published: {outcome['reason']}"
     else:
         came = "published nothing yet: the run is not finished, run it again to go on"
-    out.print(f"run {outcome['run']}: {count(outcome['rounds'], 'round')}, {came}", markup=False, highlight=False, soft_wrap=True)
+    out.print(f"[bold]run {outcome['run']}[/]: {count(outcome['rounds'], 'round')}, {escape(came)}", highlight=False, soft_wrap=True)
     for name, value in (outcome | {"metrics": metrics_text(outcome["metrics"])}).items():
         if name in ("metrics", "weights_digest", "verified", "report") and value:
             out.print(f"  {name.replace('_', ' ')}: {value}", highlight=False, markup=False, soft_wrap=True)

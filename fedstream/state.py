@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, TypeVar
@@ -10,10 +11,10 @@ from typing import Literal, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from fedstream.errors import CorruptObject, ObjectNotFound, RunError
-from fedstream.run import RunRecord
+from fedstream.run import NAME, RunRecord
 from fedstream.settings import KafkaSettings
 from fedstream.store.documents import Commit, Manifest, Selection, SliceDoc, Verdicts
-from fedstream.store.layout import RoundKeys, RunKeys
+from fedstream.store.layout import RUNS, RoundKeys, RunKeys
 from fedstream.store.ledger import Ledger
 from fedstream.store.objects import ObjectStore
 
@@ -126,3 +127,8 @@ class RunState:
             where = ".".join(map(str, problem["loc"]))
             what = f"{key} is no {document.__name__}{f' ({where})' if where else ''}: {problem['msg']}"
             raise CorruptObject(f"{what}; `fedstream verify {self.run}` tells what else is damaged") from error
+
+
+def run_names(store: ObjectStore) -> list[str]:
+    """Return the names of the runs in a bucket, sorted; a folder whose name cannot be a run's is none."""
+    return [name for name in store.folders(RUNS) if re.fullmatch(NAME, name)]

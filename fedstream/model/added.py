@@ -11,7 +11,7 @@ from fedstream.errors import CorruptObject, ObjectConflict, StoreError, UsageErr
 from fedstream.model.builtin import builtin_names
 from fedstream.run import NAME, NAME_RULE
 from fedstream.store.documents import Addition
-from fedstream.store.layout import ModelKeys
+from fedstream.store.layout import MODELS, ModelKeys
 from fedstream.store.objects import ObjectStore
 
 MAX_TRIES = 50
@@ -86,13 +86,13 @@ def record_addition(store: ObjectStore, model: str, digest: str) -> None:
 def list_models(store: ObjectStore) -> list[str]:
     """Return the names of the models in the store, sorted."""
     folders = _folders()
-    parts = [info.key.split("/") for info in store.list("models/")]
+    parts = [info.key.split("/") for info in store.list(MODELS)]
     found = {part[1] for part in parts if len(part) == 4 and part[2] == "added" and _NUMBERED.fullmatch(part[3])}
     return sorted(folders.get(folder, folder) for folder in found if re.fullmatch(NAME, folder))
 
 
 def _folders() -> dict[str, str]:
-    return {ModelKeys(name).root.removeprefix("models/"): name for name in builtin_names()}
+    return {ModelKeys(name).root.removeprefix(MODELS): name for name in builtin_names()}
 
 
 def _numbers(store: ObjectStore, model: str) -> list[int]:
@@ -106,4 +106,5 @@ def _read(store: ObjectStore, model: str, number: int) -> Added:
     try:
         return Added(number, Addition.model_validate_json(store.get(key)).digest)
     except ValidationError as error:
-        raise CorruptObject(f"{key} names no model; it was changed after it was written: add the model again, or remove it with `fedstream model remove {model}`") from error
+        advice = f"`fedstream model remove {model}` removes all of that name"
+        raise CorruptObject(f"{key} names no model; it was changed after it was written: {advice}") from error

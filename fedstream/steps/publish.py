@@ -49,7 +49,7 @@ def publish(
     model: ModelArtifact | None = None,
     confusion: ConfusionArtifact | None = None,
 ) -> int:
-    """Publish the best measured model of a run and return its version, or 0 when the run is not finished yet, or its best model is not to be published.
+    """Publish the best measured model of a run and return its version; 0 when the run is not finished, or its model not to be published.
 
     1. write the version's files; 2. write its manifest, which makes it exist; 3. announce it to the data owners; 4. move latest.json forward;
     5. register it in Kubeflow Model Registry, if MODEL_REGISTRY_URL is set. Published again, the same commit keeps its version.
@@ -85,7 +85,8 @@ def publish(
         log.warning("run %s is finished, and not published: %s", run, reason)
         return 0
     best, _ = best_measured(state)
-    version, manifest = published or _version(state, best, {"report.html": report.encode(), "model_card.md": render_model_card(view, best.round).encode()})
+    pages = {"report.html": report.encode(), "model_card.md": render_model_card(view, best.round).encode()}
+    version, manifest = published or _version(state, best, pages)
     digest = sha256_hex(state.store.get(ModelKeys(state.record.model.name).version(version, "manifest.json")))
     _announce(state, version, manifest, digest)
     if model:

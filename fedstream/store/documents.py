@@ -169,7 +169,7 @@ class VersionManifest(Document):
 
 
 class VersionPointer(Document):
-    """aliases/<alias>.json: number of the version that a name stands for, and SHA-256 of its manifest. It moves; so does latest.json, and nothing else."""
+    """aliases/<alias>.json: number of the version a name stands for, and SHA-256 of its manifest. It moves, as latest.json does, and nothing else."""
 
     version: int = Field(ge=1, lt=10**9)
     manifest: str = Field(pattern="^[0-9a-f]{64}$")

@@ -104,6 +104,10 @@ class RoundKeys:
         return f"{self.root}/commit.json"
 
 
+MODELS, RUNS = "models/", "runs/"
+"""Prefixes of all models and of all runs."""
+
+
 @dataclass(frozen=True)
 class RunKeys:
     """Keys of one run."""
