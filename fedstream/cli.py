@@ -18,6 +18,7 @@ from fedstream.local.platform import adopt_running_platform
 from fedstream.model.cli import model_app
 from fedstream.options import with_spec_options
 from fedstream.output import err, metrics_text, out, print_error, print_json, print_table, write_file
+from fedstream.report.runs_cli import runs
 from fedstream.report.text import count, duration
 from fedstream.serving.cli import infer
 from fedstream.stream.cli import stream_app
@@ -33,6 +34,7 @@ app.add_typer(stream_app, name="stream")
 app.add_typer(model_app, name="model")
 app.command()(submit)
 app.command()(infer)
+app.command()(runs)
 app.command()(doctor)
 
 INTERRUPTED = 130

@@ -26,6 +26,8 @@ from fedstream.store.objects import ObjectStore
 from fedstream.stream.client import admin
 from fedstream.watch import Watch
 
+UNTRIED = "publish did not come to its end; run it again"
+
 CHECK_S = 5.0
 """Seconds the store may take to answer at first: a person waits. Once a run is under way it may be away for longer."""
 
@@ -85,7 +87,7 @@ def outcome(store: ObjectStore, run: str, rounds: int, version: int) -> dict[str
         "model": record.model.name,
         "finished": coming is None,
         "version": version,
-        "reason": "" if version else f"round {coming[0]} is next" if coming else why_unpublished(state),
+        "reason": "" if version else f"round {coming[0]} is next" if coming else why_unpublished(state) or UNTRIED,
         "rounds": sum(commit.kind == "training" for commit in commits),
     }
     if version:

@@ -172,8 +172,10 @@ def _pointed_at(store: ObjectStore, model: str, key: str) -> Version:
         raise ObjectNotFound(f"there is no object {key!r}")
     if pointer is None:
         raise CorruptObject(f"{key} names no version; it was changed after it was written")
-    if not names_a_version(store, ModelKeys(model), pointer):
-        raise CorruptObject(f"{key} names version {pointer.version} with a manifest that is not in the bucket; it was changed after it was written")
+    try:
+        store.get_verified(ModelKeys(model).version(pointer.version, MANIFEST), pointer.manifest)
+    except ObjectNotFound as error:
+        raise CorruptObject(f"{key} names version {pointer.version}, which is not in the bucket; it was removed, or {key} was changed") from error
     return _read(store, model, pointer.version)
 
 
