@@ -54,3 +54,14 @@ def test_it_is_stored_as_one_run_left_it(path):
 def test_its_outputs_name_no_folder_of_a_machine(path):
     text = "\n".join(str(output) for cell in code_cells(stored(path)) for output in cell.outputs if "image/png" not in output.get("data", {}))
     assert not re.search(r"/(home|root|tmp|var|usr|opt|work|Users)/\w+", text)
+
+
+def test_without_a_cluster_it_says_so_in_a_line(tmp_path, monkeypatch):
+    for name in ("KF_PIPELINES_ENDPOINT", "KUBERNETES_SERVICE_HOST"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
+    with pytest.raises(CellExecutionError) as stopped:
+        execute(FOLDER / "4-submit-to-kubeflow.ipynb", str(tmp_path))
+    assert stopped.value.ename == "ClusterError"
+    assert stopped.value.traceback.startswith("error: ")
+    assert len(stopped.value.traceback.splitlines()) == 1

@@ -23,7 +23,7 @@ def test_from_the_first_record_to_a_prediction(topic, capsys):
     assert (done.finished, done.version, done.reason, done.rounds) == (True, 1, "", 2)
     assert capsys.readouterr().out.splitlines()[0].startswith("round 1: 2/2 clients, ")
     assert list(fedstream.history("first").rounds["round"]) == [0, 1, 2, 3]
-    assert fedstream.show_report("first").html.startswith("<!doctype html>")
+    assert fedstream.show_report("first").html.startswith("<!DOCTYPE html>")
     x, y = blobs(9, 50)
     predicted = fedstream.predict("mine", x)
     assert np.array_equal(predicted, fedstream.predict(fedstream.load_model("mine@1"), x))
