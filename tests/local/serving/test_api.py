@@ -19,7 +19,7 @@ def test_from_the_first_record_to_a_prediction(topic, capsys):
     model = fedstream.keras.Sequential([fedstream.keras.Input((8, 8)), layers.Flatten(), layers.Dense(10, "softmax")])
     model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
     assert fedstream.add_model(model, "mine").parameters == 650
-    done = fedstream.run("first", model="mine", clients=owners, rounds=2, epochs=5)
+    done = fedstream.run("first", model="mine", clients=owners, rounds=2, epochs=20, batch_size=5)
     assert (done.finished, done.version, done.reason, done.rounds) == (True, 1, "", 2)
     assert capsys.readouterr().out.splitlines()[0].startswith("round 1: 2/2 clients, ")
     assert list(fedstream.history("first").rounds["round"]) == [0, 1, 2, 3]
