@@ -32,8 +32,8 @@ def errors_in_a_line() -> None:
     """Show a FedstreamError in a notebook as one line; its cell fails all the same, and those after it do not run. Elsewhere, do nothing."""
     interactive = sys.modules.get("IPython")
     if interactive and (shell := interactive.get_ipython()):
-        shell.set_custom_exc((FedstreamError,), _line)
+        shell.set_custom_exc((FedstreamError,), _tell)
 
 
-def _line(shell: Any, kind: type[BaseException], error: BaseException, trace: Any, tb_offset: int | None = None) -> list[str]:
-    return [f"error: {error}"]
+def _tell(shell: Any, kind: type[BaseException], error: BaseException, trace: Any, tb_offset: int | None = None) -> None:
+    print(f"error: {error}", file=sys.stderr)
