@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from fedstream.decision import measurements
+from fedstream.decision import measurements, trained_rounds
 from fedstream.errors import CorruptObject, RunError, UsageError
 from fedstream.model.versions import find_version, list_versions
 from fedstream.run import RunRecord, RunSpec
@@ -75,7 +75,7 @@ def _summary(store: ObjectStore, run: str, versions: dict[str, dict[str, int]]) 
         return None
     try:
         record, commits = state.record, state.ledger.commits()
-        coming = state.next_round(max(record.spec.rounds, _trained(commits))) if commits else (0, "initial")
+        coming = state.next_round(max(record.spec.rounds, trained_rounds(commits))) if commits else (0, "initial")
     except (CorruptObject, RunError) as error:
         return RunSummary(run, f"damaged: {error}", started=started)
     model, metric = record.model.name, record.spec.target_metric
@@ -86,7 +86,7 @@ def _summary(store: ObjectStore, run: str, versions: dict[str, dict[str, int]]) 
         run=run,
         state=f"round {coming[0]} is next" if coming else "finished",
         model=model,
-        rounds=_trained(commits),
+        rounds=trained_rounds(commits),
         metric=metric,
         value=measured[-1][1] if measured else None,
         version=versions[model].get(run, 0),
@@ -104,10 +104,6 @@ def _versions(store: ObjectStore, model: str) -> dict[str, int]:
         except CorruptObject:
             continue
     return found
-
-
-def _trained(commits: list[Commit]) -> int:
-    return sum(commit.kind == "training" for commit in commits)
 
 
 def _written(store: ObjectStore, key: str) -> datetime | None:

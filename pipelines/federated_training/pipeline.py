@@ -27,7 +27,9 @@ def one_round(run: str, round: int, rounds: int, attempt: str, memory: str, conf
     """
     names = {"config_map": config_map, "store_secret": store_secret, "kafka_secret": kafka_secret}
     selected = connect(select_clients(run=run, round=round, rounds=rounds), **names)
-    with dsl.ParallelFor(selected.output, name="clients") as client:
+    each_client = dsl.ParallelFor(selected.output, name="clients")
+    with each_client as client:
+        each_client.name = "client"  # the UI numbers the iterations of a loop by this name
         ingested = connect(ingest_from_kafka(run=run, round=round, client=client, attempt=attempt), memory=memory, **names)
         slice = ingested.outputs
         trained = local_train(
@@ -169,7 +171,9 @@ def federated_training(
         node_budget=node_budget,
     )
     connect(slots, memory=memory, **names)
-    with dsl.ParallelFor(slots.outputs["Output"], parallelism=1, name="rounds") as slot:
+    each_slot = dsl.ParallelFor(slots.outputs["Output"], parallelism=1, name="rounds")
+    with each_slot as slot:
+        each_slot.name = "slot"
         opened = connect(open_round(run=run, rounds=rounds, attempt=attempt, slot=slot), **names)
         with dsl.If(opened.output >= 0, name="open"):
             done = one_round(run=run, round=opened.output, rounds=rounds, attempt=attempt, memory=memory, **names)
