@@ -1,29 +1,66 @@
 """Federated learning on Kafka streams, as Kubeflow pipelines.
 
-In a notebook, `fedstream.history(run)` gives the rounds and the clients of a run as pandas DataFrames; `fedstream.show_report(run)` shows its report.
+From a notebook or a script:
+
+    import fedstream
+
+    fedstream.start()                                          # a Kafka and a store on this machine, unless the environment names others
+    fedstream.send(x, y, client="north")                       # each data owner
+    fedstream.add_model(model, "mine")                         # the model owner: a compiled Keras model
+    fedstream.run("first", model="mine", rounds=5)
+    fedstream.history("first").rounds                          # a DataFrame; show_report("first") is the whole report
+    fedstream.predict("mine", pictures)                        # with the published model; load_model("mine") returns it
 """
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from fedstream.api import add_model, load_model, predict, run, send
+    from fedstream.local.datasets import load_dataset
+    from fedstream.local.notebook import start
+    from fedstream.model import keras
     from fedstream.report.history import history
     from fedstream.report.inline import show_report
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "history", "show_report"]
+__all__ = ["__version__", "add_model", "history", "keras", "load_dataset", "load_model", "predict", "run", "send", "show_report", "start"]
 
-_FOR_NOTEBOOKS = {"history": "fedstream.report.history", "show_report": "fedstream.report.inline"}
+_HOME = {
+    **dict.fromkeys(("add_model", "load_model", "predict", "run", "send"), "fedstream.api"),
+    "history": "fedstream.report.history",
+    "keras": "fedstream.model",
+    "load_dataset": "fedstream.local.datasets",
+    "show_report": "fedstream.report.inline",
+    "start": "fedstream.local.notebook",
+}
+"""Where each name is at home; imported when it is used (PEP 562): a step of a run, which starts a thousand times, would wait for it."""
+
+
+class _Package(ModuleType):
+    """This package, in which `fedstream.run` is the function, although the module `fedstream.run` holds a run's spec."""
+
+    @property
+    def run(self) -> Any:
+        return __getattr__("run")
+
+    @run.setter
+    def run(self, module: ModuleType) -> None:
+        """Leave out what the import of the module sets; `from fedstream.run import RunSpec` does not look here."""
+
+
+sys.modules[__name__].__class__ = _Package
 
 
 def __getattr__(name: str) -> Any:
-    """Import what a notebook uses when it does (PEP 562): a step of a run, which starts a thousand times, would wait for it."""
-    if name not in _FOR_NOTEBOOKS:
+    if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_FOR_NOTEBOOKS[name]), name)
+    return getattr(import_module(_HOME[name]), name)
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_FOR_NOTEBOOKS})
+    return sorted({*globals(), *_HOME})

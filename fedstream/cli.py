@@ -21,6 +21,7 @@ from fedstream.model.cli import model_app
 from fedstream.options import with_spec_options
 from fedstream.output import err, metrics_text, out, print_error, print_json, print_table, print_warnings, write_file
 from fedstream.report.parts import RoundView
+from fedstream.report.runs_cli import runs
 from fedstream.report.text import count, duration
 from fedstream.serving.cli import infer
 from fedstream.stream.cli import stream_app
@@ -36,6 +37,7 @@ app.add_typer(stream_app, name="stream")
 app.add_typer(model_app, name="model")
 app.command()(submit)
 app.command()(infer)
+app.command()(runs)
 app.command()(doctor)
 
 INTERRUPTED = 130
@@ -209,17 +211,20 @@ def print_outcome(outcome: dict[str, Any], json: bool) -> None:
     if json:
         print_json(outcome)
         return
-    version = (
-        f"version {outcome['version']} of {outcome['model']}" if outcome["version"] else "nothing yet: the run is not finished, run it again to go on"
-    )
+    if outcome["version"]:
+        came = f"published version {outcome['version']} of {outcome['model']}"
+    elif outcome["finished"]:
+        came = f"not published: {outcome['reason']}"
+    else:
+        came = "published nothing yet: the run is not finished, run it again to go on"
     there, records = outcome["clients"], outcome["records"]
     clients = f" with {there['took_part']} of {count(there['meant'], 'client')}" if outcome["degraded"] else ""
-    line = Text.assemble((f"run {outcome['run']}", "bold"), f": {count(outcome['rounds'], 'round')}", (clients, "yellow"), f", published {version}")
+    line = Text.assemble((f"run {outcome['run']}", "bold"), f": {count(outcome['rounds'], 'round')}", (clients, "yellow"), f", {came}")
     out.print(line, soft_wrap=True)
     print_warnings([str(Absence(**absence)) for absence in outcome["absent"]])
     said = {"records": f"trained on {records['trained_on']:,} of {records['announced']:,} announced", "metrics": metrics_text(outcome["metrics"])}
     for name, value in (outcome | said).items():
-        if name in ("records", "metrics", "weights_digest", "verified", "report") and value:
+        if name in ("records", "metrics", "weights_digest", "head", "verified", "report") and value:
             out.print(f"  {name.replace('_', ' ')}: {value}", highlight=False, markup=False, soft_wrap=True)
 
 

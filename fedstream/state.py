@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import logging
+import re
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
 from fedstream.decision import lineage, trained_rounds
 from fedstream.errors import ObjectNotFound, RunError
-from fedstream.run import RunRecord, check_name
+from fedstream.run import NAME, RunRecord, check_name
 from fedstream.settings import KafkaSettings
 from fedstream.store.documents import Commit, Manifest, Selection, SliceDoc, Verdicts
-from fedstream.store.layout import RoundKeys, RunKeys
+from fedstream.store.layout import RUNS, RoundKeys, RunKeys
 from fedstream.store.ledger import Ledger
 from fedstream.store.objects import ObjectStore
 from fedstream.store.reading import Document, load_document
@@ -136,3 +137,8 @@ class RunState:
             CorruptObject: it cannot be read.
         """
         return load_document(document, self.store, key)
+
+
+def run_names(store: ObjectStore) -> list[str]:
+    """Return the names of the runs in a bucket, sorted; a folder whose name cannot be a run's is none."""
+    return [name for name in store.folders(RUNS) if re.fullmatch(NAME, name)]

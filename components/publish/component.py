@@ -6,7 +6,7 @@ from kfp.dsl import HTML, ClassificationMetrics, Model, Output
 
 @step(TRAIN_IMAGE)
 def publish(run: str, rounds: int, report: Output[HTML], model: Output[Model], confusion: Output[ClassificationMetrics]) -> int:
-    """Publish the best global model and return its version, or 0 when the run is not finished yet.
+    """Publish the best global model and return its version; 0 when the run is not finished, or its model not to be published.
 
     Args:
         run: Name of the run.

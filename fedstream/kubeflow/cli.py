@@ -34,7 +34,7 @@ ConfigMap = Annotated[str | None, typer.Option(help="Config map with the address
 StoreSecret = Annotated[str | None, typer.Option(help="Secret with the store's accesskey and secretkey.", show_default="the form's")]
 KafkaSecret = Annotated[str | None, typer.Option(help="Secret with Kafka's username and password; may be absent.", show_default="the form's")]
 
-RESULT = ("model", "version", "rounds", "round", "metrics", "weights_digest")
+RESULT = ("model", "version", "reason", "rounds", "round", "metrics", "weights_digest")
 """What `fedstream run --json` says of a run, by the store."""
 
 PackageFile = Annotated[Path | None, typer.Option(help="Compiled pipeline.", show_default="fedstream's own")]
@@ -201,6 +201,8 @@ def _print(order: Order, outcome: Outcome, json: bool) -> None:
     elif finished and result.get("version"):
         what = f"version {result['version']} of {result['model']}; {metrics_text(result['metrics'])}"
         out.print(f"run {run} is finished, and published as {what}", highlight=False, soft_wrap=True)
+    elif finished and result.get("reason"):
+        out.print(f"run {run} is finished, and not published: {result['reason']}", markup=False, highlight=False, soft_wrap=True)
     elif finished:
         out.print(
             f"run {run} is finished and published: `fedstream rounds {run}` shows it where the store can be read", highlight=False, soft_wrap=True

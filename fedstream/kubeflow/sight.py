@@ -38,7 +38,7 @@ class Sight:
         if self.store is None:
             return {}
         try:
-            return outcome(self.store, spec.run, published_version(self.store, spec))
+            return outcome(self.store, spec.run, spec.rounds, published_version(self.store, spec))
         except FedstreamError as error:
             say(f"what the run came to is not known here: {error}")
             return {}

@@ -205,7 +205,7 @@ def run_until(
         outcome.submissions.append(submission)
         progress = follow(api, submission, order.package, order.view, sight.tell, say)
         outcome.result = sight.result(order.spec, say) if progress.state == "SUCCEEDED" else {}
-        outcome.finished = bool(outcome.result.get("version")) or progress.finishes(before, order.passes)
+        outcome.finished = bool(outcome.result.get("finished")) or progress.finishes(before, order.passes)
         if outcome.finished or (tries is None and progress.state == "SUCCEEDED"):
             return
         fruitless = 0 if progress.passes else fruitless + 1

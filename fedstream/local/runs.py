@@ -18,6 +18,7 @@ from fedstream.errors import UsageError
 from fedstream.local.inprocess import run_inprocess
 from fedstream.local.launch import run_pipeline
 from fedstream.local.paths import default_state_dir
+from fedstream.publication import why_unpublished
 from fedstream.run import RunRecord, RunSpec, parse_spec
 from fedstream.settings import KafkaSettings
 from fedstream.state import RunState
@@ -27,6 +28,8 @@ from fedstream.store.layout import ModelKeys
 from fedstream.store.objects import ObjectStore
 from fedstream.stream.client import admin
 from fedstream.watch import Watch
+
+UNTRIED = "publish did not come to its end; run it again"
 
 CHECK_S = 5.0
 """Seconds the store may take to answer at first: a person waits. Once a run is under way it may be away for longer."""
@@ -55,7 +58,7 @@ def run(values: dict[str, Any], runner: Literal["kfp", "inprocess"], node_budget
         else:
             with _logged_to(log):
                 version = run_inprocess(values, node_budget)
-    return outcome(store, spec.run, version) | {"log": str(log)}
+    return outcome(store, spec.run, spec.rounds, version) | {"log": str(log)}
 
 
 def _check(spec: RunSpec, kafka: KafkaSettings, store: ObjectStore, log: Path) -> None:
@@ -71,14 +74,23 @@ def _check(spec: RunSpec, kafka: KafkaSettings, store: ObjectStore, log: Path) -
         pass
 
 
-def outcome(store: ObjectStore, run: str, version: int) -> dict[str, Any]:
-    """Return a run's result as JSON values; version 0 means that the run is not finished."""
+def outcome(store: ObjectStore, run: str, rounds: int, version: int) -> dict[str, Any]:
+    """Return a run's result as JSON values.
+
+    Args:
+        store: the bucket.
+        run: name of the run.
+        rounds: training rounds wanted in all.
+        version: that was published from its last commit; 0 for none, and `reason` says why.
+    """
     state = RunState(store, run)
-    commits, record = state.ledger.commits(), state.record
+    commits, record, coming = state.ledger.commits(), state.record, state.next_round(rounds)
     result: dict[str, Any] = {
         "run": run,
         "model": record.model.name,
+        "finished": coming is None,
         "version": version,
+        "reason": "" if version else f"round {coming[0]} is next" if coming else why_unpublished(state) or UNTRIED,
         "rounds": trained_rounds(commits),
         **attended(record, commits),
     }

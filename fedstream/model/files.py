@@ -12,6 +12,7 @@ import numpy as np
 
 from fedstream.errors import ModelError, ObjectConflict
 from fedstream.model._tensorflow import keras, set_threads
+from fedstream.model.added import current, list_models, record_addition
 from fedstream.model.archive import ADVICE, canonical_archive, check_archive, write_archive
 from fedstream.model.builtin import build_builtin, builtin_names
 from fedstream.model.description import ModelDescription, VariableDescription, named
@@ -24,7 +25,7 @@ from fedstream.store.objects import ObjectStore
 from fedstream.store.reading import load_document
 from fedstream.store.weights import to_bytes
 
-__all__ = ["add_model", "describe", "ensure_model", "get_weights", "list_models", "load_keras", "read_description", "save_keras", "set_weights"]
+__all__ = ["add_model", "describe", "ensure_model", "get_weights", "load_keras", "read_description", "save_keras", "set_weights"]
 
 SUFFIX = ".keras"
 
@@ -107,9 +108,9 @@ def describe(data: bytes, name: str, where: str = "") -> tuple[ModelDescription,
 
 
 def add_model(store: ObjectStore, name: str, data: bytes, features: Sequence[str] = (), classes: Sequence[str] = ()) -> ModelDescription:
-    """Put a .keras file into the store, as the newest of its name; adding the same file again changes nothing.
+    """Put a .keras file into the store, for new runs to start from; adding the current file of the name again changes nothing.
 
-    Writes the file and its weights, then its description, whose existence makes the model exist.
+    Writes the file, its weights and its description, then the addition's number, which makes it the current one.
 
     Args:
         store: where models are.
@@ -130,11 +131,12 @@ def add_model(store: ObjectStore, name: str, data: bytes, features: Sequence[str
         store.put_new_json(keys.initial(sha256, "json"), description.model_dump(mode="json"))
     except ObjectConflict as error:
         raise ModelError(f"this file was added as {name!r} before, with other names of columns or classes; add it under another name") from error
+    record_addition(store, name, sha256)
     return description
 
 
 def ensure_model(store: ObjectStore, name: str, threads: int | None = None, gpu_memory_mib: int | None = None) -> ModelDescription:
-    """Return the description of the newest model of a name, without TensorFlow; a built-in model that is not in the store is built and added.
+    """Return the description of the current model of a name, without TensorFlow; a built-in model that is not in the store is built and added.
 
     Args:
         store: where models are.
@@ -145,9 +147,8 @@ def ensure_model(store: ObjectStore, name: str, threads: int | None = None, gpu_
     Raises:
         ModelError: there is no such model; names those there are.
     """
-    newest = _initial(store, check_name("model", name, MODEL_NAME))
-    if newest:
-        return read_description(store, name, newest[-1])
+    if added := current(store, check_name("model", name, MODEL_NAME)):
+        return read_description(store, name, added.digest)
     if name in builtin_names():
         set_threads(threads, gpu_memory_mib)
         return add_model(store, name, save_keras(build_builtin(name)))
@@ -163,24 +164,6 @@ def read_description(store: ObjectStore, name: str, keras_digest: str) -> ModelD
         CorruptObject: it is no description.
     """
     return load_document(ModelDescription, store, ModelKeys(name).initial(keras_digest, "json"))
-
-
-def list_models(store: ObjectStore) -> dict[str, list[str]]:
-    """Return the models in the store: name -> digests of the files added, oldest first."""
-    folders = {ModelKeys(name).root.removeprefix("models/"): name for name in builtin_names()}
-    found: dict[str, list[tuple[Any, str]]] = {}
-    for info in store.list("models/"):
-        parts = info.key.split("/")
-        if len(parts) == 4 and parts[2] == "initial" and parts[3].endswith(".json"):
-            name = folders.get(parts[1], parts[1])
-            found.setdefault(name, []).append((info.last_modified, parts[3].removesuffix(".json")))
-    return {name: [sha256 for _, sha256 in sorted(files)] for name, files in sorted(found.items())}
-
-
-def _initial(store: ObjectStore, name: str) -> list[str]:
-    prefix = ModelKeys(name).root + "/initial/"
-    found = sorted((info.last_modified, info.key) for info in store.list(prefix) if info.key.endswith(".json"))
-    return [key.removeprefix(prefix).removesuffix(".json") for _, key in found]
 
 
 def _read(source: bytes | str | Path) -> tuple[str, bytes]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
@@ -11,12 +12,18 @@ from typing import Any
 from fedstream.errors import CorruptObject, ModelError, ObjectNotFound, UsageError
 from fedstream.run import MODEL_NAME, check_name
 from fedstream.store.canonical import sha256_hex
-from fedstream.store.documents import LatestVersion
+from fedstream.store.documents import VersionPointer
 from fedstream.store.layout import ModelKeys
 from fedstream.store.objects import ObjectStore
-from fedstream.store.reading import DOCUMENT_BYTES, load_document
+from fedstream.store.reading import DOCUMENT_BYTES, read_document
 
 MANIFEST = "manifest.json"
+
+ALIAS = r"[A-Za-z][A-Za-z0-9._-]{0,62}"
+"""Begins with a letter, so that no alias is a number."""
+
+Which = int | str | None
+"""Of a model's versions: a number, an alias, or None for the newest."""
 
 
 @dataclass(frozen=True)
@@ -34,16 +41,19 @@ class Version:
     manifest: dict[str, Any]
 
 
-def parse_version(text: str) -> tuple[str, int | None]:
-    """Split NAME or NAME@N into name and number.
+def parse_version(text: str) -> tuple[str, Which]:
+    """Split NAME, NAME@N or NAME@ALIAS into name and number or alias.
 
     Raises:
-        UsageError: it is neither.
+        UsageError: it is none of them.
     """
-    name, at, number = text.partition("@")
-    if at and not re.fullmatch("[1-9][0-9]{0,8}", number):
-        raise UsageError(f"{text!r}: expected NAME or NAME@N with N = 1, 2, ...")
-    return check_name("model", name, MODEL_NAME), int(number) if at else None
+    name, at, which = text.partition("@")
+    check_name("model", name, MODEL_NAME)
+    if re.fullmatch("[1-9][0-9]{0,8}", which):
+        return name, int(which)
+    if at and not re.fullmatch(ALIAS, which):
+        raise UsageError(f"{text!r}: expected NAME, NAME@N with N = 1, 2, ..., or NAME@ALIAS, as in {name}@champion")
+    return name, which if at else None
 
 
 def list_versions(store: ObjectStore, model: str) -> list[int]:
@@ -53,18 +63,20 @@ def list_versions(store: ObjectStore, model: str) -> list[int]:
     return sorted(version[0] for version in found if version and version[1] == MANIFEST)
 
 
-def find_version(store: ObjectStore, model: str, number: int | None = None) -> Version:
+def find_version(store: ObjectStore, model: str, number: Which = None) -> Version:
     """Return one published version.
 
     Args:
         store: where models are.
         model: model name.
-        number: 1, 2, ...; None for the newest.
+        number: 1, 2, ..., or an alias; None for the newest.
 
     Raises:
         ModelError: it does not exist; names those that do.
-        CorruptObject: its manifest cannot be read, or names no files.
+        CorruptObject: its manifest cannot be read, or names no files, or is not the one that the alias was given to.
     """
+    if isinstance(number, str):
+        return _find_alias(store, model, number)
     numbers = list_versions(store, model)
     wanted = numbers[-1] if number is None and numbers else number
     if wanted not in numbers:
@@ -82,11 +94,14 @@ def find_published(store: ObjectStore, model: str, run: str, head: str) -> Versi
         run: name of the run.
         head: SHA-256 of the commit.
 
-    Raises:
-        CorruptObject: a manifest cannot be read, or names no files.
+    A manifest that cannot be read is none of this run's: whoever planted it must not keep others from publishing.
     """
-    versions = (_read(store, model, number) for number in list_versions(store, model))
-    return next((version for version in versions if (version.manifest.get("run"), version.manifest.get("head")) == (run, head)), None)
+    for number in list_versions(store, model):
+        with suppress(CorruptObject):
+            version = _read(store, model, number)
+            if (version.manifest.get("run"), version.manifest.get("head")) == (run, head):
+                return version
+    return None
 
 
 def _read(store: ObjectStore, model: str, number: int) -> Version:
@@ -111,13 +126,68 @@ def find_latest(store: ObjectStore, model: str) -> Version:
         ModelError: none is published yet.
         CorruptObject: latest.json or the manifest is damaged.
     """
-    keys = ModelKeys(model)
     try:
-        latest = load_document(LatestVersion, store, keys.latest)
+        return _pointed_at(store, model, ModelKeys(model).latest)
     except ObjectNotFound as error:
         raise ModelError(f"model {model!r} has no published version yet; finish a run of this model first") from error
-    key = keys.version(latest.version, MANIFEST)
-    return Version(model, latest.version, _manifest(store.get_verified(key, latest.manifest), key))
+
+
+def list_aliases(store: ObjectStore, model: str) -> dict[str, int]:
+    """Return alias -> number of the version that it stands for; 0 where its record is damaged."""
+    prefix = ModelKeys(model).aliases
+    names = [info.key.removeprefix(prefix).removesuffix(".json") for info in store.list(prefix)]
+    found = {name: read_pointer(store, ModelKeys(model).alias(name))[0] for name in names if re.fullmatch(ALIAS, name)}
+    return {name: pointer.version if pointer else 0 for name, pointer in found.items()}
+
+
+def read_pointer(store: ObjectStore, key: str) -> tuple[VersionPointer | None, str | None]:
+    """Return what latest.json or an alias says, or None where it is absent or damaged, and the tag to replace it with; None where it is absent."""
+    try:
+        data, etag = store.get_with_etag(key)
+    except ObjectNotFound:
+        return None, None
+    try:
+        return read_document(VersionPointer, data, key), etag
+    except CorruptObject:
+        return None, etag
+
+
+def names_a_version(store: ObjectStore, keys: ModelKeys, pointer: VersionPointer) -> bool:
+    """Tell whether there is a manifest of that digest: whoever may write to the bucket can point at what is not there."""
+    try:
+        store.get_verified(keys.version(pointer.version, MANIFEST), pointer.manifest)
+    except (CorruptObject, ObjectNotFound):
+        return False
+    return True
+
+
+def _find_alias(store: ObjectStore, model: str, alias: str) -> Version:
+    try:
+        return _pointed_at(store, model, ModelKeys(model).alias(alias))
+    except ObjectNotFound as error:
+        said = ", ".join(f"{name} is version {number}" for name, number in list_aliases(store, model).items())
+        raise ModelError(
+            f"model {model!r} has no version {alias!r}; {said or 'it has no alias'}; give one with `fedstream model promote {model}@N {alias}`"
+        ) from error
+
+
+def _pointed_at(store: ObjectStore, model: str, key: str) -> Version:
+    """Return the version that latest.json or an alias names.
+
+    Raises:
+        ObjectNotFound: there is no such name.
+        CorruptObject: it is damaged, or the manifest is not the one that it was given to.
+    """
+    pointer, etag = read_pointer(store, key)
+    if pointer is None and etag is None:
+        raise ObjectNotFound(f"there is no object {key!r}")
+    if pointer is None:
+        raise CorruptObject(f"{key} names no version; it was changed after it was written")
+    try:
+        store.get_verified(ModelKeys(model).version(pointer.version, MANIFEST), pointer.manifest)
+    except ObjectNotFound as error:
+        raise CorruptObject(f"{key} names version {pointer.version}, which is not in the bucket; it was removed, or {key} was changed") from error
+    return _read(store, model, pointer.version)
 
 
 def read_version_file(store: ObjectStore, version: Version, name: str = "model.keras") -> bytes:

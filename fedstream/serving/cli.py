@@ -19,7 +19,12 @@ from fedstream.output import err, out, print_json
 
 def infer(
     model: Annotated[
-        str, typer.Option(metavar="NAME[@N]", help="Model, and version; without a version the newest, now and later.", show_default=False)
+        str,
+        typer.Option(
+            metavar="NAME[@N|@ALIAS]",
+            help="Model, and version; an alias is followed as it moves; without a version the newest, now and later.",
+            show_default=False,
+        ),
     ],
     input_topic: Annotated[str, typer.Option(help="Topic of the records.", show_default=False)],
     output_topic: Annotated[str, typer.Option(help="Topic of the predictions.", show_default=False)],
@@ -32,7 +37,7 @@ def infer(
         ),
     ] = "",
     batch_size: Annotated[int, typer.Option(min=1, max=10_000, help="Records predicted at once, at most.")] = 32,
-    check_every: Annotated[float, typer.Option(min=0.1, help="Seconds between two looks for a newer version.")] = 30.0,
+    check_every: Annotated[float, typer.Option(min=0.1, help="Seconds between two looks for another version.")] = 30.0,
     until_end: Annotated[bool, typer.Option("--until-end", help="Stop where the topic ends now, instead of waiting for more.")] = False,
     heartbeat_file: Annotated[Path | None, typer.Option(help="File to touch twice a second, for a liveness probe.", show_default=False)] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the counts as one JSON document on standard output.")] = False,
@@ -43,13 +48,13 @@ def infer(
     Offsets are committed when the predictions are stored: no record is left out, one may be predicted twice after a crash.
     Started several times, the members share the topic's partitions.
 
-        fedstream infer --model mine --input-topic images --output-topic predictions
+        fedstream infer --model mine@champion --input-topic images --output-topic predictions
     """
     from fedstream.model.versions import parse_version
     from fedstream.options import parse_document
     from fedstream.stream.offsets import invalid_topic_name
 
-    name, number = parse_version(model)
+    name, which = parse_version(model)
     for option, topic in (("--input-topic", input_topic), ("--output-topic", output_topic), ("--error-topic", error_topic)):
         if (topic or option != "--error-topic") and (reason := invalid_topic_name(topic)):
             raise UsageError(f"{option}: {reason}")
@@ -70,7 +75,7 @@ def infer(
             heartbeat_file.unlink()
     with _logging(), _stopped_by_signals() as (stop, received):
         with err.status("Loading the model (TensorFlow starts) ..."):
-            version = ServedVersion(store, name, number, config, check_every)
+            version = ServedVersion(store, name, which, config, check_every)
         inference = Inference(kafka, streams, version, pace, stop)
         err.print(f"predicting {input_topic} to {output_topic} as {streams.group}", highlight=False, markup=False, soft_wrap=True)
         counts: dict[str, Any] = {"model": name, "version": version.current().number, **vars(inference.run())}

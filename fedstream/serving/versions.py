@@ -1,4 +1,4 @@
-"""The published version that predicts: loaded, checked by its digests, and replaced when a newer one is published. Knows no Kafka."""
+"""The published version that predicts: loaded, checked, and replaced when a newer one is published, or its alias moves. Knows no Kafka."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 from fedstream.errors import CorruptObject, FedstreamError, ModelError, ObjectNotFound, RunError
 from fedstream.model.prediction import Predict
-from fedstream.model.versions import Version, find_latest, find_version, read_version_file
+from fedstream.model.versions import Version, Which, find_latest, find_version, read_version_file
 from fedstream.state import RunState
 from fedstream.store.objects import ObjectStore
 from fedstream.stream.codec import RawCodec
@@ -56,9 +56,9 @@ class ServedVersion:
     Args:
         store: where models are.
         model: model name.
-        number: the version; None to follow latest.json.
+        which: the version; an alias, or None for the newest, is followed as it moves.
         input_config: of the records, as in an announcement; empty for that of the version's run.
-        check_every_s: seconds between two looks at latest.json.
+        check_every_s: seconds between two looks at the alias, or at latest.json.
 
     Raises:
         ModelError: there is no such version, or it does not take such records.
@@ -66,30 +66,33 @@ class ServedVersion:
         CorruptObject: the version is not what was published.
     """
 
-    def __init__(self, store: ObjectStore, model: str, number: int | None, input_config: dict[str, Any], check_every_s: float) -> None:
-        self._store, self._model, self._number = store, model, number
+    def __init__(self, store: ObjectStore, model: str, which: Which, input_config: dict[str, Any], check_every_s: float) -> None:
+        self._store, self._model, self._which = store, model, which
         self._input_config, self._check_every_s = input_config, check_every_s
-        version = find_version(store, model, number) if number else find_latest(store, model)
+        version = self._wanted()
         self._served = self._load(version, self._codec(version))
         self._checked = time.monotonic()
 
     def current(self) -> Served:
-        """Return the version to predict with; now and then look for a newer one. One that fails to load, or takes other records, replaces nothing."""
-        if not self._number and time.monotonic() - self._checked >= self._check_every_s:
+        """Return the version to predict with; now and then look for another one. One that fails to load, or takes other records, replaces nothing."""
+        if not isinstance(self._which, int) and time.monotonic() - self._checked >= self._check_every_s:
             try:
-                latest = find_latest(self._store, self._model)
-                if latest.number != self._served.number:
-                    self._served = self._load(latest, self._same_codec(latest))
+                wanted = self._wanted()
+                if wanted.number != self._served.number:
+                    self._served = self._load(wanted, self._same_codec(wanted))
             except FedstreamError as error:
                 log.warning("version %d of %s stays: %s", self._served.number, self._model, error)
             self._checked = time.monotonic()
         return self._served
 
+    def _wanted(self) -> Version:
+        return find_latest(self._store, self._model) if self._which is None else find_version(self._store, self._model, self._which)
+
     def _codec(self, version: Version) -> RawCodec:
         return RawCodec.from_config(UNLABELLED | (self._input_config or input_config_of(self._store, version)))
 
     def _same_codec(self, version: Version) -> RawCodec:
-        """Return the codec of a newer version, which must read records as the present one does: publishing a model does not change the stream."""
+        """Return the codec of another version, which must read records as the present one does: publishing a model does not change the stream."""
         for what in ("features", "classes"):
             names, known = version.manifest.get(what) or [], list(getattr(self._served, what))
             if names and known and names != known:

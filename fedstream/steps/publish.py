@@ -8,10 +8,10 @@ from typing import Any, Protocol
 from urllib.parse import urlencode
 
 from fedstream import __version__
-from fedstream.decision import best_round
 from fedstream.errors import BrokerError, ObjectConflict, StoreError
 from fedstream.model.files import read_description
-from fedstream.model.versions import find_published
+from fedstream.model.versions import find_published, names_a_version, read_pointer
+from fedstream.publication import best_measured, why_unpublished
 from fedstream.serving import kserve
 from fedstream.settings import KafkaSettings, RegistrySettings
 from fedstream.state import RunState, log
@@ -56,7 +56,7 @@ def publish(
     model: ModelArtifact | None = None,
     confusion: ConfusionArtifact | None = None,
 ) -> int:
-    """Publish the best measured model of a run and return its version, or 0 when the run is not finished yet.
+    """Publish the best measured model of a run and return its version; 0 when the run is not finished, or its model not to be published.
 
     1. write the version's files; 2. write its manifest, which makes it exist; 3. announce it to the data owners; 4. move latest.json forward;
     5. register it in Kubeflow Model Registry, if MODEL_REGISTRY_URL is set. Published again, the same commit keeps its version.
@@ -91,8 +91,13 @@ def publish(
     if coming := state.next_round(rounds):
         log.warning("run %s is not finished: round %d is next; submit the same run again to go on", run, coming[0])
         return 0
-    best = state.ledger.commit(best_round(commits, state.record.spec.target_metric))
-    version, manifest = _version(state, best, {"report.html": report.encode(), "model_card.md": render_model_card(view, best.round).encode()})
+    published = _published(state)
+    if not published and (reason := why_unpublished(state)):
+        log.warning("run %s is finished, and not published: %s", run, reason)
+        return 0
+    best, _ = best_measured(state)
+    pages = {"report.html": report.encode(), "model_card.md": render_model_card(view, best.round).encode()}
+    version, manifest = published or _version(state, best, pages)
     digest = sha256_hex(state.store.get(ModelKeys(state.record.model.name).version(version, "manifest.json")))
     _announce(state, version, manifest, digest)
     if model:
@@ -110,24 +115,31 @@ def _show_confusion(commits: list[Commit], classes: list[str], confusion: Confus
         confusion.log_confusion_matrix(names, matrices[-1])
 
 
+def _published(state: RunState) -> tuple[int, dict[str, Any]] | None:
+    """Return the version that was published from the run's last commit, and its manifest, if there is one."""
+    found = find_published(state.store, state.record.model.name, state.run, _head(state))
+    return (found.number, found.manifest) if found else None
+
+
+def _head(state: RunState) -> str:
+    return state.ledger.digest(state.ledger.commits()[-1].round)
+
+
 def _version(state: RunState, best: Commit, pages: dict[str, bytes]) -> tuple[int, dict[str, Any]]:
-    """Return the version of a commit: the one on record, or a new one."""
+    """Give a commit a version: a new one, or another publisher's of the same."""
     keys = ModelKeys(state.record.model.name)
-    head_digest = state.ledger.digest(state.ledger.commits()[-1].round)
     used = (keys.version_of(info.key) for info in state.store.list(keys.versions))
-    if found := find_published(state.store, state.record.model.name, state.run, head_digest):
-        return found.number, found.manifest
     model_files = _model_files(state, best)
     first = max((version[0] for version in used if version), default=0) + 1  # a rival's that came since then conflicts, as it should
     for number in range(first, first + MAX_TRIES):
         try:
             files = pages | _numbered(state, number, best, model_files)
-            return number, _write_version(state, keys, number, best, head_digest, files)
+            return number, _write_version(state, keys, number, best, files)
         except ObjectConflict:
             log.info("version %d of %s is being written by another publisher", number, state.record.model.name)
             _await_rival(state, keys.version(number, "manifest.json"))
-            if found := find_published(state.store, state.record.model.name, state.run, head_digest):
-                return found.number, found.manifest
+            if found := _published(state):
+                return found
     raise StoreError(f"versions {first} to {first + MAX_TRIES - 1} of model {state.record.model.name!r} are all taken; publish again")
 
 
@@ -169,17 +181,17 @@ def _register(state: RunState, registry: RegistrySettings, number: int, manifest
     log.info("registered at %s as model version %s", registry.url, found)
 
 
-def _write_version(state: RunState, keys: ModelKeys, number: int, best: Commit, head_digest: str, files: dict[str, bytes]) -> dict[str, Any]:
+def _write_version(state: RunState, keys: ModelKeys, number: int, best: Commit, files: dict[str, bytes]) -> dict[str, Any]:
     for name, data in files.items():
         state.store.put_new(keys.version(number, name), data)
-    measured = next((commit.metrics for commit in state.ledger.commits() if commit.measured_round == best.round and commit.metrics), None)
+    _, measured = best_measured(state)
     manifest = VersionManifest(
         model=state.record.model.name,
         version=number,
         run=state.run,
         round=best.round,
         commit=state.ledger.digest(best.round),
-        head=head_digest,
+        head=_head(state),
         weights_digest=best.weights_digest,
         metrics=measured.values if measured else {},
         files={name: sha256_hex(data) for name, data in files.items()},
@@ -196,8 +208,8 @@ def _announce(state: RunState, version: int, manifest: dict[str, Any], digest: s
     keys = ModelKeys(state.record.model.name)
     latest = canonical_json(LatestVersion(version=version, manifest=digest).model_dump(mode="json"))
     for _ in range(MAX_TRIES):
-        current, etag = state.store.get_with_etag(keys.latest) if state.store.exists(keys.latest) else (b'{"version": 0}', None)
-        if json.loads(current)["version"] >= version:
+        current, etag = read_pointer(state.store, keys.latest)
+        if current and current.version >= version and names_a_version(state.store, keys, current):
             return
         announcement = _announcement(state, manifest, keys.version(version, "model.keras"))
         _tell(state, announcement)

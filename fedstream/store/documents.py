@@ -209,11 +209,35 @@ class VersionManifest(Document):
         return files
 
 
-class LatestVersion(Document):
-    """latest.json, the one object that changes: number of the newest version, and SHA-256 of its manifest."""
+class VersionPointer(Document):
+    """aliases/<alias>.json: number of the version a name stands for, and SHA-256 of its manifest. It moves, as latest.json does, and nothing else."""
 
-    version: Count
+    version: int = Field(ge=1, lt=10**9)
     manifest: Digest
+
+
+class LatestVersion(VersionPointer):
+    """latest.json: the newest version."""
+
+
+class RemovedVersion(Document):
+    """versions/<n>/removed.json: all that is left of a version that was removed, so that its number is never given again.
+
+    Attributes:
+        manifest: SHA-256 of the manifest it had.
+    """
+
+    manifest: Digest
+
+
+class Addition(Document):
+    """added/<n>.json: the n-th model that was added under a name.
+
+    Attributes:
+        digest: SHA-256 of its .keras file.
+    """
+
+    digest: Digest
 
 
 class Decision(Document):

@@ -25,6 +25,22 @@ class ModelKeys:
         return f"{self.root}/initial/{sha256}.{suffix}"
 
     @property
+    def additions(self) -> str:
+        """Return the prefix of the history of additions."""
+        return f"{self.root}/added/"
+
+    def addition(self, number: int) -> str:
+        """Return the key that says which uploaded model was added as the `number`-th (1, 2, ...); the highest is the current one."""
+        return f"{self.additions}{number}.json"
+
+    @property
+    def aliases(self) -> str:
+        return f"{self.root}/aliases/"
+
+    def alias(self, name: str) -> str:
+        return f"{self.aliases}{name}.json"
+
+    @property
     def versions(self) -> str:
         return f"{self.root}/versions/"
 
@@ -92,6 +108,10 @@ class RoundKeys:
     @property
     def commit(self) -> str:
         return f"{self.root}/commit.json"
+
+
+MODELS, RUNS = "models/", "runs/"
+"""Prefixes of all models and of all runs."""
 
 
 @dataclass(frozen=True)

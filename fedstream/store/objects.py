@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -196,6 +196,11 @@ class ObjectStore:
             if item.object_name and item.last_modified and not item.is_dir
         ]
         return sorted(infos, key=lambda info: info.key)
+
+    def folders(self, prefix: str) -> Sequence[str]:
+        """Return the names of the folders right below a prefix that ends with a slash, sorted."""
+        objects = self._on(prefix, lambda: list(self._client.list_objects(self.settings.bucket, self._full(prefix))))
+        return sorted(item.object_name.removeprefix(self._full(prefix)).rstrip("/") for item in objects if item.object_name and item.is_dir)
 
     def put_new(self, key: str, data: bytes) -> str:
         """Write an object once, and return its SHA-256. Found there already: the same bytes are a success (a retry).

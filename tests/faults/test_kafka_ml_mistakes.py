@@ -43,9 +43,11 @@ def test_mistake_3_the_aggregated_model_is_never_evaluated(undisturbed):
 
 
 def test_mistake_6_a_validation_rate_of_0_loses_the_final_model(place, zygote, spec):
-    assert zygote.run(place.env, {**spec, "rounds": 1, "validation_rate": 0}) == {"signal": 0, "version": 1}, zygote.tail()
-    manifest = place.store.get_json("models/builtin-digits-mlp/versions/1/manifest.json")
-    assert (manifest["round"], manifest["metrics"]) == (1, {})
+    """Here it stays in the bucket, and verifies; a version that nobody has measured it does not become, and publish says what to do."""
+    assert zygote.run(place.env, {**spec, "rounds": 1, "validation_rate": 0}) == {"signal": 0, "version": 0}, zygote.tail()
+    final = place.store.get("runs/r/rounds/0001/global.safetensors")
+    assert sha256_hex(final) == place.commits[-1].weights_digest == place.commits[1].weights_digest
+    assert "round 1 was measured on no record; in a new run let clients hold records out (validation_rate above 0" in zygote.tail()
 
 
 def test_mistake_7_a_stream_of_several_partitions_crashes(place, platform, zygote, spec, topic):

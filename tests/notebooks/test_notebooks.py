@@ -4,8 +4,10 @@ import re
 import runpy
 from pathlib import Path
 
+import nbclient
 import nbformat
 import pytest
+from nbclient.exceptions import CellExecutionError
 from support.local_kubeflow import LocalKubeflow
 
 FOLDER = Path(__file__).parents[2] / "notebooks"
@@ -54,3 +56,16 @@ def test_it_is_stored_as_one_run_left_it(path):
 def test_its_outputs_name_no_folder_of_a_machine(path):
     text = "\n".join(str(output) for cell in code_cells(stored(path)) for output in cell.outputs if "image/png" not in output.get("data", {}))
     assert not re.search(r"/(home|root|tmp|var|usr|opt|work|Users)/\w+", text)
+
+
+def test_without_a_cluster_it_says_so_in_a_line(tmp_path, monkeypatch):
+    for name in ("KF_PIPELINES_ENDPOINT", "KUBERNETES_SERVICE_HOST"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
+    notebook = stored(FOLDER / "4-submit-to-kubeflow.ipynb")
+    with pytest.raises(CellExecutionError, match="error: there is no kubeconfig"):
+        nbclient.NotebookClient(notebook, kernel_name="python3", resources={"metadata": {"path": str(tmp_path)}}).execute()
+    (output,) = code_cells(notebook)[1].outputs
+    assert output.name == "stderr"
+    assert output.text.startswith("error: ")
+    assert len(output.text.splitlines()) == 1

@@ -25,8 +25,8 @@ def read_topic(kafka: KafkaSettings, topic: str) -> list[ConsumerRecord]:
     return found
 
 
-def served(published, number=1, config=None, check_every_s=0.0) -> ServedVersion:
-    """Return a version of a published model, or with number None the newest."""
+def served(published, number: int | str | None = 1, config=None, check_every_s=0.0) -> ServedVersion:
+    """Return a version of a published model, the one of an alias, or with number None the newest."""
     return ServedVersion(published.store, "builtin:digits-mlp", number, config or {}, check_every_s)
 
 

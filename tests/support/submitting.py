@@ -6,7 +6,7 @@ RUN = ["submit", "--name", "first", "--model", "builtin:digits-mlp", "--rounds",
 FINISHED = 4
 """Rounds of RUN with the one that only measures."""
 
-UNKNOWN = dict.fromkeys(("model", "version", "rounds", "round", "metrics", "weights_digest"))
+UNKNOWN = dict.fromkeys(("model", "version", "reason", "rounds", "round", "metrics", "weights_digest"))
 """What --json says of a run whose store cannot be read."""
 
 

@@ -14,9 +14,10 @@ from typer.testing import CliRunner
 
 from fedstream.errors import CorruptObject, ModelError, ObjectConflict, UsageError
 from fedstream.model._tensorflow import keras
+from fedstream.model.added import Added, additions, current, list_models, record_addition
 from fedstream.model.builtin import build_builtin
 from fedstream.model.cli import model_app
-from fedstream.model.files import add_model, ensure_model, list_models, load_keras, read_description, save_keras
+from fedstream.model.files import add_model, ensure_model, load_keras, read_description, save_keras
 from fedstream.model.versions import find_version, list_versions, read_version_file
 from fedstream.store.canonical import sha256_hex
 from fedstream.store.layout import ModelKeys
@@ -39,7 +40,8 @@ def test_a_builtin_model_is_added_when_first_asked_for(store: ObjectStore) -> No
     description = ensure_model(store, "builtin:digits-mlp")
     assert ensure_model(store, "builtin:digits-mlp") == description
     assert read_description(store, "builtin:digits-mlp", description.keras_digest) == description
-    assert list_models(store) == {"builtin:digits-mlp": [description.keras_digest]}
+    assert list_models(store) == ["builtin:digits-mlp"]
+    assert current(store, "builtin:digits-mlp") == Added(1, description.keras_digest)
     keys = ModelKeys("builtin:digits-mlp")
     assert sha256_hex(store.get(keys.initial(description.keras_digest))) == description.keras_digest
     assert sha256_hex(store.get(keys.initial(description.keras_digest, "safetensors"))) == description.weights_digest
@@ -59,7 +61,7 @@ def test_a_model_on_record_is_described_without_tensorflow(platform_env: dict[st
 def test_adding_the_same_file_again_changes_nothing(store: ObjectStore) -> None:
     data = save_keras(build_builtin("builtin:digits-mlp"))
     assert add_model(store, "mine", data) == add_model(store, "mine", data)
-    assert len(list_models(store)["mine"]) == 1
+    assert [added.number for added in additions(store, "mine")] == [1]
 
 
 def test_an_unknown_model_is_refused_with_those_there_are(store: ObjectStore) -> None:
@@ -71,6 +73,7 @@ def test_an_unknown_model_is_refused_with_those_there_are(store: ObjectStore) ->
 
 def test_a_damaged_description_is_named(store: ObjectStore) -> None:
     store.put_new(ModelKeys("mine").initial("0" * 64, "json"), b"{}")
+    record_addition(store, "mine", "0" * 64)
     with pytest.raises(CorruptObject, match=r"models/mine/initial/0+\.json is no ModelDescription"):
         ensure_model(store, "mine")
 
@@ -143,9 +146,13 @@ def test_a_model_may_name_its_columns_and_classes(platform_env: dict[str, str], 
     ("arguments", "message"),
     [
         (["add", "absent.keras", "--name", "mine"], "neither a file nor"),
-        (["add", "model.keras", "--name", "no spaces"], "--name 'no spaces'"),
-        (["pull", "mine@0"], "expected NAME or NAME@N"),
-        (["pull", "mine@one"], "expected NAME or NAME@N"),
+        (["add", "model.keras", "--name", "no spaces"], "'no spaces' is no name for a model: use letters"),
+        (["add", "model.keras", "--name", "builtin-digits-mlp"], "is where builtin:digits-mlp is kept"),
+        (["pull", "mine@0"], "expected NAME, NAME@N with N = 1, 2, ..., or NAME@ALIAS"),
+        (["pull", "mine@../1"], "expected NAME, NAME@N with N = 1, 2, ..., or NAME@ALIAS"),
+        (["promote", "mine", "champion"], "say which version of mine to promote"),
+        (["demote", "mine@1"], "names no alias"),
+        (["remove", "mine@champion"], "say the number of the version to remove"),
         (["pull", "a/b"], "is no name"),
     ],
 )

@@ -133,7 +133,7 @@ def test_the_outcome_of_a_degraded_run_says_so_in_yellow(monkeypatch, bucket, de
     file = io.StringIO()
     for module in (output, cli):
         monkeypatch.setattr(module, "out", Console(file=file, width=500, force_terminal=True, color_system="standard"))
-    cli.print_outcome(outcome(bucket, degraded, 0), json=False)
+    cli.print_outcome(outcome(bucket, degraded, 3, 0), json=False)
     said = file.getvalue()
     assert "\x1b[33m with 1 of 2 clients\x1b[0m" in said
     assert f"\x1b[33m  {TOLD}\x1b[0m" in said
@@ -142,7 +142,7 @@ def test_the_outcome_of_a_degraded_run_says_so_in_yellow(monkeypatch, bucket, de
 
 def test_the_outcome_of_a_whole_run_has_nothing_in_yellow(printed, bucket, run_of):
     run = run_of(bucket, CLIENTS, 2)
-    found = outcome(bucket, run, 0)
+    found = outcome(bucket, run, 3, 0)
     assert found["degraded"] is False
     assert found["absent"] == []
     cli.print_outcome(found, json=False)

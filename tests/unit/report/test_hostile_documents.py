@@ -6,6 +6,7 @@ import copy
 import json
 import random
 import re
+from contextlib import nullcontext
 
 import pytest
 from support.pages import Page
@@ -84,7 +85,7 @@ def test_the_name_of_a_strange_field_stays_on_its_line(bucket, run):
     for key in (RunKeys(run).spec, RunKeys(run).at(1).commit, RunKeys(run).at(2).manifest("a")):
         kept = bucket.objects[key]
         forge(bucket, key, json.dumps(json.loads(kept[0]) | {MARKUP: 1}).encode())
-        with pytest.raises(FedstreamError):
+        with nullcontext() if "/updates/" in key else pytest.raises(FedstreamError):  # a client's own manifest stops nobody's report
             build_view(bucket, run)
         look(bucket, run, key)
         bucket.objects[key] = kept

@@ -1,0 +1,62 @@
+"""`fedstream runs`: all runs of a bucket, and two beside each other."""
+
+from __future__ import annotations
+
+import json
+
+from fedstream.local.inprocess import run_inprocess
+from fedstream.report.runs import summaries
+from fedstream.store.layout import RunKeys
+
+
+def test_the_runs_of_a_bucket_are_listed(published, cli):
+    run_inprocess(published.spec | {"run": "b", "publish": "never"})
+    runs = {run["run"]: run for run in json.loads(cli("runs", "--json").out)["runs"]}
+    first, second = runs["r"], runs["b"]
+    assert [(run["state"], run["version"], run["rounds"]) for run in (first, second)] == [("finished", 1, 1), ("finished", 0, 1)]
+    assert first["started"] <= second["started"] <= second["ended"]
+    assert (first["metric"], first["value"]) == ("accuracy", second["value"])
+    table = cli("runs").out
+    assert "│ r   │ builtin:digits-mlp │ finished │      1 │ accuracy 0." in table
+
+
+def test_damaged_runs_are_lines_of_the_list(published, cli):
+    for key, data in [
+        (RunKeys("no-json").spec, b"{"),
+        (RunKeys("deep").spec, b"[" * 100_000),
+        (RunKeys("empty").spec, b"{}"),
+        (f"{RunKeys('never-planned').rounds}x", b""),
+        (RunKeys("[/x]").spec, b"{}"),
+    ]:
+        published.store.put_new(key, data)
+    spec = published.store.get(RunKeys("r").spec)
+    published.store.put_new(RunKeys("cut").spec, spec)
+    published.store.put_new(RunKeys("bad-commit").spec, spec)
+    published.store.put_new(RunKeys("bad-commit").at(0).commit, b'{"commit":[1]}')
+    states = {run.run: run.state for run in summaries(published.store)}
+    assert states.pop("r") == "finished"
+    assert states.pop("cut") == "round 0 is next"
+    assert set(states) == {"no-json", "deep", "empty", "bad-commit"}
+    assert all(state.startswith("damaged: runs/") for state in states.values())
+    said = cli("runs")
+    assert (said.code, said.err) == (0, "")
+    assert "damaged: runs/bad-commit/rounds/0000/commit.json is no" in said.out
+
+
+def test_two_runs_are_compared(published, cli):
+    run_inprocess(published.spec | {"run": "b", "epochs": 3, "rounds": 2})
+    said = json.loads(cli("runs", "r", "b", "--json").out)
+    assert said["differ"] == {"rounds": [1, 2], "epochs": [1, 3]}
+    rounds = {entry["round"]: entry for entry in said["rounds"]}
+    assert sorted(rounds) == [1, 2]
+    assert rounds[2]["accuracy"][0] is None
+    assert rounds[1]["loss"][1] < rounds[1]["loss"][0]
+    table = cli("runs", "r", "b").out
+    assert "epochs" in table
+    assert "b accuracy" in table
+
+
+def test_what_cannot_be_compared_is_said(published, cli):
+    assert "name two runs to compare, or none to list all; 1 is named" in cli("runs", "r").err
+    assert "there is no run 'x' in this bucket" in cli("runs", "r", "x").err
+    assert cli("runs", "r", "r").code == 2
