@@ -7,7 +7,7 @@ from fedstream.components.base import SLIM_IMAGE, step
 
 @step(SLIM_IMAGE)
 def open_round(run: str, rounds: int, attempt: str, slot: int, store_secret: str = "", client_store_secret: str = "") -> NamedTuple(
-    "Opened", [("round", int), ("store_secret", str)]
+    "Opened", [("Output", int), ("store_secret", str)]
 ):
     """Return the round this slot runs, and the secret with the key that its clients use for the store.
 
@@ -20,7 +20,7 @@ def open_round(run: str, rounds: int, attempt: str, slot: int, store_secret: str
         client_store_secret: Secret with the clients' key for the store; empty for the run's.
 
     Returns:
-        round: Number of the round, or -1 when there is nothing to do.
+        Output: Number of the round, or -1 when there is nothing to do.
         store_secret: Secret with the clients' key for the store.
     """
     from fedstream import steps

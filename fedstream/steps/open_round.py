@@ -3,28 +3,17 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import NamedTuple
 
 from fedstream.state import RunState, log
 from fedstream.steps.runtime import step
 
 
-class Opened(NamedTuple):
-    """What a slot runs.
-
-    Attributes:
-        round: number of the round, or -1 when there is nothing to do: the run is finished or stopped, or another slot of this attempt has opened the
-            round and failed at it.
-        store_secret: Kubernetes secret with the key that its clients use for the store.
-    """
-
-    round: int
-    store_secret: str
-
-
 @step
-def open_round(run: str, rounds: int, attempt: str, slot: int, store_secret: str = "", client_store_secret: str = "") -> Opened:
-    """Return the round to run, and which key its clients use, which Kubeflow Pipelines cannot decide: a parameter's default is a constant there.
+def open_round(run: str, rounds: int, attempt: str, slot: int, store_secret: str = "", client_store_secret: str = "") -> tuple[int, str]:
+    """Return the number of the round to run, and which secret its clients use for the store.
+
+    The number is -1 when there is nothing to do: the run is finished or stopped, or another slot of this attempt opened the round and failed at it.
+    The secret is decided here since the default of a pipeline's parameter cannot be another parameter.
 
     Args:
         run: name of the run.
@@ -34,7 +23,7 @@ def open_round(run: str, rounds: int, attempt: str, slot: int, store_secret: str
         store_secret: Kubernetes secret with the run's key for the store.
         client_store_secret: the same with the clients' key; empty for the run's.
     """
-    return Opened(_open(run, rounds, attempt, slot), client_store_secret or store_secret)
+    return _open(run, rounds, attempt, slot), client_store_secret or store_secret
 
 
 def _open(run: str, rounds: int, attempt: str, slot: int) -> int:

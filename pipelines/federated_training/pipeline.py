@@ -177,9 +177,9 @@ def federated_training(
     with dsl.ParallelFor(slots.outputs["Output"], parallelism=1, name="rounds") as slot:
         secrets = {"store_secret": store_secret, "client_store_secret": client_store_secret}
         opened = connect(open_round(run=run, rounds=rounds, attempt=attempt, slot=slot, **secrets), **names).outputs
-        with dsl.If(opened["round"] >= 0, name="open"):
+        with dsl.If(opened["Output"] >= 0, name="open"):
             done = one_round(
-                run=run, round=opened["round"], rounds=rounds, attempt=attempt, memory=memory, client_store_secret=opened["store_secret"], **names
+                run=run, round=opened["Output"], rounds=rounds, attempt=attempt, memory=memory, client_store_secret=opened["store_secret"], **names
             )
             done.set_caching_options(False)
     published = connect(publish_version(run=run, rounds=rounds), memory=memory, **names)

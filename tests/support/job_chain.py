@@ -28,9 +28,9 @@ class JobChain:
         secrets = {name: self.tasks.form[name] for name in ("store_secret", "client_store_secret")}
         for slot in self.task("plan-training", values):
             opened = self.outputs("open-round", {"run": run, "rounds": rounds, "attempt": attempt, "slot": slot, **secrets})
-            if opened["round"] >= 0:
-                before_round(opened["round"])
-                self._round({"run": run, "round": opened["round"]}, rounds, {"attempt": attempt, "store_secret": opened["store_secret"]})
+            if opened["Output"] >= 0:
+                before_round(opened["Output"])
+                self._round({"run": run, "round": opened["Output"]}, rounds, {"attempt": attempt, "store_secret": opened["store_secret"]})
         return self.task("publish", {"run": run, "rounds": rounds})
 
     def _round(self, where: dict[str, Any], rounds: int, shared: dict[str, str]) -> None:
