@@ -9,6 +9,7 @@ import yaml
 from fedstream.components import base
 from fedstream.pipelines import FEDERATED_TRAINING_YAML
 from fedstream.pipelines.wiring import CONFIG, KAFKA_FILES
+from kfp.kubernetes import kubernetes_executor_config_pb2
 
 from fedstream import settings, steps
 from fedstream.errors import SpecError
@@ -168,6 +169,12 @@ def test_the_form_s_memory_reaches_every_task_that_it_limits():
             elif "memory_limit" in inputs:
                 raise AssertionError((name, task))
     assert DEFINITION["root"]["inputDefinitions"]["parameters"]["memory"]["defaultValue"] == "4Gi"
+
+
+def test_a_pipeline_can_say_no_more_of_a_pods_security():
+    """Kubeflow Pipelines' format has three fields, and from 2.16 on the backend sets the rest; where it has more, say more."""
+    fields = kubernetes_executor_config_pb2.SecurityContext.DESCRIPTOR.fields_by_name
+    assert set(fields) == {"run_as_user", "run_as_group", "run_as_non_root"}
 
 
 @pytest.mark.parametrize("task", sorted(PODS))
