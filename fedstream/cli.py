@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -95,28 +96,64 @@ def _row(entry: dict[str, Any], names: list[str]) -> list[object]:
 @app.command()
 def verify(
     run: RunName,
-    stream: Annotated[bool, typer.Option("--stream", help="Also read the records again, and check their digests.")] = False,
+    stream: Annotated[
+        bool,
+        typer.Option("--stream", help="Also read the records again and check their digests, and measure the models on the evaluation topic again."),
+    ] = False,
+    expect: Annotated[str, typer.Option(metavar="HEAD", help="Digest of a commit that the run must have, as an earlier verify printed it.")] = "",
     json: Json = False,
 ) -> None:
-    """Verify a run: walk the hash chain, hash every object, and aggregate every round again, bit for bit.
+    """Verify a run: walk the hash chain, hash every object, judge every update, and aggregate every round again, bit for bit.
 
-    Needs the bucket alone; with --stream also the clients' brokers. Exits with 1 if anything does not agree.
+    Needs the bucket alone; with --stream also the brokers. Exits with 1 if anything does not agree.
+
+    Whoever can delete from the bucket can remove the last rounds of a run without leaving a trace there. Keep the head that this command prints, and
+    give it to --expect later: the run must still have that commit.
     """
-    from fedstream.audit import stream_check_of, verify_run
-    from fedstream.state import RunState
+    from fedstream.audit import verify_run
+    from fedstream.store.objects import ObjectStore
 
-    state = RunState.from_env(run)
-    report = verify_run(state.store, run, stream_check_of(state.record, state.record.spec.round_deadline_s) if stream else None)
+    if expect and not re.fullmatch("[0-9a-f]{64}", expect):
+        raise UsageError(f"--expect {expect!r}: expected the 64 hexadecimal digits that `fedstream verify` prints as the head")
+    report = verify_run(ObjectStore.from_env(), run, stream=stream, expect=expect)
     if json:
         print_json(report.model_dump(mode="json"))
     else:
         for problem in report.problems:
-            out.print(f"[red]✗[/] {problem.key}: {problem.what}", highlight=False)
+            out.print("[red]✗[/]", end=" ")
+            out.print(f"{problem.key}: {problem.what}", markup=False, highlight=False, soft_wrap=True)
         if report.ok:
             read = f", {report.records_checked} records" if stream else ""
             checked = f"{report.rounds} rounds, {report.objects_checked} objects{read}"
             out.print(f"[green]✓[/] run {run}: {checked}, every global model reproduced bit for bit", highlight=False)
+            out.print(
+                f"  head: {report.head} (keep it: `fedstream verify {run} --expect` HEAD tells later if rounds were removed)",
+                highlight=False,
+                soft_wrap=True,
+            )
     raise typer.Exit(0 if report.ok else 1)
+
+
+@app.command()
+def rollback(
+    run: RunName,
+    to: Annotated[int, typer.Option(min=0, help="Round whose global model the next round builds on; 0 for the initial model.", show_default=False)],
+    json: Json = False,
+) -> None:
+    """Go back to the global model of an earlier round, for instance after an update that spoiled the model.
+
+    Appends a commit, so the ledger stays whole and verifiable. Rounds after that one no longer count; run the same run again to train them anew.
+
+        fedstream rollback first --to 3
+    """
+    from fedstream.state import RunState
+    from fedstream.steps.rollback import rollback as go_back
+
+    commit = go_back(RunState.from_env(run), to)
+    if json:
+        print_json(commit.model_dump(mode="json"))
+    else:
+        out.print(f"run {run}: round {commit.round} goes back to the model of round {to}; run it again to go on from there", highlight=False)
 
 
 @app.command()

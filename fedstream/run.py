@@ -14,8 +14,11 @@ NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}"
 """Names of runs, models and clients: they become object keys, loop ids and file names."""
 
 
-LAYOUT: Literal[1] = 1
+LAYOUT = 1
 """Of a run's objects and documents; it grows when an older reader would misread a newer run."""
+
+TOPIC = r"[A-Za-z0-9._-]{1,249}"
+"""Kafka's rule for topic names."""
 
 NAME_RULE = "use letters, digits, '.', '_' and '-', at most 63"
 
@@ -128,6 +131,13 @@ class RunSpec(Part):
         description="Most memory a training takes on each GPU, in MiB, where pods share one; 0 to take more as it is needed.",
     )
 
+    @field_validator("evaluation_topic")
+    @classmethod
+    def _evaluation_topic_is_topic_or_offsets(cls, text: str) -> str:
+        if text and not re.fullmatch(rf"{TOPIC}|{TOPIC}(:\d{{1,18}}){{3}}(,{TOPIC}(:\d{{1,18}}){{3}}){{0,99}}", text):
+            raise ValueError("is neither a topic nor offsets as topic:partition:start:end")
+        return text
+
     @field_validator("clients")
     @classmethod
     def _clients_have_names_of_their_own(cls, clients: list[str]) -> list[str]:
@@ -228,12 +238,19 @@ class RunRecord(Part):
         announcements: every announcement that was read, and why it takes part or not.
     """
 
-    layout: Literal[1] = LAYOUT
+    layout: int = LAYOUT
     spec: RunSpec
     model: ModelReference
     clients: list[MatchedClient]
     evaluation: MatchedClient | None
     announcements: list[AnnouncementRow]
+
+    @field_validator("layout")
+    @classmethod
+    def _layout_can_be_read(cls, layout: int) -> int:
+        if layout != LAYOUT:
+            raise ValueError(f"it has layout {layout}, and this version of fedstream reads layout {LAYOUT}; use the version that wrote it")
+        return layout
 
     def client(self, name: str) -> MatchedClient:
         for matched in self.clients:

@@ -9,6 +9,7 @@ from typing import Literal, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from fedstream.decision import lineage, trained_rounds
 from fedstream.errors import CorruptObject, ObjectNotFound, RunError
 from fedstream.run import RunRecord
 from fedstream.settings import KafkaSettings
@@ -55,7 +56,7 @@ class RunState:
             RunError: the run was never planned.
         """
         try:
-            return self._read(RunRecord, self.keys.spec)
+            return self.read(RunRecord, self.keys.spec)
         except ObjectNotFound as error:
             raise RunError(f"there is no run {self.run!r} in this bucket; start it with `fedstream run --name {self.run}` or submit it") from error
 
@@ -69,14 +70,14 @@ class RunState:
         return KafkaSettings.from_env()
 
     def selection(self, round: int) -> Selection:
-        return self._read(Selection, self.keys.at(round).selection)
+        return self.read(Selection, self.keys.at(round).selection)
 
     def verdicts(self, round: int) -> Verdicts:
-        return self._read(Verdicts, self.keys.at(round).verdicts)
+        return self.read(Verdicts, self.keys.at(round).verdicts)
 
     def slice(self, round: int, client: str) -> SliceDoc | None:
         try:
-            return self._read(SliceDoc, self.keys.at(round).slice(client))
+            return self.read(SliceDoc, self.keys.at(round).slice(client))
         except ObjectNotFound:
             return None
 
@@ -85,7 +86,7 @@ class RunState:
         return self.store.exists(self.keys.at(round).manifest(client))
 
     def manifest(self, round: int, client: str) -> Manifest:
-        return self._read(Manifest, self.keys.at(round).manifest(client))
+        return self.read(Manifest, self.keys.at(round).manifest(client))
 
     def base(self, round: int) -> Commit:
         """Return the commit a round builds on."""
@@ -106,23 +107,30 @@ class RunState:
         Raises:
             RunError: the run was never planned, or not to the end.
         """
-        commits = self.ledger.commits()
+        commits = lineage(self.ledger.commits())
         if not commits:
             planned = self.record.spec.run  # or it says that there is no such run
             raise RunError(f"run {planned!r} has no initial model yet, since plan_training did not end; submit the run again")
         head = commits[-1]
-        trained = sum(commit.kind == "training" for commit in commits)
-        if head.decision.action != "stop" and trained < rounds:
+        if head.decision.action != "stop" and trained_rounds(commits) < rounds:
             return head.round + 1, "training"
-        if self.record.spec.federated_evaluation and head.kind == "training":
+        if self.record.spec.federated_evaluation and self._unmeasured(commits):
             return head.round + 1, "closing"
         return None
 
-    def _read(self, document: type[Document], key: str) -> Document:
+    def _unmeasured(self, commits: list[Commit]) -> bool:
+        """Tell whether no round has measured the last trained model, or asked the clients to; after a rollback, an earlier round may have."""
+        model, head = self.ledger.model_round(commits[-1].round), commits[-1]
+        measured = any(commit.measured_round == model and commit.metrics for commit in self.ledger.commits())
+        return head.kind != "closing" and self.ledger.commit(model).kind == "training" and not measured
+
+    def read(self, document: type[Document], key: str) -> Document:
         try:
             return document.model_validate_json(self.store.get(key))
         except ValidationError as error:
             problem = error.errors()[0]
             where = ".".join(map(str, problem["loc"]))
+            if problem["loc"] == ("layout",):
+                raise RunError(f"run {self.run!r} cannot be read: {problem['msg'].removeprefix('Value error, ')}") from error
             what = f"{key} is no {document.__name__}{f' ({where})' if where else ''}: {problem['msg']}"
             raise CorruptObject(f"{what}; `fedstream verify {self.run}` tells what else is damaged") from error

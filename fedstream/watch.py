@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from fedstream.decision import trained_rounds
 from fedstream.errors import FedstreamError
 from fedstream.output import metrics_text
 from fedstream.report.text import duration
@@ -153,7 +154,7 @@ class Watch:
         """Return how many rounds are still to come."""
         commits = list(self._commits.values())
         stopped = any(commit.decision.action == "stop" for commit in commits)
-        training = 0 if stopped else max(0, self.rounds - sum(commit.kind == "training" for commit in commits))
+        training = 0 if stopped else max(0, self.rounds - trained_rounds(commits))
         closes = bool(self._record and self._record.spec.federated_evaluation)
         closed = not training and bool(commits) and commits[-1].kind == "closing"
         return training + int(closes and not closed)

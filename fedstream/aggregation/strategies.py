@@ -15,7 +15,13 @@ Updates = Iterable[tuple[int, Mapping[str, np.ndarray]]]
 
 
 class Strategy(Protocol):
-    """How updates become the next global model."""
+    """How updates become the next global model.
+
+    Attributes:
+        stateful: whether it keeps server state from one round to the next.
+    """
+
+    stateful: bool
 
     def aggregate(self, base: Weights, updates: Updates, state: Weights) -> tuple[Weights, Weights]:
         """Return the new global model and the server state to keep for the next round.
@@ -30,6 +36,8 @@ class Strategy(Protocol):
 
 class FedAvg:
     """The new global model is the weighted mean; there is no server state."""
+
+    stateful = False
 
     def aggregate(self, base: Weights, updates: Updates, state: Weights) -> tuple[Weights, Weights]:
         return federated_average(updates), state

@@ -1,53 +1,46 @@
-"""Stage 1: which updates may take part. One verdict, with a reason, for each."""
+"""Stage 1: which updates may take part, by their numbers alone. The judge makes verdicts of it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
-from fedstream.store.documents import Metrics
-
 Weights = Mapping[str, np.ndarray]
 
-LARGEST_METRIC = 1e100
-"""No float32 model scores more; sums of such values over all clients' records stay finite."""
+
+@dataclass(frozen=True)
+class Examined:
+    """What was found in an update's weights.
+
+    Attributes:
+        problem: why they cannot be averaged; empty if they can.
+        norm: Euclidean norm of their difference from the global model that the client received; 0 where there is a problem.
+    """
+
+    problem: str
+    norm: float = 0.0
 
 
-def why_invalid(base: Weights, update: Weights, num_examples: int, slice_records: int) -> str:
-    """Return why an update cannot be averaged, or an empty string.
+def examine(base: Weights, update: Weights) -> Examined:
+    """Compare an update with the global model it started from.
 
     Args:
         base: the global model the client received; name -> array.
-        update: the client's weights; must have the names, shapes and dtypes of `base`.
+        update: the client's weights; must have the names, shapes and dtypes of `base`, and be finite.
+    """
+    problem = _why_bad_names(base, update) or _why_bad_arrays(base, update)
+    return Examined(problem) if problem else Examined("", _distance(base, update))
+
+
+def why_bad_count(num_examples: int, slice_records: int) -> str:
+    """Return why a client cannot have trained on so many examples, or an empty string.
+
+    Args:
         num_examples: examples the client says it trained on.
         slice_records: records of the slice it was given; the most it can have trained on.
     """
-    return _why_bad_count(num_examples, slice_records) or _why_bad_names(base, update) or _why_bad_arrays(base, update)
-
-
-def why_bad_metrics(incoming: Metrics | None, slice_records: int, metric: str) -> str:
-    """Return why a client's measurement cannot be combined with the others', or an empty string.
-
-    Args:
-        incoming: what it measured; None if it holds no records out.
-        slice_records: records of the slice it was given; the most it can have measured on.
-        metric: the run's target metric, which must be among the values, as must the loss.
-    """
-    if incoming is None:
-        return ""
-    if incoming.num_examples > slice_records:
-        return f"it says it measured on {incoming.num_examples} records, but its slice has {slice_records}"
-    if missing := [name for name in (metric, "loss") if name not in incoming.values]:
-        return f"it measured no finite {missing[0]}; look for NaN in its records"
-    if large := [name for name, value in incoming.values.items() if abs(value) > LARGEST_METRIC]:
-        return f"its {large[0]} is {incoming.values[large[0]]:g}, which is no measurement"
-    if incoming.confusion is not None and any(len(row) != len(incoming.confusion) for row in incoming.confusion):
-        return "its confusion matrix is not square"
-    return ""
-
-
-def _why_bad_count(num_examples: int, slice_records: int) -> str:
     if num_examples < 1:
         return f"num_examples is {num_examples}, expected at least 1"
     if num_examples > slice_records:
@@ -78,3 +71,28 @@ def _why_bad_arrays(base: Weights, update: Weights) -> str:
             bad = got[~np.isfinite(got)]
             return f"variable {name!r} has {bad.size} values that are not finite (first: {bad.flat[0]})"
     return ""
+
+
+BLOCK = 2**18
+"""Values compared at a time, so that the float64 copies stay in the processor's cache."""
+
+
+def _distance(base: Weights, update: Weights) -> float:
+    """Return the norm of the difference; scaled by its largest part, so that squares neither overflow nor vanish."""
+    with np.errstate(over="ignore"):  # float64 weights can be that far apart; the norm says so
+        norms = _norms(base, update)
+    return _norm(np.array(norms))
+
+
+def _norms(base: Weights, update: Weights) -> list[float]:
+    return [
+        _norm(np.subtract(update[name].reshape(-1)[at : at + BLOCK], base[name].reshape(-1)[at : at + BLOCK], dtype=np.float64))
+        for name in sorted(base)
+        if np.issubdtype(base[name].dtype, np.floating)
+        for at in range(0, base[name].size, BLOCK)
+    ]
+
+
+def _norm(values: np.ndarray) -> float:
+    largest = float(np.abs(values).max(initial=0.0))
+    return largest * float(np.sqrt(np.square(values / largest).sum())) if 0 < largest < np.inf else largest

@@ -15,6 +15,9 @@ from fedstream.store.weights import Weights, from_bytes
 
 Document = TypeVar("Document", bound=BaseModel)
 
+LONGEST = 100
+"""Characters of a value that a problem shows."""
+
 
 class Problem(BaseModel):
     """An object that does not agree with the ledger.
@@ -74,11 +77,11 @@ class Evidence:
         try:
             document = kind.model_validate_json(data)
         except ValidationError as error:
-            self.problem(key, f"is no {kind.__name__}: {error.errors()[0]['msg']}")
+            self.problem(key, f"is no {kind.__name__}: {_explain(error)}")
             return None
         try:
             canonical = canonical_json(json.loads(data))
-        except ValueError:
+        except (ValueError, RecursionError):
             canonical = b""
         if canonical != data:
             self.problem(key, "is not in canonical form: its bytes were changed")
@@ -105,9 +108,9 @@ class Evidence:
         if problem not in self.problems:
             self.problems.append(problem)
 
-    def accused(self, key: str) -> bool:
-        """Tell whether there is a problem with an object."""
-        return any(problem.key == key for problem in self.problems)
+    def accused(self, *keys: str) -> bool:
+        """Tell whether there is a problem with one of some objects."""
+        return any(problem.key in keys for problem in self.problems)
 
     def _bytes(self, key: str) -> bytes | None:
         try:
@@ -120,6 +123,13 @@ class Evidence:
         return data
 
 
+def _explain(error: ValidationError) -> str:
+    problem = error.errors()[0]
+    where = ".".join(map(str, problem["loc"]))
+    what = problem["msg"].removeprefix("Value error, ")
+    return f"{_short(where)}: {what}" if where else what
+
+
 def _short(value: object) -> str:
     text = str(value)
-    return text if len(text) <= 100 else f"{text[:97]}..."
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..."

@@ -8,6 +8,8 @@ from fedstream.run import ModelReference
 from fedstream.store.documents import Commit, LatestVersion, VersionManifest
 from fedstream.store.layout import ModelKeys
 
+MANIFEST = "manifest.json"
+
 
 class PublishedVersions:
     """The versions of a model that are of one run.
@@ -28,7 +30,8 @@ class PublishedVersions:
         self.vouched: set[str] = set()
         self.manifests: dict[str, VersionManifest] = {}
         for info in evidence.store.list(self.keys.versions):
-            if info.key.endswith("/manifest.json") and self._is_own(info.key) and (manifest := evidence.document(VersionManifest, info.key)):
+            parts = info.key.removeprefix(self.keys.versions).split("/")
+            if parts[1:] == [MANIFEST] and self._is_own(info.key) and (manifest := evidence.document(VersionManifest, info.key)):
                 self.manifests[info.key] = manifest
         self._check_latest()
 
@@ -39,13 +42,22 @@ class PublishedVersions:
 
     def check(self, commits: list[Commit]) -> None:
         """Check the initial model, the manifests against the commits, and the files against the manifests."""
-        self.evidence.has_digest(self.keys.initial(self.model.keras_digest), self.model.keras_digest)
-        self.evidence.has_digest(self.keys.initial(self.model.keras_digest, "safetensors"), self.model.weights_digest)
+        initial = {"keras": self.model.keras_digest, "safetensors": self.model.weights_digest, "json": self.model.description_digest}
+        for suffix, digest in initial.items():
+            self.evidence.has_digest(self.keys.initial(self.model.keras_digest, suffix), digest)
         for key, manifest in self.manifests.items():
             if not self.evidence.accused(key):
                 self._check_manifest(key, manifest, commits)
-                for name, digest in manifest.files.items():
-                    self.evidence.has_digest(self.keys.version(manifest.version, name), digest)
+                self._check_files(key, manifest)
+
+    def _check_files(self, key: str, manifest: VersionManifest) -> None:
+        """Check a version's files: a server of models would load whatever lies in its folder."""
+        root = key.removesuffix(MANIFEST)
+        for name, digest in manifest.files.items():
+            self.evidence.has_digest(f"{root}{name}", digest)
+        for info in self.evidence.store.list(root):
+            if info.key.removeprefix(root) not in {MANIFEST, *manifest.files}:
+                self.evidence.problem(info.key, f"is no file of version {manifest.version}")
 
     def _check_manifest(self, key: str, manifest: VersionManifest, commits: list[Commit]) -> None:
         same = self.evidence.same
@@ -82,9 +94,9 @@ class PublishedVersions:
         """Tell whether a manifest is of this run, also if the run's name in it was changed."""
         try:
             manifest = self.evidence.store.get_json(key)
-        except CorruptObject as error:
+        except (CorruptObject, RecursionError) as error:
             self.evidence.problem(key, str(error))
             return False
         said = manifest if isinstance(manifest, dict) else {}
-        digests = {link.digest for link in self.chain}
+        digests = [link.digest for link in self.chain]
         return said.get("run") == self.run or said.get("commit") in digests or said.get("head") in digests

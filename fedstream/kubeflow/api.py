@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_exponential_jitter
@@ -13,7 +14,7 @@ from fedstream.errors import ClusterAway, ClusterError
 from fedstream.kubeflow.connection import SERVICE, Connection
 from fedstream.kubeflow.kube import TIMEOUT, message_of, reason_of
 from fedstream.kubeflow.package import Package
-from fedstream.kubeflow.progress import nodes_of
+from fedstream.kubeflow.progress import last_change, nodes_of
 
 if TYPE_CHECKING:
     from kfp_server_api import ApiException, V2beta1Experiment, V2beta1Pipeline, V2beta1PipelineVersion, V2beta1Run
@@ -198,13 +199,35 @@ class PipelinesApi:
 
         The run's own list of tasks is no longer kept up once Argo compresses its nodes, which it does after a round or two.
         """
+        return nodes_of(self._workflow(run_id))
+
+    def quiet_s(self, run_id: str) -> float:
+        """Return the seconds since anything began or ended in a run, as its workflow was last known; 0 where this API does not tell."""
+        changed = last_change(self._workflow(run_id))
+        return max(0.0, (datetime.now(UTC) - changed).total_seconds()) if changed else 0.0
+
+    def _workflow(self, run_id: str) -> str:
+        """Return a run's workflow as Kubeflow has last heard of it, which it keeps though the workflow itself may be gone."""
         try:
             answer = self._call(f"get the workflow of run {run_id}", self._get, f"/apis/v1beta1/runs/{run_id}")
         except ClusterAway:
             raise
         except ClusterError:
-            return []
-        return nodes_of(answer.get("pipeline_runtime", {}).get("workflow_manifest", "") if isinstance(answer, dict) else "")
+            return ""
+        return str(answer.get("pipeline_runtime", {}).get("workflow_manifest", "")) if isinstance(answer, dict) else ""
+
+    def retire(self, run_id: str) -> None:
+        """Terminate a run and archive it. Of a run without a workflow the API may answer 500 to the first, and do it.
+
+        Raises:
+            ClusterError: it goes on being under way.
+        """
+        try:
+            self._call(f"terminate run {run_id}", self._runs.run_service_terminate_run, run_id, patience_s=0.0)
+        except ClusterAway:
+            if self.run(run_id).state in UNDER_WAY:
+                raise
+        self._call(f"archive run {run_id}", self._runs.run_service_archive_run, run_id)
 
     def _call(self, what: str, call: Callable[..., Any], *args: Any, patience_s: float | None = None, **options: Any) -> Any:
         """Call until it works, for `patience_s`; a clear answer is not asked for again."""

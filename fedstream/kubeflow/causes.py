@@ -1,4 +1,4 @@
-"""Why a submission failed, from its failed pods, where the caller may look at them: Kubeflow's API only tells which tasks did."""
+"""Why a submission failed or waits, from its pods, where the caller may look at them: Kubeflow's API only tells which tasks did."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ from fedstream.steps.runtime import FAILED, REFUSED
 
 if TYPE_CHECKING:
     from kubernetes.client import ApiClient, V1Pod
+
+LABEL = "pipeline/runid"
+"""Kubeflow's label with the id of the run, on workflows and pods."""
 
 MAIN = "main"
 """The container of a step, beside Argo's own."""
@@ -32,7 +35,7 @@ def causes(client: ApiClient, namespace: str, run_id: str) -> list[str]:
     api = CoreV1Api(client)
     try:
         with explained(client, "list the pods of a run"):
-            pods = api.list_namespaced_pod(namespace, label_selector=f"pipeline/runid={run_id}", _request_timeout=TIMEOUT).items
+            pods = api.list_namespaced_pod(namespace, label_selector=f"{LABEL}={run_id}", _request_timeout=TIMEOUT).items
             failed = sorted((pod for pod in pods if pod.status.phase == "Failed"), key=lambda pod: pod.metadata.creation_timestamp)
             return [f"{task_of(pod)}: {_reason(api, namespace, pod)}" for pod in failed[:SHOWN]]
     except FedstreamError:
@@ -44,6 +47,12 @@ def task_of(pod: V1Pod) -> str:
     path = (pod.metadata.annotations or {}).get("workflows.argoproj.io/node-name", pod.metadata.name)
     names = [name for name in re.sub(r"\([0-9:]+\)", "", path).split(".") if name != "executor"]
     return names[-1] if names else str(pod.metadata.name)
+
+
+def unscheduled(pod: V1Pod) -> str:
+    """Return why the scheduler has found no node for a pod; empty if it has, or has not tried yet."""
+    conditions = pod.status.conditions or []
+    return next((" ".join(str(c.message).split()) for c in conditions if c.type == "PodScheduled" and c.status == "False"), "")
 
 
 def _reason(api: Any, namespace: str, pod: V1Pod) -> str:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Literal
 
-from fedstream.errors import FedstreamError
+from fedstream.errors import FedstreamError, UsageError
 
 State = Literal["ok", "fault", "skipped"]
 
@@ -42,14 +42,37 @@ class Check:
         name: what is looked at.
         look: returns what was found, or findings of its own; an error of ours is a fault.
         needs: names of the checks without which this one tells nothing.
+        parts: what it finds out, where that is more than one thing; it is left out itself if all of them are.
     """
 
     name: str
     look: Callable[[], str | list[Finding]]
     needs: tuple[str, ...] = ()
+    parts: tuple[str, ...] = ()
+
+    def skipped(self, skip: Sequence[str]) -> bool:
+        """Tell whether it is to be left out, by its name, the first words of it, or all of its parts."""
+        return is_named(self.name, skip) or (bool(self.parts) and all(is_named(part, skip) for part in self.parts))
 
 
-def examine(checks: Iterable[Check], until: float, skip: Sequence[str] = (), tell: Callable[[Finding], None] = lambda _: None) -> list[Finding]:
+def is_named(name: str, names: Sequence[str]) -> bool:
+    """Tell whether a check is one of those that are named in full or by their first words."""
+    return any(name == one or name.startswith(f"{one} ") for one in names)
+
+
+def refuse_unknown(checks: Sequence[Check], skip: Sequence[str]) -> None:
+    """Check that each name to be left out is one of a check.
+
+    Raises:
+        UsageError: it is none; lists the first words of those there are.
+    """
+    names = [name for check in checks for name in (check.name, *check.parts)]
+    if unknown := [one for one in skip if not any(is_named(name, [one]) for name in names)]:
+        known = ", ".join(dict.fromkeys(name.split()[0] for name in names))
+        raise UsageError(f"--skip: there is no check {unknown[0]!r}; those that would be made begin with {known}")
+
+
+def examine(checks: Sequence[Check], until: float, skip: Sequence[str] = (), tell: Callable[[Finding], None] = lambda _: None) -> list[Finding]:
     """Make the checks in order and return what was found. They run in this thread, so that Ctrl-C lets them clean up.
 
     Args:
@@ -57,7 +80,11 @@ def examine(checks: Iterable[Check], until: float, skip: Sequence[str] = (), tel
         until: when time is up, by the monotonic clock; a check that has begun ends by its own deadlines.
         skip: names, or their first words, of checks to leave out.
         tell: told each finding at once.
+
+    Raises:
+        UsageError: there is no check of a name in `skip`.
     """
+    refuse_unknown(checks, skip)
     findings: list[Finding] = []
     works: dict[str, bool] = {}
     for check in checks:
@@ -70,7 +97,7 @@ def examine(checks: Iterable[Check], until: float, skip: Sequence[str] = (), tel
 
 
 def _examine(check: Check, works: dict[str, bool], until: float, skip: Sequence[str]) -> list[Finding]:
-    if any(check.name == name or check.name.startswith(f"{name} ") for name in skip):
+    if check.skipped(skip):
         return [Finding(check.name, "skipped", "as asked for")]
     if broken := [name for name in check.needs if not works.get(name)]:
         return [Finding(check.name, "skipped", f"tells nothing before this works: {', '.join(broken)}")]

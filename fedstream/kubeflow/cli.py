@@ -63,12 +63,16 @@ def submit(
     watch: Annotated[bool, typer.Option("--watch", help="Follow it to its end, with the table of a local run.")] = False,
     until_done: Annotated[bool, typer.Option("--until-done", help="Follow it, and submit it again until the run is finished.")] = False,
     tries: Annotated[int, typer.Option(min=1, help="Submissions at most, with --until-done.")] = 10,
+    force: Annotated[bool, typer.Option("--force", help="Submit it though a placement fits no node of the cluster.")] = False,
     json: SubmitJson = False,
 ) -> None:
     """Submit a federated run to Kubeflow Pipelines, with the options of `fedstream run`.
 
     Without --host it goes from a pod straight to the cluster's own Kubeflow, and from elsewhere through the kubeconfig. A run that is under way is
     followed, not started twice: the same command takes it up again.
+
+    Through the kubeconfig it also asks the cluster, as far as you may: placements that fit no node are not submitted without --force, following tells
+    which pods wait for a node and why, and a run whose workflow is gone is told, or with --until-done retired and submitted again.
 
     Following ends with an error when nothing has changed in a run for --round-deadline and half an hour more: no step may take longer than the one,
     no pod should take longer than the other to start. A run that was terminated gets five minutes to end. Rounds and results are read from the
@@ -81,6 +85,7 @@ def submit(
     from fedstream.kubeflow.connection import connect
     from fedstream.kubeflow.package import read_package, shipped_pipeline
     from fedstream.kubeflow.sight import sight
+    from fedstream.kubeflow.values import form_values
     from fedstream.run import parse_spec
 
     parsed, package = parse_spec(spec), read_package(package_file or shipped_pipeline())
@@ -92,16 +97,16 @@ def submit(
         "client_store_secret": client_store_secret,
         "kafka_secret": kafka_secret,
     }
-    work.form_values(parsed, given, package)
+    form_values(parsed, given, package)
     api = PipelinesApi(connect(host, token_file, ca_file, kubeflow_namespace))
     outcome = work.Outcome()
     try:
         order = work.prepare(api, parsed, given, package, experiment_name, namespace)
         if watch or until_done:
             with sight(parsed, err, _say) as seen:
-                work.run_until(api, order, tries if until_done else 1, outcome, _say, seen)
+                work.run_until(api, order, tries if until_done else None, outcome, _say, seen, force=force)
         else:
-            outcome.submissions.append(work.submit(api, order, _say))
+            outcome.submissions.append(work.submit(api, order, _say, force=force))
     except KeyboardInterrupt:
         _say(_interrupted(outcome.submissions[-1] if outcome.submissions else None))
         raise typer.Exit(INTERRUPTED) from None
@@ -120,7 +125,9 @@ def doctor(
     package_file: PackageFile = None,
     image: Annotated[list[str] | None, typer.Option(help="Image to pull; may be repeated.", show_default="those of the pipeline")] = None,
     placement: Annotated[str, typer.Option(help="Placement that must fit a node, as in `fedstream run`. JSON, or a file of it.")] = "",
-    skip: Annotated[list[str] | None, typer.Option(help="Check to leave out, by its first word, such as `kubeflow`; may be repeated.")] = None,
+    skip: Annotated[
+        list[str] | None, typer.Option(help="Check to leave out, by its first words, such as `kubeflow` or `image`; may be repeated.")
+    ] = None,
     deadline: Annotated[int, typer.Option(min=1, help="Seconds for all of it; a large image may take minutes to pull.")] = 300,
     json: Json = False,
 ) -> None:
@@ -144,7 +151,9 @@ def doctor(
         wanted = (
             parse_spec({"run": "doctor", "model": "doctor", "placement": parse_document("placement", placement)}).placement if placement else None
         )
-        options = ClusterOptions(namespace or kubeflow_namespace, kubeflow_namespace, package, names, tuple(image or package.images), wanted, until)
+        options = ClusterOptions(
+            namespace or kubeflow_namespace, kubeflow_namespace, package, names, tuple(image or package.images), wanted, until, tuple(skip or ())
+        )
         checks = cluster_checks(options)
     else:
         from fedstream.kubeflow.local_checks import local_checks
@@ -187,7 +196,7 @@ def _print(order: Order, outcome: Outcome, json: bool) -> None:
                 "run_id": entry.run_id,
                 "url": entry.url,
                 "state": entry.progress and entry.progress.state,
-                "rounds": entry.progress and entry.progress.rounds,
+                "passes": entry.progress and entry.progress.passes,
             }
             for entry in outcome.submissions
         ]

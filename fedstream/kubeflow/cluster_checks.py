@@ -9,11 +9,12 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from fedstream.errors import ClusterError, SettingsError
-from fedstream.kubeflow.checks import Check, Finding, SkippedError
+from fedstream.kubeflow.checks import Check, Finding, SkippedError, is_named
 from fedstream.kubeflow.kube import TIMEOUT, explained, kube_client
-from fedstream.kubeflow.nodes import Node, misfit, nodes_of
+from fedstream.kubeflow.nodes import Node
 from fedstream.kubeflow.package import Package, Source
-from fedstream.kubeflow.probe import Probe
+from fedstream.kubeflow.placing import fitting, read_nodes
+from fedstream.kubeflow.probe import PARTS, Probe
 from fedstream.run import Placement
 from fedstream.settings import START_HINT, KafkaSettings, StoreSettings
 
@@ -49,6 +50,7 @@ class ClusterOptions:
         images: to pull.
         placement: that must fit a node; absent for none.
         until: when time is up, by the monotonic clock.
+        skip: names of checks to leave out.
     """
 
     namespace: str
@@ -58,6 +60,7 @@ class ClusterOptions:
     images: tuple[str, ...]
     placement: Placement | None
     until: float
+    skip: tuple[str, ...] = ()
 
 
 def cluster_checks(options: ClusterOptions) -> list[Check]:
@@ -77,7 +80,7 @@ def cluster_checks(options: ClusterOptions) -> list[Check]:
     ]
     if options.placement:
         checks.append(Check("placement", partial(look.fits, options.placement), reached))
-    return [*checks, Check("pod", look.pod, there)]  # last, since it may take all the time there is
+    return [*checks, Check("pod", look.pod, there, PARTS)]  # last, since it may take all the time there is
 
 
 class Cluster:
@@ -204,12 +207,8 @@ class Cluster:
     @cached_property
     def nodes(self) -> list[Node]:
         """The nodes, with what is free of their GPUs."""
-        from kubernetes.client import CoreV1Api
-
-        api = CoreV1Api(self.client)
         try:
-            with explained(self.client, "list nodes and pods"):
-                return nodes_of(api.list_node(_request_timeout=TIMEOUT).items, api.list_pod_for_all_namespaces(_request_timeout=TIMEOUT).items)
+            return read_nodes(self.client)
         except ClusterError as error:
             if _status(error) == FORBIDDEN:
                 raise SkippedError("you may not list nodes and the pods on them; ask somebody who may") from error
@@ -226,12 +225,7 @@ class Cluster:
 
     def fits(self, placement: Placement) -> str:
         """Find a node for a placement."""
-        reasons = {node.name: misfit(placement, node) for node in self.nodes}
-        fitting = [name for name, reason in reasons.items() if not reason]
-        if not fitting:
-            why = "; ".join(f"{name}: {reason}" for name, reason in list(reasons.items())[:5])
-            raise ClusterError(f"it fits no node, so that its pods would wait for ever ({why}); change the placement, or label and equip a node")
-        return f"fits {', '.join(fitting)}"
+        return f"fits {', '.join(fitting(placement, self.nodes))}"
 
     def kubeflow(self) -> str:
         """Ask Kubeflow Pipelines for its version, the way `fedstream submit` goes."""
@@ -243,7 +237,7 @@ class Cluster:
         version = re.match(r"v?(\d+)\.(\d+)", tag)
         users = "with profiles" if found["multi_user"] else "without profiles"
         if not version:
-            return f"Pipelines of version {tag!r}, {users}; it must be 2.15 or later"
+            raise SkippedError(f"it answers, {users}, but whether it is 2.15 or later, as it must be, cannot be told: its version is {tag!r}")
         if (int(version[1]), int(version[2])) < OLDEST_KUBEFLOW:
             raise ClusterError(f"Kubeflow Pipelines {tag} is too old for the compiled pipeline; upgrade it to 2.15 or later")
         return f"Pipelines {tag}, {users}"
@@ -251,7 +245,8 @@ class Cluster:
     def pod(self) -> list[Finding]:
         """Pull the images, and look from inside."""
         options = self.options
-        return Probe(self.client, options.namespace, options.images, options.package, options.names).run(options.until)
+        parts = tuple(part for part in PARTS if not is_named(part, options.skip))
+        return Probe(self.client, options.namespace, options.images, options.package, options.names, parts).run(options.until)
 
     def _read(self, kind: str, name: str) -> Any:
         """Return a namespace, config map or secret; None if there is none."""

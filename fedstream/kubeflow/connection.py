@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from fedstream.errors import UsageError
-from fedstream.kubeflow.kube import configure, kube_client
+from fedstream.kubeflow.kube import configure, kube_client, pod_client
 
 if TYPE_CHECKING:
     from kfp_server_api import ApiClient, Configuration
@@ -37,7 +37,7 @@ class Connection:
         ui: address of the web interface, as KF_PIPELINES_UI_ENDPOINT names it; empty if it does not.
         absent: what to do when the API is not there.
         rejected: what to do when it does not know the caller.
-        kube: client of the cluster's Kubernetes API, on the way through it.
+        kube: client of the Kubernetes API of the same cluster; absent on the way by an address, which may lead anywhere.
         namespace: of Kubeflow Pipelines, where the pods are if Kubeflow has no profiles.
     """
 
@@ -108,7 +108,8 @@ def _inside(namespace: str, ui: str, env: Mapping[str, str]) -> Connection:
     if env.get("KF_PIPELINES_SA_TOKEN_PATH") or path.is_file():
         _use_token_file(configuration, path, "KF_PIPELINES_SA_TOKEN_PATH")
     advice = "project a service account token for the audience pipelines.kubeflow.org into this pod and set KF_PIPELINES_SA_TOKEN_PATH to its path"
-    return _connection(configuration, host, ui, "name the namespace of Kubeflow Pipelines with --kubeflow-namespace", advice)
+    absent = "name the namespace of Kubeflow Pipelines with --kubeflow-namespace"
+    return _connection(configuration, host, ui, absent, advice, pod_client(), namespace)
 
 
 def _proxied(namespace: str, ui: str) -> Connection:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fedstream.errors import ClusterError, RunError
 from fedstream.kubeflow.api import PipelinesApi
 from fedstream.kubeflow.package import Package
-from fedstream.kubeflow.progress import CANCELING, ENDED, Progress, progress_of
+from fedstream.kubeflow.progress import CANCELING, ENDED, LOST, Progress, progress_of
+from fedstream.kubeflow.view import View
 from fedstream.report.text import duration
 
 POLL_S = 3.0
@@ -45,48 +46,95 @@ class Submission:
     progress: Progress | None = None
 
 
-def follow(api: PipelinesApi, submission: Submission, package: Package, say: Callable[[str], None]) -> Progress:
-    """Wait for the end of a submission; `say` is told whenever its tasks change.
+def follow(
+    api: PipelinesApi, submission: Submission, package: Package, view: View, tell: Callable[[str], None], warn: Callable[[str], None]
+) -> Progress:
+    """Wait for the end of a submission.
+
+    Args:
+        api: where it was submitted.
+        submission: whose progress is kept up.
+        package: the pipeline.
+        view: what can be seen of the cluster.
+        tell: told whenever its tasks change.
+        warn: told, once each, of pods that wait for a node.
+
+    Returns:
+        How it ended; in the state LOST if its workflow is gone, so that it never will.
 
     Raises:
         ClusterError: the API is away for minutes, the submission was deleted, or it does not end within its deadline.
         RunError: nothing has changed in it for longer than a step may take, or for minutes after it was terminated.
     """
     changed = began = time.monotonic()
-    look, said = 0.0, ""
+    look, said, seen = 0.0, "", Looks(view, submission.run_id)
     while (now := time.monotonic()) < began + FOLLOW_S:
         run = api.run(submission.run_id)
         if run.state in ENDED or now >= look:
             before, progress = submission.progress, progress_of(run, api.nodes(submission.run_id), package)
             submission.progress, look = progress, now + LOOK_S
             if (line := str(progress)) != said:
-                say(line)
+                tell(line)
                 said = line
             if progress.ended:
                 return progress
+            if progress.state != CANCELING and seen.lost():
+                submission.progress = replace(progress, state=LOST)
+                return submission.progress
+            for line in seen.waiting():
+                warn(line)
             if not progress.stands_since(before):
                 changed = now
-            _check(submission, progress, now - changed)
+            if reason := stands_still(submission, str(progress), now - changed):
+                raise RunError(reason)
         time.sleep(POLL_S)
     raise ClusterError(
         f"submission {submission.run_id} has not ended in {duration(FOLLOW_S)}; look at it in the Kubeflow UI: the same command follows it again"
     )
 
 
-def _check(submission: Submission, progress: Progress, quiet_s: float) -> None:
-    """Give a submission up in which nothing has changed for too long.
+class Looks:
+    """Looks at a submission's workflow and pods, of which only what two in a row show counts: a pod may be about to get its node."""
+
+    def __init__(self, view: View, run_id: str) -> None:
+        self._view, self._run_id = view, run_id
+        self._lost, self._waiting = False, set[str]()
+        self._told: set[str] = set()
+
+    def lost(self) -> bool:
+        """Tell whether its workflow is gone."""
+        before, self._lost = self._lost, self._view.lost(self._run_id)
+        return before and self._lost
+
+    def waiting(self) -> list[str]:
+        """Return what its pods wait for, each once."""
+        before, self._waiting = self._waiting, set(self._view.waiting(self._run_id))
+        fresh = sorted(before & self._waiting - self._told)
+        self._told |= set(fresh)
+        return fresh
+
+
+def stands_still(submission: Submission, progress: str, quiet_s: float) -> str:
+    """Say why to give a submission up in which nothing has changed for too long; empty if it has not been too long.
 
     A training may take hours, but no longer than its run allows it: after that and the time of a pod to start, some task must have changed.
+
+    Args:
+        submission: the one.
+        progress: how far it is, in words that begin with its state.
+        quiet_s: seconds since its last change.
     """
     which = f"submission {submission.run_id}"
-    if progress.state == CANCELING and quiet_s > CANCEL_S:
-        raise RunError(
+    if progress.startswith(CANCELING.lower()) and quiet_s > CANCEL_S:
+        return (
             f"{which} was terminated, and for {duration(quiet_s)} nothing has changed in it: Argo does not end it; archive and delete it in the "
             "Kubeflow UI, and submit the same run again to go on"
         )
     if quiet_s > submission.step_s + START_S:
-        raise RunError(
+        return (
             f"{which} stands still ({progress}): nothing has changed in it for {duration(quiet_s)}, longer than a step may take by --round-deadline "
             f"and {duration(START_S)} to start; look at it in the Kubeflow UI: if a pod waits for a node, `fedstream doctor --cluster --placement` "
-            "says why, and the same command follows it again; if no pod runs, terminate it, and submit the same run again to go on"
+            "says why, and the same command with --watch follows it again; if no pod runs, terminate and archive it, and submit the same run again "
+            "to go on"
         )
+    return ""

@@ -51,6 +51,20 @@ def kube_client() -> ApiClient:
     return ApiClient(configuration)
 
 
+def pod_client() -> ApiClient | None:
+    """Return a client with the rights of the pod this runs in; None where it was given none."""
+    from kubernetes import config
+    from kubernetes.client import ApiClient, Configuration
+
+    configuration = Configuration()
+    try:
+        config.load_incluster_config(client_configuration=configuration)
+    except config.ConfigException:
+        return None
+    configuration.retries = False
+    return ApiClient(configuration)
+
+
 @contextmanager
 def explained(client: ApiClient, what: str) -> Iterator[None]:
     """Turn the client's errors into ours.

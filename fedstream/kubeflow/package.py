@@ -46,6 +46,7 @@ class Package:
         description: what it is for.
         digest: SHA-256 of the file's bytes.
         parameters: form value -> default; None where there is none.
+        types: form value -> type, as Kubeflow calls it.
         steps: names of the tasks that run in a pod.
         conditions: names of the tasks that a condition may skip.
         images: those of the pods, sorted.
@@ -58,6 +59,7 @@ class Package:
     description: str
     digest: str
     parameters: dict[str, Any]
+    types: dict[str, str]
     steps: frozenset[str]
     conditions: frozenset[str]
     images: tuple[str, ...]
@@ -126,6 +128,7 @@ def _package(path: Path, digest: str, documents: list[dict[str, Any]]) -> Packag
         description=spec["pipelineInfo"].get("description", ""),
         digest=digest,
         parameters={name: parameter.get("defaultValue") for name, parameter in form.items()},
+        types={name: parameter["parameterType"] for name, parameter in form.items()},
         steps=frozenset(name for name, task in tasks if task["componentRef"]["name"] in in_pods),
         conditions=frozenset(name for name, task in tasks if "condition" in task.get("triggerPolicy", {})),
         images=tuple(sorted({executor["container"]["image"] for executor in executors.values() if "container" in executor})),

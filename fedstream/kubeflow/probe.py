@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from fedstream.errors import ClusterError
+from fedstream.kubeflow.causes import unscheduled
 from fedstream.kubeflow.checks import Finding
 from fedstream.kubeflow.kube import TIMEOUT, explained
 from fedstream.kubeflow.package import Package
@@ -29,6 +30,9 @@ NOT_PULLED = ("ImagePullBackOff", "ErrImagePull", "InvalidImageName", "ErrImageN
 DOCTOR = "doctor"
 """The container that looks at Kafka and the store."""
 
+IMAGE, INSIDE = PARTS = ("image", "inside the cluster")
+"""What the pod finds out, each of which may be left out."""
+
 ACCOUNTS = ("pipeline-runner", "default-editor")
 """Service accounts of the pipeline's pods, without and with profiles: they bring the secrets that images are pulled with."""
 
@@ -43,6 +47,7 @@ class Probe:
         images: to pull.
         package: says which config map and secrets the steps take.
         names: form value -> name of the config map or secret.
+        parts: what is wanted of PARTS.
     """
 
     client: ApiClient
@@ -50,6 +55,7 @@ class Probe:
     images: tuple[str, ...]
     package: Package
     names: dict[str, str]
+    parts: tuple[str, ...] = PARTS
 
     def run(self, until: float) -> list[Finding]:
         """Start the pod, wait for it until a time by the monotonic clock, remove it, and return what it found.
@@ -59,8 +65,8 @@ class Probe:
         """
         with self._pod(max(1, int(until - time.monotonic()))) as name:
             pod = self._wait(name, until)
-            findings = [self._image(pod, image, index) for index, image in enumerate(self.images)]
-            return findings + self._inside(pod)
+            pulled = [self._image(pod, image, index) for index, image in self._pulled] if IMAGE in self.parts else []
+            return pulled + (self._inside(pod) if INSIDE in self.parts else [])
 
     @contextmanager
     def _pod(self, seconds: int) -> Iterator[str]:
@@ -92,7 +98,7 @@ class Probe:
             with explained(self.client, f"read pod {name}"):
                 pod = CoreV1Api(self.client).read_namespaced_pod(name, self.namespace, _request_timeout=TIMEOUT)
             statuses = pod.status.container_statuses or []
-            if (len(statuses) == len(self.images) and all(map(_decided, statuses))) or pod.status.phase in ("Succeeded", "Failed"):
+            if (len(statuses) == len(self._pulled) and all(map(_decided, statuses))) or pod.status.phase in ("Succeeded", "Failed"):
                 return pod
             if time.monotonic() >= until:
                 return pod
@@ -100,7 +106,7 @@ class Probe:
 
     def _image(self, pod: V1Pod, image: str, index: int) -> Finding:
         """Say whether an image was pulled."""
-        check = f"image {image}"
+        check = f"{IMAGE} {image}"
         status = next((status for status in pod.status.container_statuses or [] if status.name == self._container(index)), None)
         waiting = status.state.waiting if status and status.state else None
         if waiting and waiting.reason in NOT_PULLED:
@@ -111,7 +117,7 @@ class Probe:
             return Finding(check, "ok", f"pulled on node {pod.spec.node_name}")
         if waiting and waiting.reason in STUCK:
             return Finding(check, "ok", f"pulled on node {pod.spec.node_name}; its container does not start: {waiting.reason}")
-        if reason := _unscheduled(pod):
+        if reason := unscheduled(pod):
             return Finding(check, "fault", f"no node takes the pod that pulls it: {reason}")
         return Finding(
             check, "fault", "is not pulled when time is up; large ones take minutes: give more with --deadline, or look at the node's network"
@@ -124,18 +130,16 @@ class Probe:
         if not state or not state.terminated:
             if state and state.waiting and state.waiting.reason in STUCK and state.waiting.reason not in NOT_PULLED:
                 said = " ".join(str(state.waiting.message or "").split())
-                return [Finding("inside the cluster", "fault", f"the pod does not start ({state.waiting.reason}: {said}); make what it names")]
-            return [Finding("inside the cluster", "skipped", "tells nothing before the image works and time is enough")]
+                return [Finding(INSIDE, "fault", f"the pod does not start ({state.waiting.reason}: {said}); make what it names")]
+            return [Finding(INSIDE, "skipped", "tells nothing before the image works and time is enough")]
         log = self._log(pod.metadata.name)
         try:
             found = json.loads(log[log.index("[") :])
-            return [
-                Finding(f"inside the cluster, {entry['check']}", entry["state"], entry["text"]) for entry in found if _from_inside(entry["check"])
-            ]
+            return [Finding(f"{INSIDE}, {entry['check']}", entry["state"], entry["text"]) for entry in found if _from_inside(entry["check"])]
         except (ValueError, KeyError, TypeError):
             last = " ".join(log.split())[-300:] or f"exit code {state.terminated.exit_code}, {state.terminated.reason}"
             text = f"`fedstream doctor` does not run in {self.images[self._doctor]} ({last}); build and push the images of this version"
-            return [Finding("inside the cluster", "fault", text)]
+            return [Finding(INSIDE, "fault", text)]
 
     def _log(self, name: str) -> str:
         from kubernetes.client import CoreV1Api
@@ -150,6 +154,11 @@ class Probe:
     def _doctor(self) -> int:
         """Number of the image that runs the doctor: the smallest one, by its name."""
         return next((index for index, image in enumerate(self.images) if "slim" in image), 0)
+
+    @property
+    def _pulled(self) -> list[tuple[int, str]]:
+        """Number and name of each image of the pod: to look inside, one is enough."""
+        return [(index, image) for index, image in enumerate(self.images) if IMAGE in self.parts or index == self._doctor]
 
     def _container(self, index: int) -> str:
         return DOCTOR if index == self._doctor else f"image-{index}"
@@ -168,14 +177,14 @@ class Probe:
             "activeDeadlineSeconds": seconds,
             "terminationGracePeriodSeconds": 0,
             "securityContext": {"runAsNonRoot": True, "runAsUser": 1000, "runAsGroup": 1000, "seccompProfile": {"type": "RuntimeDefault"}},
-            "containers": [self._container_of(index, image, mounts) for index, image in enumerate(self.images)],
+            "containers": [self._container_of(index, image, mounts) for index, image in self._pulled],
             "volumes": volumes,
         }
         labels = {"app.kubernetes.io/name": "fedstream-doctor"}
         return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": labels}, "spec": pod}
 
     def _container_of(self, index: int, image: str, mounts: list[Any]) -> dict[str, Any]:
-        looks = index == self._doctor
+        looks = index == self._doctor and INSIDE in self.parts
         return {
             "name": self._container(index),
             "image": image,
@@ -202,11 +211,6 @@ def _decided(status: V1ContainerStatus) -> bool:
     """Tell whether a container has ended or will never start."""
     waiting = status.state.waiting if status.state else None
     return bool((status.state and status.state.terminated) or (waiting and waiting.reason in STUCK))
-
-
-def _unscheduled(pod: V1Pod) -> str:
-    conditions = pod.status.conditions or []
-    return next((" ".join(str(c.message).split()) for c in conditions if c.type == "PodScheduled" and c.status == "False"), "")
 
 
 def _from_inside(check: str) -> bool:

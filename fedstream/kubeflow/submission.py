@@ -4,16 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from fedstream.errors import RunError, UsageError
-from fedstream.kubeflow.api import PipelinesApi, Version, parameters_of
-from fedstream.kubeflow.causes import causes
-from fedstream.kubeflow.following import Submission, follow
+from fedstream.errors import ClusterError, RunError, UsageError
+from fedstream.kubeflow.api import UNDER_WAY, PipelinesApi, Version, parameters_of
+from fedstream.kubeflow.following import Submission, follow, stands_still
 from fedstream.kubeflow.package import Package
-from fedstream.kubeflow.progress import Progress
+from fedstream.kubeflow.placing import compare
+from fedstream.kubeflow.progress import LOST, Progress
 from fedstream.kubeflow.sight import Sight
-from fedstream.run import RunSpec, parse_spec
+from fedstream.kubeflow.values import difference, form_values
+from fedstream.kubeflow.view import View
+from fedstream.report.text import count
+from fedstream.run import RunSpec
+
+if TYPE_CHECKING:
+    from kfp_server_api import V2beta1Run
+
+GONE = "the workflow is gone, deleted by hand or with a recurring run, so that nothing runs"
+GO_ON = "terminate and archive it in the Kubeflow UI and submit the same run again, or let --until-done do both"
+"""What is said of a submission that Kubeflow calls running for good; its committed rounds stay."""
 
 FRUITLESS = 2
 """Submissions in a row without a new commit, after which another one would only cost."""
@@ -31,6 +41,7 @@ class Order:
         namespace: profile in multi-user Kubeflow, else empty.
         version: the uploaded pipeline.
         ui: address of Kubeflow's web interface; empty if unknown.
+        view: what can be seen of the cluster.
     """
 
     spec: RunSpec
@@ -40,11 +51,16 @@ class Order:
     namespace: str
     version: Version
     ui: str
+    view: View
 
     @property
-    def rounds(self) -> int:
-        """Rounds in all, with the one that only measures."""
+    def passes(self) -> int:
+        """Passes over the clients in all: the rounds, and with federated evaluation a closing one that only measures."""
         return self.spec.rounds + self.spec.federated_evaluation
+
+    def __str__(self) -> str:
+        rounds = count(self.spec.rounds, "round")
+        return f"{rounds} and a closing pass that only measures, {self.passes} passes in all" if self.spec.federated_evaluation else rounds
 
     def submission(self, run_id: str) -> Submission:
         """Return what is known of a submission at first."""
@@ -66,39 +82,9 @@ class Outcome:
     result: dict[str, Any] = field(default_factory=dict)
 
     @property
-    def rounds(self) -> int:
-        """Rounds committed by the submissions that were followed."""
-        return sum(submission.progress.rounds for submission in self.submissions if submission.progress)
-
-
-def form_values(spec: RunSpec, given: dict[str, Any], package: Package) -> dict[str, Any]:
-    """Return the form values to submit: those the pipeline knows.
-
-    Raises:
-        UsageError: a value was given that the pipeline has no parameter for, or less memory than its steps need.
-    """
-    values = spec.model_dump(mode="json") | {name: value for name, value in given.items() if value is not None}
-    defaults = parse_spec({"run": spec.run, "model": spec.model}).model_dump(mode="json")
-    unknown = [name for name, value in values.items() if name not in package.parameters and value != defaults.get(name)]
-    if unknown:
-        raise UsageError(
-            f"pipeline {package.name!r} of {str(package.path)!r} has no parameter {unknown[0]!r}; leave it out, or submit another --package-file"
-        )
-    if "memory" in values:
-        _check_memory(values["memory"], package.least_memory)
-    return {name: value for name, value in values.items() if name in package.parameters}
-
-
-def _check_memory(memory: str, least: str) -> None:
-    """Check what Kubernetes would refuse only when a step's pod is made."""
-    from kubernetes.utils import parse_quantity
-
-    try:
-        enough = parse_quantity(memory) >= parse_quantity(least or 0)
-    except ValueError as error:
-        raise UsageError(f"--memory: {memory!r} is no amount of memory; write 4Gi for four gibibytes") from error
-    if not enough:
-        raise UsageError(f"--memory: {memory} is less than the {least} that a step asks its node for before it holds any records; give it more")
+    def passes(self) -> int:
+        """Passes committed by the submissions that were followed."""
+        return sum(submission.progress.passes for submission in self.submissions if submission.progress)
 
 
 def prepare(api: PipelinesApi, spec: RunSpec, given: dict[str, Any], package: Package, experiment: str, namespace: str) -> Order:
@@ -117,73 +103,131 @@ def prepare(api: PipelinesApi, spec: RunSpec, given: dict[str, Any], package: Pa
     if health["multi_user"] and not namespace:
         raise UsageError("this Kubeflow has users: name your profile's namespace with --namespace")
     experiment_id = api.experiment(experiment, namespace)
-    return Order(spec, package, parameters, experiment_id, namespace, api.version(package, namespace), health["ui"])
+    view = View(api.connection.kube, namespace or api.connection.namespace)
+    return Order(spec, package, parameters, experiment_id, namespace, api.version(package, namespace), health["ui"], view)
 
 
-def submit(api: PipelinesApi, order: Order, say: Callable[[str], None]) -> Submission:
+def submit(
+    api: PipelinesApi, order: Order, say: Callable[[str], None], *, followed: bool = False, renew: bool = False, force: bool = False
+) -> Submission:
     """Create a KFP run, or take up the one of this federated run that is under way.
+
+    Args:
+        api: where to submit.
+        order: what.
+        say: told what happens.
+        followed: whether it is followed then, which finds out itself whether it goes on.
+        renew: whether to retire one that is under way by its state, but whose workflow is gone, instead of saying so.
+        force: whether to submit placements that fit no node.
 
     Raises:
         UsageError: one that is under way has other values.
+        RunError: nothing runs of the one that is under way.
+        ClusterError: a placement fits no node.
     """
     name = order.spec.run
-    if active := api.active_run(name, order.namespace):
-        values = order.package.parameters | parameters_of(active)
-        if changed := sorted(key for key, value in order.parameters.items() if values.get(key) != value):
-            before, now = values.get(changed[0]), order.parameters[changed[0]]
-            change = f"another {changed[0]} ({before!r}, now {now!r})"
-            raise UsageError(f"run {name!r} is under way as {active.run_id} with {change}; wait for its end, or terminate it in the Kubeflow UI")
-        submission = order.submission(str(active.run_id))
+    if (active := api.active_run(name, order.namespace)) and not (renew and _retired(api, order, str(active.run_id), say)):
+        submission, doubt = _taken_up(api, order, active)
+        if doubt and not followed:
+            raise RunError(doubt)
+        if doubt:
+            say(f"warning: {doubt}")
         say(f"run {name} is under way already, as {submission.run_id}")
     else:
+        _check_placements(order, say, force)
         created = api.create_run(name, order.experiment_id, order.namespace, order.version, order.parameters)
         submission = order.submission(str(created.run_id))
-        say(f"submitted run {name} as {submission.run_id}")
+        say(f"submitted run {name} as {submission.run_id}: {order}")
     unknown = "its page is in the Kubeflow UI, under Runs; set KF_PIPELINES_UI_ENDPOINT to the UI's address to have it printed here"
     say(f"its page: {submission.url}" if submission.url else unknown)
     return submission
 
 
-def run_until(api: PipelinesApi, order: Order, tries: int, outcome: Outcome, say: Callable[[str], None], sight: Sight) -> None:
-    """Submit and follow until the federated run is finished, at most `tries` times.
+def _taken_up(api: PipelinesApi, order: Order, active: V2beta1Run) -> tuple[Submission, str]:
+    """Return the submission that is under way, once it is known to have the same values and a workflow, and why to doubt that it goes on."""
+    submission = order.submission(str(active.run_id))
+    which = f"run {order.spec.run!r} is under way as {submission.run_id}"
+    if apart := difference(parameters_of(active), order.parameters, order.package):
+        raise UsageError(f"{which} with {apart}; wait for its end, or terminate it in the Kubeflow UI")
+    if _lost(api, order, submission.run_id):
+        raise RunError(f"{which} by what Kubeflow says, but {GONE}; {GO_ON}")
+    return submission, stands_still(submission, str(active.state).lower(), api.quiet_s(submission.run_id))
+
+
+def _lost(api: PipelinesApi, order: Order, run_id: str) -> bool:
+    """Tell whether a submission has no workflow, and by what Kubeflow says after that still is under way: it has not just ended."""
+    return order.view.lost(run_id) and api.run(run_id).state in UNDER_WAY
+
+
+def _retired(api: PipelinesApi, order: Order, run_id: str, say: Callable[[str], None]) -> bool:
+    """Terminate and archive a submission whose workflow is gone; tell whether it was one."""
+    if not _lost(api, order, run_id):
+        return False
+    say(f"of {run_id} {GONE}: terminating and archiving it, to submit the run again")
+    api.retire(run_id)
+    return True
+
+
+def _check_placements(order: Order, say: Callable[[str], None], force: bool) -> None:
+    """Hold the placements against the nodes, where these can be listed."""
+    if not (nodes := order.view.nodes()):
+        return
+    fits, misfits = compare(order.spec, nodes)
+    for line in fits:
+        say(line)
+    if misfits and not force:
+        raise ClusterError(f"{'; '.join(misfits)}; with --force it is submitted all the same, as for a node that is still to come")
+    for line in misfits:
+        say(f"warning: {line}")
+
+
+def run_until(
+    api: PipelinesApi, order: Order, tries: int | None, outcome: Outcome, say: Callable[[str], None], sight: Sight, *, force: bool = False
+) -> None:
+    """Submit and follow until the federated run is finished, at most `tries` times; or once, whatever it comes to.
 
     Args:
         api: where to submit.
         order: what.
-        tries: submissions at most; 1 for a single one, whatever it comes to.
+        tries: submissions at most; None for a single one, whatever it comes to.
         outcome: filled on the way, so that it is known after Ctrl-C too.
         say: told what happens to the run.
         sight: what can be seen of a submission while it goes on.
+        force: whether to submit placements that fit no node; the first submission decides for those after it.
 
     Raises:
         RunError: the last submission failed, stands still, or two in a row committed no round.
     """
     fruitless = 0
-    for number in range(1, tries + 1):
-        submission = submit(api, order, say)
-        before = outcome.rounds
+    for number in range(1, (tries or 1) + 1):
+        submission = submit(api, order, say, followed=True, renew=tries is not None, force=force or number > 1)
+        before = outcome.passes
         outcome.submissions.append(submission)
-        progress = follow(api, submission, order.package, sight.tell)
+        progress = follow(api, submission, order.package, order.view, sight.tell, say)
         outcome.result = sight.result(order.spec, say) if progress.state == "SUCCEEDED" else {}
-        outcome.finished = bool(outcome.result.get("version")) or progress.finishes(before, order.rounds)
-        if outcome.finished or (tries == 1 and progress.state == "SUCCEEDED"):
+        outcome.finished = bool(outcome.result.get("version")) or progress.finishes(before, order.passes)
+        if outcome.finished or (tries is None and progress.state == "SUCCEEDED"):
             return
-        fruitless = 0 if progress.rounds else fruitless + 1
-        why = _why(api, order, submission.run_id, progress)
+        fruitless = 0 if progress.passes else fruitless + 1
+        why = _why(order, submission.run_id, progress)
         ended = f"submission {submission.run_id} of run {order.spec.run!r} ended as {progress.state.lower()} ({why})"
+        if progress.state == LOST:
+            if tries is None:
+                raise RunError(f"of submission {submission.run_id} {GONE}; {GO_ON}")
+            _retired(api, order, submission.run_id, say)
         if progress.state == "CANCELED":
             raise RunError(f"{ended}: somebody terminated it; submit the same run again to go on")
         if fruitless == FRUITLESS:
             raise RunError(
                 f"{ended}, the second in a row that committed no round; look at the failed steps' logs in the Kubeflow UI, then submit it again"
             )
-        if number == tries:
+        if number == (tries or 1):
             what = "what went wrong is in the failed steps' logs in the Kubeflow UI; " if progress.state == "FAILED" else ""
-            raise RunError(f"{ended} after {tries} {'tries' if tries > 1 else 'try'}; {what}submit the same run again to go on")
+            raise RunError(f"{ended} after {number} {'tries' if number > 1 else 'try'}; {what}submit the same run again to go on")
         say(f"{order.spec.run}: {progress}; submitting it again ({number + 1} of at most {tries})")
 
 
-def _why(api: PipelinesApi, order: Order, run_id: str, progress: Progress) -> str:
-    kube, namespace = api.connection.kube, order.namespace or api.connection.namespace
-    said = causes(kube, namespace, run_id) if kube and progress.state == "FAILED" else []
-    return "; ".join([progress.reason, *said])
+def _why(order: Order, run_id: str, progress: Progress) -> str:
+    if progress.state == LOST:
+        return GONE
+    return "; ".join([progress.reason, *(order.view.causes(run_id) if progress.state == "FAILED" else [])])

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from rich.console import Console
 
-from fedstream.decision import measurements
+from fedstream.decision import measurements, trained_rounds
 from fedstream.errors import UsageError
 from fedstream.local.inprocess import run_inprocess
 from fedstream.local.launch import run_pipeline
@@ -76,7 +76,7 @@ def outcome(store: ObjectStore, run: str, version: int) -> dict[str, Any]:
         "run": run,
         "model": record.model.name,
         "version": version,
-        "rounds": sum(commit.kind == "training" for commit in commits),
+        "rounds": trained_rounds(commits),
     }
     if version:
         manifest = store.get_json(ModelKeys(record.model.name).version(version, "manifest.json"))

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 from fedstream import __version__
 from fedstream.aggregation.metrics import combine
+from fedstream.aggregation.strategies import get_strategy
 from fedstream.decision import decide, measurements
 from fedstream.errors import CorruptObject, RunError
 from fedstream.run import MatchedClient
 from fedstream.state import RunState, log
-from fedstream.steps.global_model import load_global_model
+from fedstream.steps.evaluation import measure_on, read_evaluation
 from fedstream.steps.patience import patiently
 from fedstream.steps.runtime import MetricsArtifact, step
 from fedstream.store.canonical import sha256_hex
-from fedstream.store.documents import ClientEntry, Commit, Manifest, Metrics, Selection, Verdict
-from fedstream.stream.codec import get_codec
-from fedstream.stream.offsets import parse_ranges
-from fedstream.stream.reader import read_ranges, wait_for_data
+from fedstream.store.documents import ClientEntry, Commit, Manifest, Verdict
+
+MEASURED = ("metrics", "measured_round", "evaluation_digest")
+"""Fields of a commit that another processor may measure a little differently."""
 
 
 @step
@@ -36,39 +38,68 @@ def evaluate(run: str, round: int, metrics: MetricsArtifact | None = None) -> st
         RunError: the new model has no finite metrics.
     """
     state = RunState.from_env(run)
-    commit = state.ledger.commit(round) if state.store.exists(state.keys.at(round).commit) else state.ledger.append(_commit(state, round))
+    commit = _on_record(state, round) if state.store.exists(state.keys.at(round).commit) else state.ledger.append(_commit(state, round))
     _show(commit, metrics)
     return commit.decision.action
 
 
-def _commit(state: RunState, round: int) -> Commit:
+def _on_record(state: RunState, round: int) -> Commit:
+    """Return the commit of a round that is committed already, if it is one of this run's.
+
+    Raises:
+        CorruptObject: what it says of the round is not what is in the store.
+    """
+    commit = state.ledger.commit(round)
+    if commit.kind == "rollback" and commit.parent == state.ledger.digest(round - 1):
+        log.info("round %d was not committed: the run was rolled back to round %s meanwhile", round, commit.restores)
+        return commit
+    if state.record.evaluation:
+        expected = _decided(state, _unmeasured(state, round).model_copy(update={name: getattr(commit, name) for name in MEASURED}))
+    else:
+        expected = _commit(state, round)
+    for name in Commit.model_fields.keys() - {"code_version"}:
+        if getattr(commit, name) != getattr(expected, name):
+            raise CorruptObject(
+                f"{state.keys.at(round).commit} was not made by this run: its {name} is not what the store says; see `fedstream verify {state.run}`"
+            )
+    return commit
+
+
+def _unmeasured(state: RunState, round: int) -> Commit:
+    """Return the commit of a round as far as it does not depend on a measurement."""
     keys, base, selection = state.keys.at(round), state.base(round), state.selection(round)
-    verdicts = state.verdicts(round).verdicts
+    verdicts, closing = state.verdicts(round).verdicts, selection.kind == "closing"
     manifests = {verdict.client: state.manifest(round, verdict.client) for verdict in verdicts if verdict.accepted}
-    closing = selection.kind == "closing"
-    weights_digest = base.weights_digest if closing else sha256_hex(state.store.get(keys.weights))
     state_digest = base.server_state_digest
     if not closing:
-        state_digest = sha256_hex(state.store.get(keys.server_state)) if state.store.exists(keys.server_state) else None
-    measured, measured_round = _measure(state, selection, list(manifests.values()))
-    metric, history = state.record.spec.target_metric, dict(measurements(state.ledger.commits(), state.record.spec.target_metric))
-    if measured and measured_round is not None:
-        history.setdefault(measured_round, measured.values[metric])
+        stateful = get_strategy(state.record.spec.strategy).stateful
+        state_digest = sha256_hex(state.store.get(keys.server_state)) if stateful else None
     return Commit(
         run=state.run,
         round=round,
         kind=selection.kind,
         parent=state.ledger.digest(base.round),
         base_digest=base.weights_digest,
-        weights_digest=weights_digest,
+        weights_digest=base.weights_digest if closing else sha256_hex(state.store.get(keys.weights)),
         server_state_digest=state_digest,
         clients=[_entry(state, round, verdict, manifests.get(verdict.client)) for verdict in verdicts],
-        measured_round=measured_round,
-        metrics=measured,
-        decision=decide(state.record.spec, list(history.values())) if measured else base.decision,
+        decision=base.decision,
         verdicts_digest=sha256_hex(state.store.get(keys.verdicts)),
         code_version=__version__,
     )
+
+
+def _commit(state: RunState, round: int) -> Commit:
+    commit = _unmeasured(state, round)
+    measured = _on_topic(state, commit, state.record.evaluation) if state.record.evaluation else _of_clients(state, commit)
+    return _decided(state, commit.model_copy(update=measured)) if measured["metrics"] else commit
+
+
+def _decided(state: RunState, commit: Commit) -> Commit:
+    """Return a commit with the decision that follows from its metrics and from those before."""
+    before = [state.ledger.commit(round) for round in range(commit.round)]
+    history = measurements([*before, commit], state.record.spec.target_metric)
+    return commit.model_copy(update={"decision": decide(state.record.spec, [value for _, value in history])})
 
 
 def _entry(state: RunState, round: int, verdict: Verdict, manifest: Manifest | None) -> ClientEntry:
@@ -91,33 +122,27 @@ def _entry(state: RunState, round: int, verdict: Verdict, manifest: Manifest | N
     )
 
 
-def _measure(state: RunState, selection: Selection, manifests: list[Manifest]) -> tuple[Metrics | None, int | None]:
-    if state.record.evaluation:
-        return _on_topic(state, selection.round, state.record.evaluation), selection.round
-    measured = [manifest.incoming for manifest in manifests if manifest.incoming]
-    return (combine(measured), state.ledger.model_round(selection.round - 1)) if measured else (None, None)
+def _of_clients(state: RunState, commit: Commit) -> dict[str, Any]:
+    """Return the fields of a commit that hold what the clients measured: they measure the model that they received."""
+    measured = [entry.incoming for entry in commit.clients if entry.accepted and entry.incoming]
+    return {"metrics": combine(measured) if measured else None, "measured_round": state.ledger.model_round(commit.round - 1)}
 
 
-def _on_topic(state: RunState, round: int, evaluation: MatchedClient) -> Metrics:
-    from fedstream.model._tensorflow import configure
-    from fedstream.model.evaluation import evaluate_model
+def _on_topic(state: RunState, commit: Commit, evaluation: MatchedClient) -> dict[str, Any]:
+    """Return the fields of a commit that hold what the round's new model scores on the evaluation topic.
 
-    spec, kafka = state.record.spec, state.evaluation_kafka
-    ranges = parse_ranges(evaluation.ranges)
-    deadline = time.monotonic() + spec.round_deadline_s
-    patiently(deadline, lambda left_s: wait_for_data(kafka, ranges, left_s))
-    records = patiently(deadline, lambda left_s: read_ranges(kafka, ranges, left_s))
-    samples, labels = get_codec("RAW", evaluation.input_config).decode_records(records)
-    configure(spec.threads, spec.seed)
-    key = state.keys.at(round).weights
-    model = load_global_model(state, state.store.get(key), key, spec.threads)
-    measured = evaluate_model(model, samples, labels)
-    if spec.target_metric not in measured.values:
+    Raises:
+        RunError: the model has no finite target metric.
+    """
+    deadline = time.monotonic() + state.record.spec.round_deadline_s
+    records = patiently(deadline, lambda left_s: read_evaluation(state.evaluation_kafka, evaluation, left_s))
+    measured = measure_on(state, commit.round, commit.weights_digest, records)
+    if state.record.spec.target_metric not in measured.values:
         raise RunError(
-            f"round {round} of run {state.run!r}: the global model has no finite {spec.target_metric}: training diverged; "
+            f"round {commit.round} of run {state.run!r}: the global model has no finite {state.record.spec.target_metric}: training diverged; "
             "use a smaller learning rate in a new run"
         )
-    return measured
+    return {"metrics": measured, "measured_round": commit.round, "evaluation_digest": records.digest}
 
 
 def _show(commit: Commit, metrics: MetricsArtifact | None) -> None:

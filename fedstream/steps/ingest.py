@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from fedstream.judge import why_not_planned
 from fedstream.model.files import read_description
 from fedstream.model.fit import check_labels
 from fedstream.run import MatchedClient, Placement
@@ -93,7 +94,8 @@ def _slice(state: RunState, round: int, client: MatchedClient) -> SliceDoc:
 
 def _validated_before(state: RunState, round: int, client: str) -> SliceDoc | None:
     """Return the client's last slice: announced offsets never change, and local_train checks the digest of what it reads."""
-    return next((document for earlier in range(round - 1, 0, -1) if (document := state.slice(earlier, client))), None)
+    earlier = (state.slice(number, client) for number in range(round - 1, 0, -1))
+    return next((document for document in earlier if document and not why_not_planned(document, state.record.client(client))), None)
 
 
 def _placed(key: str, placement: Placement, store_secret: str) -> Ingested:

@@ -11,7 +11,7 @@ from fedstream.model.fit import check_fit
 from fedstream.run import AnnouncementRow, MatchedClient, RunSpec
 from fedstream.stream.announcement import DataAnnouncement, invalid_client_name, parse_data_announcement
 from fedstream.stream.codec import get_codec
-from fedstream.stream.offsets import format_ranges, total_records
+from fedstream.stream.offsets import format_ranges, parse_ranges, total_records
 
 LONGEST = 500
 """Characters of a name or a reason that are put on record."""
@@ -40,28 +40,31 @@ class Matching:
 
     Attributes:
         clients: that take part, sorted by name.
-        evaluation: the evaluation topic's announcement, if the run has one and it was announced.
+        evaluations: the different announcements of the evaluation topic that could be meant; just one in a run that can start.
+        evaluation_refusals: why other announcements of the evaluation topic cannot be meant, the newest first.
         rows: one for each announcement, in the order read.
     """
 
     clients: list[MatchedClient]
-    evaluation: MatchedClient | None
+    evaluations: list[MatchedClient]
+    evaluation_refusals: list[str]
     rows: list[AnnouncementRow]
 
 
 def match(spec: RunSpec, model: ModelDescription, messages: Iterable[Heard]) -> Matching:
     """Match announcements with a run. The newest announcement of a client counts; an older one is superseded."""
     clients: dict[str, MatchedClient] = {}
-    evaluation: MatchedClient | None = None
+    evaluations: list[MatchedClient] = []
+    evaluation_refusals: list[str] = []
     rows: list[AnnouncementRow] = []
     for heard in reversed(list(messages)):
-        name = "?"
+        name, for_evaluation = "?", False
         try:
             announcement = parse_data_announcement(heard.data)
             name = announcement.client
-            for_evaluation = bool(spec.evaluation_topic) and announcement.topics == {spec.evaluation_topic}
+            for_evaluation = _is_for_evaluation(spec, announcement)
             reason = _why_not(spec, model, heard, announcement, for_evaluation)
-            taken = evaluation if for_evaluation else clients.get(name)
+            taken = None if for_evaluation else clients.get(name)
             if not reason and taken:
                 same = taken.ranges == format_ranges(announcement.ranges)
                 reason = (
@@ -72,11 +75,13 @@ def match(spec: RunSpec, model: ModelDescription, messages: Iterable[Heard]) -> 
             if not reason:
                 matched = _matched(spec, heard, announcement, for_evaluation)
                 if for_evaluation:
-                    evaluation = matched
+                    evaluations += [] if any(_same_records(matched, other) for other in evaluations) else [matched]
                 else:
                     clients[name] = matched
         except FedstreamError as error:
-            reason, for_evaluation = str(error), False
+            reason = str(error)
+        if reason and for_evaluation:
+            evaluation_refusals.append(_shown(reason))
         said = reason or ("measures each global model (evaluation topic)" if for_evaluation else "takes part")
         rows.append(
             AnnouncementRow(
@@ -85,10 +90,26 @@ def match(spec: RunSpec, model: ModelDescription, messages: Iterable[Heard]) -> 
                 offset=heard.offset,
                 client=_shown(name),
                 accepted=not reason,
+                related=_is_related(spec, name, for_evaluation),
                 reason=_shown(said),
             )
         )
-    return Matching([clients[name] for name in sorted(clients)], evaluation, rows[::-1])
+    return Matching([clients[name] for name in sorted(clients)], evaluations, evaluation_refusals, rows[::-1])
+
+
+def _is_for_evaluation(spec: RunSpec, announcement: DataAnnouncement) -> bool:
+    named = spec.evaluation_topic
+    topics = {r.topic for r in parse_ranges(named)} if ":" in named else {named}
+    return bool(named) and announcement.topics == topics
+
+
+def _same_records(one: MatchedClient, other: MatchedClient) -> bool:
+    return (one.ranges, one.input_config) == (other.ranges, other.input_config)
+
+
+def _is_related(spec: RunSpec, client: str, for_evaluation: bool) -> bool:
+    """Tell whether an announcement has to do with the run: other owners' streams on the same brokers are nobody's business who reads its report."""
+    return for_evaluation or not spec.clients or client in spec.clients
 
 
 def _shown(text: str) -> str:
@@ -103,6 +124,12 @@ def _why_not(spec: RunSpec, model: ModelDescription, heard: Heard, announcement:
         return reason
     if announcement.online:
         return f"announces the online stream {announcement.topic!r} without offsets; runs train on announced ranges only"
+    if spec.own_topics and (foreign := sorted(topic for topic in announcement.topics if not topic.startswith(f"{client}."))):
+        return f"topic {foreign[0]!r} does not begin with {client + '.'!r}, and the run accepts a client's own topics only (own_topics)"
+    if for_evaluation and heard.bootstrap_servers:
+        return f"announced at {heard.bootstrap_servers}, but the evaluation topic lies at the default brokers"
+    if for_evaluation and ":" in spec.evaluation_topic and announcement.ranges != parse_ranges(spec.evaluation_topic):
+        return f"announces {format_ranges(announcement.ranges)}, but the run is measured on {spec.evaluation_topic}"
     if not for_evaluation:
         if spec.clients and client not in spec.clients:
             return "not among the clients the run asks for"

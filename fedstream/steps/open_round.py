@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 from fedstream.state import RunState, log
 from fedstream.steps.runtime import step
+from fedstream.store.documents import Opening
 
 
 @step
@@ -39,8 +38,6 @@ def _open(run: str, rounds: int, attempt: str, slot: int) -> int:
         log.info("round %d was opened by another slot of this submission and failed (%s)", round, others[0])
         return -1
     if not opened:
-        state.store.put_new_json(
-            own, {"attempt": attempt, "slot": slot, "round": round, "kind": kind, "at": datetime.now(UTC).isoformat(timespec="seconds")}
-        )
+        state.store.put_new_json(own, Opening(attempt=attempt, slot=slot, round=round, kind=kind).model_dump(mode="json"))
     log.info("round %d is open (%s)", round, kind)
     return round

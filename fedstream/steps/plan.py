@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from fedstream import __version__
+from fedstream.decision import trained_rounds
 from fedstream.errors import BrokerError, ObjectConflict, QuorumError, RunError, SpecError
 from fedstream.model.description import ModelDescription
 from fedstream.model.files import ensure_model
@@ -13,6 +14,7 @@ from fedstream.settings import KafkaSettings
 from fedstream.state import RunState, log
 from fedstream.steps.markdown import plan_page
 from fedstream.steps.matching import Heard, Matching, match, reasons
+from fedstream.steps.overlaps import shared_records
 from fedstream.steps.runtime import step
 from fedstream.store.canonical import sha256_hex
 from fedstream.store.documents import Commit, Decision
@@ -72,7 +74,7 @@ def _record(state: RunState, spec: RunSpec) -> RunRecord:
                 description_digest=sha256_hex(state.store.get(ModelKeys(spec.model).initial(model.keras_digest, "json"))),
             ),
             clients=matching.clients,
-            evaluation=matching.evaluation,
+            evaluation=matching.evaluations[0] if matching.evaluations else None,
             announcements=matching.rows,
         )
         try:
@@ -117,9 +119,25 @@ def _check(spec: RunSpec, model: ModelDescription, matching: Matching) -> None:
         raise RunError("; ".join(f"client {client!r} cannot take part: {reasons(matching, client)}" for client in missing))
     if len(matched) < (needed := max(1, spec.min_clients)):
         raise QuorumError(f"{len(matched)} clients match and the quorum is {needed}. {_why_none(matching.rows)}")
-    if spec.evaluation_topic and not matching.evaluation:
+    _check_evaluation(spec, matching)
+    evaluation = matching.evaluations[0] if matching.evaluations else None
+    if shared := shared_records(matching.clients, evaluation, KafkaSettings.from_env().bootstrap_servers):
         raise RunError(
-            f"evaluation topic {spec.evaluation_topic!r} has no announcement that fits the model; send its records with `fedstream stream send`"
+            f"{shared}; a record has one use in a run: name the clients to ask with `clients`, or announce other records with `fedstream stream send`"
+        )
+
+
+def _check_evaluation(spec: RunSpec, matching: Matching) -> None:
+    if spec.evaluation_topic and not matching.evaluations:
+        why = f" ({matching.evaluation_refusals[0]})" if matching.evaluation_refusals else ""
+        raise RunError(
+            f"evaluation topic {spec.evaluation_topic!r} has no announcement that fits the model{why}; send its records with `fedstream stream send`"
+        )
+    if len(matching.evaluations) > 1:
+        ways = "; ".join(f"{way.ranges} by {way.client!r}" for way in matching.evaluations[:5])
+        raise RunError(
+            f"evaluation topic {spec.evaluation_topic!r} is announced in {len(matching.evaluations)} ways, and anyone may announce: {ways}. "
+            "Say which one counts by its offsets, in evaluation_topic"
         )
 
 
@@ -155,7 +173,7 @@ def _slots(state: RunState, spec: RunSpec, node_budget: int) -> tuple[int, str]:
     coming = state.next_round(spec.rounds)
     if not coming:
         return 1, f"run {spec.run} is finished: {state.ledger.commits()[-1].decision.reason}; nothing is left to do but to publish"
-    trained = sum(commit.kind == "training" for commit in state.ledger.commits())
+    trained = trained_rounds(state.ledger.commits())
     left = max(0, spec.rounds - trained) + spec.federated_evaluation
     asked = clients_asked(spec, len(state.record.clients))
     slots = max(1, min(left, node_budget // (ROUND_NODES + CLIENT_NODES * asked)))

@@ -6,9 +6,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Literal
 
+from pydantic import ValidationError
+
 from fedstream.errors import FedstreamError, ObjectConflict, ObjectNotFound, StoreUnavailable
 from fedstream.state import RunState, log
 from fedstream.store.documents import Refusal
+
+LONGEST = 1000
+"""Characters of a reason that are repeated: Kubernetes keeps what a step returns in an object of limited size."""
 
 
 @contextmanager
@@ -32,8 +37,10 @@ def refusing(state: RunState, round: int, client: str, attempt: str, step: Liter
 
 
 def why_refused(state: RunState, round: int, client: str, attempt: str) -> str:
-    """Return the reason this submission has on record for a client, or an empty string."""
+    """Return the reason this submission has on record for a client, or an empty string. A client may write its refusal itself."""
     try:
-        return Refusal.model_validate_json(state.store.get(state.keys.at(round).refusal(attempt, client))).reason
+        return Refusal.model_validate_json(state.store.get(state.keys.at(round).refusal(attempt, client))).reason[:LONGEST]
     except ObjectNotFound:
         return ""
+    except ValidationError:
+        return "the reason on record cannot be read"

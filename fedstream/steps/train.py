@@ -6,11 +6,12 @@ import time
 
 from fedstream import __version__
 from fedstream.errors import ModelError, ObjectConflict, RecordError
+from fedstream.judge import why_not_planned
 from fedstream.run import RunSpec, client_seed
 from fedstream.state import RunState, log
 from fedstream.steps.global_model import load_global_model
 from fedstream.steps.patience import patiently
-from fedstream.steps.refusal import refusing
+from fedstream.steps.refusal import refusing, why_refused
 from fedstream.steps.runtime import MetricsArtifact, step
 from fedstream.store.canonical import canonical_json, sha256_hex
 from fedstream.store.documents import Manifest, SliceDoc
@@ -35,15 +36,17 @@ def local_train(run: str, round: int, client: str, slice_key: str, attempt: str,
     Returns:
         One line about what came of it.
     """
-    if not slice_key:
-        return f"{client}: cannot take part in round {round}"
     state = RunState.from_env(run)
+    if not slice_key:
+        return f"{client}: cannot take part in round {round}: {why_refused(state, round, client, attempt) or 'ingest_from_kafka says why'}"
     if state.finished(round, client):
         return f"{client}: had finished round {round} before"
     with refusing(state, round, client, attempt, "train"):
         document = state.slice(round, client)
         if document is None:
             raise RecordError(f"slice {slice_key} is not in the store; ingest_from_kafka must run first")
+        if wrong := why_not_planned(document, state.record.client(client)):
+            raise RecordError(f"slice {slice_key} is not the planned one: {wrong}; it was changed after ingest_from_kafka wrote it")
         return _train(state, round, document, time.monotonic() + state.record.spec.round_deadline_s, usage)
     return f"{client}: does not take part in round {round}"
 

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+import re
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+"""A SHA-256 in hexadecimal digits; it becomes part of object keys, so it can be nothing else."""
+
+
+Count = Annotated[int, Field(ge=0, lt=2**63)]
+"""A number of rounds, records or the like."""
 
 
 class Document(BaseModel):
@@ -17,9 +25,18 @@ class SliceRange(Document):
     """Offsets [start, end) of one partition."""
 
     topic: str
-    partition: int
-    start: int
-    end: int
+    partition: Count
+    start: Count
+    end: Count
+
+
+class Opening(Document):
+    """opened/<attempt>-<slot>.json: which slot of which submission opened a round; the store's own time says when."""
+
+    attempt: str
+    slot: Count
+    round: Count
+    kind: Literal["training", "closing"]
 
 
 class Selection(Document):
@@ -30,7 +47,7 @@ class Selection(Document):
     """
 
     run: str
-    round: int
+    round: Count
     kind: Literal["training", "closing"]
     clients: list[str]
 
@@ -51,10 +68,10 @@ class SliceDoc(Document):
     client: str
     bootstrap_servers: str
     ranges: list[SliceRange]
-    records: int
+    records: Count
     input_config: dict[str, Any]
-    class_counts: dict[str, int]
-    digest: str
+    class_counts: dict[str, Count]
+    digest: Digest
 
     @property
     def ranges_text(self) -> str:
@@ -94,14 +111,14 @@ class Manifest(Document):
     """
 
     run: str
-    round: int
+    round: Count
     client: str
-    base_digest: str
-    update_digest: str | None
+    base_digest: Digest
+    update_digest: Digest | None
     num_examples: int
     slice_key: str
-    slice_digest: str
-    slice_document: str
+    slice_digest: Digest
+    slice_document: Digest
     seed: int
     threads: int
     device: str
@@ -129,15 +146,15 @@ class Verdict(Document):
     accepted: bool
     reason: str
     num_examples: int
-    update_digest: str | None = None
-    manifest_digest: str | None = None
+    update_digest: Digest | None = None
+    manifest_digest: Digest | None = None
 
 
 class Verdicts(Document):
     """verdicts.json: written before aggregating, it freezes which updates count. Sorted by client."""
 
     run: str
-    round: int
+    round: Count
     verdicts: list[Verdict]
 
 
@@ -157,22 +174,29 @@ class VersionManifest(Document):
     """
 
     model: str
-    version: int
+    version: Count
     run: str
-    round: int
-    commit: str
-    head: str
-    weights_digest: str
+    round: Count
+    commit: Digest
+    head: Digest
+    weights_digest: Digest
     metrics: dict[str, float]
-    files: dict[str, str]
+    files: dict[str, Digest]
     code_version: str
+
+    @field_validator("files")
+    @classmethod
+    def _files_stay_inside(cls, files: dict[str, str]) -> dict[str, str]:
+        if outside := [name for name in files if not all(re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", part) for part in name.split("/"))]:
+            raise ValueError(f"{outside[0]!r} is no name of a version's file")
+        return files
 
 
 class LatestVersion(Document):
     """latest.json, the one object that changes: number of the newest version, and SHA-256 of its manifest."""
 
-    version: int
-    manifest: str
+    version: Count
+    manifest: Digest
 
 
 class Decision(Document):
@@ -194,10 +218,10 @@ class ClientEntry(Document):
     accepted: bool
     reason: str
     num_examples: int
-    update_digest: str | None
-    manifest_digest: str | None
-    slice_digest: str | None
-    slice_document: str | None = None
+    update_digest: Digest | None
+    manifest_digest: Digest | None
+    slice_digest: Digest | None
+    slice_document: Digest | None = None
     ranges: list[SliceRange]
     incoming: Metrics | None
     trained: Metrics | None
@@ -222,17 +246,25 @@ class Commit(Document):
     """
 
     run: str
-    round: int
+    round: Count
     kind: Literal["initial", "training", "closing", "rollback"]
-    parent: str
-    base_digest: str
-    weights_digest: str
-    server_state_digest: str | None = None
+    parent: Digest
+    base_digest: Digest
+    weights_digest: Digest
+    server_state_digest: Digest | None = None
     clients: list[ClientEntry] = []
-    measured_round: int | None = None
+    measured_round: Count | None = None
     metrics: Metrics | None = None
-    evaluation_digest: str | None = None
-    restores: int | None = None
+    evaluation_digest: Digest | None = None
+    restores: Count | None = None
     decision: Decision
-    verdicts_digest: str | None = None
+    verdicts_digest: Digest | None = None
     code_version: str
+
+    @model_validator(mode="after")
+    def _kind_fits(self) -> Commit:
+        if (self.kind == "initial") != (self.round == 0):
+            raise ValueError(f"round {self.round} cannot be of kind {self.kind}")
+        if (self.kind == "rollback") != (self.restores is not None) or (self.restores is not None and self.restores >= self.round):
+            raise ValueError(f"round {self.round} of kind {self.kind} cannot restore round {self.restores}")
+        return self

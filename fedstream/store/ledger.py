@@ -49,15 +49,18 @@ class Ledger:
             key = self._keys.at(round).commit
             data = self._store.get(key)
             try:
-                self._read[round] = Commit.model_validate_json(data), sha256_hex(data)
+                commit = Commit.model_validate_json(data)
             except ValidationError as error:
                 raise CorruptObject(f"{key} is not a commit: {error.errors()[0]['msg']}; `fedstream verify` tells what else is damaged") from error
+            if (commit.run, commit.round) != (self._keys.run, round):
+                raise CorruptObject(f"{key} is the commit of round {commit.round} of run {commit.run!r}; see `fedstream verify {self._keys.run}`")
+            self._read[round] = commit, sha256_hex(data)
         return self._read[round][0]
 
     def model_round(self, round: int) -> int:
-        """Return the round that made the global model a round ends with: a closing round makes none."""
-        while self.commit(round).kind == "closing":
-            round -= 1
+        """Return the round that made the global model a round ends with: a closing round and a rollback make none."""
+        while (commit := self.commit(round)).kind in ("closing", "rollback"):
+            round = round - 1 if commit.restores is None else commit.restores
         return round
 
     def digest(self, round: int) -> str:

@@ -30,7 +30,9 @@ def one_round(
     """
     names = {"config_map": config_map, "store_secret": store_secret, "kafka_secret": kafka_secret}
     selected = connect(select_clients(run=run, round=round, rounds=rounds), **names)
-    with dsl.ParallelFor(selected.output, name="clients") as client:
+    each_client = dsl.ParallelFor(selected.output, name="clients")
+    with each_client as client:
+        each_client.name = "client"  # the UI numbers the iterations of a loop by this name
         ingested = ingest_from_kafka(run=run, round=round, client=client, attempt=attempt, store_secret=client_store_secret)
         slice = connect(ingested, memory=memory, **names | {"store_secret": client_store_secret}).outputs
         trained = local_train(
@@ -174,7 +176,9 @@ def federated_training(
         node_budget=node_budget,
     )
     connect(slots, memory=memory, **names)
-    with dsl.ParallelFor(slots.outputs["Output"], parallelism=1, name="rounds") as slot:
+    each_slot = dsl.ParallelFor(slots.outputs["Output"], parallelism=1, name="rounds")
+    with each_slot as slot:
+        each_slot.name = "slot"
         secrets = {"store_secret": store_secret, "client_store_secret": client_store_secret}
         opened = connect(open_round(run=run, rounds=rounds, attempt=attempt, slot=slot, **secrets), **names).outputs
         with dsl.If(opened["Output"] >= 0, name="open"):

@@ -59,7 +59,9 @@ class Round:
         self.keys, self.attempt = self.state.keys.at(1), ""
 
     def plan(self, clients, **spec):
-        steps.plan_training({"run": "r", "model": "builtin:digits-mlp", "clients": clients, "rounds": 1, "batch_size": 10, **spec}, 10**9)
+        steps.plan_training(
+            {"run": "r", "model": "builtin:digits-mlp", "clients": clients, "rounds": 1, "batch_size": 10, "min_clients": 1, **spec}, 10**9
+        )
 
     def ask(self):
         """Submit the run: open the round and let each client validate its records; return the slices' keys."""
@@ -96,7 +98,7 @@ class Round:
             trained=None,
             training=None,
         ).model_dump(mode="json")
-        self.place.store.put_new(self.keys.update(name), data)
+        self.place.store.put_new(self.keys.update(name, sha256_hex(data)), data)
         self.place.store.put_new(self.keys.manifest(name), json.dumps({**manifest, **fields}, sort_keys=True, separators=(",", ":")).encode())
 
     def trained(self):
@@ -275,21 +277,21 @@ FORGED = {
     "one more variable": (lambda round: {"weights": {**round.trained(), "zz": np.zeros(1, np.float32)}}, r"variable 'zz' is not in the global model"),
     "too many examples": (said(num_examples=21), r"num_examples is 21, but its slice has 20 records"),
     "no examples": (said(num_examples=0), r"num_examples is 0, expected at least 1"),
-    "another base": (said(base_digest="0" * 64), r"its manifest says base_digest '0+', expected"),
-    "other records": (said(slice_digest="0" * 64), r"its manifest says slice_digest '0+', expected"),
-    "another slice": (said(slice_document="0" * 64), r"its manifest says slice_document '0+', expected"),
-    "another run": (said(run="s"), r"its manifest says run 's', expected 'r'"),
-    "another round": (said(round=2), r"its manifest says round 2, expected 1"),
-    "another client": (said(client="good"), r"its manifest says client 'good', expected 'bad-"),
-    "only measured": (said(measure_only=True), r"its manifest says measure_only True, expected False"),
-    "another update": (said(update_digest="0" * 64), r"has digest \w+, but 0+ is on record"),
-    "no update": (said(update_digest=None), r"has digest \w+, but none is on record"),
+    "another base": (said(base_digest="0" * 64), r"in its manifest base_digest is '0+', expected"),
+    "other records": (said(slice_digest="0" * 64), r"in its manifest slice_digest is '0+', expected"),
+    "another slice": (said(slice_document="0" * 64), r"in its manifest slice_document is '0+', expected"),
+    "another run": (said(run="s"), r"in its manifest run is 's', expected 'r'"),
+    "another round": (said(round=2), r"in its manifest round is 2, expected 1"),
+    "another client": (said(client="good"), r"in its manifest client is 'good', expected 'bad-"),
+    "only measured": (said(measure_only=True), r"in its manifest measure_only is True, expected False"),
+    "another update": (said(update_digest="0" * 64), r"there is no object .*bad-\w+-0+\.safetensors"),
+    "no update": (said(update_digest=None), r"its weights are not in the store"),
     "no safetensors": (said(data=b"rubbish"), r"holds no valid safetensors"),
     "no manifest": (said(client=7), r"is no Manifest \(client\): Input should be a valid string"),
     "NaN in the manifest": (measured(values={"loss": float("nan")}), r"is no Manifest"),
     "no target metric": (measured(values={"loss": 1.0}), r"it measured no finite accuracy"),
     "no loss": (measured(values={"accuracy": 1.0}), r"it measured no finite loss"),
-    "no measurement": (measured(values={"loss": 1e308, "accuracy": 0.5}), r"its loss is 1e\+308, which is no measurement"),
+    "no measurement": (measured(values={"loss": 1e308, "accuracy": 0.5}), r"its loss is 1e\+308, which no model can score"),
     "measured too many": (measured(num_examples=10**9), r"it says it measured on 1000000000 records, but its slice has 20"),
     "ragged confusion": (measured(confusion=[[1, 2], [1]]), r"its confusion matrix is not square"),
 }
@@ -320,14 +322,14 @@ def test_only_rubbish_is_below_the_quorum(validated_round):
     round, bad, good = validated_round
     round.forge(good, num_examples=21)
     round.forge(bad, round=2)
-    with pytest.raises(QuorumError, match=r"0 of 2 updates are accepted and the quorum is 1. bad-\w+: its manifest says round 2.*; good-\w+: num_"):
+    with pytest.raises(QuorumError, match=r"0 of 2 updates are accepted and the quorum is 1. bad-\w+: in its manifest round is 2.*; good-\w+: num_"):
         round.close()
 
 
 def test_records_of_nan_make_one_client_refuse(place, zygote, platform, clients, spec):
     name = f"nan-{uuid.uuid4().hex[:6]}"
     announce(platform.kafka, name, [(np.full(64, np.nan, np.float32).tobytes(), b"\1")] * RECORDS)
-    answer = zygote.run(place.env, {**spec, "clients": [clients[0], name], "rounds": 1})
+    answer = zygote.run(place.env, {**spec, "clients": [clients[0], name], "rounds": 1, "min_clients": 1})
     assert answer == {"signal": 0, "version": 1}, zygote.tail()
     (entry,) = [entry for entry in place.commits[1].clients if entry.client == name]
     assert not entry.accepted
@@ -340,5 +342,5 @@ def test_records_of_nan_make_one_client_refuse(place, zygote, platform, clients,
 
 def test_a_learning_rate_at_which_all_diverge_fails_with_that_reason(place, zygote, clients, spec):
     error = zygote.run(place.env, {**spec, "learning_rate": 1e9})["error"]
-    assert error.startswith("QuorumError: round 1 of run 'r': 0 of 2 updates are accepted and the quorum is 1.")
+    assert error.startswith("QuorumError: round 1 of run 'r': 0 of 2 updates are accepted and the quorum is 2.")
     assert error.count("training diverged with learning rate 1e+09") == 2

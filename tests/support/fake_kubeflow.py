@@ -26,7 +26,7 @@ class Script:
 
 def rounds(count: int, unused: int = 0) -> list[str]:
     """Return the tasks of a submission that has committed some rounds, as Argo's nodes are named."""
-    done = ["plan-training SUCCEEDED", "for-loop-1 SUCCEEDED", "iteration-iterations SUCCEEDED"]
+    done = ["plan-training SUCCEEDED", "slot SUCCEEDED", "iteration-iterations SUCCEEDED"]
     for _ in range(count):
         done += ["open-round SUCCEEDED", "condition-2 SUCCEEDED", "one-round SUCCEEDED", "local-train SUCCEEDED", "executor SUCCEEDED"]
         done += ["evaluate-driver SUCCEEDED", "evaluate SUCCEEDED", "executor SUCCEEDED"]
@@ -51,6 +51,8 @@ class FakeKubeflow(FakeServer):
         refuses: a parameter that it does not know.
         ui: whether it is the web interface, which answers some calls itself.
         tells: where it tells a run's tasks: `nodes`, `compressed` (both in the workflow) or `details`.
+        changed: when all tasks began, as Argo writes it; empty for not at all.
+        stumbles: whether it answers 500 when it has terminated a run, as the real one does for want of a workflow.
         experiments, pipelines, versions, runs: what was made, oldest first.
     """
 
@@ -58,12 +60,14 @@ class FakeKubeflow(FakeServer):
         super().__init__()
         self.scripts: list[Script] = []
         self.token, self.multi_user, self.refuses, self.tells, self.ui = "", False, "", "compressed", True
+        self.changed, self.stumbles = "", False
         self.experiments: list[dict[str, Any]] = []
         self.pipelines: list[dict[str, Any]] = []
         self.versions: list[dict[str, Any]] = []
         self.runs: list[dict[str, Any]] = []
         self._playing: dict[str, Script] = {}
         self._looks: dict[str, int] = {}
+        self._terminated: set[str] = set()
 
     def answer(self, method: str, path: str, query: dict[str, str], body: bytes) -> Any:
         if path.endswith("/healthz"):
@@ -84,6 +88,8 @@ class FakeKubeflow(FakeServer):
             return self._listed(self.pipelines, "pipelines", query) if method == "GET" else self._made(self.pipelines, "pipeline", body)
         if path.startswith("/apis/v1beta1/runs/"):
             return self._workflow(parts[-1])
+        if kind == "runs" and len(parts) == 2 and ":" in parts[1]:
+            return self._ended(*parts[1].split(":"))
         if kind == "runs" and len(parts) == 2:
             return self._run(parts[1])
         if kind == "runs" and method == "POST":
@@ -131,20 +137,36 @@ class FakeKubeflow(FakeServer):
             raise Refused(404, f"Failed to get a run: Run {run_id} not found", 5)
         script = self._playing[run_id]
         self._looks[run_id] = self._looks.get(run_id, -1) + 1
-        run["state"], tasks = self._now(run_id)
+        state, tasks = self._now(run_id)
+        run["state"] = "CANCELING" if run_id in self._terminated else state
         told = [dict(zip(("display_name", "state"), task.split(), strict=True)) for task in tasks] if self.tells == "details" else []
         return run | {"run_details": {"task_details": told}} | ({"error": {"code": 2, "message": script.error}} if script.error else {})
 
     def _now(self, run_id: str) -> tuple[str, list[str]]:
         states = self._playing[run_id].states
-        return states[min(self._looks[run_id], len(states) - 1)]
+        return states[min(self._looks.get(run_id, 0), len(states) - 1)]
+
+    def _ended(self, run_id: str, how: str) -> dict[str, Any]:
+        """Terminate a run, which never ends in this fake, or archive it."""
+        run = next(run for run in self.runs if run["run_id"] == run_id)
+        if how == "archive":
+            run["storage_state"] = "ARCHIVED"
+        elif how == "terminate":
+            run["state"] = "CANCELING"
+            self._terminated.add(run_id)
+            if self.stumbles:
+                raise Refused(500, 'Failed to terminate a run: workflows.argoproj.io "federated-training-x" not found', 13)
+        return {}
 
     def _workflow(self, run_id: str) -> dict[str, Any]:
         """Return a run as the old API does, with Argo's workflow in it."""
         if self.tells == "details":
             raise Refused(404, "Not Found")
         tasks = [task.split() for task in self._now(run_id)[1]]
-        nodes = {f"node-{number}": {"displayName": name, "phase": state.capitalize()} for number, (name, state) in enumerate(tasks)}
+        nodes = {
+            f"node-{number}": {"displayName": name, "phase": state.capitalize(), "startedAt": self.changed or None}
+            for number, (name, state) in enumerate(tasks)
+        }
         packed = {"compressedNodes": base64.b64encode(gzip.compress(json.dumps(nodes).encode())).decode()}
         workflow = {"status": packed if self.tells == "compressed" else {"nodes": nodes}}
         return {"run": {"id": run_id}, "pipeline_runtime": {"workflow_manifest": json.dumps(workflow)}}

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from support.fake_kubeflow import FakeKubeflow
 from support.http_server import FakeServer, Refused
 
 
@@ -20,7 +21,8 @@ class FakeKubernetes(FakeServer):
         log: of every container.
         pods: made, in order.
         deleted: names of the pods that were deleted.
-        kubeflow: answer of Kubeflow Pipelines' healthz; a number is an HTTP status.
+        kubeflow: Kubeflow Pipelines behind the proxy: a fake of it, or else what it answers, of which a pair is an HTTP status and a message.
+        workflows: ids of the runs that have one.
     """
 
     def __init__(self) -> None:
@@ -32,6 +34,7 @@ class FakeKubernetes(FakeServer):
         self.pods: list[dict[str, Any]] = []
         self.deleted: list[str] = []
         self.kubeflow: Any = {"tag_name": "2.17.0", "multi_user": False}
+        self.workflows: set[str] = set()
 
     def kubeconfig(self, folder: Path) -> Path:
         """Write a kubeconfig that leads here, and return its path."""
@@ -64,15 +67,23 @@ class FakeKubernetes(FakeServer):
             wanted = json.loads(body)["spec"]["resourceAttributes"]
             return {"spec": {}, "status": {"allowed": f"{wanted['verb']} {wanted['resource']}" not in self.forbidden}}
         if "/services/ml-pipeline:8888/proxy/" in path:
+            if isinstance(self.kubeflow, FakeKubeflow):
+                return self.kubeflow.answer(method, path.split("/proxy", 1)[1], query, body)
             if isinstance(self.kubeflow, tuple):
                 raise Refused(*self.kubeflow)
             return self.kubeflow
-        return self._core(method, path.removeprefix("/api/v1/"), body)
+        if path.startswith("/apis/argoproj.io/v1alpha1/namespaces/"):
+            self._allow("get", "workflows")
+            return {"items": [{"metadata": {"name": run}} for run in self.workflows if query["labelSelector"] == f"pipeline/runid={run}"]}
+        return self._core(method, path.removeprefix("/api/v1/"), query, body)
 
-    def _core(self, method: str, path: str, body: bytes) -> Any:
+    def _allow(self, verb: str, kind: str) -> None:
+        if f"{verb} {kind}" in self.forbidden:
+            raise Refused(403, f'{kind} is forbidden: User "ann" cannot {verb} resource "{kind}"')
+
+    def _core(self, method: str, path: str, query: dict[str, str], body: bytes) -> Any:
         kind = path.split("/")[-2] if "/" in path and not path.endswith("/pods") else path.split("/")[-1]
-        if f"{method.lower()} {kind}" in self.forbidden:
-            raise Refused(403, f'{kind} is forbidden: User "ann" cannot {method.lower()} resource "{kind}"')
+        self._allow(method.lower(), kind)
         if method == "POST" and path.endswith("/pods"):
             self.pods.append(json.loads(body))
             return self.pods[-1]
@@ -83,7 +94,8 @@ class FakeKubernetes(FakeServer):
         if path in ("nodes", "pods"):
             return {"items": self.objects.get(path, [])}
         if path.endswith("/pods"):
-            return {"items": self.objects[path]}
+            phase = query.get("fieldSelector", "").removeprefix("status.phase=")
+            return {"items": [pod for pod in self.objects.get(path, []) if phase in ("", pod["status"]["phase"])]}
         if path not in self.objects:
             raise Refused(404, f'{path.split("/")[-2]} "{path.split("/")[-1]}" not found')
         return self.objects[path]

@@ -1,6 +1,7 @@
 import pytest
 
-from fedstream.decision import best_round, decide, higher_is_better
+from fedstream.decision import best_round, decide, higher_is_better, lineage, measurements, model_round, rolled_back, trained_rounds
+from fedstream.errors import UsageError
 from fedstream.run import RunSpec
 from fedstream.store.documents import Commit, Decision, Metrics
 
@@ -16,9 +17,9 @@ def commit(round, kind="training", measured=None, **values):
         run="r",
         round=round,
         kind=kind,
-        parent="p",
-        base_digest="b",
-        weights_digest="w",
+        parent="a" * 64,
+        base_digest="b" * 64,
+        weights_digest="c" * 64,
         measured_round=measured,
         metrics=metrics,
         decision=go_on,
@@ -74,3 +75,41 @@ def test_the_earliest_of_equals_is_the_best():
 
 def test_without_measurements_the_last_trained_model_is_published():
     assert best_round([commit(0, "initial"), commit(1), commit(2)], "accuracy") == 2
+
+
+def history(*metrics):
+    """A run of training rounds, each of whose models the next round measures."""
+    return [commit(0, "initial"), *(commit(number + 1, measured=number, accuracy=value) for number, value in enumerate(metrics))]
+
+
+def back(commits, to):
+    return [*commits, rolled_back(commits, "d" * 64, to)]
+
+
+def test_rounds_behind_a_rollback_no_longer_count():
+    commits = [*back(history(0.1, 0.5, 0.9), 1), commit(5, measured=1, accuracy=0.5)]
+    assert [c.round for c in lineage(commits)] == [0, 1, 4, 5]
+    assert trained_rounds(commits) == 2
+    assert measurements(commits, "accuracy") == [(0, 0.1), (1, 0.5)], "round 2's model was measured, but does not count"
+    assert best_round(commits, "accuracy") == 1
+    assert model_round(commits) == 5
+    assert model_round(commits[:-1]) == 1
+
+
+def test_a_rollback_of_a_rollback():
+    commits = back(back(history(0.1, 0.5, 0.9), 2), 1)
+    assert [c.round for c in lineage(commits)] == [0, 1, 5]
+    assert model_round(commits) == 1
+    assert model_round(back(commits, 0)) == 0
+    assert best_round(back(commits, 0), "accuracy") == 0
+
+
+@pytest.mark.parametrize("to", [3, 4, 9, -1])
+def test_a_round_that_one_cannot_go_back_to(to):
+    with pytest.raises(UsageError, match=rf"run 'r' cannot go back to round {to}; it can go back to 0, 1, 2"):
+        rolled_back(history(0.1, 0.5, 0.9), "d" * 64, to)
+
+
+def test_a_round_that_was_cut_off_is_gone():
+    with pytest.raises(UsageError, match=r"it can go back to 0, 1$"):
+        rolled_back(back(history(0.1, 0.5, 0.9), 1), "d" * 64, 2)

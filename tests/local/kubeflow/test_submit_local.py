@@ -41,7 +41,7 @@ def test_the_store_knows_that_a_run_is_finished_of_which_a_fake_api_tells_the_la
     assert said.code == 0, said.err
     document, manifest = json.loads(said.out), find_version(ObjectStore.from_env(), MODEL, 1).manifest
     assert document["finished"] is True
-    assert [entry["rounds"] for entry in document["submissions"]] == [1]
+    assert [entry["passes"] for entry in document["submissions"]] == [1]
     assert (document["model"], document["version"], document["rounds"]) == (MODEL, 1, 1)
     assert {name: document[name] for name in ("round", "metrics", "weights_digest")} == {
         name: manifest[name] for name in ("round", "metrics", "weights_digest")

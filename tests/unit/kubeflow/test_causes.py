@@ -8,7 +8,7 @@ from support.fake_kubernetes import FakeKubernetes, container
 from fedstream.kubeflow.causes import causes, last_words, task_of
 from fedstream.kubeflow.kube import kube_client
 
-INSIDE = "federated-training-9j4nr(0).root(0).for-loop-1(0).iteration-iterations(0:0)(0).iteration-item(0).condition-2(0)"
+INSIDE = "federated-training-9j4nr(0).root(0).slot(0).iteration-iterations(0:0)(0).iteration-item(0).condition-2(0)"
 
 
 @pytest.mark.parametrize(

@@ -305,6 +305,43 @@ def test_checks_can_be_left_out(doctor, kube):
     assert kube.pods == []
 
 
+@pytest.mark.parametrize(
+    ("left_out", "kinds", "images"),
+    [
+        (["image"], {"inside the cluster"}, 1),
+        (["inside"], {"image"}, len(PACKAGE.images)),
+        (["inside the cluster", "image"], set(), 0),
+    ],
+)
+def test_each_part_of_the_pod_can_be_left_out(doctor, kube, left_out, kinds, images):
+    if images == 1:
+        kube.pod_status = [{"phase": "Succeeded", "containerStatuses": [container("doctor", code=0)]}]
+    code, found = doctor(*(word for name in left_out for word in ("--skip", name)))
+    assert code == 0, [entry for entry in found.items() if entry[1][0] == "fault"]
+    assert {kind for kind in ("image", "inside the cluster") for name in found if name.startswith(kind)} == kinds
+    assert [len(made["spec"]["containers"]) for made in kube.pods] == ([images] if images else [])
+    for made in kube.pods:
+        asked = [entry["command"] == ["fedstream", "doctor", "--json"] for entry in made["spec"]["containers"]]
+        assert any(asked) == ("inside the cluster" in kinds)
+
+
+@pytest.mark.parametrize("name", ["imagine", "kube", "secrets", ""])
+def test_a_check_that_is_none_is_not_left_out_in_silence(doctor, kube, name):
+    code, said = doctor("--skip", name)
+    assert code == 2
+    assert f"--skip: there is no check {name!r}; those that would be made begin with kubernetes, permissions, namespace, config, secret" in said
+    assert "image, inside" in said
+    assert kube.asked == []
+
+
+@pytest.mark.parametrize("tag", ["", "master"])
+def test_a_kubeflow_that_does_not_tell_its_version_is_not_ok(doctor, kube, tag):
+    kube.kubeflow = {"tag_name": tag, "multi_user": True}
+    state, text = doctor()[1]["kubeflow"]
+    assert state == "skipped"
+    assert f"whether it is 2.15 or later, as it must be, cannot be told: its version is {tag or 'unknown'!r}" in text
+
+
 def test_ctrl_c_removes_the_pod(kube, monkeypatch, capsys):
     pod(container("doctor", waiting=("ContainerCreating", "")))(kube)
 

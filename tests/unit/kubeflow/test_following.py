@@ -31,9 +31,9 @@ def test_watching_a_fake_api_tells_tasks_and_why_there_is_no_table(submit, kubef
     lines = err.splitlines()
     assert code == 0
     assert any("no table of the rounds" in line and "S3_ENDPOINT_URL is not set" in line for line in lines)
-    assert "pending; 0 rounds committed" in lines
-    assert lines.count("running; 0 rounds committed; running ingest-from-kafka, local-train (2)") == 1
-    assert "succeeded; 4 rounds committed" in lines
+    assert "pending; 0 passes committed" in lines
+    assert lines.count("running; 0 passes committed; running ingest-from-kafka, local-train (2)") == 1
+    assert "succeeded; 4 passes committed" in lines
     assert "run first is finished and published" in out
 
 
@@ -56,7 +56,7 @@ def test_a_fake_api_tells_the_tasks_in_several_places(submit, kubeflow, tells):
     kubeflow.tells, kubeflow.scripts = tells, [succeeded(FINISHED)]
     code, out, err = submit("--watch")
     assert code == 0
-    assert "succeeded; 4 rounds committed" in err
+    assert "succeeded; 4 passes committed" in err
     assert "finished and published" in out
 
 
@@ -67,7 +67,7 @@ def test_until_done_on_a_fake_api_submits_again_what_one_submission_cannot_hold(
     assert code == 0
     assert document["finished"] is True
     assert document | UNKNOWN == document
-    assert [entry["rounds"] for entry in document["submissions"]] == [3, 1]
+    assert [entry["passes"] for entry in document["submissions"]] == [3, 1]
     assert "submitting it again (2 of at most 10)" in err
 
 
@@ -119,10 +119,10 @@ def test_a_submission_of_a_fake_api_that_stands_still_is_given_up_after_a_step_s
     kubeflow.scripts, kubeflow.tells = [Script([("PENDING", []), ("RUNNING", GOING)])], tells
     check_error(
         submit("--until-done", "--round-deadline", "3600"),
-        "submission run-1 stands still (running; 0 rounds committed; running local-train): nothing has changed in it for 1 h 31 min",
+        "submission run-1 stands still (running; 0 passes committed; running local-train): nothing has changed in it for 1 h 31 min",
         "longer than a step may take by --round-deadline and 30 min 0 s to start",
         "if a pod waits for a node, `fedstream doctor --cluster --placement` says why",
-        "if no pod runs, terminate it, and submit the same run again",
+        "if no pod runs, terminate and archive it, and submit the same run again",
     )
     assert minutes() == 1 + 91
     assert len(kubeflow.runs) == 1

@@ -30,7 +30,7 @@ def test_rounds_are_counted_by_what_commits_them_each_attempt_once():
         ("evaluate", "RUNNING"),
         ("executor", "RUNNING"),
     )
-    assert (done.rounds, done.running) == (1, ("evaluate",))
+    assert (done.passes, done.running) == (1, ("evaluate",))
     assert not done.ended
 
 
@@ -65,7 +65,7 @@ def test_failed_steps_are_named_and_what_merely_contains_them_is_not():
 
 def test_a_run_without_tasks_is_pending():
     empty = progress_of(V2beta1Run(), [], PACKAGE)
-    assert (empty.state, str(empty)) == ("PENDING", "pending; 0 rounds committed")
+    assert (empty.state, str(empty)) == ("PENDING", "pending; 0 passes committed")
 
 
 def test_what_kubeflow_says_is_one_line():
@@ -92,7 +92,7 @@ def test_what_is_no_workflow_has_no_nodes(manifest):
 
 def test_nodes_count_before_the_run_s_own_tasks_which_may_be_old():
     details = V2beta1RunDetails(task_details=[V2beta1PipelineTaskDetail(display_name="evaluate", state="RUNNING")])
-    assert progress_of(V2beta1Run(state="SUCCEEDED", run_details=details), [("evaluate", "SUCCEEDED")] * 3, PACKAGE).rounds == 3
+    assert progress_of(V2beta1Run(state="SUCCEEDED", run_details=details), [("evaluate", "SUCCEEDED")] * 3, PACKAGE).passes == 3
 
 
 def test_a_run_stands_still_if_neither_its_state_nor_a_task_has_changed():

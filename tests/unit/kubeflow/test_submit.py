@@ -19,7 +19,7 @@ def test_a_fake_api_gets_experiment_pipeline_version_and_run_once(submit, kubefl
         "run": "first",
         "finished": None,
         **UNKNOWN,
-        "submissions": [{"run_id": "run-1", "url": f"{kubeflow.url}/#/runs/details/run-1", "state": None, "rounds": None}],
+        "submissions": [{"run_id": "run-1", "url": f"{kubeflow.url}/#/runs/details/run-1", "state": None, "passes": None}],
         "experiment_id": "experiment-1",
         "pipeline_id": "pipeline-1",
         "version_id": "version-1",
@@ -89,7 +89,7 @@ def test_values_a_run_under_way_on_a_fake_api_was_not_given_are_the_form_s(submi
     kubeflow.scripts = [succeeded(FINISHED)]
     submit()
     del kubeflow.runs[0]["runtime_config"]["parameters"]["epochs"]
-    check_error(submit("--epochs", "5"), "with another epochs (1.0, now 5)", code=2)
+    check_error(submit("--epochs", "5"), "with another epochs (1, now 5)", code=2)
     assert "is under way already" in submit()[2]
 
 

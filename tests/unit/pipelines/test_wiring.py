@@ -71,7 +71,7 @@ def test_a_training_runs_where_its_client_s_ingest_says():
     accelerator = TASKS["local-train"]["resources"]["accelerator"]
     assert "ingest-from-kafka-gpu_type" in accelerator["resourceType"]
     assert "ingest-from-kafka-gpu_count" in accelerator["resourceCount"]
-    inputs = DEFINITION["components"]["comp-for-loop-1-2"]["dag"]["tasks"]["local-train"]["inputs"]["parameters"]
+    inputs = DEFINITION["components"]["comp-client"]["dag"]["tasks"]["local-train"]["inputs"]["parameters"]
     assert inputs["gpu_type"] == {"taskOutputParameter": {"producerTask": "ingest-from-kafka", "outputParameterKey": "gpu_type"}}
     assert inputs["gpu_count"] == {"taskOutputParameter": {"producerTask": "ingest-from-kafka", "outputParameterKey": "gpu_count"}}
 
@@ -185,9 +185,18 @@ def test_no_task_may_be_root_and_every_pod_is_labelled(task):
 
 def test_rounds_run_one_after_another_and_publish_waits_for_them():
     tasks = DEFINITION["root"]["dag"]["tasks"]
-    (loop,) = [name for name in tasks if name.startswith("for-loop")]
-    assert tasks[loop]["iteratorPolicy"] == {"parallelismLimit": 1}
-    assert loop in tasks["publish"]["dependentTasks"]
+    assert tasks["slot"]["iteratorPolicy"] == {"parallelismLimit": 1}
+    assert "slot" in tasks["publish"]["dependentTasks"]
+
+
+def test_loops_are_named_after_what_they_loop_over():
+    loops = {
+        (name, task["taskInfo"]["name"])
+        for component in [DEFINITION["root"], *DEFINITION["components"].values()]
+        for name, task in component.get("dag", {}).get("tasks", {}).items()
+        if "parameterIterator" in task
+    }
+    assert loops == {("slot", "rounds"), ("client", "clients")}
 
 
 def test_the_run_ends_after_a_week_at_the_latest():

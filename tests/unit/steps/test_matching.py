@@ -137,8 +137,44 @@ def test_a_client_takes_part_only_at_the_broker_of_its_site():
 def test_the_evaluation_topic_measures_and_does_not_train():
     found = matched(GOOD | {"topic": "held:0:0:9", "client": "held"}, GOOD, evaluation_topic="held", min_data=10)
     assert [client.client for client in found.clients] == ["a"]
-    assert (found.evaluation.records, found.evaluation.held_out_rate) == (9, 0.0)
+    assert (found.evaluations[0].records, found.evaluations[0].held_out_rate) == (9, 0.0)
     assert found.rows[0].reason == "measures each global model (evaluation topic)"
+
+
+HELD = GOOD | {"topic": "held:0:0:9", "client": "held"}
+
+
+def test_an_evaluation_topic_that_is_announced_in_two_ways_is_not_decided_here():
+    found = matched(HELD, HELD | {"topic": "held:0:0:1", "client": "evil"}, GOOD, evaluation_topic="held")
+    assert sorted(evaluation.ranges for evaluation in found.evaluations) == ["held:0:0:1", "held:0:0:9"]
+    assert len(matched(HELD, HELD | {"client": "again"}, GOOD, evaluation_topic="held").evaluations) == 1, "the same records are one way"
+
+
+def test_an_evaluation_fixed_by_offsets_is_that_one():
+    found = matched(HELD, HELD | {"topic": "held:0:0:1", "client": "evil"}, GOOD, evaluation_topic="held:0:0:9")
+    assert [evaluation.ranges for evaluation in found.evaluations] == ["held:0:0:9"]
+    assert found.evaluation_refusals == ["announces held:0:0:1, but the run is measured on held:0:0:9"]
+
+
+def test_an_evaluation_announced_at_a_site_s_brokers_is_none():
+    run = spec(sites={"a": {"bootstrap_servers": "far:9092"}}, evaluation_topic="held")
+    found = match(run, MODEL, [*heard(HELD, servers="far:9092"), *heard(GOOD, servers="far:9092")])
+    assert found.evaluations == []
+    assert found.evaluation_refusals == ["announced at far:9092, but the evaluation topic lies at the default brokers"]
+
+
+def test_a_client_s_name_is_tied_to_the_topics_under_it():
+    own, evil = GOOD | {"topic": "a.data:0:0:60"}, GOOD | {"topic": "evil.data:0:0:60"}
+    found = matched(own, evil, own_topics=True)
+    assert [client.ranges for client in found.clients] == ["a.data:0:0:60"]
+    assert found.rows[1].reason == ("topic 'evil.data' does not begin with 'a.', and the run accepts a client's own topics only (own_topics)")
+    assert [client.ranges for client in matched(own, evil).clients] == ["evil.data:0:0:60"], "without the option the newest one counts"
+
+
+def test_other_owners_announcements_have_nothing_to_do_with_a_run_that_names_its_clients():
+    other = GOOD | {"topic": "b:0:0:5", "client": "b"}
+    assert [row.related for row in matched(other, GOOD, clients=["a"]).rows] == [False, True]
+    assert [row.related for row in matched(other, GOOD).rows] == [True, True]
 
 
 def record_of(found, **fields):
@@ -146,7 +182,7 @@ def record_of(found, **fields):
         spec=spec(**fields),
         model=ModelReference(name="m", keras_digest="0" * 64, weights_digest="1" * 64, description_digest="2" * 64),
         clients=found.clients,
-        evaluation=found.evaluation,
+        evaluation=next(iter(found.evaluations), None),
         announcements=found.rows,
     )
 

@@ -1,0 +1,190 @@
+"""Check a round against the rest of the record: who was asked, what counts, what came of it."""
+
+from __future__ import annotations
+
+from fedstream import __version__
+from fedstream.aggregation.measurement import why_implausible
+from fedstream.aggregation.metrics import combine
+from fedstream.aggregation.strategies import get_strategy
+from fedstream.audit.evidence import Evidence
+from fedstream.audit.streams import Streams
+from fedstream.candidates import read_candidates, read_refusals
+from fedstream.decision import decide, measurements, model_round, rolled_back
+from fedstream.errors import FedstreamError, StoreUnavailable, UsageError
+from fedstream.judge import judge, why_wrong_selection, why_wrong_verdicts
+from fedstream.run import RunRecord
+from fedstream.state import RunState
+from fedstream.store.canonical import sha256_hex
+from fedstream.store.documents import ClientEntry, Commit, Manifest, Selection, SliceDoc, Verdicts
+from fedstream.store.layout import RunKeys
+from fedstream.store.weights import Weights, from_bytes, to_bytes
+
+
+class RoundAudit:
+    """Checks the rounds of one run, one after another.
+
+    Args:
+        evidence: where problems go.
+        record: the run's spec.json.
+        streams: reads the records again; None to leave them.
+    """
+
+    def __init__(self, evidence: Evidence, record: RunRecord, streams: Streams | None) -> None:
+        self.evidence, self.record, self.streams = evidence, record, streams
+        self.keys = RunKeys(record.spec.run)
+
+    def check(self, before: list[Commit], commit: Commit) -> None:
+        """Check a commit, given those before it."""
+        if commit.kind == "initial":
+            self._check_initial(commit)
+        elif commit.kind == "rollback":
+            self._check_rollback(before, commit)
+        else:
+            self._check_round(before, commit)
+
+    def _check_initial(self, commit: Commit) -> None:
+        keys = self.keys.at(0)
+        self.evidence.same(keys.commit, "weights_digest", commit.weights_digest, self.record.model.weights_digest)
+        self.evidence.has_digest(keys.weights, commit.weights_digest)
+
+    def _check_rollback(self, before: list[Commit], commit: Commit) -> None:
+        key = self.keys.at(commit.round).commit
+        if self._accused_before(before):
+            return
+        try:
+            expected = rolled_back(before, commit.parent, commit.restores or 0)
+        except UsageError as error:
+            self.evidence.problem(key, str(error))
+            return
+        for name in Commit.model_fields.keys() - {"code_version"}:
+            self.evidence.same(key, name, getattr(commit, name), getattr(expected, name))
+
+    def _check_round(self, before: list[Commit], commit: Commit) -> None:
+        keys, same = self.keys.at(commit.round), self.evidence.same
+        selection, verdicts = self.evidence.document(Selection, keys.selection), self.evidence.document(Verdicts, keys.verdicts)
+        if selection:
+            if wrong := why_wrong_selection(self.record, selection, commit.round):
+                self.evidence.problem(keys.selection, wrong)
+            same(keys.selection, "kind", selection.kind, commit.kind)
+        if self.evidence.has_digest(keys.verdicts, commit.verdicts_digest) and verdicts:
+            said = [(v.client, v.accepted, v.reason, v.num_examples, v.update_digest, v.manifest_digest) for v in verdicts.verdicts]
+            entries = [(e.client, e.accepted, e.reason, e.num_examples, e.update_digest, e.manifest_digest) for e in commit.clients]
+            same(keys.commit, "clients", entries, said)
+        if strangers := {entry.client for entry in commit.clients} - {client.client for client in self.record.clients}:
+            self.evidence.problem(keys.commit, f"client {min(strangers)!r} has no part in the run")
+            return
+        manifests = [self._check_client(commit, entry) for entry in commit.clients]
+        if self._accused_before(before):
+            return
+        same(keys.commit, "base_digest", commit.base_digest, before[-1].weights_digest)
+        if all(manifest or not entry.accepted for manifest, entry in zip(manifests, commit.clients, strict=True)):
+            accepted = [manifest for manifest, entry in zip(manifests, commit.clients, strict=True) if manifest and entry.accepted]
+            self._check_measurement(before, commit, accepted)
+        if selection and verdicts:
+            self._judge_again(before, commit, selection, verdicts)
+        if commit.kind == "closing":
+            same(keys.commit, "weights_digest", commit.weights_digest, before[-1].weights_digest)
+            same(keys.commit, "server_state_digest", commit.server_state_digest, before[-1].server_state_digest)
+        else:
+            self._check_aggregation(before, commit)
+
+    def _accused_before(self, before: list[Commit]) -> bool:
+        return self.evidence.accused(*(self.keys.at(number).commit for number in range(len(before))))
+
+    def _check_client(self, commit: Commit, entry: ClientEntry) -> Manifest | None:
+        """Check what is on record of a client, and return the manifest if it is whole."""
+        keys, same = self.keys.at(commit.round), self.evidence.same
+        key = keys.slice(entry.client)
+        if entry.slice_document and self.evidence.has_digest(key, entry.slice_document) and (document := self.evidence.document(SliceDoc, key)):
+            same(keys.commit, f"slice_digest of {entry.client}", entry.slice_digest, document.digest)
+            same(keys.commit, f"ranges of {entry.client}", entry.ranges, document.ranges)
+            if entry.accepted and self.streams and (what := self.streams.check_slice(entry.client, document)):
+                self.evidence.problem(key, what)
+        if entry.update_digest:
+            self.evidence.has_digest(keys.update(entry.client, entry.update_digest), entry.update_digest)
+        key = keys.manifest(entry.client)
+        if not entry.manifest_digest or not self.evidence.has_digest(key, entry.manifest_digest) or not entry.accepted:
+            return None
+        manifest = self.evidence.document(Manifest, key)
+        if manifest:
+            for name in ("client", "update_digest", "num_examples", "slice_digest", "slice_document", "incoming", "trained"):
+                same(keys.commit, f"{name} of {entry.client}", getattr(entry, name), getattr(manifest, name))
+        return manifest
+
+    def _check_measurement(self, before: list[Commit], commit: Commit, manifests: list[Manifest]) -> None:
+        same, spec, key = self.evidence.same, self.record.spec, self.keys.at(commit.round).commit
+        if spec.federated_evaluation:
+            incoming = [manifest.incoming for manifest in manifests if manifest.incoming]
+            same(key, "metrics", commit.metrics, combine(incoming) if incoming else None)
+            same(key, "evaluation_digest", commit.evaluation_digest, None)
+        else:
+            self._check_evaluation(before, commit)
+        measured = model_round(before) if spec.federated_evaluation else commit.round
+        same(key, "measured_round", commit.measured_round, measured if commit.metrics else None)
+        history = [value for _, value in measurements([*before, commit], spec.target_metric)]
+        same(key, "decision", commit.decision, decide(spec, history) if commit.metrics else before[-1].decision)
+        versions = {manifest.code_version for manifest in manifests} | {__version__, *(other.code_version for other in before)}
+        if commit.code_version not in versions:
+            self.evidence.problem(key, f"code_version is {commit.code_version!r}, but its updates are of {', '.join(sorted(versions))}")
+
+    def _check_evaluation(self, before: list[Commit], commit: Commit) -> None:
+        """Check what the evaluation topic's records were and what was measured on them: the same records in every round, and numbers that can be."""
+        key, records = self.keys.at(commit.round).commit, self.record.evaluation.records if self.record.evaluation else 0
+        if commit.metrics is None or commit.evaluation_digest is None:
+            self.evidence.problem(key, "the round's model was not measured on the evaluation topic")
+            return
+        self.evidence.same(key, "num_examples of its metrics", commit.metrics.num_examples, records)
+        if reason := why_implausible(commit.metrics, records, self.record.spec.target_metric):
+            self.evidence.problem(key, reason)
+        first = next((earlier.evaluation_digest for earlier in before if earlier.evaluation_digest), commit.evaluation_digest)
+        self.evidence.same(key, "evaluation_digest", commit.evaluation_digest, first)
+        if self.streams and not self.evidence.accused(self.keys.at(commit.round).weights) and (what := self.streams.check_measurement(commit)):
+            self.evidence.problem(key, what)
+
+    def _judge_again(self, before: list[Commit], commit: Commit, selection: Selection, verdicts: Verdicts) -> None:
+        """Repeat the verdicts, unless what they were made of is damaged."""
+        keys, base, evidence = self.keys.at(commit.round), self.keys.at(model_round(before)).weights, self.evidence
+        if evidence.accused(base, keys.selection, keys.verdicts, *self._of_clients(commit)):
+            return
+        state = RunState(evidence.store, self.record.spec.run)
+        refusals = read_refusals(state, commit.round)
+        try:
+            candidates = read_candidates(state, selection, evidence.weights(base), self._load, {}, verdicts)
+        except StoreUnavailable:
+            raise
+        except FedstreamError as error:
+            evidence.problem(base, str(error))
+            return
+        known = {client: {told[client] for told in refusals.values() if client in told} for client in selection.clients}
+        expected = judge(self.record, selection, before[-1].weights_digest, candidates)
+        for wrong in why_wrong_verdicts(self.record, selection, expected, verdicts, known):
+            evidence.problem(keys.verdicts, wrong)
+
+    def _of_clients(self, commit: Commit) -> list[str]:
+        keys, clients = self.keys.at(commit.round), [entry.client for entry in commit.clients]
+        updates = [keys.update(entry.client, entry.update_digest) for entry in commit.clients if entry.update_digest]
+        return [*map(keys.slice, clients), *map(keys.manifest, clients), *updates]
+
+    def _check_aggregation(self, before: list[Commit], commit: Commit) -> None:
+        """Make the round's global model again, unless what it was made of is damaged."""
+        evidence, keys, base = self.evidence, self.keys.at(commit.round), self.keys.at(model_round(before))
+        accepted = [(entry.num_examples, keys.update(entry.client, entry.update_digest or "")) for entry in commit.clients if entry.accepted]
+        whole = evidence.has_digest(keys.weights, commit.weights_digest)
+        if commit.server_state_digest:
+            whole &= evidence.has_digest(keys.server_state, commit.server_state_digest)
+        if not whole or evidence.accused(base.weights, base.server_state, keys.verdicts, *(key for _, key in accepted)):
+            return
+        try:
+            state = evidence.weights(base.server_state) if before[-1].server_state_digest else {}
+            updates = ((examples, evidence.weights(key)) for examples, key in accepted)
+            new, state = get_strategy(self.record.spec.strategy).aggregate(evidence.weights(base.weights), updates, state)
+        except StoreUnavailable:
+            raise
+        except (FedstreamError, ValueError, KeyError) as error:
+            evidence.problem(keys.weights, f"cannot be made again from the round's updates: {error}")
+            return
+        evidence.same(keys.weights, "digest", commit.weights_digest, sha256_hex(to_bytes(new)))
+        evidence.same(keys.commit, "server_state_digest", commit.server_state_digest, sha256_hex(to_bytes(state)) if state else None)
+
+    def _load(self, key: str, digest: str) -> Weights:
+        return from_bytes(self.evidence.store.get_verified(key, digest), key)

@@ -1,0 +1,74 @@
+"""Objects that are no part of a run though they lie in its folder, and the notes of its submissions, which no commit vouches for."""
+
+from __future__ import annotations
+
+import re
+
+from fedstream.aggregation.strategies import get_strategy
+from fedstream.audit.evidence import Evidence
+from fedstream.run import NAME, RunRecord
+from fedstream.store.documents import Commit, Opening, Refusal
+from fedstream.store.layout import RunKeys
+
+ATTEMPT = r"[A-Za-z0-9_-]{1,128}"
+
+
+def check_strays(evidence: Evidence, record: RunRecord, commits: list[Commit]) -> None:
+    """Name each object in a run's folder that cannot be the run's.
+
+    Args:
+        evidence: where problems go.
+        record: the run's spec.json.
+        commits: all commits that could be read; the round after them may be under way.
+    """
+    keys = RunKeys(record.spec.run)
+    for info in evidence.store.list(f"{keys.root}/"):
+        if info.key == keys.spec:
+            continue
+        found = re.fullmatch(r"([0-9]{4,6})/(.+)", info.key.removeprefix(keys.rounds))
+        number = int(found[1]) if found else -1
+        if not found or keys.at(number).root != f"{keys.rounds}{found[1]}" or number > len(commits):
+            evidence.problem(info.key, "belongs to no round of the run")
+        elif what := _why_stray(evidence, record, commits[number] if number < len(commits) else None, number, found[2]):
+            evidence.problem(info.key, what)
+
+
+def _why_stray(evidence: Evidence, record: RunRecord, commit: Commit | None, number: int, name: str) -> str:
+    """Return why an object cannot be one of its round, or an empty string; `name` is its key below the round's."""
+    keys = RunKeys(record.spec.run).at(number)
+    if name == "commit.json":
+        return ""
+    kind = commit.kind if commit and commit.kind != "rollback" else "training"  # what a rollback cut off lies in its round
+    if name == "global.safetensors":
+        return "" if kind != "closing" else "a closing round makes no model"
+    if name == "server_state.safetensors":
+        return "" if get_strategy(record.spec.strategy).stateful and kind == "training" else f"{record.spec.strategy} keeps no server state"
+    if number == 0:
+        return "is no object of round 0"
+    if name in ("selection.json", "verdicts.json"):
+        return ""
+    if found := re.fullmatch(rf"opened/({ATTEMPT})-([0-9]{{1,9}})\.json", name):
+        return _why_bad_opening(evidence, f"{keys.root}/{name}", found[1], int(found[2]), number)
+    return _why_bad_client_object(evidence, record, f"{keys.root}/{name}", name)
+
+
+def _why_bad_opening(evidence: Evidence, key: str, attempt: str, slot: int, number: int) -> str:
+    opening = evidence.document(Opening, key)
+    said = (opening.attempt, opening.slot, opening.round) if opening else None
+    return f"says {said}, expected {(attempt, slot, number)}" if said and said != (attempt, slot, number) else ""
+
+
+def _why_bad_client_object(evidence: Evidence, record: RunRecord, key: str, name: str) -> str:
+    found = re.fullmatch(
+        rf"(?:slices/(?P<slice>{NAME})|updates/(?P<manifest>{NAME})|refusals/{ATTEMPT}/(?P<refusal>{NAME}))\.json"
+        rf"|updates/(?P<update>{NAME})-(?P<digest>[0-9a-f]{{64}})\.safetensors",
+        name,
+    )
+    client = next((found[group] for group in ("slice", "manifest", "refusal", "update") if found[group]), "") if found else ""
+    if not found or client not in {matched.client for matched in record.clients}:
+        return "is no object of a round, or of no client of the run"
+    if found["refusal"] and (refusal := evidence.document(Refusal, key)) and refusal.client != client:
+        return f"is a refusal of {refusal.client!r}"
+    if found["digest"] and (digest := evidence.digest(key)) != found["digest"]:
+        return f"digest is {digest}"
+    return ""

@@ -1,0 +1,86 @@
+"""Verify a run: walk the chain, hash every object, judge every update and make every global model again. Trusts nothing but bytes."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel
+
+from fedstream.audit.chain import check_expected, check_links, read_chain
+from fedstream.audit.evidence import Evidence, Problem
+from fedstream.audit.published import PublishedVersions
+from fedstream.audit.rounds import RoundAudit
+from fedstream.audit.strays import check_strays
+from fedstream.audit.streams import Streams
+from fedstream.errors import RunError
+from fedstream.run import RunRecord
+from fedstream.state import RunState
+from fedstream.store.layout import RunKeys
+from fedstream.store.objects import ObjectStore
+
+
+class VerifyReport(BaseModel):
+    """What `fedstream verify` found.
+
+    Attributes:
+        run: name of the run.
+        rounds: committed rounds, without round 0.
+        head: SHA-256 of the last commit; kept outside the bucket, it is a witness that no later round was removed. None without a commit.
+        objects_checked: objects whose bytes were hashed.
+        records_checked: records that were read again (with --stream).
+        problems: all that does not agree; empty if all is well.
+    """
+
+    run: str
+    rounds: int
+    head: str | None
+    objects_checked: int
+    records_checked: int
+    problems: list[Problem]
+
+    @property
+    def ok(self) -> bool:
+        return not self.problems
+
+
+def verify_run(store: ObjectStore, run: str, *, stream: bool = False, expect: str = "") -> VerifyReport:
+    """Verify a run from the bucket alone; with `stream` also from the brokers of its clients and of its evaluation topic.
+
+    1. read the chain; 2. find what in it was changed; 3. check each round, and what was published, against the rest; 4. look for stray objects.
+
+    Args:
+        store: the bucket.
+        run: name of the run.
+        stream: also read the records again, and measure the models on the evaluation topic again, which imports TensorFlow.
+        expect: SHA-256 of a commit that the run must have; empty for none.
+
+    Raises:
+        RunError: there is no such run.
+        StoreUnavailable: the store does not work.
+    """
+    keys, evidence, streams = RunKeys(run), Evidence(store), None
+    if not store.exists(keys.spec):
+        raise RunError(f"there is no run {run!r} in bucket {store.settings.bucket!r}")
+    record = evidence.document(RunRecord, keys.spec)
+    if record:
+        evidence.same(keys.spec, "run", record.spec.run, run)
+    commits, chain = read_chain(evidence, keys)
+    versions = PublishedVersions(evidence, run, record.model, chain) if record else None
+    check_links(evidence, chain, versions.claims if versions else {}, versions.vouched if versions else set())
+    if expect:
+        check_expected(evidence, chain, expect)
+    if record and versions and not evidence.accused(keys.spec):
+        streams = Streams(RunState(store, run), record.spec.round_deadline_s) if stream else None
+        rounds = RoundAudit(evidence, record, streams)
+        for number, commit in enumerate(commits):
+            if not evidence.accused(keys.at(number).commit):
+                rounds.check(commits[:number], commit)
+        versions.check(commits)
+        if not evidence.accused(keys.at(len(commits)).commit):  # else nobody knows which rounds there are
+            check_strays(evidence, record, commits)
+    return VerifyReport(
+        run=run,
+        rounds=max(0, len(commits) - 1),
+        head=chain[-1].digest if len(chain) > 1 else None,
+        objects_checked=evidence.checked,
+        records_checked=streams.records if streams else 0,
+        problems=evidence.problems,
+    )

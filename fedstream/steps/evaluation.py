@@ -1,0 +1,55 @@
+"""Measure a run's global models on its evaluation topic: when they are made, and again when somebody verifies the run."""
+
+from __future__ import annotations
+
+import time
+
+from fedstream.run import MatchedClient
+from fedstream.settings import KafkaSettings
+from fedstream.state import RunState
+from fedstream.steps.global_model import load_global_model
+from fedstream.store.documents import Metrics
+from fedstream.stream.codec import get_codec
+from fedstream.stream.offsets import parse_ranges
+from fedstream.stream.reader import RawRecords, read_ranges, wait_for_data
+
+
+def read_evaluation(kafka: KafkaSettings, evaluation: MatchedClient, deadline_s: float) -> RawRecords:
+    """Return the records of the evaluation topic.
+
+    Args:
+        kafka: its brokers.
+        evaluation: what was announced.
+        deadline_s: seconds to wait for them and to read them.
+
+    Raises:
+        StreamError: they are not all there, or cannot be read.
+    """
+    deadline, ranges = time.monotonic() + deadline_s, parse_ranges(evaluation.ranges)
+    wait_for_data(kafka, ranges, deadline_s)
+    return read_ranges(kafka, ranges, max(1.0, deadline - time.monotonic()))
+
+
+def measure_on(state: RunState, round: int, weights_digest: str, records: RawRecords) -> Metrics:
+    """Measure the global model of a round on records of the evaluation topic. Imports TensorFlow.
+
+    Args:
+        state: the run.
+        round: whose model.
+        weights_digest: SHA-256 of its weights.
+        records: of the evaluation topic.
+
+    Raises:
+        CorruptObject: the weights in the store have another digest.
+        RecordError: a record does not decode as announced.
+    """
+    from fedstream.model._tensorflow import configure
+    from fedstream.model.evaluation import evaluate_model
+
+    spec, evaluation = state.record.spec, state.record.evaluation
+    assert evaluation is not None
+    samples, labels = get_codec("RAW", evaluation.input_config).decode_records(records)
+    configure(spec.threads, spec.seed)
+    key = state.keys.at(round).weights
+    model = load_global_model(state, state.store.get_verified(key, weights_digest), key, spec.threads)
+    return evaluate_model(model, samples, labels)

@@ -1,0 +1,61 @@
+"""Whether a run that is under way has the values of the one that is to be submitted, however they were written."""
+
+import json
+
+import pytest
+
+from fedstream.kubeflow.package import read_package, shipped_pipeline
+from fedstream.kubeflow.values import difference, form_values
+from fedstream.run import parse_spec
+
+PACKAGE = read_package(shipped_pipeline())
+GPU = {"node_selector": {"site": "a"}, "gpu_type": "nvidia.com/gpu", "gpu_count": 1}
+WANTED = {"run": "first", "model": "builtin:digits-mlp", "clients": ["a", "b"], "rounds": 3, "sites": {"a": {"placement": GPU}}}
+
+
+def wanted(given=None, **changed):
+    return form_values(parse_spec(WANTED | changed), given or {}, PACKAGE)
+
+
+FORM = {
+    "run": "first",
+    "model": "builtin:digits-mlp",
+    "clients": ["b", "a"],
+    "rounds": 3.0,
+    "placement": {},
+    "sites": {"a": {"placement": {**GPU, "gpu_count": 1.0}}},
+}
+"""What the form of the Kubeflow UI hands over: of each document what was written there, and numbers as JSON has them."""
+
+TYPED = FORM | {"clients": '["a", "b"]', "rounds": "3", "own_topics": "false", "sites": json.dumps({"a": {"placement": GPU}})}
+
+
+@pytest.mark.parametrize("running", [FORM, TYPED, wanted()], ids=["form", "texts", "command"])
+def test_what_means_the_same_is_the_same(running):
+    assert difference(running, wanted(), PACKAGE) == ""
+    assert difference(running, wanted({"node_budget": 1200, "memory": "4Gi"}), PACKAGE) == ""
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"rounds": 5}, "another rounds (3, now 5)"),
+        ({"sites": {"a": {"placement": GPU | {"gpu_count": 2}}}}, "another sites.a.placement.gpu_count (1, now 2)"),
+        ({"sites": {"a": {"placement": GPU | {"node_selector": {"site": "b"}}}}}, "another sites.a.placement.node_selector.site ('a', now 'b')"),
+        ({"sites": {}}, "another sites.a ({"),
+        ({"placement": {"node_selector": {"rack": "1"}}}, "another placement.node_selector.rack (None, now '1')"),
+    ],
+)
+@pytest.mark.parametrize("running", [FORM, TYPED], ids=["form", "texts"])
+def test_the_field_that_really_differs_is_named(running, changed, said):
+    assert difference(running, wanted(**changed), PACKAGE).startswith(said)
+
+
+def test_values_beside_the_run_are_compared_by_their_type():
+    assert difference(FORM | {"node_budget": "900"}, wanted({"node_budget": 900}), PACKAGE) == ""
+    assert difference(FORM | {"node_budget": "900"}, wanted({"node_budget": 800}), PACKAGE) == "another node_budget (900, now 800)"
+    assert difference(FORM | {"store_secret": "other"}, wanted(), PACKAGE) == "", "what the command does not give may be whatever it is"
+
+
+def test_values_that_are_no_run_s_are_told():
+    assert "values that this version of fedstream does not take (rounds:" in difference(FORM | {"rounds": "many"}, wanted(), PACKAGE)
