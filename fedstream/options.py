@@ -80,5 +80,22 @@ def parse_document(name: str, value: str) -> dict[str, Any]:
     return document
 
 
+def parse_names(name: str, value: str) -> list[str]:
+    """Read names from an option: separated by commas, or the path of a .json file that holds a list of them.
+
+    Raises:
+        UsageError: the file holds something else.
+    """
+    if not value.endswith(".json"):
+        return [part.strip() for part in value.split(",") if part.strip()]
+    try:
+        names = json.loads(Path(value).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise UsageError(f"{name}: {value!r} cannot be read as a JSON list of names ({error})") from error
+    if not isinstance(names, list) or not all(isinstance(own, str) for own in names):
+        raise UsageError(f'{name}: {value!r} must hold a JSON list of names, such as ["benign", "malignant"]')
+    return names
+
+
 def _refuse(constant: str) -> None:
     raise ValueError(f"{constant} is no JSON value")

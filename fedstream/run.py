@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections import Counter
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -21,6 +23,25 @@ TOPIC = r"[A-Za-z0-9._-]{1,249}"
 """Kafka's rule for topic names."""
 
 NAME_RULE = "use letters, digits, '.', '_' and '-', at most 63"
+
+
+MOST_NAMES = 1_000
+"""Columns, or classes, that are named: all owners' names stand in the run's record."""
+
+LONGEST_NAME = 100
+"""Characters of one of them."""
+
+
+def invalid_names(names: Sequence[str]) -> str:
+    """Return why columns or classes cannot have these names, or an empty string."""
+    if len(names) > MOST_NAMES:
+        return f"{len(names)} names are too many, at most {MOST_NAMES} can be kept"
+    for name in names:
+        if not name.strip() or not name.isprintable() or len(name) > LONGEST_NAME:
+            return f"{name[:LONGEST_NAME]!r} cannot be a name; use 1 to {LONGEST_NAME} printable characters"
+    if len(set(names)) < len(names):
+        return f"the name {Counter(names).most_common(1)[0][0]!r} is there twice"
+    return ""
 
 
 class Part(BaseModel):
@@ -187,6 +208,8 @@ class MatchedClient(Part):
         input_config: the codec's configuration, as announced.
         held_out_rate: part of its records that is never trained on, in [0, 1).
         records: how many it announced.
+        features: names of its columns, in its order; empty where it announced none.
+        classes: names of its classes 0, 1, ...; likewise.
     """
 
     client: str = Field(pattern=f"^{NAME}$")
@@ -195,6 +218,8 @@ class MatchedClient(Part):
     input_config: dict[str, Any]
     held_out_rate: float = Field(ge=0, lt=1)
     records: int = Field(ge=1)
+    features: list[str] = []
+    classes: list[str] = []
 
 
 class AnnouncementRow(Part):
@@ -236,6 +261,8 @@ class RunRecord(Part):
         clients: those that take part, sorted by name.
         evaluation: the evaluation topic's announcement, if there is one.
         announcements: every announcement that was read, and why it takes part or not.
+        features: names of the columns, in the order in which the model takes them; empty where neither model nor client names any.
+        classes: names of the classes 0, 1, ...; likewise.
     """
 
     layout: int = LAYOUT
@@ -244,6 +271,8 @@ class RunRecord(Part):
     clients: list[MatchedClient]
     evaluation: MatchedClient | None
     announcements: list[AnnouncementRow]
+    features: list[str] = []
+    classes: list[str] = []
 
     @field_validator("layout")
     @classmethod

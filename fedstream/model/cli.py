@@ -22,22 +22,28 @@ ModelName = Annotated[str, typer.Argument(metavar="NAME", help="Name of the mode
 def add(
     source: Annotated[str, typer.Argument(help="A .keras file, or `package.module:function` that returns a compiled model.", show_default=False)],
     name: Annotated[str, typer.Option(help="Name to add it under.", show_default=False)],
+    features: Annotated[str, typer.Option(help="Names of its columns, in its order, separated by commas, or a .json list.", show_default=False)] = "",
+    classes: Annotated[str, typer.Option(help="Names of its classes 0, 1, ..., likewise.", show_default=False)] = "",
     json: Json = False,
 ) -> None:
     """Add a compiled Keras model, for runs to start from.
 
-    fedstream model add model.keras --name mine
+    A model that names its columns and classes decides in what order they are taken; streams that announce the same names in another order are
+    brought into it, and those with other names are refused.
+
+        fedstream model add model.keras --name mine --features age,bmi,pressure --classes benign,malignant
     """
     if not re.fullmatch(NAME, name):
         raise UsageError(f"--name {name!r}: use letters, digits, `.`, `_` and `-`, beginning with a letter or digit, at most 63")
     from fedstream.model.files import add_model
     from fedstream.model.source import read_model
+    from fedstream.options import parse_names
     from fedstream.store.objects import ObjectStore
 
     store = ObjectStore.from_env()
     store.check()
     with err.status("Checking the model (TensorFlow starts) ..."):
-        description = add_model(store, name, read_model(source))
+        description = add_model(store, name, read_model(source), parse_names("--features", features), parse_names("--classes", classes))
     if json:
         print_json(description.model_dump(mode="json") | {"parameters": description.parameters})
     else:
@@ -81,6 +87,9 @@ def show(model: ModelName, json: Json = False) -> None:
     if newest:
         lineage = f"round {newest.get('round')} of run {newest.get('run')}"
         out.print(f"  version {versions[-1]}: {lineage}; {metrics_text(newest.get('metrics') or {})}", highlight=False)
+    for what, names in (("features", description.features), ("classes", description.classes)):
+        if names:
+            out.print(f"  {what}: {', '.join(names)}", highlight=False, markup=False)
     print_table("variables", ["name", "shape", "dtype"], [[v.name, " ".join(map(str, v.shape)), v.dtype] for v in description.variables])
 
 

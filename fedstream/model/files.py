@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import tempfile
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from pydantic import ValidationError
 
-from fedstream.errors import CorruptObject, ModelError
+from fedstream.errors import CorruptObject, ModelError, ObjectConflict
 from fedstream.model._tensorflow import keras, set_threads
 from fedstream.model.archive import ADVICE, canonical_archive, check_archive
 from fedstream.model.builtin import build_builtin, builtin_names
-from fedstream.model.description import ModelDescription, VariableDescription
+from fedstream.model.description import ModelDescription, VariableDescription, named
 from fedstream.model.evaluation import evaluate_model
 from fedstream.model.keras_model import get_weights, loss_name, num_classes, record_shape, set_weights, travelling
 from fedstream.store.canonical import sha256_hex
@@ -104,19 +105,30 @@ def describe(data: bytes, name: str, where: str = "") -> tuple[ModelDescription,
     return description.model_copy(update={"metrics": _try(model, description)}), weights
 
 
-def add_model(store: ObjectStore, name: str, data: bytes) -> ModelDescription:
+def add_model(store: ObjectStore, name: str, data: bytes, features: Sequence[str] = (), classes: Sequence[str] = ()) -> ModelDescription:
     """Put a .keras file into the store, as the newest of its name; adding the same file again changes nothing.
 
     Writes the file and its weights, then its description, whose existence makes the model exist.
 
+    Args:
+        store: where models are.
+        name: model name.
+        data: the file's bytes.
+        features: names of the columns of a flat record, in the order in which the model takes them; empty for none.
+        classes: names of the classes 0, 1, ...; empty for none.
+
     Raises:
-        ModelError: as `describe`.
+        ModelError: as `describe`; or the names are not as many as the model's columns or classes, or the file was added with other names.
     """
     description, weights = describe(data, name)
+    description = named(description, features, classes)
     keys, sha256 = ModelKeys(name), description.keras_digest
     store.put_new(keys.initial(sha256), data)
     store.put_new(keys.initial(sha256, "safetensors"), weights)
-    store.put_new_json(keys.initial(sha256, "json"), description.model_dump(mode="json"))
+    try:
+        store.put_new_json(keys.initial(sha256, "json"), description.model_dump(mode="json"))
+    except ObjectConflict as error:
+        raise ModelError(f"this file was added as {name!r} before, with other names of columns or classes; add it under another name") from error
     return description
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +31,8 @@ class Served:
         weights_digest: SHA-256 of its weights, which was computed from the loaded ones.
         codec: of the records that it takes.
         predict: samples (n, ...) -> predictions (n, ...).
+        features: names of the columns, in the order in which it takes them; empty where they have none.
+        classes: names of the classes 0, 1, ...; likewise.
     """
 
     model: str
@@ -37,6 +40,8 @@ class Served:
     weights_digest: str
     codec: RawCodec
     predict: Predict
+    features: Sequence[str] = ()
+    classes: Sequence[str] = ()
 
     @property
     def headers(self) -> list[tuple[str, bytes]]:
@@ -85,6 +90,13 @@ class ServedVersion:
 
     def _same_codec(self, version: Version) -> RawCodec:
         """Return the codec of a newer version, which must read records as the present one does: publishing a model does not change the stream."""
+        for what in ("features", "classes"):
+            names, known = version.manifest.get(what) or [], list(getattr(self._served, what))
+            if names and known and names != known:
+                raise ModelError(
+                    f"version {version.number} has {what} {', '.join(map(str, names))}, those of this stream are {', '.join(map(str, known))};"
+                    " start again once the stream, and who reads its predictions, have changed"
+                )
         codec, now = self._codec(version), self._served.codec
         if (codec.data_dtype, codec.data_shape) != (now.data_dtype, now.data_shape):
             raise ModelError(
@@ -96,6 +108,8 @@ class ServedVersion:
     def _load(self, version: Version, codec: RawCodec) -> Served:
         served = load(self._store, version, codec)
         log.info("version %d of %s predicts: weights %s, records %s", served.number, served.model, served.weights_digest[:12], _shown(codec))
+        if served.features:
+            log.info("it takes the columns in this order: %s", ", ".join(map(str, served.features)))
         return served
 
 
@@ -120,7 +134,8 @@ def load(store: ObjectStore, version: Version, codec: RawCodec) -> Served:
             f"version {version.number} of model {version.model!r} has input {shape}, which does not fit records of shape {codec.data_shape};"
             " correct --input-config"
         )
-    return Served(version.model, version.number, found, codec, predictor(model))
+    names = [version.manifest.get(what) or [] for what in ("features", "classes")]
+    return Served(version.model, version.number, found, codec, predictor(model), *names)
 
 
 def input_config_of(store: ObjectStore, version: Version) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from fedstream.settings import KafkaSettings
 from fedstream.state import RunState
 from fedstream.steps.global_model import load_global_model
 from fedstream.store.documents import Metrics
-from fedstream.stream.codec import get_codec
+from fedstream.stream.columns import decode_in_order
 from fedstream.stream.offsets import parse_ranges
 from fedstream.stream.reader import RawRecords, read_ranges, wait_for_data
 
@@ -48,7 +48,7 @@ def measure_on(state: RunState, round: int, weights_digest: str, records: RawRec
 
     spec, evaluation = state.record.spec, state.record.evaluation
     assert evaluation is not None
-    samples, labels = get_codec("RAW", evaluation.input_config).decode_records(records)
+    samples, labels = decode_in_order(state.record, evaluation, records)
     configure(spec.threads, spec.seed)
     key = state.keys.at(round).weights
     model = load_global_model(state, state.store.get_verified(key, weights_digest), key, spec.threads)

@@ -16,7 +16,7 @@ from fedstream.steps.patience import patiently
 from fedstream.steps.refusal import refusing
 from fedstream.steps.runtime import step
 from fedstream.store.documents import SliceDoc, SliceRange
-from fedstream.stream.codec import get_codec
+from fedstream.stream.columns import decode_in_order
 from fedstream.stream.offsets import parse_ranges
 from fedstream.stream.reader import check_retention, read_ranges, wait_for_data
 
@@ -78,7 +78,7 @@ def _slice(state: RunState, round: int, client: MatchedClient) -> SliceDoc:
         return validated
     patiently(deadline, lambda left_s: wait_for_data(kafka, ranges, left_s))
     records = patiently(deadline, lambda left_s: read_ranges(kafka, ranges, left_s))
-    _, labels = get_codec("RAW", client.input_config).decode_records(records)
+    _, labels = decode_in_order(state.record, client, records)
     check_labels(read_description(state.store, state.record.model.name, state.record.model.keras_digest), labels)
     values, counts = np.unique(labels, return_counts=True)
     return SliceDoc(

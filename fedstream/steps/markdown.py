@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fedstream.run import RunRecord
+from fedstream.run import MatchedClient, RunRecord
 
 
 def plan_page(record: RunRecord, note: str) -> str:
@@ -15,10 +15,16 @@ def plan_page(record: RunRecord, note: str) -> str:
         f"{spec.epochs} epochs of batches of {spec.batch_size} a round.",
         "## Clients that take part",
         _table(
-            ["client", "records", "held out", "slice", "brokers"],
-            [[c.client, c.records, f"{c.held_out_rate:.0%}", c.ranges, c.bootstrap_servers or "default"] for c in record.clients],
+            ["client", "records", "held out", "columns", "slice", "brokers"],
+            [
+                [c.client, c.records, f"{c.held_out_rate:.0%}", _columns(record, c), c.ranges, c.bootstrap_servers or "default"]
+                for c in record.clients
+            ],
         ),
     ]
+    for what, names in (("Columns", record.features), ("Classes", record.classes)):
+        if names:
+            lines.append(f"{what}, in the run's order: {_cell(', '.join(names))}.")
     if record.evaluation:
         lines.append(f"Each global model is measured on {record.evaluation.records} records of `{_cell(record.evaluation.ranges)}`.")
     lines += [
@@ -29,6 +35,13 @@ def plan_page(record: RunRecord, note: str) -> str:
         ),
     ]
     return "\n\n".join(lines) + "\n"
+
+
+def _columns(record: RunRecord, client: MatchedClient) -> str:
+    """Say how a client's columns came into the run's order."""
+    if not client.features:
+        return "not checked: it names none"
+    return "as the run's" if client.features == record.features else "reordered by name"
 
 
 def _table(head: list[str], rows: list[list[object]]) -> str:

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from fedstream.errors import FedstreamError
 from fedstream.model.description import ModelDescription
 from fedstream.model.fit import check_fit
 from fedstream.run import AnnouncementRow, MatchedClient, RunSpec
+from fedstream.steps.naming import Names, agree, names_misfit
 from fedstream.stream.announcement import DataAnnouncement, invalid_client_name, parse_data_announcement
 from fedstream.stream.codec import get_codec
-from fedstream.stream.offsets import format_ranges, parse_ranges, total_records
+from fedstream.stream.offers import gather, taken_back
+from fedstream.stream.offsets import OffsetRange, format_ranges, parse_ranges, total_records
+
+Numbered: TypeAlias = tuple[int, DataAnnouncement]
+"""An announcement, and the number of its message."""
+
+NOT_HEEDED = (
+    "withdraws announcements of the evaluation topic, which anyone may: it is heeded with own_topics, or where evaluation_topic names offsets"
+)
 
 LONGEST = 500
 """Characters of a name or a reason that are put on record."""
@@ -43,58 +54,112 @@ class Matching:
         evaluations: the different announcements of the evaluation topic that could be meant; just one in a run that can start.
         evaluation_refusals: why other announcements of the evaluation topic cannot be meant, the newest first.
         rows: one for each announcement, in the order read.
+        names: the run's columns and classes.
     """
 
     clients: list[MatchedClient]
     evaluations: list[MatchedClient]
     evaluation_refusals: list[str]
     rows: list[AnnouncementRow]
+    names: Names
 
 
 def match(spec: RunSpec, model: ModelDescription, messages: Iterable[Heard]) -> Matching:
-    """Match announcements with a run. The newest announcement of a client counts; an older one is superseded."""
-    clients: dict[str, MatchedClient] = {}
-    evaluations: list[MatchedClient] = []
-    evaluation_refusals: list[str] = []
-    rows: list[AnnouncementRow] = []
-    for heard in reversed(list(messages)):
-        name, for_evaluation = "?", False
+    """Match announcements with a run.
+
+    1. leave out what does not fit; 2. gather what is left of each client into one offer; 3. agree on the names of columns and classes.
+    """
+    heard = list(messages)
+    read = _read(spec, model, heard)
+    reasons, matched = read.reasons, dict[str, MatchedClient]()
+    for client, own in read.fitting.items():
+        offer = gather([announcement for _, announcement in own], spec.slices)
+        for (number, _), fate in zip(own, offer.fates, strict=True):
+            reasons[number] = fate.reason
+        if offer.newest:
+            at = max(number for number, _ in own if not reasons[number])
+            matched[client] = _matched(spec, heard[at], offer.newest, offer.ranges, for_evaluation=False)
+            _refuse(reasons, own, _too_few(spec, matched[client]))
+    matched = {client: offered for client, offered in matched.items() if not _too_few(spec, offered)}
+    names = agree(model, [matched[client] for client in sorted(matched)])
+    for client, offered in matched.items():
+        _refuse(reasons, read.fitting[client], names.differ(offered))
+    evaluations = _evaluations(spec, heard, read, names)
+    rows = [
+        AnnouncementRow(
+            bootstrap_servers=message.bootstrap_servers,
+            partition=message.partition,
+            offset=message.offset,
+            client=_shown(read.names[number]),
+            accepted=not reasons[number],
+            related=_is_related(spec, read.names[number], number in read.measures),
+            reason=_shown(reasons[number] or ("measures each global model (evaluation topic)" if number in read.measures else "takes part")),
+        )
+        for number, message in enumerate(heard)
+    ]
+    refusals = [_shown(reasons[number]) for number in sorted(read.measures, reverse=True) if reasons[number]]
+    return Matching([matched[client] for client in sorted(matched) if not names.differ(matched[client])], evaluations, refusals, rows, names)
+
+
+@dataclass(frozen=True)
+class _Read:
+    """Messages as they were read.
+
+    Attributes:
+        names: whose each one is.
+        reasons: why it cannot take part; empty where it can.
+        fitting: announcements that can, by client.
+        measuring: those of the evaluation topic that can.
+        measures: numbers of all messages about the evaluation topic.
+    """
+
+    names: list[str] = field(default_factory=list)
+    reasons: list[str] = field(default_factory=list)
+    fitting: dict[str, list[Numbered]] = field(default_factory=dict)
+    measuring: list[Numbered] = field(default_factory=list)
+    measures: set[int] = field(default_factory=set)
+
+
+def _read(spec: RunSpec, model: ModelDescription, heard: list[Heard]) -> _Read:
+    found = _Read()
+    for number, message in enumerate(heard):
+        name = "?"
         try:
-            announcement = parse_data_announcement(heard.data)
-            name = announcement.client
-            for_evaluation = _is_for_evaluation(spec, announcement)
-            reason = _why_not(spec, model, heard, announcement, for_evaluation)
-            taken = None if for_evaluation else clients.get(name)
-            if not reason and taken:
-                same = taken.ranges == format_ranges(announcement.ranges)
-                reason = (
-                    "a newer announcement of this client says the same"
-                    if same
-                    else f"superseded by a newer announcement of this client ({taken.ranges})"
-                )
+            announcement = parse_data_announcement(message.data)
+            name, for_evaluation = announcement.client, _is_for_evaluation(spec, announcement)
+            if for_evaluation:
+                found.measures.add(number)
+            reason = _why_not(spec, model, message, announcement, for_evaluation)
             if not reason:
-                matched = _matched(spec, heard, announcement, for_evaluation)
-                if for_evaluation:
-                    evaluations += [] if any(_same_records(matched, other) for other in evaluations) else [matched]
-                else:
-                    clients[name] = matched
+                (found.measuring if for_evaluation else found.fitting.setdefault(name, [])).append((number, announcement))
         except FedstreamError as error:
             reason = str(error)
-        if reason and for_evaluation:
-            evaluation_refusals.append(_shown(reason))
-        said = reason or ("measures each global model (evaluation topic)" if for_evaluation else "takes part")
-        rows.append(
-            AnnouncementRow(
-                bootstrap_servers=heard.bootstrap_servers,
-                partition=heard.partition,
-                offset=heard.offset,
-                client=_shown(name),
-                accepted=not reason,
-                related=_is_related(spec, name, for_evaluation),
-                reason=_shown(said),
-            )
-        )
-    return Matching([clients[name] for name in sorted(clients)], evaluations, evaluation_refusals, rows[::-1])
+        found.names.append(name)
+        found.reasons.append(reason)
+    return found
+
+
+def _refuse(reasons: list[str], own: list[Numbered], reason: str) -> None:
+    """Give those of a client's announcements that counted a reason why they don't, if there is one."""
+    for number, _ in own:
+        reasons[number] = reasons[number] or reason
+
+
+def _evaluations(spec: RunSpec, heard: list[Heard], read: _Read, names: Names) -> list[MatchedClient]:
+    """Return the different announcements of the evaluation topic that could be meant, the newest first.
+
+    Where anyone may announce, anyone may withdraw: then a withdrawal leaves none the only one that could be meant, unless the run names its offsets.
+    """
+    heeded = spec.own_topics or ":" in spec.evaluation_topic
+    found: list[MatchedClient] = []
+    fates = taken_back([announcement for _, announcement in read.measuring])
+    for (number, announcement), fate in reversed(list(zip(read.measuring, fates, strict=True))):
+        matched = _matched(spec, heard[number], announcement, announcement.ranges, for_evaluation=True) if announcement.ranges else None
+        read.reasons[number] = fate.reason if heeded else "" if matched else NOT_HEEDED
+        read.reasons[number] = read.reasons[number] or (names.differ(matched) if matched else "")
+        if matched and not read.reasons[number] and not any(_same_records(matched, other) for other in found):
+            found.append(matched)
+    return found
 
 
 def _is_for_evaluation(spec: RunSpec, announcement: DataAnnouncement) -> bool:
@@ -104,7 +169,8 @@ def _is_for_evaluation(spec: RunSpec, announcement: DataAnnouncement) -> bool:
 
 
 def _same_records(one: MatchedClient, other: MatchedClient) -> bool:
-    return (one.ranges, one.input_config) == (other.ranges, other.input_config)
+    same = ("ranges", "input_config", "features", "classes")
+    return all(getattr(one, name) == getattr(other, name) for name in same)
 
 
 def _is_related(spec: RunSpec, client: str, for_evaluation: bool) -> bool:
@@ -122,13 +188,13 @@ def _why_not(spec: RunSpec, model: ModelDescription, heard: Heard, announcement:
     client = announcement.client
     if reason := invalid_client_name(client):
         return reason
-    if announcement.online:
+    if announcement.online and not announcement.withdrawn:
         return f"announces the online stream {announcement.topic!r} without offsets; runs train on announced ranges only"
     if spec.own_topics and (foreign := sorted(topic for topic in announcement.topics if not topic.startswith(f"{client}."))):
         return f"topic {foreign[0]!r} does not begin with {client + '.'!r}, and the run accepts a client's own topics only (own_topics)"
     if for_evaluation and heard.bootstrap_servers:
         return f"announced at {heard.bootstrap_servers}, but the evaluation topic lies at the default brokers"
-    if for_evaluation and ":" in spec.evaluation_topic and announcement.ranges != parse_ranges(spec.evaluation_topic):
+    if for_evaluation and ":" in spec.evaluation_topic and announcement.ranges != parse_ranges(spec.evaluation_topic) and not announcement.withdrawn:
         return f"announces {format_ranges(announcement.ranges)}, but the run is measured on {spec.evaluation_topic}"
     if not for_evaluation:
         if spec.clients and client not in spec.clients:
@@ -136,24 +202,31 @@ def _why_not(spec: RunSpec, model: ModelDescription, heard: Heard, announcement:
         if heard.bootstrap_servers != spec.bootstrap_of(client):
             there, expected = (servers or "the default brokers" for servers in (heard.bootstrap_servers, spec.bootstrap_of(client)))
             return f"announced at {there}, but the run's sites place it at {expected}"
-        if announcement.restrictions != spec.data_restriction:
-            return f"its restrictions {announcement.restrictions} differ from the run's {spec.data_restriction}"
-        records = total_records(announcement.ranges)
-        if records < spec.min_data:
-            return f"announces {records} records, the run asks for at least {spec.min_data}"
-    check_fit(model, get_codec(announcement.input_format, announcement.input_config))
-    return ""
+        if announcement.restrictions != spec.data_restriction and not announcement.withdrawn:
+            own, asked = (json.dumps(restrictions, sort_keys=True) for restrictions in (announcement.restrictions, spec.data_restriction))
+            return f"its restrictions {own} differ from the run's {asked}; a run is given these records with --data-restriction '{own}'"
+    if announcement.withdrawn:
+        return ""
+    codec = get_codec(announcement.input_format, announcement.input_config)
+    check_fit(model, codec)
+    return names_misfit(model, codec, announcement)
 
 
-def _matched(spec: RunSpec, heard: Heard, announcement: DataAnnouncement, for_evaluation: bool) -> MatchedClient:
+def _too_few(spec: RunSpec, client: MatchedClient) -> str:
+    return f"announces {client.records} records, the run asks for at least {spec.min_data}" if client.records < spec.min_data else ""
+
+
+def _matched(spec: RunSpec, heard: Heard, announcement: DataAnnouncement, ranges: list[OffsetRange], for_evaluation: bool) -> MatchedClient:
     held_out = announcement.held_out_rate()
     return MatchedClient(
         client=announcement.client,
         bootstrap_servers=heard.bootstrap_servers,
-        ranges=format_ranges(announcement.ranges),
+        ranges=format_ranges(ranges),
         input_config=get_codec(announcement.input_format, announcement.input_config).config(),
         held_out_rate=0.0 if for_evaluation else spec.validation_rate if held_out is None else held_out,
-        records=total_records(announcement.ranges),
+        records=total_records(ranges),
+        features=announcement.features,
+        classes=announcement.classes,
     )
 
 

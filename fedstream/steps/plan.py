@@ -76,6 +76,8 @@ def _record(state: RunState, spec: RunSpec) -> RunRecord:
             clients=matching.clients,
             evaluation=matching.evaluations[0] if matching.evaluations else None,
             announcements=matching.rows,
+            features=matching.names.features,
+            classes=matching.names.classes,
         )
         try:
             state.store.put_new_json(state.keys.spec, record.model_dump(mode="json"))

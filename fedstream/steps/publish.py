@@ -76,7 +76,7 @@ def publish(
         with open(report_path, "w", encoding="utf-8") as page:
             page.write(report)
     commits = state.ledger.commits()
-    _show_confusion(commits, confusion)
+    _show_confusion(commits, state.record.classes, confusion)
     if coming := state.next_round(rounds):
         log.warning("run %s is not finished: round %d is next; submit the same run again to go on", run, coming[0])
         return 0
@@ -92,10 +92,11 @@ def publish(
     return version
 
 
-def _show_confusion(commits: list[Commit], confusion: ConfusionArtifact | None) -> None:
+def _show_confusion(commits: list[Commit], classes: list[str], confusion: ConfusionArtifact | None) -> None:
     matrices = [commit.metrics.confusion for commit in commits if commit.metrics and commit.metrics.confusion]
     if confusion and matrices:
-        confusion.log_confusion_matrix([str(label) for label in range(len(matrices[-1]))], matrices[-1])
+        names = classes + [str(label) for label in range(len(classes), len(matrices[-1]))]
+        confusion.log_confusion_matrix(names, matrices[-1])
 
 
 def _version(state: RunState, best: Commit, pages: dict[str, bytes]) -> tuple[int, dict[str, Any]]:
@@ -171,6 +172,8 @@ def _write_version(state: RunState, keys: ModelKeys, number: int, best: Commit, 
         weights_digest=best.weights_digest,
         metrics=measured.values if measured else {},
         files={name: sha256_hex(data) for name, data in files.items()},
+        features=state.record.features,
+        classes=state.record.classes,
         code_version=__version__,
     ).model_dump(mode="json")
     state.store.put_new_json(keys.version(number, "manifest.json"), manifest)
@@ -210,6 +213,8 @@ def _announcement(state: RunState, manifest: dict[str, Any], key: str) -> ModelA
         model_key=state.store.settings.prefix + key,
         model_digest=manifest["files"]["model.keras"],
         weights_digest=manifest["weights_digest"],
+        features=record.features,
+        classes=record.classes,
     )
 
 

@@ -16,7 +16,7 @@ from fedstream.steps.runtime import MetricsArtifact, step
 from fedstream.store.canonical import canonical_json, sha256_hex
 from fedstream.store.documents import Manifest, SliceDoc
 from fedstream.store.weights import to_bytes
-from fedstream.stream.codec import get_codec
+from fedstream.stream.columns import decode_in_order
 from fedstream.stream.offsets import parse_ranges
 from fedstream.stream.reader import RawRecords, read_ranges
 
@@ -63,7 +63,7 @@ def _train(state: RunState, round: int, document: SliceDoc, deadline: float, usa
     configure(spec.threads, seed, spec.gpu_memory_mib)
     fallback = _falls_back(spec, client)
     records = _read(state, document, deadline)
-    samples, labels = get_codec("RAW", document.input_config).decode_records(records)
+    samples, labels = decode_in_order(state.record, matched, records)
     config = TrainingConfig(
         epochs=spec.epochs,
         batch_size=spec.batch_size,

@@ -171,6 +171,8 @@ class VersionManifest(Document):
         weights_digest: of the weights.
         metrics: what the model scored in the run.
         files: name -> SHA-256 of each file of the version.
+        features: names of the columns, in the order in which the model takes them; empty where they have none.
+        classes: names of the classes 0, 1, ...; likewise.
     """
 
     model: str
@@ -182,6 +184,8 @@ class VersionManifest(Document):
     weights_digest: Digest
     metrics: dict[str, float]
     files: dict[str, Digest]
+    features: list[str] = []
+    classes: list[str] = []
     code_version: str
 
     @field_validator("files")

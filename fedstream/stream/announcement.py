@@ -11,7 +11,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator, model_validator
 
 from fedstream.errors import AnnouncementError
-from fedstream.run import NAME
+from fedstream.run import NAME, invalid_names
 from fedstream.stream.offsets import OffsetRange, invalid_topic_name, parse_ranges
 
 DATA_CONTROL_TOPIC = "FEDERATED_DATA_CONTROL_TOPIC"
@@ -21,7 +21,7 @@ MODEL_CONTROL_TOPIC = "FEDERATED_MODEL_CONTROL_TOPIC"
 """Where they are told about published models."""
 
 SCHEMA_VERSION = 1
-"""Of the fields fedstream adds: client, bootstrap_servers."""
+"""Of the fields fedstream adds: client, bootstrap_servers, features, classes, append, withdrawn."""
 
 
 def invalid_client_name(name: str) -> str:
@@ -47,6 +47,10 @@ class DataAnnouncement(BaseModel):
         incremental: whether more will come.
         client: name of the data owner; fedstream's own field.
         bootstrap_servers: where the owner says its broker is; fedstream's own field, never trusted.
+        features: names of the columns of a flat sample, in their order; fedstream's own field, as are all that follow.
+        classes: names of the classes 0, 1, ...
+        append: whether it adds to what this client announced before, instead of taking its place.
+        withdrawn: whether it takes back what this client announced of this topic before, and offers nothing.
     """
 
     model_config = ConfigDict(frozen=True, extra="allow", allow_inf_nan=False)
@@ -63,6 +67,17 @@ class DataAnnouncement(BaseModel):
     incremental: bool = False
     client: str = ""
     bootstrap_servers: str = ""
+    features: list[str] = []
+    classes: list[str] = []
+    append: bool = False
+    withdrawn: bool = False
+
+    @field_validator("features", "classes")
+    @classmethod
+    def _names_can_be_kept(cls, names: list[str]) -> list[str]:
+        if reason := invalid_names(names):
+            raise ValueError(reason)
+        return names
 
     @field_validator("input_config", mode="before")
     @classmethod
@@ -157,7 +172,7 @@ def parse_data_announcement(data: bytes) -> DataAnnouncement:
 
 
 def check_announceable(said: dict[str, Any]) -> None:
-    """Check what an owner says before any record is sent: description, dataset_restrictions, validation_rate, test_rate.
+    """Check what an owner says before any record is sent: description, dataset_restrictions, validation_rate, test_rate, features, classes.
 
     Raises:
         AnnouncementError: one of them cannot be announced; names it.
@@ -188,6 +203,8 @@ class ModelAnnouncement(BaseModel):
         model_key: key of the .keras file.
         model_digest: SHA-256 of that file.
         weights_digest: SHA-256 of the weights.
+        features: names of the columns, in the order in which it takes them; empty where they have none.
+        classes: names of the classes 0, 1, ...; likewise.
     """
 
     model_config = ConfigDict(frozen=True, extra="allow")
@@ -204,6 +221,8 @@ class ModelAnnouncement(BaseModel):
     model_key: str
     model_digest: str
     weights_digest: str
+    features: list[str] = []
+    classes: list[str] = []
     schema_version: int = SCHEMA_VERSION
 
     def to_bytes(self) -> bytes:

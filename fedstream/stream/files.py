@@ -4,37 +4,57 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 from zipfile import BadZipFile
 
 import numpy as np
 
 from fedstream.errors import UsageError
+from fedstream.run import invalid_names
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
-def load_records(path: Path, label: str = "label", shape: str = "") -> tuple[np.ndarray, np.ndarray]:
-    """Load samples (n, ...) and labels (n, ...).
+class Records(NamedTuple):
+    """Labelled records, and what they are called.
+
+    Attributes:
+        x: samples (n, ...).
+        y: labels (n, ...): numbers, or texts.
+        features: names of the columns of flat samples; empty where there are none, or more than can be announced.
+    """
+
+    x: np.ndarray
+    y: np.ndarray
+    features: list[str]
+
+
+def load_records(path: Path, label: str = "label", shape: str = "", allow_nan: bool = False) -> Records:
+    """Load labelled records.
 
     Args:
         path: an .npz file with x and y (or x_train and y_train), or a .csv file with a header.
         label: the .csv file's column of labels; all others are numeric features, sent as float32.
         shape: shape of one sample, as "28 28"; empty for that of the file.
+        allow_nan: take empty cells of features as NaN.
 
     Raises:
         UsageError: the file cannot be used; says what it has and what it lacks.
     """
-    loaders = {".npz": lambda: _npz(path), ".csv": lambda: _csv(path, label)}
+    loaders = {".npz": lambda: Records(*_npz(path), []), ".csv": lambda: _csv(path, label, allow_nan)}
     if path.suffix not in loaders:
         raise UsageError(f"{path}: files of type {path.suffix or '(none)'!r} are not known; give an .npz or a .csv file")
     if not path.is_file():
         raise UsageError(f"{path}: there is no such file")
-    x, y = loaders[path.suffix]()
+    x, y, features = loaders[path.suffix]()
     if not x.ndim or not y.ndim:
         raise UsageError(f"{path}: x or y is a single number; the first dimension must count the records")
     if len(x) != len(y):
         raise UsageError(f"{path}: it has {len(x)} samples and {len(y)} labels; their numbers must be equal")
     if not len(x):
         raise UsageError(f"{path}: it has no records")
-    return (_reshape(path, x, shape), y) if shape else (x, y)
+    return Records(_reshape(path, x, shape), y, []) if shape else Records(x, y, features)
 
 
 def _npz(path: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -48,28 +68,63 @@ def _npz(path: Path) -> tuple[np.ndarray, np.ndarray]:
         raise UsageError(f"{path}: it is no .npz file of plain arrays ({error})") from error
 
 
-def _csv(path: Path, label: str) -> tuple[np.ndarray, np.ndarray]:
+def _csv(path: Path, label: str, allow_nan: bool) -> Records:
     import pandas as pd
 
     try:
         frame = pd.read_csv(path)
+    except UnicodeDecodeError as error:
+        raise UsageError(
+            f"{path}: it is not UTF-8 (byte {error.start} is 0x{error.object[error.start]:02x}); "
+            f"convert it, if it is Latin-1 with `iconv -f LATIN1 -t UTF-8 {path.name} > utf8.csv`"
+        ) from error
     except (ValueError, OSError) as error:
         raise UsageError(f"{path}: it is no .csv file with a header ({error})") from error
+    try:
+        return from_frame(frame, label, allow_nan)
+    except UsageError as error:
+        raise UsageError(f"{path}: {error}") from error
+
+
+def from_frame(frame: pd.DataFrame, label: str, allow_nan: bool = False) -> Records:
+    """Take a table's column of labels, and all others as numeric features.
+
+    Args:
+        frame: one record a row.
+        label: name of the labels' column; whole numbers stay class numbers, texts stay texts.
+        allow_nan: take empty cells of features as NaN.
+
+    Raises:
+        UsageError: the table cannot be sent; names the column.
+    """
+    import pandas as pd
+
+    frame = frame.rename(columns=lambda name: str(name).strip())
     if frame.empty:
-        raise UsageError(f"{path}: it has no records")
+        raise UsageError("it has no records")
+    if unnamed := [position for position, name in enumerate(frame.columns) if re.fullmatch(r"(Unnamed: \d+(\.\d+)?)?", name)]:
+        raise UsageError(
+            f"column {unnamed[0] + 1} has no name: it may be a row number, as pandas writes it, which is no feature; "
+            "write the file with to_csv(..., index=False), or name or drop the column"
+        )
     if label not in frame:
-        raise UsageError(f"{path}: there is no column {label!r}; it has {', '.join(map(str, frame.columns))}. Name the labels' column with --label")
+        raise UsageError(f"there is no column {label!r}; it has {', '.join(frame.columns)}. Name the labels' column with --label")
+    if double := [name for name in frame.columns if list(frame.columns).count(name) > 1]:
+        raise UsageError(f"there are two columns {double[0]!r}; rename one")
     features = frame.drop(columns=label)
     if not len(features.columns):
-        raise UsageError(f"{path}: there is no column besides {label!r}, so there are no features")
-    if text := [str(name) for name in features if not pd.api.types.is_numeric_dtype(features[name])]:
-        raise UsageError(f"{path}: column {text[0]!r} is not numeric; encode or drop it")
-    if empty := [str(name) for name in frame if frame[name].isna().any()]:
-        raise UsageError(f"{path}: column {empty[0]!r} has empty cells; fill or drop them")
-    if not pd.api.types.is_numeric_dtype(frame[label]):
-        raise UsageError(f"{path}: label column {label!r} is not numeric; number the classes 0, 1, ...")
+        raise UsageError(f"there is no column besides {label!r}, so there are no features")
+    if text := [name for name in features if not pd.api.types.is_numeric_dtype(features[name])]:
+        raise UsageError(f"column {text[0]!r} is not numeric; encode or drop it")
+    if empty := [name for name in frame if frame[name].isna().any() and (name == label or not allow_nan)]:
+        raise UsageError(f"column {empty[0]!r} has empty cells; fill or drop them{'' if empty[0] == label else ', or send NaN with --allow-nan'}")
     y = frame[label].to_numpy()
-    return features.to_numpy(dtype=np.float32), y.astype(np.int64) if np.issubdtype(y.dtype, np.integer) else y.astype(np.float32)
+    if not pd.api.types.is_numeric_dtype(frame[label]):
+        y = y.astype(str)
+    else:
+        y = y.astype(np.int64) if np.issubdtype(y.dtype, np.integer) else y.astype(np.float32)
+    names = list(features.columns)
+    return Records(features.to_numpy(dtype=np.float32), y, [] if invalid_names(names) else names)
 
 
 def _reshape(path: Path, x: np.ndarray, shape: str) -> np.ndarray:

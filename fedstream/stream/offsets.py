@@ -70,3 +70,14 @@ def format_ranges(ranges: Iterable[OffsetRange]) -> str:
 def total_records(ranges: Iterable[OffsetRange]) -> int:
     """Return how many records the ranges hold."""
     return sum(r.records for r in ranges)
+
+
+def unite(ranges: Iterable[OffsetRange]) -> list[OffsetRange]:
+    """Return ranges that hold each offset once: neighbours and overlaps become one range; in canonical order."""
+    found: list[OffsetRange] = []
+    for r in sorted(ranges):
+        if found and (found[-1].topic, found[-1].partition) == (r.topic, r.partition) and r.start <= found[-1].end:
+            found[-1] = OffsetRange(r.topic, r.partition, found[-1].start, max(found[-1].end, r.end))
+        else:
+            found.append(r)
+    return found

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fedstream.errors import AnnouncementError, UsageError
+from fedstream.errors import AnnouncementError, RecordError, UsageError
 from fedstream.settings import KafkaSettings
 from fedstream.stream.announcement import DATA_CONTROL_TOPIC, DataAnnouncement, check_announceable, invalid_client_name
 from fedstream.stream.client import admin
 from fedstream.stream.codec import RawCodec
+from fedstream.stream.columns import align, is_text, number_classes
+from fedstream.stream.finite import check_finite
 from fedstream.stream.offsets import invalid_topic_name
 from fedstream.stream.sink import raw_announcement
 from fedstream.stream.writer import UNLABELLED, RecordWriter
@@ -33,6 +35,10 @@ def send_dataset(
     test_rate: float = 0.0,
     restrictions: dict[str, Any] | None = None,
     description: str = "",
+    features: Sequence[str] = (),
+    classes: Sequence[str] = (),
+    append: bool = False,
+    allow_nan: bool = False,
     progress: Callable[[int], None] = lambda _: None,
 ) -> DataAnnouncement:
     """Send every record, wait until all are stored, announce them, and return the announcement.
@@ -42,25 +48,38 @@ def send_dataset(
         topic: topic of the records.
         client: name of the data owner.
         x: samples (n, ...), at least one.
-        y: labels (n, ...).
+        y: labels (n, ...); texts are announced as classes and sent as class numbers.
         validation_rate: part to hold out for validation, in [0, 1).
         test_rate: part to hold out for testing, in [0, 1).
         restrictions: what a run must ask for to be given these records.
         description: free text.
+        features: names of the columns of flat samples, in their order, so that a run can match them with other owners'.
+        classes: names of the classes 0, 1, ...; for labels that are texts, by default those there are, sorted.
+        append: add to what this client announced before, instead of taking its place.
+        allow_nan: send NaN and infinity too.
         progress: called with the number of records just sent.
 
     Raises:
         UsageError: the name, a rate or the arrays cannot be announced; nothing is sent.
+        RecordError: a record holds NaN or infinity; nothing is sent.
         BrokerError: the broker did not take the records; nothing is announced.
     """
+    if is_text(y):
+        y, classes = number_classes(y, classes)
     said = {
         "description": description,
         "dataset_restrictions": json.dumps(restrictions or {}),
         "validation_rate": validation_rate,
         "test_rate": test_rate,
+        "features": list(features),
+        "classes": list(classes),
+        "append": append,
     }
     codec = _checked(topic, client, x, y, said)
     samples, labels = x.astype(codec.data_dtype, order="C", copy=False), y.astype(codec.label_dtype, order="C", copy=False)
+    if not allow_nan:
+        check_finite(samples, "sample", names=features)
+        check_finite(labels, "label")
     writer = RecordWriter(kafka)
     try:
         for first in range(0, len(samples), PROGRESS):
@@ -81,10 +100,15 @@ def _checked(topic: str, client: str, x: NDArray[Any], y: NDArray[Any], said: di
         raise UsageError(reason)
     if len(x) != len(y) or not len(x):
         raise UsageError(f"there are {len(x)} samples and {len(y)} labels; their numbers must be equal, and at least 1")
+    if said["features"] and x.shape[1:] != (len(said["features"]),):
+        raise UsageError(f"{len(said['features'])} columns are named, but a sample has shape {x.shape[1:]}; name one for each value of a flat sample")
+    if said["classes"] and y[0].size != 1:
+        raise UsageError(f"classes are named, but a label has shape {y.shape[1:]}; send class numbers")
     try:
         check_announceable(said)
+        align([], said["classes"], [], said["classes"]).labels(y)
         return RawCodec.from_config(RawCodec.from_sample(x[0], np.asarray(y[0])).config())
-    except AnnouncementError as error:
+    except (AnnouncementError, RecordError) as error:
         raise UsageError(str(error)) from error
 
 

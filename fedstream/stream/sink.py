@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,6 +15,8 @@ from fedstream.errors import AnnouncementError, RecordError, UsageError
 from fedstream.settings import KafkaSettings
 from fedstream.stream.announcement import DATA_CONTROL_TOPIC, DataAnnouncement, ModelAnnouncement, check_announceable, invalid_client_name
 from fedstream.stream.codec import RawCodec
+from fedstream.stream.columns import number_classes
+from fedstream.stream.finite import check_finite
 from fedstream.stream.offsets import OffsetRange, format_ranges, invalid_topic_name, total_records
 from fedstream.stream.writer import UNLABELLED, RecordWriter
 
@@ -38,6 +41,10 @@ class FederatedRawSink:
         control_topic: topic of the announcement.
         group_id: taken for compatibility; a sink has no group.
         unsupervised_topic: topic of records without labels.
+        features: names of the columns of a flat sample, in their order, for a run to match them with other owners'; not Kafka-ML's, as all below.
+        classes: names of the classes 0, 1, ...; labels may then be sent by name.
+        append: add to what this client announced before, instead of taking its place.
+        allow_nan: send NaN and infinity too.
 
     Raises:
         UsageError: a value cannot be announced, or the client's name cannot be used.
@@ -66,6 +73,11 @@ class FederatedRawSink:
         control_topic: str = DATA_CONTROL_TOPIC,
         group_id: str = "sink",
         unsupervised_topic: str | None = None,
+        *,
+        features: Sequence[str] = (),
+        classes: Sequence[str] = (),
+        append: bool = False,
+        allow_nan: bool = False,
     ) -> None:
         self.topic, self.unsupervised_topic, self.control_topic = topic, unsupervised_topic or None, control_topic
         self.client = os.environ.get("FEDSTREAM_CLIENT") or topic
@@ -78,6 +90,9 @@ class FederatedRawSink:
             "validation_rate": validation_rate,
             "test_rate": test_rate,
             "deployment_id": deployment_id,
+            "features": list(features),
+            "classes": list(classes),
+            "append": append,
         }
         try:
             check_announceable(self._said)
@@ -87,43 +102,53 @@ class FederatedRawSink:
         self._kafka = KafkaSettings.from_env({**os.environ, "KAFKA_BOOTSTRAP_SERVERS": servers})
         self._writer = RecordWriter(self._kafka)
         self._codec: RawCodec | None = None
+        self._features, self._classes, self._allow_nan = list(features), list(classes), allow_nan
+        self._sent, self._closed = Counter[str](), False
         self.announcement: DataAnnouncement | None = None
 
     def send(self, data: Any, label: Any) -> None:
         """Send one labelled sample.
 
         Raises:
-            RecordError: its shape or dtype is not that of the first one.
+            RecordError: its shape or dtype is not that of the first one, or it holds NaN or infinity.
             AnnouncementError: the first one's dtype or shape cannot be announced.
+            UsageError: the sink is closed, or the label is none of its classes.
             BrokerError: the broker did not take it.
         """
+        self._check_open()
+        if self._classes and isinstance(label, str):
+            label = number_classes([label], self._classes)[0][0]
         sample, target = np.asarray(data), np.asarray(label)
-        if self._codec is None:
-            self._codec = self._infer(sample, target)
-        codec = self._codec
-        value = _encoded(sample, codec.data_dtype, codec.data_shape)
-        self._writer.write(self.topic, value, _encoded(target, codec.label_dtype, codec.label_shape))
+        codec = self._codec or self._infer(sample, target)
+        value = self._encoded(self.topic, "sample", sample, codec.data_dtype, codec.data_shape)
+        key = self._encoded(self.topic, "label", target, codec.label_dtype, codec.label_shape)
+        self._codec = codec
+        self._write(self.topic, value, key)
 
     def unsupervised_send(self, data: Any) -> None:
         """Send one sample without a label, to the unsupervised topic.
 
         Raises:
-            UsageError: the sink was made without one.
+            UsageError: the sink was made without one, or is closed.
+            RecordError: it holds NaN or infinity.
             BrokerError: the broker did not take it.
         """
+        self._check_open()
         if self.unsupervised_topic is None:
             raise UsageError("this sink has no unsupervised_topic; name one when making it")
         sample = np.asarray(data)
-        codec = self._codec
-        self._writer.write(self.unsupervised_topic, _encoded(sample, codec.data_dtype, codec.data_shape) if codec else sample.tobytes(), UNLABELLED)
+        dtype, shape = (self._codec.data_dtype, self._codec.data_shape) if self._codec else (sample.dtype, sample.shape)
+        self._write(self.unsupervised_topic, self._encoded(self.unsupervised_topic, "sample", sample, dtype, shape), UNLABELLED)
 
     def close(self) -> None:
         """Wait until every record is stored, then announce the exact offsets that they got.
 
         Raises:
-            UsageError: nothing was sent.
+            UsageError: nothing was sent, or the sink is closed already.
             BrokerError: a record was not stored; nothing is announced.
         """
+        self._check_open()
+        self._closed = True
         try:
             written = self._writer.flush()
             if self._codec is None:
@@ -136,9 +161,28 @@ class FederatedRawSink:
         finally:
             self._writer.close()
 
+    def _check_open(self) -> None:
+        if self._closed:
+            raise UsageError(f"this sink of topic {self.topic!r} is closed; make a new one, with append=True to add to what this one announced")
+
+    def _encoded(self, topic: str, what: str, value: NDArray[Any], dtype: np.dtype[Any], shape: tuple[int, ...]) -> bytes:
+        fitted = _fitted(value, dtype, shape)
+        if not self._allow_nan:
+            check_finite(fitted[np.newaxis], what, self._sent[topic], self._features if what == "sample" else ())
+        return fitted.tobytes()
+
+    def _write(self, topic: str, value: bytes, key: bytes) -> None:
+        self._writer.write(topic, value, key)
+        self._sent[topic] += 1
+
     def _infer(self, sample: NDArray[Any], label: NDArray[Any]) -> RawCodec:
         given = {name: value for name, value in self._config.items() if value is not None}
-        return RawCodec.from_config({**RawCodec.from_sample(sample, label).config(), **given})
+        codec = RawCodec.from_config({**RawCodec.from_sample(sample, label).config(), **given})
+        if self._features and codec.data_shape != (len(self._features),):
+            raise UsageError(
+                f"{len(self._features)} columns are named, but a sample has shape {codec.data_shape}; name one for each value of a flat sample"
+            )
+        return codec
 
 
 def raw_announcement(kafka: KafkaSettings, client: str, codec: RawCodec, ranges: Sequence[OffsetRange], **said: Any) -> DataAnnouncement:
@@ -176,11 +220,11 @@ def announce_model(kafka: KafkaSettings, announcement: ModelAnnouncement, topic:
         writer.close()
 
 
-def _encoded(value: NDArray[Any], dtype: np.dtype[Any], shape: tuple[int, ...]) -> bytes:
+def _fitted(value: NDArray[Any], dtype: np.dtype[Any], shape: tuple[int, ...]) -> NDArray[Any]:
     if value.dtype != dtype:
         if not np.can_cast(value.dtype, dtype, "same_kind"):
             raise RecordError(f"a record of dtype {value.dtype} cannot be sent to a stream of {dtype}; convert it first")
         value = value.astype(dtype)
     if value.size != math.prod(shape):
         raise RecordError(f"a record of shape {value.shape} cannot be sent to a stream of {shape}; reshape it first")
-    return value.tobytes()
+    return value

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from itertools import groupby
 from typing import TYPE_CHECKING
 
 from fedstream.settings import KafkaSettings
 from fedstream.stream.client import REQUEST_MS, close_producer, explained, open_producer
-from fedstream.stream.offsets import OffsetRange
+from fedstream.stream.offsets import OffsetRange, unite
 
 if TYPE_CHECKING:
     from kafka.producer.future import FutureRecordMetadata
@@ -75,17 +74,4 @@ class RecordWriter:
             stored = [future.get(REQUEST_MS / 1000) for future in self._pending[:count]]
         del self._pending[:count]
         self._pending_bytes -= sum(record.serialized_value_size + record.serialized_key_size for record in stored)
-        self._written = _joined([*self._written, *(OffsetRange(r.topic, r.partition, r.offset, r.offset + 1) for r in stored)])
-
-
-def _joined(ranges: list[OffsetRange]) -> list[OffsetRange]:
-    """Join neighbours."""
-    found: list[OffsetRange] = []
-    for (topic, partition), own in groupby(sorted(ranges), key=lambda r: (r.topic, r.partition)):
-        start, end = -1, -1
-        for r in own:
-            if r.start != end and end >= 0:
-                found.append(OffsetRange(topic, partition, start, end))
-            start, end = (start if r.start == end else r.start), r.end
-        found.append(OffsetRange(topic, partition, start, end))
-    return found
+        self._written = unite([*self._written, *(OffsetRange(r.topic, r.partition, r.offset, r.offset + 1) for r in stored)])

@@ -13,6 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from fedstream.errors import CorruptObject, ModelError, ObjectConflict, UsageError
+from fedstream.model._tensorflow import keras
 from fedstream.model.builtin import build_builtin
 from fedstream.model.cli import model_app
 from fedstream.model.files import add_model, ensure_model, list_models, load_keras, read_description, save_keras
@@ -115,6 +116,27 @@ def test_the_commands_add_list_show_and_pull(platform_env: dict[str, str], tmp_p
     assert "4,810 weights" in run("show", "mine")
     assert "mine" in run("list")
     assert "wrote out.keras: version 1 of mine" in run("pull", "mine", "-o", "out.keras")
+
+
+def test_a_model_may_name_its_columns_and_classes(platform_env: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    network = keras().Sequential([keras().Input((2,)), keras().layers.Dense(1, activation="sigmoid")])
+    network.compile("sgd", "binary_crossentropy")
+    Path("m.keras").write_bytes(save_keras(network))
+    Path("features.json").write_text('["age, in years", "bmi"]')
+    words = ["add", "m.keras", "--name", "mine", "--features", "features.json", "--classes"]
+    added = run(*words, "benign,malignant", "--json")
+    assert (added["features"], added["classes"]) == (["age, in years", "bmi"], ["benign", "malignant"])
+    assert "features: age, in years, bmi\n  classes: benign, malignant" in run("show", "mine")
+    for wrong, message in (
+        ("a,b,c", "3 names are given, but model 'mine' tells 2 apart"),
+        ("a,a", "'a' is there twice"),
+        ("b,a", "with other names"),
+    ):
+        with pytest.raises(ModelError, match=message):
+            run(*words, wrong)
+    with pytest.raises(ModelError, match=r"3 names are given, but model 'other' has input \(2,\); name each value"):
+        run("add", "m.keras", "--name", "other", "--features", "a,b,c")
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fedstream.errors import AnnouncementError, RecordError, UsageError
+from fedstream.errors import AnnouncementError, RecordError, TopicError, UsageError
 from fedstream.settings import KafkaSettings
 from fedstream.stream import FederatedRawSink, writer
 from fedstream.stream.announcement import DataAnnouncement, parse_data_announcement
@@ -45,7 +45,8 @@ def test_the_signature_is_kafka_mls() -> None:
         "control_topic='FEDERATED_DATA_CONTROL_TOPIC', group_id='sink', unsupervised_topic=None)"
     )
     signature = inspect.signature(FederatedRawSink.__init__)
-    bare = [parameter.replace(annotation=inspect.Parameter.empty) for parameter in signature.parameters.values()]
+    known = [parameter for parameter in signature.parameters.values() if parameter.kind is not inspect.Parameter.KEYWORD_ONLY]
+    bare = [parameter.replace(annotation=inspect.Parameter.empty) for parameter in known]
     assert str(signature.replace(parameters=bare, return_annotation=inspect.Signature.empty)) == expected
 
 
@@ -146,6 +147,72 @@ def test_a_record_unlike_the_first_is_refused(kafka: KafkaSettings, topic: str, 
     assert [said.total_msg for said in heard(kafka, f"{topic}-control")] == [1]
 
 
+def test_names_are_announced_and_labels_may_be_sent_by_name(kafka: KafkaSettings, topic: str) -> None:
+    control = f"{topic}-control"
+    sink = FederatedRawSink(kafka.bootstrap_servers, topic, 1, control_topic=control, features=["a", "b"], classes=["no", "yes"], append=True)
+    sink.send(np.array([1.0, 2.0]), "yes")
+    sink.send(np.array([3.0, 4.0]), 0)
+    with pytest.raises(UsageError, match="label 'maybe' of record 0 is none of the classes 'no', 'yes'"):
+        sink.send(np.array([3.0, 4.0]), "maybe")
+    sink.close()
+    [said] = heard(kafka, control)
+    assert (said.features, said.classes, said.append) == (["a", "b"], ["no", "yes"], True)
+    check_content(kafka, said, np.array([[1.0, 2.0], [3.0, 4.0]]), np.array([1, 0]))
+
+
+def test_as_many_columns_are_named_as_a_sample_has(kafka: KafkaSettings, topic: str) -> None:
+    sink = FederatedRawSink(kafka.bootstrap_servers, topic, 1, control_topic=f"{topic}-control", features=["a", "b", "c"])
+    with pytest.raises(UsageError, match=r"3 columns are named, but a sample has shape \(2,\)"):
+        sink.send(np.zeros(2), 0)
+    with pytest.raises(UsageError, match=r"3 columns are named, but a sample has shape \(4, 4\)"):
+        send_dataset(kafka, topic, "c", X, Y, features=["a", "b", "c"])
+    with pytest.raises(UsageError, match=r"classes are named, but a label has shape \(2,\)"):
+        send_dataset(kafka, topic, "c", X, np.zeros((40, 2)), classes=["a", "b"])
+    with pytest.raises(UsageError, match="features: the name 'a' is there twice"):
+        FederatedRawSink(kafka.bootstrap_servers, topic, 1, features=["a", "a"])
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e300])
+def test_what_is_not_finite_is_refused_with_record_and_column(kafka: KafkaSettings, topic: str, value: float) -> None:
+    options = {"data_type": "float32", "control_topic": f"{topic}-control", "features": ["age", "bmi"], "unsupervised_topic": f"{topic}-u"}
+    sink = FederatedRawSink(kafka.bootstrap_servers, topic, 1, **options)  # type: ignore[arg-type]
+    sink.send(np.zeros(2), 0.0)
+    with np.errstate(over="ignore"):
+        with pytest.raises(RecordError, match=r"the sample of record 1 has (nan|inf) in column 'bmi'; .*allow_nan=True"):
+            sink.send(np.array([0.0, value]), 0.0)
+        with pytest.raises(RecordError, match=r"the sample of record 0 has (nan|inf) in column 'age'"):
+            sink.unsupervised_send(np.array([value, 0.0]))
+        if value != 1e300:
+            with pytest.raises(RecordError, match=r"the label of record 1 has (nan|inf); "):
+                sink.send(np.zeros(2), value)
+        sink.close()
+        assert [said.total_msg for said in heard(kafka, f"{topic}-control")] == [1]
+        allowed = FederatedRawSink(kafka.bootstrap_servers, topic, 1, allow_nan=True, **options)  # type: ignore[arg-type]
+        allowed.send(np.array([0.0, value]), 0.0)
+        allowed.close()
+
+
+def test_a_data_set_with_nan_is_refused_before_anything_is_sent(kafka: KafkaSettings, topic: str) -> None:
+    x = X.reshape(40, 16).astype(np.float32)
+    x[7, 3] = np.nan
+    with pytest.raises(RecordError, match=r"the sample of record 7 has nan at index 3 \(1 of 40 records"):
+        send_dataset(kafka, topic, "c", x, Y)
+    with pytest.raises(RecordError, match=r"the label of record 0 has inf"):
+        send_dataset(kafka, topic, "c", X, np.full(40, np.inf))
+    with pytest.raises(TopicError):
+        topic_bounds(kafka, topic)
+    assert send_dataset(kafka, topic, "c", x, Y, allow_nan=True).total_msg == 40
+
+
+def test_a_closed_sink_says_so(kafka: KafkaSettings, topic: str) -> None:
+    sink = FederatedRawSink(kafka.bootstrap_servers, topic, 1, control_topic=f"{topic}-control", unsupervised_topic=f"{topic}-u")
+    sink.send(X[0], Y[0])
+    sink.close()
+    for use in (lambda: sink.send(X[0], Y[0]), lambda: sink.unsupervised_send(X[0]), sink.close):
+        with pytest.raises(UsageError, match=rf"this sink of topic '{topic}' is closed; make a new one, with append=True"):
+            use()
+
+
 def test_what_has_no_fixed_size_is_refused(kafka: KafkaSettings, topic: str) -> None:
     sink = FederatedRawSink(kafka.bootstrap_servers, topic, 1, control_topic=f"{topic}-control")
     with pytest.raises(AnnouncementError, match="data_type"):
@@ -184,7 +251,7 @@ def test_a_record_larger_than_the_brokers_take_is_refused(kafka: KafkaSettings, 
         ("hospital a", X, Y, "client name"),
         ("c", X, Y[:3], "40 samples and 3 labels"),
         ("c", X[:0], Y[:0], "at least 1"),
-        ("c", X, np.array(["cat"] * 40), "label_type"),
+        ("c", X, np.array([{}] * 40), "label_type"),
     ],
 )
 def test_arrays_and_names_that_cannot_be_announced_are_refused(

@@ -184,6 +184,8 @@ def record_of(found, **fields):
         clients=found.clients,
         evaluation=next(iter(found.evaluations), None),
         announcements=found.rows,
+        features=found.names.features,
+        classes=found.names.classes,
     )
 
 
@@ -195,6 +197,7 @@ def test_every_reason_is_in_the_record_and_on_the_page():
     table = page.split("## Announcements")[1].strip().splitlines()
     assert len(table) == 2 + len(found.rows)
     assert all(line.count("|") - line.count("\\|") == 6 for line in table)
+    assert "not checked: it names none" in page
 
 
 def test_names_are_put_on_record_without_control_characters_and_not_without_end():
@@ -218,12 +221,128 @@ def test_only_what_the_codec_needs_is_put_on_record(extra):
     canonical_json(record_of(found).model_dump(mode="json"))
 
 
+FLAT = MODEL.model_copy(update={"input_shape": [2], "num_classes": 3, "output_shape": [3]})
+TABLE = {"topic": "a:0:0:60", "input_format": "RAW", "input_config": CONFIG | {"data_reshape": "2"}, "client": "a", "features": ["x", "y"]}
+
+
+def flat(*said, model=FLAT, **fields):
+    return match(spec(**fields), model, heard(*said))
+
+
+def of(client, **fields):
+    return TABLE | {"client": client, "topic": f"{client}:0:0:9"} | fields
+
+
+def test_the_first_client_that_names_columns_and_classes_decides_their_order():
+    found = flat(of("c", features=["x", "y"], classes=["s", "r"]), of("b", features=["y", "x"], classes=["r", "s", "t"]), of("a", features=[]))
+    assert (found.names.features, found.names.classes) == (["y", "x"], ["r", "s", "t"])
+    assert [client.features for client in found.clients] == [[], ["y", "x"], ["x", "y"]]
+    page = plan_page(record_of(found), "x")
+    assert [word for word in ("not checked: it names none", "as the run's", "reordered by name") if word not in page] == []
+    assert "Columns, in the run's order: y, x." in page
+    assert "Classes, in the run's order: r, s, t." in page
+
+
+def test_the_model_s_names_come_before_any_client_s():
+    model = FLAT.model_copy(update={"features": ["y", "x"], "classes": ["r", "s", "t"]})
+    found = flat(of("a", classes=["t"]), of("b", features=["x", "z"]), of("c", classes=["u"]), model=model)
+    assert (found.names.features, found.names.classes) == (["y", "x"], ["r", "s", "t"])
+    assert [client.client for client in found.clients] == ["a"]
+    assert "it lacks 'y' and has 'z', which the run does not" in reasons(found, "b")
+    assert "it has 'u', the run has 'r', 's', 't'" in reasons(found, "c")
+
+
+def test_who_names_other_columns_than_the_first_client_is_refused():
+    found = flat(of("a"), of("b", features=["x", "z"]), of("held", features=["q", "r"]), evaluation_topic="held")
+    assert [client.client for client in found.clients] == ["a"]
+    assert "its columns are not the run's: it lacks 'y' and has 'z'" in reasons(found, "b")
+    assert found.evaluations == []
+    assert "its columns are not the run's" in found.evaluation_refusals[0]
+    assert "its columns are not the run's" in reasons(found, "held")
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"features": ["x"]}, "names 1 columns, but its records have shape (2,)"),
+        ({"features": ["x", "x"]}, "features: the name 'x' is there twice"),
+        ({"features": ["x", ""]}, "features: '' cannot be a name"),
+        ({"features": ["x", "\x1b"]}, "features: '\\x1b' cannot be a name"),
+        ({"features": ["x"] * 1_001}, "features: 1001 names are too many"),
+        ({"features": "x"}, "features: "),
+        ({"classes": list("rstu")}, "names 4 classes, but model 'm' tells 3 apart"),
+        ({"classes": ["r" * 101]}, "classes: 'rrr"),
+    ],
+)
+def test_names_that_cannot_be_are_refused(fields, reason):
+    found = flat(of("a", **fields))
+    assert found.clients == []
+    assert reason in found.rows[0].reason
+
+
+def test_an_announcement_that_appends_adds_to_the_one_before():
+    found = flat(of("a"), of("a", topic="a:0:20:25", append=True), min_data=14)
+    assert (found.clients[0].ranges, found.clients[0].records) == ("a:0:0:9,a:0:20:25", 14)
+    assert [row.reason for row in found.rows] == ["takes part", "takes part"]
+    assert reasons(flat(of("a"), of("a", topic="a:0:20:25", append=True), min_data=15), "a") == "announces 14 records, the run asks for at least 15"
+
+
+def test_a_run_can_take_all_that_a_client_announced():
+    found = flat(of("a"), of("a", topic="a:0:5:25"), slices="all")
+    assert (found.clients[0].ranges, found.clients[0].records) == ("a:0:0:25", 25)
+
+
+def test_what_is_withdrawn_takes_no_part_whatever_the_run_asks_for():
+    gone = {"topic": "a", "input_format": "RAW", "input_config": {}, "client": "a", "withdrawn": True}
+    found = flat(of("a", dataset_restrictions='{"k": 1}'), gone, data_restriction={"k": 1})
+    assert found.clients == []
+    assert [row.reason for row in found.rows] == ["withdrawn by its client", "withdraws what a announced of topic a before"]
+    assert [row.accepted for row in found.rows] == [False, False]
+
+
+OWN_HELD = of("a.b", topic="a.held:0:0:9")
+GONE = {"topic": "a.held", "input_format": "RAW", "input_config": {}, "client": "a.b", "withdrawn": True}
+
+
+def test_nobody_leaves_their_own_evaluation_announcement_the_only_one_by_withdrawing_the_other():
+    found = flat(OWN_HELD, GONE, of("a.b", topic="a.held:0:8:9"), evaluation_topic="a.held")
+    assert [way.ranges for way in found.evaluations] == ["a.held:0:8:9", "a.held:0:0:9"]
+    assert "is heeded with own_topics" in found.rows[1].reason
+
+
+@pytest.mark.parametrize("fields", [{"evaluation_topic": "a.held:0:0:9"}, {"evaluation_topic": "a.b.held", "own_topics": True}])
+def test_an_evaluation_announcement_is_withdrawn_where_only_its_owner_could(fields):
+    topic = fields["evaluation_topic"].split(":")[0]
+    found = flat(OWN_HELD | {"topic": f"{topic}:0:0:9"}, GONE | {"topic": topic}, **fields)
+    assert found.evaluations == []
+    assert "withdrawn by its client" in found.evaluation_refusals
+
+
+def test_the_same_evaluation_records_under_other_names_are_another_announcement():
+    found = flat(
+        OWN_HELD | {"features": ["x", "y"]}, OWN_HELD | {"features": ["y", "x"]}, OWN_HELD | {"features": ["y", "x"]}, evaluation_topic="a.held"
+    )
+    assert [way.features for way in found.evaluations] == [["y", "x"], ["x", "y"]]
+
+
+def test_a_withdrawal_is_as_bound_to_own_topics_as_an_announcement():
+    found = flat(of("a", topic="a.x:0:0:9"), GONE | {"client": "b", "topic": "a.x"}, GONE | {"client": "a", "topic": "x"}, own_topics=True)
+    assert [client.ranges for client in found.clients] == ["a.x:0:0:9"]
+
+
+def test_a_restriction_that_differs_says_how_a_run_asks_for_it():
+    assert matched(GOOD | {"dataset_restrictions": '{"k": 1}'}).rows[0].reason == (
+        """its restrictions {"k": 1} differ from the run's {}; a run is given these records with --data-restriction '{"k": 1}'"""
+    )
+
+
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters()),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
     max_leaves=5,
 )
 FIELDS = ["topic", "input_format", "input_config", "client", "validation_rate", "test_rate", "dataset_restrictions", "total_msg", "description"]
+FIELDS += ["features", "classes", "append", "withdrawn"]
 
 
 @settings(deadline=None, max_examples=300)

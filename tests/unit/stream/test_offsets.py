@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedstream.errors import AnnouncementError
-from fedstream.stream.offsets import OffsetRange, format_ranges, invalid_topic_name, parse_ranges, total_records
+from fedstream.stream.offsets import OffsetRange, format_ranges, invalid_topic_name, parse_ranges, total_records, unite
 
 topics = st.from_regex(r"[A-Za-z0-9._-]{1,40}", fullmatch=True).filter(lambda name: name not in (".", ".."))
 
@@ -78,3 +78,26 @@ def test_neighbours_and_equal_offsets_of_other_partitions_do_not_overlap() -> No
 @pytest.mark.parametrize("name", ["", ".", "..", "a b", "a:b", "ä", "x" * 250])
 def test_names_that_kafka_refuses_are_no_topics(name: str) -> None:
     assert invalid_topic_name(name)
+
+
+places = st.sets(st.tuples(st.sampled_from("ab"), st.integers(0, 2), st.integers(0, 30)))
+
+
+@given(places, st.randoms())
+def test_offsets_join_to_the_fewest_ranges_that_hold_exactly_them(places: set[tuple[str, int, int]], random: object) -> None:
+    ones = [OffsetRange(topic, partition, offset, offset + 1) for topic, partition, offset in places]
+    random.shuffle(ones)  # type: ignore[attr-defined]
+    joined = unite([*unite(ones[: len(ones) // 2]), *ones[len(ones) // 2 :]])
+    assert {(r.topic, r.partition, offset) for r in joined for offset in range(r.start, r.end)} == places
+    assert sum(r.records for r in joined) == len(places)
+    assert joined == sorted(joined)
+    assert not any((a.topic, a.partition, a.end) == (b.topic, b.partition, b.start) for a in joined for b in joined)
+
+
+@given(st.lists(st.tuples(st.sampled_from("ab"), st.integers(0, 1), st.integers(0, 30), st.integers(1, 9)), max_size=8))
+def test_ranges_that_overlap_are_united_to_each_offset_once(parts: list[tuple[str, int, int, int]]) -> None:
+    ranges = [OffsetRange(topic, partition, start, start + length) for topic, partition, start, length in parts]
+    united = unite(ranges)
+    offsets = [(r.topic, r.partition, offset) for r in united for offset in range(r.start, r.end)]
+    assert offsets == sorted({(r.topic, r.partition, offset) for r in ranges for offset in range(r.start, r.end)})
+    assert unite(united) == united

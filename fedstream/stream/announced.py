@@ -1,0 +1,107 @@
+"""What a client has announced, as it stands on its control topic, and how it takes it back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from fedstream.errors import AnnouncementError, UsageError
+from fedstream.settings import KafkaSettings
+from fedstream.stream.announcement import DATA_CONTROL_TOPIC, DataAnnouncement, invalid_client_name, parse_data_announcement
+from fedstream.stream.offers import Fate, gather
+from fedstream.stream.offsets import invalid_topic_name
+from fedstream.stream.reader import read_announcements
+from fedstream.stream.writer import UNLABELLED, RecordWriter
+
+READ_S = 30.0
+"""Seconds to read the control topic."""
+
+NO_RECORDS = {"data_type": "uint8", "label_type": "uint8", "data_reshape": "0", "label_reshape": "0"}
+"""A format that fits no model: who doesn't know withdrawals matches them with nothing."""
+
+
+class Announced(NamedTuple):
+    """A message of the control topic.
+
+    Attributes:
+        partition: its partition.
+        offset: its offset.
+        said: what it says; None where it cannot be read.
+        fate: whether it counts beside the others of its client, and why not.
+    """
+
+    partition: int
+    offset: int
+    said: DataAnnouncement | None
+    fate: Fate
+
+
+def read_announced(kafka: KafkaSettings, control_topic: str | None = None) -> list[Announced]:
+    """Return every message of the control topic, oldest first.
+
+    Raises:
+        DeadlineError: they could not all be read in time.
+        BrokerError: no broker answers, or it refuses us.
+    """
+    return standing(read_announcements(kafka, control_topic or DATA_CONTROL_TOPIC, READ_S))
+
+
+def standing(messages: Iterable[tuple[int, int, bytes]]) -> list[Announced]:
+    """Return what became of each message (partition, offset, value), oldest first, where no run asks for more."""
+    found: list[Announced] = []
+    own: dict[str, list[int]] = {}
+    for number, (partition, offset, data) in enumerate(messages):
+        try:
+            said = parse_data_announcement(data)
+            reason = invalid_client_name(said.client)
+        except AnnouncementError as error:
+            said, reason = None, str(error)
+        found.append(Announced(partition, offset, said, Fate("left out", reason)))
+        if said and not reason:
+            own.setdefault(said.client, []).append(number)
+    for numbers in own.values():
+        fates = gather([said for number in numbers if (said := found[number].said)]).fates
+        for number, fate in zip(numbers, fates, strict=True):
+            found[number] = found[number]._replace(fate=fate)
+    return found
+
+
+def counting(kafka: KafkaSettings, client: str) -> list[DataAnnouncement]:
+    """Return what a client has announced and neither superseded nor withdrawn, oldest first.
+
+    Raises:
+        DeadlineError: the control topic could not be read in time.
+        BrokerError: no broker answers, or it refuses us: an owner need not have the right to read the control topic.
+    """
+    return [one.said for one in read_announced(kafka) if one.said and one.said.client == client and one.fate.state == "counts"]
+
+
+def withdraw(kafka: KafkaSettings, client: str, topic: str = "") -> list[str]:
+    """Withdraw what a client has announced: it takes part in no run that is planned from now on.
+
+    Args:
+        kafka: the data owner's brokers.
+        client: whose announcements.
+        topic: withdraw those of this topic alone, without reading the control topic; empty for all that count.
+
+    Returns:
+        The topics whose announcements are withdrawn.
+
+    Raises:
+        UsageError: a name cannot be, or the client has announced nothing.
+        BrokerError: the broker did not take the withdrawal.
+    """
+    if reason := invalid_client_name(client) or (topic and invalid_topic_name(topic)):
+        raise UsageError(reason)
+    topics = [topic] if topic else sorted({name for said in counting(kafka, client) for name in said.topics})
+    if not topics:
+        raise UsageError(f"client {client!r} has announced nothing that could be withdrawn; `fedstream stream list` shows what there is")
+    writer = RecordWriter(kafka)
+    try:
+        for name in topics:
+            message = DataAnnouncement(topic=name, input_format="RAW", input_config=NO_RECORDS, total_msg=0, client=client, withdrawn=True)
+            writer.write(DATA_CONTROL_TOPIC, message.to_bytes(), UNLABELLED)
+        writer.flush()
+    finally:
+        writer.close()
+    return topics
