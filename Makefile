@@ -1,6 +1,6 @@
 # `make demo` and `make test` set up all they need on first use: a .venv in this folder, and the Kafka jars in the user's cache folder.
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-cluster lint types stale format compile golden notebooks images benchmark clean
+.PHONY: help demo test test-cluster lint types stale format compile golden lock notebooks images benchmark clean
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
@@ -49,6 +49,9 @@ compile: $(READY)  ## Compile the pipelines to YAML
 
 golden: $(READY)  ## Store what the overlays of kustomize/ render
 	@PYTHONPATH=tests $(BIN)/python -m support.golden
+
+lock: $(READY)  ## Pin the images' packages by hash, after a change of the dependencies
+	@images/lock
 
 images:  ## Build the images and push them to REGISTRY (images/README.md)
 	@images/build $(IMAGES)

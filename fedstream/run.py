@@ -91,10 +91,12 @@ class Site(Part):
     Attributes:
         bootstrap_servers: the client's own brokers; empty for the default ones.
         placement: where its training runs; absent for the run's default.
+        store_secret: Kubernetes secret with the key that its training pods use for the store; empty for that of all clients.
     """
 
     bootstrap_servers: str = ""
     placement: Placement | None = None
+    store_secret: str = Field(default="", max_length=253, pattern=r"^([a-z0-9]([a-z0-9.-]*[a-z0-9])?)?$")
 
 
 class RunSpec(Part):
@@ -151,7 +153,9 @@ class RunSpec(Part):
         Placement(), description='Default placement, as {"node_selector": {}, "tolerations": [], "gpu_type": "nvidia.com/gpu", "gpu_count": 1}.'
     )
     sites: dict[str, Site] = Field(
-        {}, description='What differs per client, as {"a": {"bootstrap_servers": "broker:9092", "placement": {"node_selector": {"site": "a"}}}}.'
+        {},
+        description='What differs per client, as {"a": {"bootstrap_servers": "a:1", "store_secret": "a", '
+        '"placement": {"node_selector": {"site": "a"}}}}.',
     )
     cpu_fallback: bool = Field(False, description="Train on the processor at clients that ask for a GPU and find none, instead of leaving them out.")
     gpu_memory_mib: int = Field(
@@ -197,6 +201,10 @@ class RunSpec(Part):
 
     def bootstrap_of(self, client: str) -> str:
         return self.sites[client].bootstrap_servers if client in self.sites else ""
+
+    def store_secret_of(self, client: str) -> str:
+        """Return the secret that a client's site names for the store, or an empty string."""
+        return self.sites[client].store_secret if client in self.sites else ""
 
     def placement_of(self, client: str) -> Placement:
         site = self.sites.get(client)

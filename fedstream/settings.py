@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlsplit
 
+from fedstream.credentials import brokers, read_credentials
 from fedstream.errors import SettingsError
 
 START_HINT = 'or start the embedded platform with `fedstream services up` and load its variables with `eval "$(fedstream services env)"`'
@@ -43,6 +44,8 @@ class KafkaSettings:
         ca_file: PEM file of the certificate authority.
         cert_file: PEM file of the client certificate.
         key_file: PEM file of the client key.
+        credentials_file: JSON file with the credentials of other clusters, by address.
+        stranger: whether it is another cluster than that of the environment, and without credentials on file.
     """
 
     bootstrap_servers: str
@@ -53,6 +56,8 @@ class KafkaSettings:
     ca_file: str = ""
     cert_file: str = ""
     key_file: str = ""
+    credentials_file: str = ""
+    stranger: bool = False
 
     def __repr__(self) -> str:
         return f"KafkaSettings({self.bootstrap_servers!r}, {self.security_protocol}, user={self.username!r})"
@@ -78,14 +83,26 @@ class KafkaSettings:
             ca_file=env.get("KAFKA_CA_FILE", ""),
             cert_file=env.get("KAFKA_CERT_FILE", ""),
             key_file=env.get("KAFKA_KEY_FILE", ""),
+            credentials_file=env.get("KAFKA_CREDENTIALS_FILE", ""),
         )
         if protocol.startswith("SASL") and not (settings.sasl_mechanism and settings.username):
             raise SettingsError(f"KAFKA_SECURITY_PROTOCOL is {protocol}, so KAFKA_SASL_MECHANISM, KAFKA_USERNAME and KAFKA_PASSWORD must be set too")
         return settings
 
     def at(self, bootstrap_servers: str) -> KafkaSettings:
-        """Return the same credentials for another cluster; an empty address keeps this one."""
-        return replace(self, bootstrap_servers=bootstrap_servers) if bootstrap_servers else self
+        """Return how to reach the cluster at an address that somebody else named; an empty one stands for this cluster.
+
+        Credentials are presented only to the cluster that they were made for: another gets those on file for exactly its addresses, else none.
+
+        Raises:
+            SettingsError: the file with the credentials of other clusters cannot be used.
+        """
+        if not bootstrap_servers or brokers(bootstrap_servers) == brokers(self.bootstrap_servers):
+            return self
+        if on_file := read_credentials(self.credentials_file).get(brokers(bootstrap_servers)):
+            return replace(self, bootstrap_servers=bootstrap_servers, **on_file)
+        nobody = KafkaSettings(bootstrap_servers, credentials_file=self.credentials_file, stranger=True)
+        return replace(nobody, security_protocol="SSL", ca_file=self.ca_file) if self.security_protocol.endswith("SSL") else nobody
 
     def client_args(self) -> dict[str, Any]:
         """Return keyword arguments for kafka-python's producers, consumers and admin clients."""

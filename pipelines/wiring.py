@@ -11,6 +11,7 @@ CONFIG = [
     "KAFKA_CA_FILE",
     "KAFKA_CERT_FILE",
     "KAFKA_KEY_FILE",
+    "KAFKA_CREDENTIALS_FILE",
     "S3_ENDPOINT_URL",
     "S3_BUCKET",
     "S3_PREFIX",
@@ -22,7 +23,7 @@ CONFIG = [
 """Keys of the config map; all optional there, since a step names the variable it misses."""
 
 KAFKA_FILES = "/etc/fedstream/kafka"
-"""Where the Kafka secret is mounted; KAFKA_CA_FILE, KAFKA_CERT_FILE and KAFKA_KEY_FILE may point into it."""
+"""Where the Kafka secret is mounted; KAFKA_CA_FILE, KAFKA_CERT_FILE, KAFKA_KEY_FILE and KAFKA_CREDENTIALS_FILE may point into it."""
 
 
 REQUESTS = {SLIM_IMAGE: ("100m", "256Mi"), TRAIN_IMAGE: ("500m", "1Gi")}

@@ -74,7 +74,7 @@ def plan_training(
         publish: Whether a finished run becomes a version of the model: always, if-better than the newest one, or never.
         round_deadline_s: Seconds a client may wait for its data, and again train.
         placement: Default placement, as {"node_selector": {}, "tolerations": [], "gpu_type": "nvidia.com/gpu", "gpu_count": 1}.
-        sites: What differs per client, as {"a": {"bootstrap_servers": "broker:9092", "placement": {"node_selector": {"site": "a"}}}}.
+        sites: What differs per client, as {"a": {"bootstrap_servers": "a:1", "store_secret": "a", "placement": {"node_selector": {"site": "a"}}}}.
         cpu_fallback: Train on the processor at clients that ask for a GPU and find none, instead of leaving them out.
         gpu_memory_mib: Most memory a training takes on each GPU, in MiB, where pods share one; 0 to take more as it is needed.
         node_budget: Argo nodes one submission may use; the next submission goes on.

@@ -49,6 +49,9 @@ def submit(
     ] = None,
     config_map: ConfigMap = None,
     store_secret: StoreSecret = None,
+    client_store_secret: Annotated[
+        str | None, typer.Option(help="The same for the pods of clients, whose key may do less.", show_default="the store's secret")
+    ] = None,
     kafka_secret: KafkaSecret = None,
     package_file: PackageFile = None,
     experiment_name: Annotated[str, typer.Option(help="Experiment of the run; made if there is none.")] = "fedstream",
@@ -91,6 +94,7 @@ def submit(
         "memory": memory,
         "config_map": config_map,
         "store_secret": store_secret,
+        "client_store_secret": client_store_secret,
         "kafka_secret": kafka_secret,
     }
     form_values(parsed, given, package)

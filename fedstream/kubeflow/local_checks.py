@@ -8,6 +8,7 @@ import shutil
 import socket
 import subprocess
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from importlib import metadata, util
 from uuid import uuid4
@@ -82,7 +83,7 @@ def look_at_broker(env: Mapping[str, str], server: str) -> str:
     """Log in to one bootstrap server, and try the addresses that the brokers tell their clients to use."""
     if reason := unreachable(server):
         raise SettingsError(f"{reason}; check KAFKA_BOOTSTRAP_SERVERS, the firewall, and that the broker runs")
-    kafka = KafkaSettings.from_env(env).at(server)
+    kafka = replace(KafkaSettings.from_env(env), bootstrap_servers=server)  # one of its own servers
     with admin(kafka) as asked:
         advertised = [f"{broker['host']}:{broker['port']}" for broker in asked.describe_cluster()["brokers"]]
     if away := [reason for address in advertised if (reason := unreachable(address))]:

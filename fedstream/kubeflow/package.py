@@ -13,6 +13,9 @@ from fedstream.store.canonical import sha256_hex
 CHANNEL = "pipelinechannel--"
 """What the compiler puts before the name of a pipeline's parameter inside a loop."""
 
+CLIENTS_KEY = "client_store_secret"
+"""The form value that names the secret of the clients' pods."""
+
 
 @dataclass(frozen=True)
 class Source:
@@ -145,10 +148,10 @@ def _least_memory(executors: dict[str, Any]) -> str:
 
 
 def _sources(platform: dict[str, Any]) -> tuple[Source, ...]:
-    """Return what any of the pods takes, each once."""
+    """Return what any of the pods takes, each once; but for the clients' keys, which may do less than a doctor tries and may differ by site."""
     found: list[Source] = []
     for executor in platform.values():
-        found += [source for source in _taken(executor) if source not in found]
+        found += [source for source in _taken(executor) if source not in found and source.parameter not in ("", CLIENTS_KEY)]
     return tuple(found)
 
 
@@ -162,4 +165,5 @@ def _taken(executor: dict[str, Any]) -> Iterator[Source]:
 
 
 def _parameter(reference: dict[str, Any]) -> str:
-    return str(reference["componentInputParameter"]).removeprefix(CHANNEL)
+    """Return the form's parameter with the name; empty where a task of the run decides it."""
+    return "" if "taskOutputParameter" in reference else str(reference["componentInputParameter"]).removeprefix(CHANNEL)

@@ -25,7 +25,7 @@ def run_inprocess(values: dict[str, Any], node_budget: int = NO_BUDGET) -> int:
     run, rounds = spec.run, spec.rounds
     slots = steps.plan_training(values, node_budget)
     for slot in slots:
-        round = steps.open_round(run, rounds, attempt, slot)
+        round, _ = steps.open_round(run, rounds, attempt, slot)
         if round >= 0:
             run_round(run, round, rounds, attempt)
     return steps.publish(run, rounds)

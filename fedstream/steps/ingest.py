@@ -32,6 +32,7 @@ class Ingested(NamedTuple):
         tolerations: its tolerations.
         gpu_type: its accelerator's resource name; empty for none.
         gpu_count: how many of it.
+        store_secret: Kubernetes secret with the key that its training pod uses for the store.
     """
 
     slice_key: str
@@ -39,33 +40,36 @@ class Ingested(NamedTuple):
     tolerations: list[dict[str, Any]]
     gpu_type: str
     gpu_count: str
+    store_secret: str
 
 
-NOTHING = Ingested("", {}, [], "", "0")
+NOTHING = Ingested("", {}, [], "", "0", "")
 
 
 @step
-def ingest_from_kafka(run: str, round: int, client: str, attempt: str) -> Ingested:
-    """Write the client's slice for this round, and hand on its placement.
+def ingest_from_kafka(run: str, round: int, client: str, attempt: str, store_secret: str = "") -> Ingested:
+    """Write the client's slice for this round, and hand on its placement and the name of its secret.
 
-    A client whose update is there already, or that cannot take part, gets no placement, so that it waits for no GPU.
+    A client whose update is there already, or that cannot take part, gets no placement and no secret of its own, so that it waits for neither.
 
     Args:
         run: name of the run.
         round: number of the round.
         client: name of the client.
         attempt: id of this submission.
+        store_secret: Kubernetes secret with the clients' key for the store, for those whose site names none.
     """
     state = RunState.from_env(run)
     key = state.keys.at(round).slice(client)
     if state.finished(round, client):
-        return NOTHING._replace(slice_key=key)
+        return NOTHING._replace(slice_key=key, store_secret=store_secret)
     with refusing(state, round, client, attempt, "ingest"):
         document = _slice(state, round, state.record.client(client))
         state.store.put_new_json(key, document.model_dump(mode="json"))
         log.info("round %d: client %s has %d records (%s)", round, client, document.records, document.digest[:12])
-        return _placed(key, state.record.spec.placement_of(client))
-    return NOTHING
+        spec = state.record.spec
+        return _placed(key, spec.placement_of(client), spec.store_secret_of(client) or store_secret)
+    return NOTHING._replace(store_secret=store_secret)
 
 
 def _slice(state: RunState, round: int, client: MatchedClient) -> SliceDoc:
@@ -102,5 +106,5 @@ def _validated_before(state: RunState, round: int, client: str) -> SliceDoc | No
     return next((document for document in earlier if document and not why_not_planned(document, state.record.client(client))), None)
 
 
-def _placed(key: str, placement: Placement) -> Ingested:
-    return Ingested(key, placement.node_selector, placement.tolerations, placement.gpu_type, str(placement.gpu_count))
+def _placed(key: str, placement: Placement, store_secret: str) -> Ingested:
+    return Ingested(key, placement.node_selector, placement.tolerations, placement.gpu_type, str(placement.gpu_count), store_secret)

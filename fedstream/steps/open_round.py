@@ -8,17 +8,24 @@ from fedstream.store.documents import Opening
 
 
 @step
-def open_round(run: str, rounds: int, attempt: str, slot: int) -> int:
-    """Return the number of the round to run, or -1 when there is nothing to do.
+def open_round(run: str, rounds: int, attempt: str, slot: int, store_secret: str = "", client_store_secret: str = "") -> tuple[int, str]:
+    """Return the number of the round to run, and which secret its clients use for the store.
 
-    -1 means that the run is finished or stopped, or that another slot of this attempt has opened the round and failed at it.
+    The number is -1 when there is nothing to do: the run is finished or stopped, or another slot of this attempt opened the round and failed at it.
+    The secret is decided here since the default of a pipeline's parameter cannot be another parameter.
 
     Args:
         run: name of the run.
         rounds: training rounds wanted in all.
         attempt: id of this submission.
         slot: number of the loop's iteration.
+        store_secret: Kubernetes secret with the run's key for the store.
+        client_store_secret: the same with the clients' key; empty for the run's.
     """
+    return _open(run, rounds, attempt, slot), client_store_secret or store_secret
+
+
+def _open(run: str, rounds: int, attempt: str, slot: int) -> int:
     state = RunState.from_env(run)
     coming = state.next_round(rounds)
     if not coming:

@@ -8,14 +8,16 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 from urllib.parse import urlsplit
 
 import urllib3
 from minio import Minio
+from minio.credentials.credentials import Credentials
 from minio.error import MinioException, S3Error
+from minio.signer import sign_v4_s3
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_exponential_jitter
 
 from fedstream.errors import CorruptObject, FedstreamError, ObjectConflict, ObjectNotFound, StoreError, StoreUnavailable
@@ -209,7 +211,7 @@ class ObjectStore:
             ObjectConflict: it is there with other bytes.
         """
         digest = sha256_hex(data)
-        if not self._put(key, data, {"If-None-Match": "*"}):
+        if not self._put(key, data, digest, {"If-None-Match": "*"}):
             found = sha256_hex(self.get(key))
             if found != digest:
                 raise ObjectConflict(f"{key} is on record with digest {found} and is never overwritten; the new bytes have {digest}")
@@ -221,19 +223,19 @@ class ObjectStore:
 
     def put_if_match(self, key: str, data: bytes, etag: str | None) -> bool:
         """Replace an object if its tag is still `etag` (None: if it is not there), and tell whether it was."""
-        return self._put(key, data, {"If-Match": etag} if etag else {"If-None-Match": "*"})
+        return self._put(key, data, sha256_hex(data), {"If-Match": etag} if etag else {"If-None-Match": "*"})
 
     def remove(self, key: str) -> None:
         """Remove an object that is on no record, such as a probe's; one that may not be removed stays."""
         with suppress(StoreUnavailable, S3Error):
             self._try(lambda: self._client.remove_object(self.settings.bucket, self._full(key)))
 
-    def _put(self, key: str, data: bytes, condition: dict[str, str]) -> bool:
-        """PUT with a condition, by a presigned address: minio-py's put_object takes no such header."""
+    def _put(self, key: str, data: bytes, digest: str, condition: dict[str, str]) -> bool:
+        """PUT with a condition, which minio-py's put_object does not take."""
 
         def write() -> BaseHTTPResponse:
-            url = self._client.get_presigned_url("PUT", self.settings.bucket, self._full(key))
-            response = self._http.request("PUT", url, body=data, headers=condition)
+            url, headers = self._signed_put(key, digest, condition)
+            response = self._http.request("PUT", url, body=data, headers=headers)
             if response.status >= 500 or response.status == 409:
                 raise _Transient(f"HTTP {response.status}")
             return response
@@ -244,6 +246,26 @@ class ObjectStore:
         if response.status == 412:
             return False
         raise self._unavailable(f"PUT {key}: HTTP {response.status} {_code(response.data)}")
+
+    def _signed_put(self, key: str, digest: str, condition: dict[str, str]) -> tuple[str, dict[str, Any]]:
+        """Return the address and the headers of a PUT. All of it is signed: the time, for 15 minutes, the condition, and the digest of the bytes.
+
+        So whoever sees the request can send the same once more, which changes nothing, and not without its condition. That the bytes are those
+        of the digest is compared by MinIO and Amazon S3, not by SeaweedFS.
+        """
+        url = urlsplit(self._client.get_presigned_url("PUT", self.settings.bucket, self._full(key)))._replace(query="")  # only where the object is
+        now = datetime.now(UTC)
+        headers: dict[str, Any] = condition | {"Host": url.netloc, "x-amz-date": now.strftime("%Y%m%dT%H%M%SZ"), "x-amz-content-sha256": digest}
+        signed = sign_v4_s3(
+            method="PUT",
+            url=url,
+            region=self.settings.region,
+            headers=headers,
+            credentials=Credentials(self.settings.access_key, self.settings.secret_key),
+            content_sha256=digest,
+            date=now,
+        )
+        return url.geturl(), signed
 
     def _full(self, key: str) -> str:
         return self.settings.prefix + key

@@ -37,6 +37,11 @@ POLL_BYTES = 32 * 1024 * 1024
 FETCH_BYTES = 8 * 1024 * 1024
 """Bytes asked for at a time: large enough that the round trips do not count."""
 
+CHECK = "check KAFKA_BOOTSTRAP_SERVERS, KAFKA_SECURITY_PROTOCOL and that the broker runs"
+STRANGER = (
+    "check that the broker runs, and put what it asks for into KAFKA_CREDENTIALS_FILE: this run's own credentials were made for another cluster"
+)
+
 Client = TypeVar("Client")
 
 # kafka-python logs each failed attempt; the user gets one error that says what is wrong.
@@ -206,10 +211,7 @@ def _translated(kafka: KafkaSettings, error: Exception) -> StreamError:
         return TopicError(f"there is no such topic at {servers}: {_topic(error)}")
     if isinstance(error, errors.MessageSizeTooLargeError | errors.RecordListTooLargeError):
         return RecordError(f"a record is too large for the brokers {servers} ({said}); send smaller samples")
-    silent = (
-        f"the brokers {servers} do not answer as {kafka.security_protocol} ({said}); "
-        "check KAFKA_BOOTSTRAP_SERVERS, KAFKA_SECURITY_PROTOCOL and that the broker runs"
-    )
+    silent = f"the brokers {servers} do not answer as {kafka.security_protocol} ({said}); {STRANGER if kafka.stranger else CHECK}"
     if isinstance(error, errors.KafkaConnectionError | errors.KafkaTimeoutError | errors.NodeNotReadyError | OSError):
         return BrokerAway(silent)
     if isinstance(error, errors.KafkaProtocolError):  # such as the bytes of a TLS alert, read as a length

@@ -12,7 +12,9 @@ RUN_DEADLINE_S = 7 * 86_400
 
 
 @dsl.pipeline(name="one-round", description="One federated round: select, ingest and train per client, aggregate, evaluate.")
-def one_round(run: str, round: int, rounds: int, attempt: str, memory: str, config_map: str, store_secret: str, kafka_secret: str):
+def one_round(
+    run: str, round: int, rounds: int, attempt: str, memory: str, config_map: str, store_secret: str, client_store_secret: str, kafka_secret: str
+):
     """Run one round of a run.
 
     Args:
@@ -22,7 +24,8 @@ def one_round(run: str, round: int, rounds: int, attempt: str, memory: str, conf
         attempt: Id of this submission.
         memory: Memory of a step that holds records or weights.
         config_map: Config map with the addresses of Kafka and the store.
-        store_secret: Secret with the store's keys.
+        store_secret: Secret with the run's key for the store.
+        client_store_secret: Secret with the clients' key for the store.
         kafka_secret: Secret with Kafka's credentials.
     """
     names = {"config_map": config_map, "store_secret": store_secret, "kafka_secret": kafka_secret}
@@ -30,8 +33,8 @@ def one_round(run: str, round: int, rounds: int, attempt: str, memory: str, conf
     each_client = dsl.ParallelFor(selected.output, name="clients")
     with each_client as client:
         each_client.name = "client"  # the UI numbers the iterations of a loop by this name
-        ingested = connect(ingest_from_kafka(run=run, round=round, client=client, attempt=attempt), memory=memory, **names)
-        slice = ingested.outputs
+        ingested = ingest_from_kafka(run=run, round=round, client=client, attempt=attempt, store_secret=client_store_secret)
+        slice = connect(ingested, memory=memory, **names | {"store_secret": client_store_secret}).outputs
         trained = local_train(
             run=run,
             round=round,
@@ -42,7 +45,7 @@ def one_round(run: str, round: int, rounds: int, attempt: str, memory: str, conf
             gpu_count=slice["gpu_count"],
             memory=memory,
         )
-        connect(trained, memory=memory, **names)
+        connect(trained, memory=memory, **names | {"store_secret": slice["store_secret"]})
         trained.set_accelerator_type(slice["gpu_type"]).set_accelerator_limit(slice["gpu_count"])
         kubernetes.add_node_selector_json(trained, slice["node_selector"])
         kubernetes.add_toleration_json(trained, slice["tolerations"])
@@ -92,6 +95,7 @@ def federated_training(
     memory: str = "4Gi",
     config_map: str = "fedstream",
     store_secret: str = "mlpipeline-minio-artifact",
+    client_store_secret: str = "",
     kafka_secret: str = "fedstream-kafka",
 ) -> int:
     """Train one model on the streams of many clients.
@@ -125,13 +129,14 @@ def federated_training(
         publish: Whether a finished run becomes a version of the model: always, if-better than the newest one, or never.
         round_deadline_s: Seconds a client may wait for its data, and again train.
         placement: Default placement, as {"node_selector": {}, "tolerations": [], "gpu_type": "nvidia.com/gpu", "gpu_count": 1}.
-        sites: What differs per client, as {"a": {"bootstrap_servers": "broker:9092", "placement": {"node_selector": {"site": "a"}}}}.
+        sites: What differs per client, as {"a": {"bootstrap_servers": "a:1", "store_secret": "a", "placement": {"node_selector": {"site": "a"}}}}.
         cpu_fallback: Train on the processor at clients that ask for a GPU and find none, instead of leaving them out.
         gpu_memory_mib: Most memory a training takes on each GPU, in MiB, where pods share one; 0 to take more as it is needed.
         node_budget: Argo nodes one submission may use; what it cannot hold, the next submission of the same run goes on with.
         memory: Memory at which a step that holds records or weights is ended, at least 1Gi; raise it and submit again when one was.
         config_map: Config map with KAFKA_BOOTSTRAP_SERVERS, S3_ENDPOINT_URL, S3_BUCKET and the like.
         store_secret: Secret with the store's accesskey and secretkey.
+        client_store_secret: The same for steps of clients, whose key may then do less; empty for store_secret. A site may name its own.
         kafka_secret: Secret with Kafka's username and password; may be absent.
     """
     names = {"config_map": config_map, "store_secret": store_secret, "kafka_secret": kafka_secret}
@@ -174,9 +179,12 @@ def federated_training(
     each_slot = dsl.ParallelFor(slots.outputs["Output"], parallelism=1, name="rounds")
     with each_slot as slot:
         each_slot.name = "slot"
-        opened = connect(open_round(run=run, rounds=rounds, attempt=attempt, slot=slot), **names)
-        with dsl.If(opened.output >= 0, name="open"):
-            done = one_round(run=run, round=opened.output, rounds=rounds, attempt=attempt, memory=memory, **names)
+        secrets = {"store_secret": store_secret, "client_store_secret": client_store_secret}
+        opened = connect(open_round(run=run, rounds=rounds, attempt=attempt, slot=slot, **secrets), **names).outputs
+        with dsl.If(opened["Output"] >= 0, name="open"):
+            done = one_round(
+                run=run, round=opened["Output"], rounds=rounds, attempt=attempt, memory=memory, client_store_secret=opened["store_secret"], **names
+            )
             done.set_caching_options(False)
     published = connect(publish_version(run=run, rounds=rounds), memory=memory, **names)
     return published.after(done).outputs["Output"]

@@ -20,7 +20,7 @@ from fedstream.stream.reader import read_announcements
 
 KUSTOMIZE = Path(__file__).parents[2] / "kustomize"
 NAMESPACE, PORT = "kafkaml-secure", 30093
-SECRETS = ("kafka-tls", "kafka-admin", "kafka-users", "fedstream-kafka")
+SECRETS = ("kafka-tls", "kafka-admin", "kafka-users", "fedstream-kafka", "store-users")
 BESIDE_LOCAL = f"""
 apiVersion: kustomize.config.k8s.io/v1beta1
 kind: Kustomization
@@ -77,7 +77,7 @@ def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
     ours.make_secrets("hospital-a", "hospital-b")
     for what in ("statefulset/kafka", "statefulset/minio"):
         kubectl("-n", NAMESPACE, "rollout", "status", what, "--timeout=180s", seconds=200)
-    kubectl("-n", NAMESPACE, "wait", "--for=condition=complete", "job/bucket", "job/kafka-users", "--timeout=180s", seconds=200)
+    kubectl("-n", NAMESPACE, "wait", "--for=condition=complete", "job/bucket", "job/kafka-users", "job/store-users", "--timeout=180s", seconds=200)
     yield ours
     kubectl("delete", "-k", str(folder), "--ignore-not-found", "--wait=false")
     until("namespace gone", lambda: get("namespace", NAMESPACE) is None, 180)

@@ -69,7 +69,7 @@ class Round:
 
     def open(self):
         self.attempt = uuid.uuid4().hex
-        assert steps.open_round("r", 1, self.attempt, 0) == 1
+        assert steps.open_round("r", 1, self.attempt, 0)[0] == 1
         return steps.select_clients("r", 1, 1)
 
     def ingest(self, name):
@@ -188,7 +188,7 @@ def test_below_the_quorum_the_run_fails_and_goes_on_when_mended(first_round, pla
         first_round.close()
     assert "finished updates are kept" in str(error.value)
     assert not first_round.place.store.exists(first_round.keys.verdicts)
-    assert steps.open_round("r", 1, first_round.attempt, 1) == -1, "another slot of the same submission does not try again"
+    assert steps.open_round("r", 1, first_round.attempt, 1)[0] == -1, "another slot of the same submission does not try again"
 
     write(platform.kafka, bad, records()[:3])
     finished = first_round.place.times

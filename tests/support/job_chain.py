@@ -25,24 +25,25 @@ class JobChain:
             before_round: called with each round's number before its tasks start.
         """
         attempt, run, rounds = uuid.uuid4().hex, values["run"], values["rounds"]
+        secrets = {name: self.tasks.form[name] for name in ("store_secret", "client_store_secret")}
         for slot in self.task("plan-training", values):
-            number = self.task("open-round", {"run": run, "rounds": rounds, "attempt": attempt, "slot": slot})
-            if number >= 0:
-                before_round(number)
-                self._round({"run": run, "round": number}, rounds, attempt)
+            opened = self.outputs("open-round", {"run": run, "rounds": rounds, "attempt": attempt, "slot": slot, **secrets})
+            if opened["Output"] >= 0:
+                before_round(opened["Output"])
+                self._round({"run": run, "round": opened["Output"]}, rounds, {"attempt": attempt, "store_secret": opened["store_secret"]})
         return self.task("publish", {"run": run, "rounds": rounds})
 
-    def _round(self, where: dict[str, Any], rounds: int, attempt: str) -> None:
+    def _round(self, where: dict[str, Any], rounds: int, shared: dict[str, str]) -> None:
         clients = self.task("select-clients", where | {"rounds": rounds})
         with ThreadPoolExecutor(len(clients)) as pool:
-            trained = list(pool.map(lambda client: self._client(where | {"client": client, "attempt": attempt}), clients))
-        self.task("aggregate", where | {"attempt": attempt, "trained": trained})
+            trained = list(pool.map(lambda client: self._client(where | {"client": client}, shared), clients))
+        self.task("aggregate", where | {"attempt": shared["attempt"], "trained": trained})
         self.task("evaluate", where)
 
-    def _client(self, arguments: dict[str, Any]) -> str:
-        slice = self.outputs("ingest-from-kafka", arguments)
+    def _client(self, who: dict[str, Any], shared: dict[str, str]) -> str:
+        slice = self.outputs("ingest-from-kafka", who | shared, {"client_store_secret": shared["store_secret"]})
         gpu = {"gpu_type": slice["gpu_type"], "gpu_count": slice["gpu_count"]}
-        return self.task("local-train", arguments | gpu | {"slice_key": slice["slice_key"]}, slice)
+        return self.task("local-train", who | gpu | {"attempt": shared["attempt"], "slice_key": slice["slice_key"]}, slice)
 
     def task(self, task: str, arguments: dict[str, Any], placement: dict[str, Any] | None = None) -> Any:
         """Run one task and return its one output."""

@@ -30,13 +30,14 @@ class CompiledTasks:
             name: of the Job.
             task: component name.
             arguments: values of its parameters.
-            placement: outputs node_selector, tolerations, gpu_type and gpu_count of ingest_from_kafka.
+            placement: outputs of ingest_from_kafka, for local_train; or what the nested pipeline was given, for a task within.
         """
         container = self.pipeline["deploymentSpec"]["executors"][f"exec-{task}"]["container"]
         kubernetes = self.platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"][f"exec-{task}"]
         where = placement or {}
         args = [json.dumps(self._executor_input(task, arguments)) if text == "{{$}}" else text for text in container["args"]]
-        volumes, mounts = self._volumes(kubernetes)
+        names = self.form | where
+        volumes, mounts = self._volumes(kubernetes, names)
         pod = {
             "restartPolicy": "Never",
             "automountServiceAccountToken": False,
@@ -51,10 +52,10 @@ class CompiledTasks:
                     "image": container["image"],
                     "command": container["command"],
                     "args": args,
-                    "env": self._environment(kubernetes),
+                    "env": self._environment(kubernetes, names),
                     "volumeMounts": mounts,
                     "securityContext": RESTRICTED | kubernetes["securityContext"],
-                    "resources": _resources(container["resources"], self.form | where),
+                    "resources": _resources(container["resources"], names),
                 }
             ],
         }
@@ -74,33 +75,36 @@ class CompiledTasks:
         parameters = {name: {"outputFile": f"/tmp/parameters/{name}"} for name in outputs.get("parameters", {})}
         return {"inputs": {"parameterValues": arguments}, "outputs": {"parameters": parameters, "artifacts": artifacts, "outputFile": OUTPUTS}}
 
-    def _name(self, reference: dict[str, Any]) -> str:
-        return str(self.form[reference["componentInputParameter"].removeprefix("pipelinechannel--")])
-
-    def _environment(self, kubernetes: dict[str, Any]) -> list[dict[str, Any]]:
+    def _environment(self, kubernetes: dict[str, Any], names: dict[str, Any]) -> list[dict[str, Any]]:
         env = []
         for source in kubernetes["configMapAsEnv"]:
-            name, optional = self._name(source["configMapNameParameter"]), source["optional"]
+            name, optional = _name(source["configMapNameParameter"], names), source["optional"]
             env += [
                 {"name": key["envVar"], "valueFrom": {"configMapKeyRef": {"name": name, "key": key["configMapKey"], "optional": optional}}}
                 for key in source["keyToEnv"]
             ]
         for source in kubernetes["secretAsEnv"]:
-            name, optional = self._name(source["secretNameParameter"]), source["optional"]
+            name, optional = _name(source["secretNameParameter"], names), source["optional"]
             env += [
                 {"name": key["envVar"], "valueFrom": {"secretKeyRef": {"name": name, "key": key["secretKey"], "optional": optional}}}
                 for key in source["keyToEnv"]
             ]
         return env
 
-    def _volumes(self, kubernetes: dict[str, Any]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    def _volumes(self, kubernetes: dict[str, Any], names: dict[str, Any]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
         volumes: list[dict[str, Any]] = [{"name": "tmp", "emptyDir": {}}]
         mounts: list[dict[str, Any]] = [{"name": "tmp", "mountPath": "/tmp"}]
         for number, source in enumerate(kubernetes.get("secretAsVolume", [])):
-            secret = {"secretName": self._name(source["secretNameParameter"]), "optional": source["optional"]}
+            secret = {"secretName": _name(source["secretNameParameter"], names), "optional": source["optional"]}
             volumes.append({"name": f"secret-{number}", "secret": secret})
             mounts.append({"name": f"secret-{number}", "mountPath": source["mountPath"], "readOnly": True})
         return volumes, mounts
+
+
+def _name(reference: dict[str, Any], names: dict[str, Any]) -> str:
+    if output := reference.get("taskOutputParameter"):
+        return str(names[output["outputParameterKey"]])
+    return str(names[reference["componentInputParameter"].removeprefix("pipelinechannel--")])
 
 
 def _resources(compiled: dict[str, Any], values: dict[str, Any]) -> dict[str, dict[str, str]]:

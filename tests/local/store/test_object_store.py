@@ -2,6 +2,7 @@
 
 import random
 import threading
+import tracemalloc
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -37,6 +38,20 @@ def race(store, job):
 def test_bytes_come_back(store, data):
     assert store.put_new("a/b.bin", data) == sha256_hex(data)
     assert store.get("a/b.bin") == data
+
+
+def test_a_large_object_is_copied_neither_on_its_way_out_nor_on_its_way_in(store):
+    data, mib = random.Random(2).randbytes(32 * 2**20), 2**20
+    store.exists("warm-up")
+    tracemalloc.start()
+    try:
+        store.put_new("large", data)
+        assert tracemalloc.get_traced_memory()[1] < 2 * mib
+        tracemalloc.reset_peak()
+        assert len(store.get("large")) == len(data)
+        assert tracemalloc.get_traced_memory()[1] < len(data) + 2 * mib
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize("key", ["clients/Zürich 1.json", "a b/c+d%2F&=?#e.json", "日本/'quoted'.json"])

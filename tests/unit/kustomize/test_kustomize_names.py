@@ -47,7 +47,7 @@ def test_the_stores_secret_has_the_name_and_keys_that_the_pipeline_reads(pipelin
         {item["secretKey"]: item["envVar"] for item in source["keyToEnv"]}
         for executor in pipeline[1]["platforms"]["kubernetes"]["deploymentSpec"]["executors"].values()
         for source in executor["secretAsEnv"]
-        if source["secretNameParameter"]["componentInputParameter"] == "store_secret"
+        if source["secretNameParameter"].get("componentInputParameter") == "store_secret"
     ]
     assert wired
     assert all(keys == SECRET_ENV for keys in wired)

@@ -13,7 +13,7 @@ from support.rendering import FOLDER, OVERLAYS, Objects, labels_of_pods, named, 
 
 KUBEFLOW = ("local-kubeflow", "local-secure-kubeflow", "existing", "git")
 NAMESPACES = dict.fromkeys((*OVERLAYS, *variants()), "kafkaml") | dict.fromkeys(KUBEFLOW, "kubeflow")
-SECRETS_OF_PEOPLE = {"kafka-tls", "kafka-admin", "kafka-users", "fedstream-kafka"}
+SECRETS_OF_PEOPLE = {"kafka-tls", "kafka-admin", "kafka-users", "fedstream-kafka", "store-users"}
 """Made by make-secrets, or otherwise; README.md names them."""
 KUBERNETES = "1.36"
 
@@ -153,9 +153,36 @@ def test_services_and_policies_name_ports_of_the_pods_they_select(objects: Objec
 
 
 def test_no_pod_accepts_connections_that_no_policy_allows(objects: Objects) -> None:
-    closed = [policy["spec"]["podSelector"]["matchLabels"] for policy in of_kind(objects, "NetworkPolicy") if "ingress" not in policy["spec"]]
+    closed = [policy["spec"]["podSelector"]["matchLabels"] for policy in of_kind(objects, "NetworkPolicy") if closes(policy, "Ingress")]
     for labels in labels_of_pods(objects):
         assert any(selector.items() <= labels.items() for selector in closed), labels
+
+
+def closes(policy: dict[str, Any], way: str) -> bool:
+    return way in policy["spec"]["policyTypes"] and way.lower() not in policy["spec"]
+
+
+def test_no_pod_connects_to_what_no_policy_names(objects: Objects, overlay: str) -> None:
+    """Kubeflow's pods of steps have the label that the policy selects."""
+    policies = [policy["spec"] for policy in of_kind(objects, "NetworkPolicy") if "Egress" in policy["spec"]["policyTypes"]]
+    for labels in [*labels_of_pods(objects), {"app.kubernetes.io/part-of": "fedstream"}]:
+        assert any(policy["podSelector"]["matchLabels"].items() <= labels.items() for policy in policies), labels
+    for rule in (rule for policy in policies for rule in policy["egress"]):
+        ours = [peer for peer in rule["to"] if peer.get("podSelector", {}).get("matchLabels") == {"app.kubernetes.io/part-of": "fedstream"}]
+        assert rule["to"] == ours or rule["ports"]
+        anywhere = [peer for peer in rule["to"] if peer.get("ipBlock", {}).get("cidr") == "0.0.0.0/0"]
+        assert not anywhere or overlay == "existing", "only where the brokers are outside, until somebody writes their addresses"
+
+
+def test_pods_reach_what_their_settings_name() -> None:
+    """A service's pods, or a port of the policy that people edit."""
+    allowed = named(rendered("existing"), "NetworkPolicy", "fedstream-outside")["spec"]["egress"]
+    ports = {number for rule in allowed for port in rule["ports"] for number in range(port["port"], port.get("endPort", port["port"]) + 1)}
+    data = named(rendered("existing"), "ConfigMap", "fedstream")["data"]
+    for key in ("KAFKA_BOOTSTRAP_SERVERS", "S3_ENDPOINT_URL"):
+        assert int(data[key].rpartition(":")[2]) in ports, key
+    for labels in labels_of_pods(rendered("local")):
+        assert labels["app.kubernetes.io/part-of"] == "fedstream"
 
 
 def test_a_disruption_budget_leaves_room_for_a_drain_with_any_number_of_replicas_and_broken_pods() -> None:

@@ -12,6 +12,12 @@ from fedstream.pipelines.wiring import KAFKA_FILES
 from support.rendering import FOLDER, named, of_kind, pod_of, rendered
 
 MAKE_SECRETS = FOLDER / "components/secure/make-secrets"
+MADE_FOR_B = {
+    "kafka-users/hospital-b",
+    "store-users/hospital-b",
+    "fedstream-store-hospital-b/accesskey",
+    "fedstream-store-hospital-b/secretkey",
+}
 
 
 def make_secrets(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
@@ -36,9 +42,9 @@ def openssl(*arguments: str | Path) -> str:
 
 def test_the_secrets_files_are_those_that_pods_read(secrets: Path) -> None:
     objects = rendered("local-secure")
-    pods = [pod_of(named(objects, "StatefulSet", "kafka")), pod_of(named(objects, "Job", "kafka-users"))]
+    pods = [pod_of(named(objects, "StatefulSet", "kafka")), *(pod_of(named(objects, "Job", name)) for name in ("kafka-users", "store-users"))]
     mounted = {volume["secret"]["secretName"] for pod in pods for volume in pod["volumes"] if "secret" in volume}
-    assert mounted == {folder.name for folder in secrets.iterdir() if folder.is_dir()}
+    assert mounted == {folder.name for folder in secrets.iterdir() if folder.is_dir() and not folder.name.startswith("fedstream-store-")}
     (config,) = [item for item in of_kind(objects, "ConfigMap") if item["metadata"]["name"].startswith("kafka-secure-")]
     paths = {mount["mountPath"]: mount["name"] for mount in pods[0]["containers"][0]["volumeMounts"]}
     volumes = {volume["name"]: volume.get("secret", {}).get("secretName") for volume in pods[0]["volumes"]}
@@ -55,6 +61,14 @@ def test_the_runs_secret_has_the_keys_and_the_place_that_the_pipeline_knows(secr
         assert data["KAFKA_SECURITY_PROTOCOL"] == "SASL_SSL"
         assert data["KAFKA_SASL_MECHANISM"] == "SCRAM-SHA-512"
         assert data["KAFKA_CA_FILE"] == f"{KAFKA_FILES}/ca.crt"
+
+
+def test_pods_of_clients_get_the_key_that_the_store_knows_under_the_names_that_the_pipeline_reads(secrets: Path) -> None:
+    for user, access_key in (("clients", "clients"), ("hospital-a", "client-hospital-a")):
+        assert (secrets / f"fedstream-store-{user}/accesskey").read_text() == access_key
+        key = (secrets / f"fedstream-store-{user}/secretkey").read_text()
+        assert key == (secrets / "store-users" / user).read_text()
+        assert len(key) == 40
 
 
 def test_only_the_owner_of_the_files_may_read_them_and_git_ignores_them(secrets: Path) -> None:
@@ -89,10 +103,10 @@ def test_made_again_keeps_passwords_and_authority_adds_owners_and_renews_the_cer
     before = contents(tmp_path)
     assert make_secrets("-n", "other", tmp_path, "hospital-b").returncode == 0
     after = contents(tmp_path)
-    assert {name for name in after if before.get(name) != after[name]} == {"kafka-users/hospital-b", "kafka-tls/tls.crt", "kafka-tls/tls.key"}
-    passwords = [data for name, data in after.items() if name.endswith("password") or name.startswith("kafka-users/")]
-    assert len(set(passwords)) == 4
-    assert all(re.fullmatch(rb"[0-9a-f]{48}", word) for word in passwords)
+    assert {name for name in after if before.get(name) != after[name]} == {*MADE_FOR_B, "kafka-tls/tls.crt", "kafka-tls/tls.key"}
+    passwords = [data for name, data in after.items() if name.endswith("password") or name.startswith(("kafka-users/", "store-users/"))]
+    assert len(set(passwords)) == 7
+    assert all(re.fullmatch(rb"[0-9a-f]{48}|[0-9a-f]{40}", word) for word in passwords)
     assert "DNS:kafka.other.svc" in openssl("x509", "-in", tmp_path / "kafka-tls/tls.crt", "-noout", "-ext", "subjectAltName")
 
 
@@ -105,12 +119,18 @@ def test_made_again_leaves_the_certificate_of_another_authority(tmp_path: Path) 
     assert done.returncode == 0, done.stderr
     assert "kafka-tls is left as it is" in done.stdout
     after = contents(tmp_path)
-    assert {name for name in after if before.get(name) != after[name]} == {"kafka-users/hospital-b"}
+    assert {name for name in after if before.get(name) != after[name]} == MADE_FOR_B
 
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
-    [([], "usage: make-secrets"), (["-x", "f"], "usage: make-secrets"), (["f", "Ward 7"], "'Ward 7'"), (["f", "admin"], "'admin'")],
+    [
+        ([], "usage: make-secrets"),
+        (["-x", "f"], "usage: make-secrets"),
+        (["f", "Ward 7"], "'Ward 7'"),
+        (["f", "admin"], "'admin'"),
+        (["f", "clients"], "'clients'"),
+    ],
 )
 def test_what_cannot_be_is_refused_and_nothing_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], said: str) -> None:
     monkeypatch.chdir(tmp_path)

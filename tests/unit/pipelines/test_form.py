@@ -34,7 +34,7 @@ def test_component_and_pipeline_describe_the_same_parameters():
 
 def test_every_form_value_is_described():
     assert all(parameter.get("description") for parameter in FORM.values())
-    assert set(FORM) - set(RunSpec.model_fields) == {"node_budget", "memory", "config_map", "store_secret", "kafka_secret"}
+    assert set(FORM) - set(RunSpec.model_fields) == {"node_budget", "memory", "config_map", "store_secret", "client_store_secret", "kafka_secret"}
 
 
 def test_choices_are_drop_downs():

@@ -1,5 +1,6 @@
 """What the compiled YAML tells Kubernetes about each task: image, addresses, credentials, placement."""
 
+import importlib
 import re
 from pathlib import Path
 
@@ -8,8 +9,10 @@ import yaml
 from fedstream.components import base
 from fedstream.pipelines import FEDERATED_TRAINING_YAML
 from fedstream.pipelines.wiring import CONFIG, KAFKA_FILES
+from kfp.kubernetes import kubernetes_executor_config_pb2
 
-from fedstream import settings
+from fedstream import settings, steps
+from fedstream.errors import SpecError
 from fedstream.run import parse_spec
 from fedstream.steps.ingest import _placed
 
@@ -19,6 +22,11 @@ TASKS = {name.removeprefix("exec-"): executor["container"] for name, executor in
 PODS = {name.removeprefix("exec-"): executor for name, executor in KUBERNETES["deploymentSpec"]["executors"].items()}
 TRAINING = {"plan-training", "local-train", "evaluate", "publish"}
 """Tasks that may load TensorFlow."""
+KEYS = {
+    "ingest-from-kafka": {"componentInputParameter": "pipelinechannel--client_store_secret"},
+    "local-train": {"taskOutputParameter": {"producerTask": "ingest-from-kafka", "outputParameterKey": "store_secret"}},
+}
+"""Tasks of clients, and where the name of the secret with their key for the store comes from."""
 
 
 def test_every_step_is_a_task_of_the_image_it_needs():
@@ -36,7 +44,8 @@ def test_every_task_gets_addresses_from_the_config_map_and_credentials_from_secr
     assert addresses["configMapNameParameter"]["componentInputParameter"].endswith("config_map")
     assert [(key["configMapKey"], key["envVar"]) for key in addresses["keyToEnv"]] == [(name, name) for name in CONFIG]
     store, kafka = pod["secretAsEnv"]
-    assert store["secretNameParameter"]["componentInputParameter"].endswith("store_secret")
+    assert store["secretNameParameter"] == KEYS.get(task, {"componentInputParameter": store["secretNameParameter"].get("componentInputParameter")})
+    assert task in KEYS or store["secretNameParameter"]["componentInputParameter"].removeprefix("pipelinechannel--") == "store_secret"
     assert {key["secretKey"]: key["envVar"] for key in store["keyToEnv"]} == {"accesskey": "AWS_ACCESS_KEY_ID", "secretkey": "AWS_SECRET_ACCESS_KEY"}
     assert not store["optional"]
     assert kafka["secretNameParameter"]["componentInputParameter"].endswith("kafka_secret")
@@ -90,19 +99,45 @@ TAINT = {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}
 def test_whole_gpus_slices_and_shares_are_values_of_the_form(placement):
     """The form's value goes through the spec and ingest's outputs to what the driver makes a pod of."""
     spec = parse_spec({"run": "r", "model": "m", "clients": ["a", "b"], "sites": {"a": {"placement": placement}}})
-    asked = _placed("key", spec.placement_of("a"))._asdict()
+    asked = _placed("key", spec.placement_of("a"), "s")._asdict()
     pod, accelerator = PODS["local-train"], TASKS["local-train"]["resources"]["accelerator"]
     assert value(pod["nodeSelector"]["nodeSelectorJson"], asked) == placement.get("node_selector", {})
     assert value(pod["tolerations"][0]["tolerationJson"], asked) == placement.get("tolerations", [])
     assert value(accelerator["resourceType"], asked) == placement.get("gpu_type", "")
     assert value(accelerator["resourceCount"], asked) == str(placement.get("gpu_count", 0))
-    assert _placed("key", spec.placement_of("b"))._asdict() == {
+    assert _placed("key", spec.placement_of("b"), "s")._asdict() == {
         "slice_key": "key",
         "node_selector": {},
         "tolerations": [],
         "gpu_type": "",
         "gpu_count": "0",
+        "store_secret": "s",
     }
+
+
+def test_a_name_of_a_clients_secret_comes_all_the_way_from_the_form():
+    """The backend resolves a name among the inputs of the part that a task is in, or the outputs of a task beside it."""
+    (loop,) = [part for part in DEFINITION["components"].values() if "local-train" in part.get("dag", {}).get("tasks", {})]
+    assert "pipelinechannel--client_store_secret" in loop["inputDefinitions"]["parameters"]
+    assert loop["dag"]["tasks"]["ingest-from-kafka"]["inputs"]["parameters"]["store_secret"] == KEYS["ingest-from-kafka"]
+    (opened,) = [part for part in DEFINITION["components"].values() if "one-round" in part.get("dag", {}).get("tasks", {})]
+    given = opened["dag"]["tasks"]["one-round"]["inputs"]["parameters"]
+    assert given["client_store_secret"] == {"componentInputParameter": "pipelinechannel--open-round-store_secret"}
+    assert given["store_secret"] == {"componentInputParameter": "pipelinechannel--store_secret"}
+
+
+@pytest.mark.parametrize(("clients", "handed_on"), [("", "run"), ("clients", "clients")])
+def test_the_clients_key_is_the_runs_unless_the_form_names_one(monkeypatch, clients, handed_on):
+    monkeypatch.setattr(importlib.import_module("fedstream.steps.open_round"), "_open", lambda *values: 1)
+    assert steps.open_round("r", 1, "a", 0, "run", clients) == (1, handed_on)
+
+
+def test_a_site_may_name_a_key_of_its_own():
+    spec = parse_spec({"run": "r", "model": "m", "sites": {"a": {"store_secret": "key-a"}, "b": {}}})
+    assert [spec.store_secret_of(client) for client in "abc"] == ["key-a", "", ""]
+    for wrong in ("Key", "-a", "a_b", "a/b", "a" * 254):
+        with pytest.raises(SpecError, match=r"sites\.a\.store_secret"):
+            parse_spec({"run": "r", "model": "m", "sites": {"a": {"store_secret": wrong}}})
 
 
 def value(said, outputs):
@@ -134,6 +169,12 @@ def test_the_form_s_memory_reaches_every_task_that_it_limits():
             elif "memory_limit" in inputs:
                 raise AssertionError((name, task))
     assert DEFINITION["root"]["inputDefinitions"]["parameters"]["memory"]["defaultValue"] == "4Gi"
+
+
+def test_a_pipeline_can_say_no_more_of_a_pods_security():
+    """Kubeflow Pipelines' format has three fields, and from 2.16 on the backend sets the rest; where it has more, say more."""
+    fields = kubernetes_executor_config_pb2.SecurityContext.DESCRIPTOR.fields_by_name
+    assert set(fields) == {"run_as_user", "run_as_group", "run_as_non_root"}
 
 
 @pytest.mark.parametrize("task", sorted(PODS))
