@@ -14,7 +14,7 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
-from fedstream.errors import ModelError
+from fedstream.errors import ModelError, install_hint
 
 DEFAULT_THREADS = 2
 """Intra-op threads when nobody chose: the default of a run's spec."""
@@ -110,7 +110,7 @@ def _import() -> ModuleType:
             import keras
             import tensorflow
     except ImportError as error:
-        raise ModelError(f"TensorFlow cannot be imported ({error}); install it with `pip install fedstream[train]`") from error
+        raise ModelError(f"TensorFlow cannot be imported ({error}); {install_hint('train')}") from error
     if keras.backend.backend() != "tensorflow":
         raise ModelError(f"Keras was imported with backend {keras.backend.backend()!r} before fedstream could choose; set KERAS_BACKEND=tensorflow")
     return tensorflow  # type: ignore[no-any-return]
