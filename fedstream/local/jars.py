@@ -111,7 +111,7 @@ def _fetch(jars: Sequence[Jar], folder: Path, say: Callable[[str], None]) -> Non
             for task in tasks:
                 task.result(max(0.0, deadline - time.monotonic()))
         except TimeoutError as error:
-            raise PlatformError(f"Apache Kafka was not fetched within {FETCH_S:.0f} s; try again, on a better line: what has arrived is kept") from error
+            raise PlatformError(f"Apache Kafka was not fetched within {FETCH_S:.0f} s; try again: what has arrived is kept") from error
         except PlatformError as error:
             raise PlatformError(f"Apache Kafka cannot be fetched: {error}. {ELSEWHERE}") from error
         finally:

@@ -48,6 +48,8 @@ def words(name, clients, *more):
         "--seed",
         "5",
         "--json",
+        "--runner",
+        "kfp",
         *more,
     ]
 
