@@ -17,7 +17,6 @@ def start() -> None:
         PlatformError: a server does not start.
     """
     logging.basicConfig(level=logging.ERROR)
-    logging.getLogger("tensorflow").setLevel(logging.ERROR)
     platform = Platform()
     platform.start(bound=True)
     os.environ.update(platform.env)

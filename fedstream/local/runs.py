@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -88,7 +87,6 @@ def outcome(store: ObjectStore, run: str, version: int) -> dict[str, Any]:
 @contextmanager
 def _logged_to(path: Path) -> Iterator[None]:
     """Send the steps' log lines to a file, and to nowhere else, for as long as the context lasts."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     logger = logging.getLogger("fedstream")
     before = logger.level, logger.propagate
     handler = logging.FileHandler(path, encoding="utf-8")
