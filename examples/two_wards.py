@@ -2,8 +2,8 @@
 
     python examples/two_wards.py
 
-They come with scikit-learn (Wolberg, Mangasarian and Street: Breast Cancer Wisconsin, Diagnostic). Each row is a tumour: 30 measurements of its cells'
-nuclei, and its outcome, 0 for malignant and 1 for benign.
+They come with scikit-learn (Wolberg, Mangasarian and Street: Breast Cancer Wisconsin, Diagnostic). Each row is a tumour: 30 measurements of
+its cells' nuclei, and its outcome, 0 for malignant and 1 for benign.
 """
 
 from sklearn.datasets import load_breast_cancer

@@ -1,4 +1,4 @@
-"""The README, typed from top to bottom as it is printed: an empty folder, the test platform, real training. What needs a cluster stands below "In Kubeflow"."""
+"""The README, typed from top to bottom as it is printed, on the test platform; what needs a cluster stands below its "In Kubeflow"."""
 
 from __future__ import annotations
 
