@@ -1,10 +1,11 @@
 # `make demo` and `make test` set up all they need on first use: a .venv in this folder, and the Kafka jars in the user's cache folder.
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-cluster lint types stale format compile golden lock notebooks images benchmark clean
+.PHONY: help demo test test-cluster lint types stale format compile golden lock kafka-lock notebooks images benchmark clean
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 JARS := .venv/.jars
+KAFKA := fedstream/local/kafka_files
 
 help:  ## Show what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -18,7 +19,7 @@ $(READY): requirements.txt requirements-dev.txt pyproject.toml
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
 	@touch $@
 
-$(JARS): $(READY) fedstream/local/kafka_files/pom.xml
+$(JARS): $(READY) $(KAFKA)/jars.sha256
 	@$(BIN)/fedstream services fetch
 	@touch $@
 
@@ -52,6 +53,11 @@ golden: $(READY)  ## Store what the overlays of kustomize/ render
 
 lock: $(READY)  ## Pin the images' packages by hash, after a change of the dependencies
 	@images/lock
+
+kafka-lock:  ## Lock the embedded Kafka's jars anew, after a change of its pom.xml; needs Maven
+	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && mvn -B -q --strict-checksums -f $(KAFKA)/pom.xml dependency:copy-dependencies \
+	  -DincludeScope=runtime -Dmdep.useRepositoryLayout=true -DoutputDirectory="$$folder" && \
+	  (cd "$$folder" && find * -name '*.jar' | LC_ALL=C sort | xargs sha256sum) > $(KAFKA)/jars.sha256
 
 images:  ## Build the images and push them to REGISTRY (images/README.md)
 	@images/build $(IMAGES)

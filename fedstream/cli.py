@@ -30,7 +30,7 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
-    help="Federated learning on Kafka streams, as Kubeflow pipelines.\n\nTry `fedstream demo`, which needs nothing but Java and Maven.",
+    help="Federated learning on Kafka streams, as Kubeflow pipelines.\n\nTry `fedstream demo`, which brings its own servers and needs no cluster.",
 )
 app.add_typer(services_app, name="services")
 app.add_typer(stream_app, name="stream")
@@ -52,10 +52,11 @@ RunName = Annotated[str, typer.Argument(help="Name of the run.", show_default=Fa
 def run_command(
     spec: dict[str, Any],
     runner: Annotated[
-        Literal["kfp", "inprocess"], typer.Option(help="The compiled pipeline under kfp.local, or the same steps in this process.")
-    ] = "kfp",
+        Literal["inprocess", "kfp"],
+        typer.Option(help="The steps in this process, or the compiled pipeline under kfp.local, as a test of what Kubeflow runs. Same digests."),
+    ] = "inprocess",
     node_budget: Annotated[int, typer.Option(min=1, help="Argo nodes this submission may use; on one machine there is no such limit.")] = 10**9,
-    log: Annotated[Path | None, typer.Option(help="File for the pipeline's own output.", show_default="state folder")] = None,
+    log: Annotated[Path | None, typer.Option(help="File for what the steps say.", show_default="state folder")] = None,
     json: Json = False,
 ) -> None:
     """Run a federated training, or go on with one, to a published model.

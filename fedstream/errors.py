@@ -134,3 +134,8 @@ class ClusterAway(ClusterError):
 
 class PlatformError(FedstreamError):
     """The embedded Kafka or object store cannot be started or stopped."""
+
+
+def install_hint(extra: str) -> str:
+    """Say how to install an extra of the package, which is installed from its source folder: it is on no index."""
+    return f"run `pip install '.[{extra}]'` in the folder of fedstream's source"

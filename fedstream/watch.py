@@ -91,7 +91,7 @@ class Watch:
                 self._live.update(self._table())
             else:
                 for round in range(len(self._commits) - new, len(self._commits)):
-                    self.console.print(_line(self._commits[round]), markup=False, highlight=False, soft_wrap=True)
+                    self.console.print(self._line(self._commits[round]), markup=False, highlight=False, soft_wrap=True)
         except FedstreamError as error:
             self.console.print(f"cannot look at the run: {error}", markup=False, highlight=False, soft_wrap=True)
 
@@ -107,7 +107,7 @@ class Watch:
         return new
 
     def _table(self) -> Table:
-        """Draw a row for each round; what a later round measured of its model stands in its own row."""
+        """Draw a row for each pass; what a later one measured of a round's model stands in that round's row."""
         table = Table(title=f"run {self.run}", caption=self._caption(), title_justify="left", caption_justify="left")
         measured: dict[int | None, dict[str, float]] = {}
         for commit in self._commits.values():
@@ -121,7 +121,8 @@ class Watch:
             commit, values = self._commits[number], measured.get(number, {})
             accepted = [entry for entry in commit.clients if entry.accepted]
             counts = (f"{len(accepted)}/{len(commit.clients)}", f"{sum(e.num_examples for e in accepted):,}") if commit.clients else ("", "")
-            table.add_row(str(number), *counts, *(f"{values[name]:.4f}" if name in values else "" for name in names), escape(_state(commit)))
+            first = self._number(commit.kind, number)
+            table.add_row(first, *counts, *(f"{values[name]:.4f}" if name in values else "" for name in names), escape(_state(commit)))
         round, clients, state = self._open()
         if state:
             table.add_row(round, clients, "", *("" for _ in names), state)
@@ -134,7 +135,7 @@ class Watch:
         return [name for name in dict.fromkeys((target, "loss")) if name in known or name == target != ""]
 
     def _open(self) -> tuple[str, str, str]:
-        """Return the number of the round that is not committed yet, its clients that are done, and what goes on in it."""
+        """Return the round that is not committed yet, its clients that are done, and what goes on in it."""
         keys = RoundKeys(self.run, len(self._commits))
         if not self._commits:
             return "", "", "planning"
@@ -150,7 +151,34 @@ class Watch:
             state = "measuring" if measures else "training"
         else:
             state = "reading streams"
-        return str(keys.round), f"{done}/{len(asked)}", state
+        return self._number(selection.kind, keys.round), f"{done}/{len(asked)}", state
+
+    def _trained(self, number: int) -> int:
+        """Return how many training rounds there are up to a commit: in a run that has grown, closing passes stand between them."""
+        return sum(commit.kind == "training" for commit in self._commits.values() if commit.round <= number)
+
+    def _number(self, kind: str, number: int) -> str:
+        """Name a pass over the clients: a round of training by its number among these, since `--rounds` counts no others."""
+        if kind == "training":
+            return str(self._trained(number - 1) + 1)
+        return "0" if kind == "initial" else kind
+
+    def _line(self, commit: Commit) -> str:
+        accepted = [entry for entry in commit.clients if entry.accepted]
+        records = sum(entry.num_examples for entry in accepted)
+        number = self._number(commit.kind, commit.round)
+        name = f"round {number} of {self.rounds}" if commit.kind == "training" else f"{number} pass"
+        said = [f"{name}: {len(accepted)}/{len(commit.clients)} clients, {records} records", self._measured(commit), _state(commit)]
+        return "; ".join(filter(None, said))
+
+    def _measured(self, commit: Commit) -> str:
+        if not commit.metrics or commit.measured_round is None:
+            return ""
+        values = metrics_text(commit.metrics.values)
+        if commit.measured_round == commit.round:
+            return values
+        earlier = self._trained(commit.measured_round)
+        return f"{f'round {earlier}' if earlier else 'the initial model'} had {values}"
 
     def _left(self) -> int:
         """Return how many rounds are still to come."""
@@ -170,20 +198,9 @@ class Watch:
         return text
 
 
-def _measured(commit: Commit) -> str:
-    if not commit.metrics or commit.measured_round is None:
-        return ""
-    values = metrics_text(commit.metrics.values)
-    return f"; {values}" if commit.measured_round == commit.round else f"; round {commit.measured_round} had {values}"
-
-
 def _state(commit: Commit) -> str:
     if commit.decision.action == "stop":
         return f"stop: {commit.decision.reason}"
+    if commit.kind == "rollback":
+        return f"back to {commit.restores}"
     return {"initial": "initial model", "training": "committed", "closing": "measured"}[commit.kind]
-
-
-def _line(commit: Commit) -> str:
-    accepted = [entry for entry in commit.clients if entry.accepted]
-    records = sum(entry.num_examples for entry in accepted)
-    return f"round {commit.round}: {len(accepted)}/{len(commit.clients)} clients, {records} records{_measured(commit)}; {_state(commit)}"

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import os
-import re
-import shutil
 import socket
-import subprocess
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from importlib import metadata, util
 from uuid import uuid4
 
-from fedstream.errors import ObjectConflict, PlatformError, SettingsError, StoreError, TopicError
+from fedstream.errors import ObjectConflict, PlatformError, SettingsError, StoreError, TopicError, install_hint
 from fedstream.kubeflow.checks import Check, SkippedError
-from fedstream.local.jars import find_java, kafka_version
-from fedstream.local.paths import cache_dir
+from fedstream.local.jars import jars_folder, kafka_version, locked_jars, missing
+from fedstream.local.java import find_java
+from fedstream.local.maven import repository, without_credentials
 from fedstream.local.platform import Platform
 from fedstream.local.seaweedfs import find_weed
 from fedstream.report.text import count
@@ -31,8 +29,6 @@ CONNECT_S = 3.0
 
 STORE_S = 5.0
 """Seconds the store may take to answer."""
-
-OLDEST_JAVA = 17
 
 
 def local_checks(env: Mapping[str, str] | None = None) -> list[Check]:
@@ -143,34 +139,19 @@ def look_at_java(env: Mapping[str, str]) -> str:
     """Find Java, for the embedded Kafka."""
     if _external_kafka(env):
         raise SkippedError("not needed: KAFKA_BOOTSTRAP_SERVERS names a broker")
-    java = find_java()
-    try:
-        said = subprocess.run([java, "-version"], capture_output=True, text=True, timeout=20, check=False).stderr
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise PlatformError(
-            f"{java} does not run ({error}); install Java {OLDEST_JAVA} or newer (Debian: apt install openjdk-17-jre-headless)"
-        ) from error
-    found = re.search(r'version "(?:1\.)?(\d+)', said)
-    if not found or int(found[1]) < OLDEST_JAVA:
-        line = said.splitlines()[0] if said else "it says nothing"
-        raise PlatformError(f"Apache Kafka needs Java {OLDEST_JAVA} or newer and {java} is older ({line}); install one, and set JAVA_HOME to it")
-    return f"version {found[1]}, {java}"
+    java, version = find_java()
+    return f"version {version}, {java}"
 
 
 def look_at_kafka_jars(env: Mapping[str, str]) -> str:
-    """Find Apache Kafka's jars, or Maven to fetch them."""
+    """Find Apache Kafka's jars, or where they will come from."""
     if _external_kafka(env):
         raise SkippedError("not needed: KAFKA_BOOTSTRAP_SERVERS names a broker")
     if home := env.get("KAFKA_HOME"):
         return f"of KAFKA_HOME, {home}"
-    folder = cache_dir() / f"kafka-{kafka_version()}"
-    if folder.is_dir():
-        return f"version {kafka_version()}, {folder}"
-    if maven := shutil.which("mvn"):
-        return f"will be fetched on first use, by {maven}"
-    raise PlatformError(
-        "Apache Kafka is fetched with Maven and there is no mvn on the PATH; install it (Debian: apt install maven), or set KAFKA_HOME"
-    )
+    if missing(locked_jars(), jars_folder()):
+        return f"version {kafka_version()} will be fetched on first use, from {without_credentials(repository())}"
+    return f"version {kafka_version()}, {jars_folder()}"
 
 
 def look_at_seaweedfs(env: Mapping[str, str]) -> str:
@@ -183,7 +164,7 @@ def look_at_seaweedfs(env: Mapping[str, str]) -> str:
 def look_at_tensorflow() -> str:
     """Find TensorFlow without importing it, which takes seconds."""
     if util.find_spec("tensorflow") is None:
-        raise PlatformError("TensorFlow is not installed, and training needs it; run `pip install 'fedstream[train]'`, or let a cluster train")
+        raise PlatformError(f"TensorFlow is not installed, and training needs it; {install_hint('train')}, or let a cluster train")
     try:
         return f"version {metadata.version('tensorflow')}"
     except metadata.PackageNotFoundError:

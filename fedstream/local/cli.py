@@ -96,8 +96,9 @@ def down(json: Json = False) -> None:
 
 @services_app.command()
 def fetch() -> None:
-    """Fetch what the servers need, so that `up` is quick: Apache Kafka, with Maven, into the user's cache folder."""
-    from fedstream.local.jars import find_java, kafka_classpath
+    """Fetch what the servers need, so that `up` is quick: Apache Kafka, into the user's cache folder."""
+    from fedstream.local.jars import kafka_classpath
+    from fedstream.local.java import find_java
 
     find_java()
     kafka_classpath(lambda line: err.print(line, highlight=False, markup=False))

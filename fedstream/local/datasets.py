@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from fedstream.errors import UsageError
+from fedstream.errors import PlatformError, UsageError, install_hint
 from fedstream.stream.files import open_npz
 
 Partition = Literal["iid", "shards", "dirichlet"]
@@ -44,13 +44,16 @@ def load_dataset(name: str) -> Dataset:
 
     Raises:
         UsageError: there is no such file, or it lacks an array.
+        PlatformError: scikit-learn is not installed.
     """
     return _digits() if name == "digits" else _npz(Path(name))
 
 
 def _digits() -> Dataset:
-    from sklearn.datasets import load_digits
-
+    try:
+        from sklearn.datasets import load_digits
+    except ImportError as error:
+        raise PlatformError(f"the digits come with scikit-learn, which is not installed; {install_hint('local')}") from error
     digits = load_digits()
     order = np.random.default_rng(0).permutation(len(digits.target))
     x, y = digits.images[order].astype(np.float32), digits.target[order].astype(np.uint8)

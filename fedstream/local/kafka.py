@@ -12,6 +12,7 @@ from typing import ClassVar
 
 from fedstream.errors import PlatformError
 from fedstream.local import jars
+from fedstream.local.java import find_java
 from fedstream.local.service import NotReadyError, Service
 from fedstream.settings import KafkaSettings
 
@@ -39,7 +40,7 @@ class KafkaServer(Service):
         return self.folder / "data"
 
     def prepare(self) -> list[str]:
-        java = [jars.find_java(), "-Xmx512m", "-XX:+UseSerialGC", "-Djava.awt.headless=true"]
+        java = [find_java()[0], "-Xmx512m", "-XX:+UseSerialGC", "-Djava.awt.headless=true"]
         java += [f"-Dlog4j2.configurationFile={jars.FILES / 'log4j2.properties'}", "-cp", jars.kafka_classpath(self.say)]
         properties = self.folder / "server.properties"
         properties.write_text("".join(f"{name}={value}\n" for name, value in self._properties().items()))
@@ -100,9 +101,6 @@ class KafkaServer(Service):
             done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=FORMAT_S, check=False)
         except (OSError, subprocess.TimeoutExpired) as error:
             raise PlatformError(f"Apache Kafka could not format {self.data}: {error}") from error
-        if "UnsupportedClassVersionError" in done.stderr:
-            advice = "install one (Debian: apt install openjdk-17-jre-headless) or set JAVA_HOME"
-            raise PlatformError(f"Apache Kafka needs Java 17 or newer and {java[0]} is older; {advice}")
         if done.returncode:
             lines = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()][-8:]
             raise PlatformError(f"Apache Kafka could not format {self.data}:\n" + "\n".join(f"    {line}" for line in lines))

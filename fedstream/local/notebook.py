@@ -22,7 +22,6 @@ def start() -> None:
     """
     errors_in_a_line()
     logging.basicConfig(level=logging.ERROR)
-    logging.getLogger("tensorflow").setLevel(logging.ERROR)
     platform = Platform()
     platform.start(bound=True)
     os.environ.update(platform.env)

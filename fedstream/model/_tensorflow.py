@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 import os
 import sys
 import tempfile
@@ -12,9 +13,9 @@ from contextlib import contextmanager
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
-from typing import Any
+from typing import Any, TextIO
 
-from fedstream.errors import ModelError
+from fedstream.errors import ModelError, install_hint
 
 DEFAULT_THREADS = 2
 """Intra-op threads when nobody chose: the default of a run's spec."""
@@ -109,8 +110,9 @@ def _import() -> ModuleType:
         with _hidden(OPTIONAL), _no_garbage_collection(), _quiet_stderr():
             import keras
             import tensorflow
+        logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns of functions traced again, which each new training has
     except ImportError as error:
-        raise ModelError(f"TensorFlow cannot be imported ({error}); install it with `pip install fedstream[train]`") from error
+        raise ModelError(f"TensorFlow cannot be imported ({error}); {install_hint('train')}") from error
     if keras.backend.backend() != "tensorflow":
         raise ModelError(f"Keras was imported with backend {keras.backend.backend()!r} before fedstream could choose; set KERAS_BACKEND=tensorflow")
     return tensorflow  # type: ignore[no-any-return]
@@ -154,11 +156,10 @@ def _no_garbage_collection() -> Iterator[None]:
 @contextmanager
 def _quiet_stderr() -> Iterator[None]:
     """Drop what TensorFlow's C++ code says about itself while it loads; no setting silences it. A failed import still shows all."""
-    if threading.active_count() > 1:  # another thread's messages would be dropped too
-        yield
-        return
     sys.stderr.flush()
-    kept = os.dup(2)
+    kept, shown = os.dup(2), sys.stderr
+    if _is_descriptor_2(shown):  # what Python code says meanwhile, a progress line in another thread, goes where it went
+        sys.stderr = os.fdopen(kept, "w", buffering=1, encoding=shown.encoding, errors="backslashreplace", closefd=False)
     with tempfile.TemporaryFile() as said:
         os.dup2(said.fileno(), 2)
         try:
@@ -169,4 +170,11 @@ def _quiet_stderr() -> Iterator[None]:
             raise
         finally:
             os.dup2(kept, 2)
-            os.close(kept)
+            sys.stderr = shown  # `kept` stays open: the other thread may just be writing to it
+
+
+def _is_descriptor_2(stream: TextIO) -> bool:
+    try:
+        return stream.fileno() == 2
+    except (OSError, ValueError):  # a notebook's, or a test's
+        return False

@@ -29,7 +29,6 @@ def step(function: Callable[P, R]) -> Callable[P, R]:
     @functools.wraps(function)
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
         logger = logging.getLogger("fedstream")
-        logging.getLogger("kafka").setLevel(logging.CRITICAL)  # what fails is raised, and said once
         if not logging.root.handlers and not logger.handlers:
             handler = logging.StreamHandler(sys.stdout)
             handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))

