@@ -14,9 +14,7 @@ From a notebook or a script:
 
 from __future__ import annotations
 
-import sys
 from importlib import import_module
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -39,21 +37,6 @@ _HOME = {
     "start": "fedstream.local.notebook",
 }
 """Where each name is at home; imported when it is used (PEP 562): a step of a run, which starts a thousand times, would wait for it."""
-
-
-class _Package(ModuleType):
-    """This package, in which `fedstream.run` is the function, although the module `fedstream.run` holds a run's spec."""
-
-    @property
-    def run(self) -> Any:
-        return __getattr__("run")
-
-    @run.setter
-    def run(self, module: ModuleType) -> None:
-        """Leave out what the import of the module sets; `from fedstream.run import RunSpec` does not look here."""
-
-
-sys.modules[__name__].__class__ = _Package
 
 
 def __getattr__(name: str) -> Any:

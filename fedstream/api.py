@@ -127,7 +127,7 @@ def run(name: str, *, model: str, progress: bool = True, **fields: Any) -> RunRe
         name: of the run.
         model: name of an added model, or a built-in one such as `builtin:digits-mlp`.
         progress: print a line for each round.
-        fields: others of `fedstream.run.RunSpec`, such as rounds, epochs, evaluation_topic; `fedstream run --help` describes them.
+        fields: others of `fedstream.spec.RunSpec`, such as rounds, epochs, evaluation_topic; `fedstream run --help` describes them.
 
     Raises:
         FedstreamError: of any kind; the run can be started again.

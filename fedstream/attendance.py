@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from fedstream.decision import lineage
 from fedstream.report.text import count, one_line, spans
-from fedstream.run import NAME, RunRecord
+from fedstream.spec import NAME, RunRecord
 from fedstream.store.documents import Commit
 
 

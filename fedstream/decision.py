@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from fedstream import __version__
 from fedstream.errors import UsageError
-from fedstream.run import RunSpec
+from fedstream.spec import RunSpec
 from fedstream.store.documents import Commit, Decision
 
 LOWER_IS_BETTER = ("loss", "error", "mse", "mae", "rmse", "entropy")

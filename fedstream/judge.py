@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from fedstream.aggregation.measurement import why_implausible
 from fedstream.aggregation.validation import Examined, why_bad_count
-from fedstream.run import MatchedClient, RunRecord, quorum, select
+from fedstream.spec import MatchedClient, RunRecord, quorum, select
 from fedstream.store.documents import Manifest, Selection, SliceDoc, Verdict, Verdicts
 
 NO_UPDATE = "no update arrived"

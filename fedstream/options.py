@@ -11,7 +11,7 @@ from typing import Annotated, Any, get_origin
 import typer
 
 from fedstream.errors import UsageError
-from fedstream.run import RunSpec
+from fedstream.spec import RunSpec
 
 RENAMED = {"run": "--name", "round_deadline_s": "--round-deadline"}
 

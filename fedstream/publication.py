@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fedstream.decision import best_round, higher_is_better
 from fedstream.model.versions import Version, find_version, list_versions
-from fedstream.run import RunSpec
+from fedstream.spec import RunSpec
 from fedstream.state import RunState
 from fedstream.store.documents import Commit, Metrics
 

@@ -10,8 +10,8 @@ from typing import Literal
 
 from fedstream.decision import lineage, trained_rounds
 from fedstream.errors import ObjectNotFound, RunError
-from fedstream.run import NAME, RunRecord, check_name
 from fedstream.settings import KafkaSettings
+from fedstream.spec import NAME, RunRecord, check_name
 from fedstream.store.documents import Commit, Manifest, Selection, SliceDoc, Verdicts
 from fedstream.store.layout import RUNS, RoundKeys, RunKeys
 from fedstream.store.ledger import Ledger

@@ -17,7 +17,7 @@ from fedstream.decision import trained_rounds
 from fedstream.errors import FedstreamError
 from fedstream.output import metrics_text
 from fedstream.report.text import duration
-from fedstream.run import RunRecord
+from fedstream.spec import RunRecord
 from fedstream.store.documents import Commit, Selection
 from fedstream.store.layout import RoundKeys, RunKeys
 from fedstream.store.objects import ObjectStore

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from fedstream.run import RunRecord
+from fedstream.spec import RunRecord
 from fedstream.state import RunState
 from fedstream.store.layout import ModelKeys
 from fedstream.store.objects import ObjectStore

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fedstream.audit.evidence import Evidence, Link
 from fedstream.errors import CorruptObject
-from fedstream.run import ModelReference
+from fedstream.spec import ModelReference
 from fedstream.store.documents import Commit, LatestVersion, VersionManifest
 from fedstream.store.layout import ModelKeys
 

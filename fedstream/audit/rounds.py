@@ -12,7 +12,7 @@ from fedstream.candidates import read_candidates, read_refusals
 from fedstream.decision import decide, measurements, model_round, rolled_back
 from fedstream.errors import FedstreamError, StoreUnavailable, UsageError
 from fedstream.judge import judge, why_wrong_selection, why_wrong_verdicts
-from fedstream.run import RunRecord
+from fedstream.spec import RunRecord
 from fedstream.state import RunState
 from fedstream.store.canonical import sha256_hex
 from fedstream.store.documents import ClientEntry, Commit, Manifest, Selection, SliceDoc, Verdicts

@@ -6,7 +6,7 @@ import re
 
 from fedstream.aggregation.strategies import get_strategy
 from fedstream.audit.evidence import Evidence
-from fedstream.run import NAME, RunRecord
+from fedstream.spec import NAME, RunRecord
 from fedstream.store.documents import Commit, Opening, Refusal
 from fedstream.store.layout import RunKeys
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 
 from fedstream.errors import FedstreamError
-from fedstream.run import MatchedClient
+from fedstream.spec import MatchedClient
 from fedstream.state import RunState
 from fedstream.steps.evaluation import measure_on, read_evaluation
 from fedstream.store.documents import Commit, Metrics, SliceDoc

@@ -11,7 +11,7 @@ from fedstream.audit.rounds import RoundAudit
 from fedstream.audit.strays import check_strays
 from fedstream.audit.streams import Streams
 from fedstream.errors import RunError
-from fedstream.run import RunRecord
+from fedstream.spec import RunRecord
 from fedstream.state import RunState
 from fedstream.store.layout import RunKeys
 from fedstream.store.objects import ObjectStore

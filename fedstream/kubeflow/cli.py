@@ -86,7 +86,7 @@ def submit(
     from fedstream.kubeflow.package import read_package, shipped_pipeline
     from fedstream.kubeflow.sight import sight
     from fedstream.kubeflow.values import form_values
-    from fedstream.run import parse_spec
+    from fedstream.spec import parse_spec
 
     parsed, package = parse_spec(spec), read_package(package_file or shipped_pipeline())
     given = {
@@ -139,7 +139,7 @@ def doctor(
     """
     from fedstream.kubeflow.checks import examine
     from fedstream.options import parse_document
-    from fedstream.run import parse_spec
+    from fedstream.spec import parse_spec
 
     until = time.monotonic() + deadline
     if cluster:

@@ -15,8 +15,8 @@ from fedstream.kubeflow.nodes import Node
 from fedstream.kubeflow.package import Package, Source
 from fedstream.kubeflow.placing import fitting, read_nodes
 from fedstream.kubeflow.probe import PARTS, Probe
-from fedstream.run import Placement
 from fedstream.settings import START_HINT, KafkaSettings, StoreSettings
+from fedstream.spec import Placement
 
 if TYPE_CHECKING:
     from kubernetes.client import ApiClient

@@ -12,8 +12,8 @@ from rich.console import Console
 from fedstream.errors import FedstreamError
 from fedstream.kubeflow.api import CHECK_S
 from fedstream.model.versions import find_published
-from fedstream.run import RunSpec
 from fedstream.settings import StoreSettings
+from fedstream.spec import RunSpec
 from fedstream.state import RunState
 from fedstream.store.objects import ObjectStore
 from fedstream.watch import Watch

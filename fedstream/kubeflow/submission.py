@@ -16,7 +16,7 @@ from fedstream.kubeflow.sight import Sight
 from fedstream.kubeflow.values import difference, form_values
 from fedstream.kubeflow.view import View
 from fedstream.report.text import count
-from fedstream.run import RunSpec
+from fedstream.spec import RunSpec
 
 if TYPE_CHECKING:
     from kfp_server_api import V2beta1Run

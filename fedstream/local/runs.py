@@ -18,8 +18,8 @@ from fedstream.local.inprocess import run_inprocess
 from fedstream.local.launch import run_pipeline
 from fedstream.local.paths import default_state_dir
 from fedstream.publication import why_unpublished
-from fedstream.run import RunRecord, RunSpec, parse_spec
 from fedstream.settings import KafkaSettings
+from fedstream.spec import RunRecord, RunSpec, parse_spec
 from fedstream.state import RunState
 from fedstream.steps.plan import check_on_record
 from fedstream.store.documents import Commit

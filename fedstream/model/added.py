@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from fedstream.errors import CorruptObject, ObjectConflict, StoreError, UsageError
 from fedstream.model.builtin import builtin_names
-from fedstream.run import NAME, NAME_RULE
+from fedstream.spec import NAME, NAME_RULE
 from fedstream.store.documents import Addition
 from fedstream.store.layout import MODELS, ModelKeys
 from fedstream.store.objects import ObjectStore

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pydantic import BaseModel, ConfigDict
 
 from fedstream.errors import ModelError
-from fedstream.run import invalid_names
+from fedstream.spec import invalid_names
 
 SPARSE_LOSS = "sparse_categorical_crossentropy"
 """The loss whose labels are class numbers."""

@@ -18,7 +18,7 @@ from fedstream.model.builtin import build_builtin, builtin_names
 from fedstream.model.description import ModelDescription, VariableDescription, named
 from fedstream.model.evaluation import evaluate_model
 from fedstream.model.keras_model import get_weights, loss_name, num_classes, record_shape, set_weights, travelling
-from fedstream.run import MODEL_NAME, check_name
+from fedstream.spec import MODEL_NAME, check_name
 from fedstream.store.canonical import sha256_hex
 from fedstream.store.layout import ModelKeys
 from fedstream.store.objects import ObjectStore

@@ -10,7 +10,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from fedstream.errors import CorruptObject, ModelError, ObjectNotFound, UsageError
-from fedstream.run import MODEL_NAME, check_name
+from fedstream.spec import MODEL_NAME, check_name
 from fedstream.store.canonical import sha256_hex
 from fedstream.store.documents import VersionPointer
 from fedstream.store.layout import ModelKeys

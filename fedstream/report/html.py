@@ -16,7 +16,7 @@ from fedstream.report.interval import METHOD, interval
 from fedstream.report.parts import RoundView
 from fedstream.report.text import capital, clean, count, duration, score, spans
 from fedstream.report.view import RunView
-from fedstream.run import RunSpec, clients_asked, quorum
+from fedstream.spec import RunSpec, clients_asked, quorum
 
 MAX_ROWS = tables.MAX_ROWS
 

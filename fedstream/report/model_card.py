@@ -10,7 +10,7 @@ from fedstream.report.parts import RoundView
 from fedstream.report.tables import AloneRow, alone_rows, alone_summary, class_rows, client_rows
 from fedstream.report.text import count, markdown, markdown_code, score, spans
 from fedstream.report.view import RunView
-from fedstream.run import clients_asked, quorum
+from fedstream.spec import clients_asked, quorum
 from fedstream.store.documents import Metrics
 
 MAX_ROWS = 200

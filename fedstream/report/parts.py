@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
-from fedstream.run import MatchedClient
+from fedstream.spec import MatchedClient
 from fedstream.store.documents import ClientEntry, Commit, Manifest, Metrics, Refusal, SliceDoc
 
 

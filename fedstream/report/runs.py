@@ -9,7 +9,7 @@ from typing import Any
 from fedstream.decision import measurements, trained_rounds
 from fedstream.errors import CorruptObject, RunError, UsageError
 from fedstream.model.versions import find_version, list_versions
-from fedstream.run import RunRecord, RunSpec
+from fedstream.spec import RunRecord, RunSpec
 from fedstream.state import RunState, run_names
 from fedstream.store.documents import Commit
 from fedstream.store.objects import ObjectStore

@@ -14,7 +14,7 @@ from fedstream.model.versions import MANIFEST, list_versions
 from fedstream.report.parts import ClientView, Pending, RoundView, Version
 from fedstream.report.reading import check, read, read_if_sound
 from fedstream.report.text import count
-from fedstream.run import RunRecord
+from fedstream.spec import RunRecord
 from fedstream.state import RunState
 from fedstream.store.canonical import sha256_hex
 from fedstream.store.documents import ClientEntry, Commit, Manifest, Refusal, Selection, SliceDoc, VersionManifest

@@ -10,7 +10,7 @@ from fedstream.aggregation.metrics import combine
 from fedstream.aggregation.strategies import get_strategy
 from fedstream.decision import decide, measurements
 from fedstream.errors import CorruptObject, RunError
-from fedstream.run import MatchedClient
+from fedstream.spec import MatchedClient
 from fedstream.state import RunState, log
 from fedstream.steps.evaluation import measure_on, read_evaluation
 from fedstream.steps.patience import patiently

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 
-from fedstream.run import MatchedClient
 from fedstream.settings import KafkaSettings
+from fedstream.spec import MatchedClient
 from fedstream.state import RunState
 from fedstream.steps.global_model import load_global_model
 from fedstream.store.documents import Metrics

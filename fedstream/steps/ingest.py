@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from fedstream.judge import why_not_planned
 from fedstream.model.files import read_description
 from fedstream.model.fit import check_labels
-from fedstream.run import MatchedClient, Placement
+from fedstream.spec import MatchedClient, Placement
 from fedstream.state import RunState, log
 from fedstream.steps.patience import patiently
 from fedstream.steps.refusal import refusing

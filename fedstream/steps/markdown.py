@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fedstream.report.text import markdown, markdown_code
-from fedstream.run import AnnouncementRow, MatchedClient, RunRecord
+from fedstream.spec import AnnouncementRow, MatchedClient, RunRecord
 
 MAX_ROWS = 500
 """Announcements of a table; spec.json has them all."""

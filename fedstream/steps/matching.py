@@ -11,7 +11,7 @@ from typing import TypeAlias
 from fedstream.errors import FedstreamError
 from fedstream.model.description import ModelDescription
 from fedstream.model.fit import check_fit
-from fedstream.run import AnnouncementRow, MatchedClient, RunSpec
+from fedstream.spec import AnnouncementRow, MatchedClient, RunSpec
 from fedstream.steps.naming import Names, agree, names_misfit
 from fedstream.stream.announcement import DataAnnouncement, invalid_client_name, parse_data_announcement
 from fedstream.stream.codec import get_codec

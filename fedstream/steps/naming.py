@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fedstream.model.description import ModelDescription
-from fedstream.run import MatchedClient
+from fedstream.spec import MatchedClient
 from fedstream.stream.announcement import DataAnnouncement
 from fedstream.stream.codec import RawCodec
 from fedstream.stream.columns import names_differ

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
-from fedstream.run import MatchedClient
+from fedstream.spec import MatchedClient
 from fedstream.stream.offsets import parse_ranges
 
 

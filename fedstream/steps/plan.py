@@ -10,8 +10,8 @@ from fedstream.decision import trained_rounds
 from fedstream.errors import BrokerError, ObjectConflict, QuorumError, RunError, SpecError
 from fedstream.model.description import ModelDescription
 from fedstream.model.files import ensure_model
-from fedstream.run import AnnouncementRow, ModelReference, RunRecord, RunSpec, changed_field, clients_asked, parse_spec
 from fedstream.settings import KafkaSettings
+from fedstream.spec import AnnouncementRow, ModelReference, RunRecord, RunSpec, changed_field, clients_asked, parse_spec
 from fedstream.state import RunState, log
 from fedstream.steps.markdown import plan_page
 from fedstream.steps.matching import Heard, Matching, match, reasons

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fedstream.errors import ObjectConflict, RunError
-from fedstream.run import select
+from fedstream.spec import select
 from fedstream.state import RunState, log
 from fedstream.steps.runtime import step
 from fedstream.store.documents import Selection

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from fedstream import __version__
 from fedstream.errors import ModelError, ObjectConflict, RecordError
 from fedstream.judge import why_not_planned
-from fedstream.run import RunSpec, client_seed
+from fedstream.spec import RunSpec, client_seed
 from fedstream.state import RunState, log
 from fedstream.steps.global_model import load_global_model
 from fedstream.steps.patience import patiently

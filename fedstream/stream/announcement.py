@@ -11,7 +11,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from fedstream.errors import AnnouncementError
-from fedstream.run import NAME, invalid_names
+from fedstream.spec import NAME, invalid_names
 from fedstream.store.canonical import parse_json
 from fedstream.stream.offsets import RECORDS, OffsetRange, invalid_topic_name, parse_ranges
 

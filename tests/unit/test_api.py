@@ -28,9 +28,9 @@ def test_importing_it_imports_nothing_that_is_slow():
 
 
 def test_run_is_the_function_although_a_module_has_its_name():
-    from fedstream.run import RunSpec
+    from fedstream.spec import RunSpec
 
-    assert RunSpec.__module__ == "fedstream.run"
+    assert RunSpec.__module__ == "fedstream.spec"
     assert fedstream.run is sys.modules["fedstream.api"].run
 
 

@@ -2,7 +2,7 @@ import pytest
 
 from fedstream.decision import best_round, decide, higher_is_better, lineage, measurements, model_round, rolled_back, trained_rounds
 from fedstream.errors import UsageError
-from fedstream.run import RunSpec
+from fedstream.spec import RunSpec
 from fedstream.store.documents import Commit, Decision, Metrics
 
 

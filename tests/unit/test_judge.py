@@ -4,7 +4,7 @@ import pytest
 
 from fedstream.aggregation.validation import Examined
 from fedstream.judge import Candidate, judge, quorum_of
-from fedstream.run import MatchedClient, ModelReference, RunRecord, RunSpec
+from fedstream.spec import MatchedClient, ModelReference, RunRecord, RunSpec
 from fedstream.store.documents import Manifest, Metrics, Selection, SliceDoc, SliceRange
 
 DIGEST = "0" * 64

@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from fedstream.errors import UsageError
 from fedstream.options import RENAMED, parse_document, with_spec_options
-from fedstream.run import RunSpec, parse_spec
+from fedstream.spec import RunSpec, parse_spec
 
 REQUIRED = ["--name", "r", "--model", "m"]
 

@@ -4,7 +4,7 @@ import pytest
 
 from fedstream.model.versions import Version
 from fedstream.publication import declined, unfit
-from fedstream.run import RunSpec
+from fedstream.spec import RunSpec
 from fedstream.store.documents import Commit, Decision, Metrics
 
 BEST = Commit(

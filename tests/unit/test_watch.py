@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from fedstream.errors import StoreUnavailable
-from fedstream.run import ModelReference, RunRecord, RunSpec
+from fedstream.spec import ModelReference, RunRecord, RunSpec
 from fedstream.store.canonical import canonical_json
 from fedstream.store.documents import ClientEntry, Commit, Decision, Metrics, Selection
 from fedstream.store.layout import RoundKeys, RunKeys

@@ -8,7 +8,7 @@ from support.data import send_clients
 
 from fedstream.errors import QuorumError
 from fedstream.report.text import markdown
-from fedstream.run import RunRecord
+from fedstream.spec import RunRecord
 from fedstream.steps import plan, plan_training
 from fedstream.store.layout import RunKeys
 from fedstream.store.objects import ObjectStore

@@ -14,7 +14,7 @@ import pytest
 from fedstream import __version__
 from fedstream.decision import rolled_back
 from fedstream.errors import ObjectConflict, ObjectNotFound
-from fedstream.run import RunRecord
+from fedstream.spec import RunRecord
 from fedstream.store.canonical import canonical_json, sha256_hex
 from fedstream.store.documents import ClientEntry, Commit, Decision, Manifest, Metrics, Refusal, Selection, SliceDoc, SliceRange
 from fedstream.store.layout import ModelKeys, RunKeys

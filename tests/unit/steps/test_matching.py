@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedstream.model.description import ModelDescription
-from fedstream.run import ModelReference, RunRecord, RunSpec
+from fedstream.spec import ModelReference, RunRecord, RunSpec
 from fedstream.steps import matching
 from fedstream.steps.markdown import plan_page
 from fedstream.steps.matching import REFUSED_OF_CLIENT, REFUSED_OF_OTHERS, Heard, match, reasons

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from fedstream.errors import CorruptObject
 from fedstream.model.description import ModelDescription
-from fedstream.run import RunRecord
+from fedstream.spec import RunRecord
 from fedstream.store.documents import Commit, Manifest, Refusal, Selection, SliceDoc, Verdicts
 from fedstream.store.reading import read_document
 

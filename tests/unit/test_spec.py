@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedstream.errors import SpecError
-from fedstream.run import RunSpec, changed_field, client_seed, parse_spec, select
+from fedstream.spec import RunSpec, changed_field, client_seed, parse_spec, select
 
 GOOD = {"run": "r", "model": "builtin:digits-mlp"}
 
