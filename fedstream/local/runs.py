@@ -91,6 +91,7 @@ def outcome(store: ObjectStore, run: str, rounds: int, version: int) -> dict[str
         "version": version,
         "reason": "" if version else f"round {coming[0]} is next" if coming else why_unpublished(state) or UNTRIED,
         "rounds": trained_rounds(commits),
+        "head": state.ledger.digest(commits[-1].round),
         **attended(record, commits),
     }
     if version:

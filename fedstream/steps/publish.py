@@ -251,6 +251,7 @@ def _announcement(state: RunState, manifest: dict[str, Any], key: str) -> ModelA
         model_key=state.store.settings.prefix + key,
         model_digest=manifest["files"]["model.keras"],
         weights_digest=manifest["weights_digest"],
+        head=manifest["head"],
         features=record.features,
         classes=record.classes,
     )

@@ -209,6 +209,7 @@ class ModelAnnouncement(BaseModel):
         model_key: key of the .keras file.
         model_digest: SHA-256 of that file.
         weights_digest: SHA-256 of the weights.
+        head: SHA-256 of the run's last commit: whoever keeps it can tell later that no round was removed.
         features: names of the columns, in the order in which it takes them; empty where they have none.
         classes: names of the classes 0, 1, ...; likewise.
     """
@@ -227,6 +228,7 @@ class ModelAnnouncement(BaseModel):
     model_key: str
     model_digest: str
     weights_digest: str
+    head: str
     features: list[str] = []
     classes: list[str] = []
     schema_version: int = SCHEMA_VERSION
