@@ -11,7 +11,7 @@ from fedstream.audit.rounds import RoundAudit
 from fedstream.audit.strays import check_strays
 from fedstream.audit.streams import Streams
 from fedstream.errors import RunError
-from fedstream.spec import RunRecord
+from fedstream.spec import RunRecord, check_name
 from fedstream.state import RunState
 from fedstream.store.layout import RunKeys
 from fedstream.store.objects import ObjectStore
@@ -53,10 +53,11 @@ def verify_run(store: ObjectStore, run: str, *, stream: bool = False, expect: st
         expect: SHA-256 of a commit that the run must have; empty for none.
 
     Raises:
+        UsageError: no run can have this name.
         RunError: there is no such run.
         StoreUnavailable: the store does not work.
     """
-    keys, evidence, streams = RunKeys(run), Evidence(store), None
+    keys, evidence, streams = RunKeys(check_name("run", run)), Evidence(store), None
     if not store.exists(keys.spec):
         raise RunError(f"there is no run {run!r} in bucket {store.settings.bucket!r}")
     record = evidence.document(RunRecord, keys.spec)

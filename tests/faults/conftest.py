@@ -212,7 +212,7 @@ class Snapshot(ObjectStore):
         super().__init__(store.settings)
         self.objects = {info.key: (store.get(info.key), info.last_modified) for prefix in prefixes for info in store.list(prefix)}
 
-    def get_with_etag(self, key):
+    def get_with_etag(self, key, limit=None):
         if key not in self.objects:
             raise ObjectNotFound(key)
         return self.objects[key][0], ""

@@ -22,7 +22,7 @@ class RecordedStore(ObjectStore):
         root = FOLDER / name
         self.objects = {path.relative_to(root).as_posix(): path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()}
 
-    def get_with_etag(self, key):
+    def get_with_etag(self, key, limit=None):
         if key not in self.objects:
             raise ObjectNotFound(f"there is no object {key!r}")
         return self.objects[key], sha256_hex(self.objects[key])
