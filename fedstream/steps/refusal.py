@@ -38,8 +38,8 @@ def refusing(state: RunState, round: int, client: str, attempt: str, step: Liter
 def why_refused(state: RunState, round: int, client: str, attempt: str) -> str:
     """Return the reason this submission has on record for a client, or an empty string. A client may write its refusal itself."""
     try:
-        return load_document(Refusal, state.store, state.keys.at(round).refusal(attempt, client)).reason
+        return load_document(Refusal, state.store, state.keys.at(round).refusal(attempt, client)).reason[:LONGEST]
     except ObjectNotFound:
         return ""
     except CorruptObject as error:  # whoever may write refusals must not end the round with one
-        return str(error)
+        return str(error)[:LONGEST]

@@ -58,9 +58,14 @@ def send(
     kafka = KafkaSettings.from_env()
     restrictions = parse_document("restriction", restriction)
     x, y, features = load_records(file, label, shape, allow_nan)
-    earlier = _superseded(kafka, client) if not append else []
-    if partitions > 1:
-        create_topic(kafka, topic, partitions)
+    earlier: list[str] = []
+
+    def prepare() -> None:
+        if not append:
+            earlier.extend(_superseded(kafka, client))
+        if partitions > 1:
+            create_topic(kafka, topic, partitions)
+
     columns = TextColumn("sending to {task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
         task = bar.add_task(topic, total=len(x))
@@ -78,6 +83,7 @@ def send(
             classes=parse_names("--classes", classes),
             append=append,
             allow_nan=allow_nan,
+            checked=prepare,
             progress=lambda n: bar.advance(task, n),
         )
     if json:

@@ -39,6 +39,7 @@ def send_dataset(
     classes: Sequence[str] = (),
     append: bool = False,
     allow_nan: bool = False,
+    checked: Callable[[], None] = lambda: None,
     progress: Callable[[int], None] = lambda _: None,
 ) -> DataAnnouncement:
     """Send every record, wait until all are stored, announce them, and return the announcement.
@@ -57,6 +58,7 @@ def send_dataset(
         classes: names of the classes 0, 1, ...; for labels that are texts, by default those there are, sorted.
         append: add to what this client announced before, instead of taking its place.
         allow_nan: send NaN and infinity too.
+        checked: called once all that can be checked here is well, before any broker is asked.
         progress: called with the number of records just sent.
 
     Raises:
@@ -80,6 +82,7 @@ def send_dataset(
     if not allow_nan:
         check_finite(samples, "sample", names=features)
         check_finite(labels, "label")
+    checked()
     writer = RecordWriter(kafka)
     try:
         for first in range(0, len(samples), PROGRESS):

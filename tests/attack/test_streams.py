@@ -32,7 +32,7 @@ def planner(platform_env, topic):
     """A store with the recorded model, and a function that plans a run of it."""
     store = ObjectStore(StoreSettings.from_env(platform_env))
     recorded = RecordedStore("federated")
-    for key in [key for key in recorded.objects if "/initial/" in key]:
+    for key in [key for key in recorded.objects if "/initial/" in key or "/added/" in key]:
         store.put_new(key, recorded.objects[key])
 
     def plan(*clients, **fields):

@@ -23,7 +23,10 @@ def test_mistake_1_the_last_client_s_weights_become_the_model(undisturbed):
     """Every global model is the mean of the stored updates, weighted by examples."""
     for commit in undisturbed.commits[1:3]:
         root = f"runs/r/rounds/{commit.round:04d}"
-        updates = [from_bytes(undisturbed.store.get(f"{root}/updates/{entry.client}.safetensors"), entry.client) for entry in commit.clients]
+        updates = [
+            from_bytes(undisturbed.store.get(f"{root}/updates/{entry.client}-{entry.update_digest}.safetensors"), entry.client)
+            for entry in commit.clients
+        ]
         examples = [entry.num_examples for entry in commit.clients]
         assert len(set(examples)) > 1, "the weights matter"
         for name, value in from_bytes(undisturbed.store.get(f"{root}/global.safetensors"), "global").items():

@@ -68,9 +68,9 @@ def arm_training(client, act):
     """Act within a client's training, once some optimizer steps are done."""
     real_read, real_check, reading = train._read, training._Deadline.check, []
 
-    def read(state, document, deadline):
+    def read(state, document, *rest):
         reading[:] = [document.client]
-        return real_read(state, document, deadline)
+        return real_read(state, document, *rest)
 
     def check(self, batch, logs=None):
         if reading == [client]:

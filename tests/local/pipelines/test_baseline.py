@@ -53,7 +53,7 @@ def test_a_baseline_is_measured_once_and_leaves_every_digest_as_it_is(owners):
 
 def test_a_baseline_that_passes_the_deadline_is_left_out_and_the_client_takes_part(owners, caplog):
     plan_training(spec(owners, run="late", baseline=True, rounds=10_000, epochs=1, round_deadline_s=12), BUDGET)
-    number, client = open_round("late", 10_000, "once", 0), owners[0]
+    number, client = open_round("late", 10_000, "once", 0)[0], owners[0]
     select_clients("late", number, 10_000)
     key = ingest_from_kafka("late", number, client, "once").slice_key
     with caplog.at_level(logging.WARNING, logger="fedstream.run"):

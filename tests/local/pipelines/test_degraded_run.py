@@ -26,7 +26,7 @@ def test_a_degraded_run_is_published_and_names_who_is_missing(platform, platform
     with caplog.at_level(logging.INFO, logger="fedstream.run"):
         version = run_inprocess(spec, 10**9)
     store = ObjectStore.from_env()
-    found = outcome(store, "r", version)
+    found = outcome(store, "r", 1, version)
     assert version
     assert found["degraded"] is True
     assert found["clients"] == {"took_part": 1, "meant": 2}

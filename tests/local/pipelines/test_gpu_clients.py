@@ -46,7 +46,7 @@ class Artifact:
 
 def test_a_client_without_its_gpu_does_not_take_part_and_says_why(values, streams):
     (_, second), _ = streams
-    assert run_inprocess(values("without", sites={second: {"placement": GPU}})) == 1
+    assert run_inprocess(values("without", sites={second: {"placement": GPU}}, min_clients=1)) == 1
     (entry,) = [entry for entry in RunState.from_env("without").ledger.commit(1).clients if not entry.accepted]
     assert entry.client == second
     for part in ("its placement asks for 1 nvidia.com/gpu, but TensorFlow 2", "sees only CPU", "image fedstream-python-gpu", "cpu_fallback"):
