@@ -21,7 +21,7 @@ def test_from_the_first_record_to_a_prediction(topic, capsys):
     assert fedstream.add_model(model, "mine").parameters == 650
     done = fedstream.run("first", model="mine", clients=owners, rounds=2, epochs=20, batch_size=5)
     assert (done.finished, done.version, done.reason, done.rounds) == (True, 1, "", 2)
-    assert capsys.readouterr().out.splitlines()[0].startswith("round 1: 2/2 clients, ")
+    assert capsys.readouterr().out.splitlines()[0].startswith("round 1 of 2: 2/2 clients, ")
     assert list(fedstream.history("first").rounds["round"]) == [0, 1, 2, 3]
     assert fedstream.show_report("first").html.startswith("<!DOCTYPE html>")
     x, y = blobs(9, 50)

@@ -177,7 +177,7 @@ def test_the_command_predicts_to_the_end_and_counts(published, cli, kafka, topic
 @pytest.mark.parametrize(
     ("words", "said", "code"),
     [
-        (("--model", "m@0", "--input-topic", "a", "--output-topic", "b"), "'m@0': expected NAME or NAME@N with N = 1, 2, ...", 2),
+        (("--model", "m@0", "--input-topic", "a", "--output-topic", "b"), "'m@0': expected NAME, NAME@N with N = 1, 2, ...", 2),
         (("--model", "m", "--input-topic", "a/b", "--output-topic", "b"), "--input-topic: 'a/b' is no topic name", 2),
         (("--model", "m", "--input-topic", "a", "--output-topic", ""), "--output-topic: '' is no topic name", 2),
         (("--model", "m", "--input-topic", "a", "--output-topic", "a"), "may not go to the topic 'a' that they are made from", 2),
