@@ -17,7 +17,6 @@ from fedstream.state import RunState
 from fedstream.store.objects import ObjectStore
 
 COLUMNS = ["age", "bmi", "pressure", "sugar"]
-DIGITS = "[0-9a-f]"
 
 
 def table(seed: int, records: int = 60) -> pd.DataFrame:
@@ -107,7 +106,8 @@ def test_columns_go_by_their_names(wards: Newcomer) -> None:
     assert f"this supersedes {me.ward9}:0:0:60, announced before; --append would have added to it" in said
     assert me.json(*me.run("reversed"))["weights_digest"] == usual["weights_digest"]
     assert "every global model reproduced bit for bit" in me.type("verify", "reversed", "--stream")
-    assert "ill" in me.type("report", "reversed", "-o", "r.html") + Path("r.html").read_text()
+    me.type("report", "reversed")
+    assert {*COLUMNS, "ill", "well"} <= set(re.findall(r"\w+", re.sub("<[^>]+>", " ", Path("reversed.html").read_text())))
 
     me.send(me.ward9, table(9).rename(columns={"sugar": "glucose"}))
     refused = me.type(*me.run("glucose"), code=1)
@@ -132,17 +132,18 @@ def test_a_second_send_says_what_it_supersedes(wards: Newcomer) -> None:
     assert me.json(*me.run("appended"))["records"]["announced"] == 180
     said = me.type("stream", "withdraw", "--client", me.ward7)
     assert f"withdrew what {me.ward7} announced of {me.ward7}" in said
-    assert f"client {me.ward7!r} cannot take part: " in me.type(*me.run("withdrawn"), code=1)
+    refused = me.type(*me.run("withdrawn"), code=1)
+    assert f"client {me.ward7!r} cannot take part: {me.ward7} withdrew what it had announced of topic {me.ward7}" in refused
     states = [entry["state"] for entry in me.json("stream", "list") if entry["client"] == me.ward7]
-    assert states, states
-    assert "withdraw" in me.type("stream", "withdraw", "--client", me.ward7, code=2)
+    assert states == ["superseded", "withdrawn", "withdrawn", "withdrawal"]
+    assert f"client {me.ward7!r} has announced nothing that could be withdrawn" in me.type("stream", "withdraw", "--client", me.ward7, code=2)
 
 
 def test_a_client_that_does_not_take_part_is_named(wards: Newcomer) -> None:
     me = wards
     me.send(me.ward9, table(9).assign(outcome=7))
     short = me.type(*me.run("strict"), code=1)
-    assert me.ward9 in short, short
+    assert f"1 of 2 updates are accepted and the quorum is 2. {me.ward9}: label 7 of record 0 is no class of model 'sugar'" in short
     said = me.type(*me.run("lenient", "--min-clients", "1"))
     assert "run lenient: 1 round with 1 of 2 clients, published version 1 of sugar" in said
     assert f"{me.ward9} did not take part" in said
@@ -150,7 +151,7 @@ def test_a_client_that_does_not_take_part_is_named(wards: Newcomer) -> None:
     assert (outcome["degraded"], outcome["clients"]) == (True, {"took_part": 1, "meant": 2})
     (absence,) = outcome["absent"]
     assert absence["client"] == me.ward9
-    assert "7" in absence["reason"]
+    assert absence["reason"].startswith("label 7 of record 0 is no class of model 'sugar', which has classes 0 to 1")
     assert f"{me.ward9} did not take part" in me.type("rounds", "lenient")
     me.type("report", "lenient")
     assert "! Finished with 1 of 2 clients" in Path("lenient.html").read_text()
@@ -169,7 +170,7 @@ def test_versions_are_published_named_and_removed(wards: Newcomer) -> None:
     three = [*me.run("first", "--learning-rate", "0.1"), "--rounds", "3"]
     said = me.type(*three)
     assert "run first: 3 rounds, published version 1 of sugar" in said
-    assert not re.search(r"round [45] of", said)
+    assert re.findall(r"round (\d of \d):", said) == ["1 of 3", "2 of 3", "3 of 3"]
     worse = me.type(*me.run("worse", "--publish", "if-better", "--learning-rate", "1e-9"))
     assert re.search(r"not published: publish is `if-better`, and accuracy [\d.]+ is not better than [\d.]+ of version 1", worse)
     assert "not published: publish is `never`" in me.type(*me.run("trial", "--publish", "never"))
@@ -183,11 +184,15 @@ def test_versions_are_published_named_and_removed(wards: Newcomer) -> None:
     head = me.json("verify", "first")["head"]
     assert f"head: {head}" in me.type("verify", "first")
     assert "goes back to the model of round 2; run it again to go on from there" in me.type("rollback", "first", "--to", "2")
-    assert "published version 2 of sugar" in me.type(*three)
+    again = me.type(*three)
+    assert "published version 2 of sugar" in again
+    assert re.findall(r"round (\d of \d):", again) == ["3 of 3"]
     me.type("verify", "first", "--expect", head)
     assert "no commit of the run has the expected digest" in me.type("verify", "trial", "--expect", head, code=1)
 
-    assert "first" in me.type("model", "remove", "sugar", "--yes", code=2)
-    assert "champion" in me.type("model", "remove", "sugar@1", "--yes", code=2)
+    assert "run first, run trial, run worse need it; --force removes it all the same (model sugar: 1 file added" in me.type(
+        "model", "remove", "sugar", "--yes", code=2
+    )
+    assert "alias champion needs it" in me.type("model", "remove", "sugar@1", "--yes", code=2)
     assert "removed version 2" in me.type("model", "remove", "sugar@2", "--yes")
     assert "say --yes where nobody can be asked" in me.type("model", "remove", "sugar@1", "--force", code=2)
