@@ -137,7 +137,7 @@ def verify(
             checked = f"{report.rounds} rounds, {report.objects_checked} objects{read}"
             out.print(f"[green]✓[/] run {run}: {checked}, every global model reproduced bit for bit", highlight=False)
             out.print(
-                f"  head: {report.head} (keep it: `fedstream verify {run} --expect` HEAD tells later if rounds were removed)",
+                f"  head: {report.head} (keep it: `fedstream verify {run} --expect HEAD` tells later if rounds were removed)",
                 highlight=False,
                 soft_wrap=True,
             )

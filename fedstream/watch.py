@@ -13,7 +13,7 @@ from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
 
-from fedstream.decision import trained_rounds
+from fedstream.decision import lineage, trained_rounds
 from fedstream.errors import FedstreamError
 from fedstream.output import metrics_text
 from fedstream.report.text import duration
@@ -154,8 +154,8 @@ class Watch:
         return self._number(selection.kind, keys.round), f"{done}/{len(asked)}", state
 
     def _trained(self, number: int) -> int:
-        """Return how many training rounds there are up to a commit: in a run that has grown, closing passes stand between them."""
-        return sum(commit.kind == "training" for commit in self._commits.values() if commit.round <= number)
+        """Return how many training rounds count at a commit: neither closing passes, nor rounds that a rollback took back by then."""
+        return trained_rounds([commit for commit in self._commits.values() if commit.round <= number])
 
     def _number(self, kind: str, number: int) -> str:
         """Name a pass over the clients: a round of training by its number among these, since `--rounds` counts no others."""
@@ -183,7 +183,7 @@ class Watch:
     def _left(self) -> int:
         """Return how many rounds are still to come."""
         commits = list(self._commits.values())
-        stopped = any(commit.decision.action == "stop" for commit in commits)
+        stopped = any(commit.decision.action == "stop" for commit in lineage(commits))
         training = 0 if stopped else max(0, self.rounds - trained_rounds(commits))
         closes = bool(self._record and self._record.spec.federated_evaluation)
         closed = not training and bool(commits) and commits[-1].kind == "closing"

@@ -40,7 +40,7 @@ def remove_command(
     if removal.needed_by and not force:
         more = f" and {len(removal.needed_by) - SHOWN} more" if len(removal.needed_by) > SHOWN else ""
         needs = "needs it" if len(removal.needed_by) == 1 else "need it"
-        raise UsageError(f"{', '.join(removal.needed_by[:SHOWN])}{more} {needs}; --force removes {removal.what} all the same")
+        raise UsageError(f"{', '.join(removal.needed_by[:SHOWN])}{more} {needs}; --force removes it all the same ({removal.what})")
     if not yes and not _agreed(removal.what, len(removal.keys)):
         err.print("nothing was removed")
         raise typer.Exit(1)

@@ -73,7 +73,7 @@ def taken_back(said: Sequence[DataAnnouncement]) -> list[Fate]:
         named = {(own.client, topic) for topic in own.topics}
         if own.withdrawn:
             gone |= named
-            fates.append(Fate("withdrawal", f"withdraws what {own.client} announced of topic {own.topic} before"))
+            fates.append(Fate("withdrawal", f"{own.client} withdrew what it had announced of topic {own.topic}"))
         else:
             fates.append(Fate("withdrawn", "withdrawn by its client") if named & gone else Fate("counts", ""))
     return fates[::-1]

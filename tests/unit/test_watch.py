@@ -181,6 +181,17 @@ def test_a_run_that_was_rolled_back_can_be_followed():
     assert rows(drawn(store))[2] == ["rollback", "", "", "", "", "back to 0"]
 
 
+def test_rounds_that_a_rollback_took_back_are_not_counted():
+    store = Objects()
+    plan(store)
+    commit(store, 1, "training", measured=1)
+    commit(store, 2, "training", measured=2, stop="target reached")
+    commit(store, 3, "rollback", restores=1)
+    assert rows(drawn(store))[-1][-1] == "starting"
+    commit(store, 4, "training", measured=4)
+    assert [row[0] for row in rows(drawn(store, done=True))] == ["0", "1", "2", "rollback", "2"]
+
+
 def test_a_round_that_was_read_just_before_the_store_went_away_is_told_when_it_is_back(monkeypatch):
     store, console = Objects(), Console(file=io.StringIO(), width=80)
     plan(store)

@@ -86,7 +86,7 @@ def test_a_version_with_an_alias_is_not_removed(three, cli):
     promote(three, find_version(three, "mine", 2), "champion")
     said = cli("model", "remove", "mine@2", "--yes")
     assert (said.code, list_versions(three, "mine")) == (2, [1, 2, 3])
-    assert "alias champion needs it; --force removes version 2 of model mine, round 2 of run r all the same" in said.err
+    assert "alias champion needs it; --force removes it all the same (version 2 of model mine, round 2 of run r)" in said.err
     assert cli("model", "remove", "mine@2", "--yes", "--force").out == "removed version 2 of model mine, round 2 of run r: 3 objects\n"
     assert (list_versions(three, "mine"), list_aliases(three, "mine")) == ([1, 3], {})
 

@@ -314,7 +314,7 @@ def test_what_is_withdrawn_takes_no_part_whatever_the_run_asks_for():
     gone = {"topic": "a", "input_format": "RAW", "input_config": {}, "client": "a", "withdrawn": True}
     found = flat(of("a", dataset_restrictions='{"k": 1}'), gone, data_restriction={"k": 1})
     assert found.clients == []
-    assert [row.reason for row in found.rows] == ["withdrawn by its client", "withdraws what a announced of topic a before"]
+    assert [row.reason for row in found.rows] == ["withdrawn by its client", "a withdrew what it had announced of topic a"]
     assert [row.accepted for row in found.rows] == [False, False]
 
 
