@@ -135,7 +135,7 @@ def test_a_second_send_says_what_it_supersedes(wards: Newcomer) -> None:
     refused = me.type(*me.run("withdrawn"), code=1)
     assert f"client {me.ward7!r} cannot take part: {me.ward7} withdrew what it had announced of topic {me.ward7}" in refused
     states = [entry["state"] for entry in me.json("stream", "list") if entry["client"] == me.ward7]
-    assert states == ["superseded", "withdrawn", "withdrawn", "withdrawal"]
+    assert states == ["withdrawn", "withdrawn", "withdrawn", "withdrawal"]
     assert f"client {me.ward7!r} has announced nothing that could be withdrawn" in me.type("stream", "withdraw", "--client", me.ward7, code=2)
 
 

@@ -110,7 +110,7 @@ def test_the_newest_version_leaves_latest_to_the_one_before_and_its_number_to_no
 def test_a_model_that_a_run_starts_from_is_not_removed(published, cli):
     said = cli("model", "remove", "builtin:digits-mlp", "--yes")
     assert said.code == 2
-    assert said.err.startswith("error: run r needs it; --force removes model builtin:digits-mlp: 1 file added; versions 1 all the same")
+    assert said.err.startswith("error: run r needs it; --force removes it all the same (model builtin:digits-mlp: 1 file added; versions 1)")
     assert cli("verify", "r").code == 0
     data, etag = published.store.get_with_etag(RunKeys("r").spec)
     published.store.put_if_match(RunKeys("r").spec, data[1:], etag)
