@@ -69,6 +69,6 @@ def _why_bad_client_object(evidence: Evidence, record: RunRecord, key: str, name
         return "is no object of a round, or of no client of the run"
     if found["refusal"] and (refusal := evidence.document(Refusal, key)) and refusal.client != client:
         return f"is a refusal of {refusal.client!r}"
-    if found["digest"] and (digest := evidence.digest(key)) != found["digest"]:
+    if found["digest"] and not evidence.accused(key) and (digest := evidence.digest(key)) != found["digest"]:
         return f"digest is {digest}"
     return ""

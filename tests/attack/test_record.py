@@ -137,3 +137,9 @@ def test_a_forged_rollback(federated, change):
     key = federated.key(3, "commit.json")
     federated.edit(key, change)
     assert list(named(federated)) == [key]
+
+
+def test_a_changed_update_is_one_finding(federated):
+    key = next(key for key in federated.objects if "rounds/0004/updates/a-" in key)
+    federated.objects[key] = federated.objects[key][:-1] + b"?"
+    assert [problem.key for problem in verify_run(federated, RUN).problems] == [key]
