@@ -19,9 +19,9 @@ from pathlib import Path
 import numpy as np
 
 from fedstream.aggregation.fedavg import Updates, federated_average
-from fedstream.output import print_table
+from fedstream.cli.output import print_table
+from fedstream.record.weights import to_bytes
 from fedstream.store.mapped import map_weights
-from fedstream.store.weights import to_bytes
 
 TURNS = 3
 SAMPLE_S = 0.01

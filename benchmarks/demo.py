@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 
-from fedstream.output import print_table
+from fedstream.cli.output import print_table
 
 
 def main() -> None:

@@ -21,10 +21,10 @@ from typing import Any
 import numpy as np
 from kafka import KafkaConsumer, KafkaProducer
 
+from fedstream.cli.output import print_table
 from fedstream.local.platform import Platform
 from fedstream.model.builtin import build_builtin
 from fedstream.model.prediction import predictor
-from fedstream.output import print_table
 from fedstream.serving.inference import Inference, Pace, Streams
 from fedstream.serving.versions import Served
 from fedstream.settings import KafkaSettings

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import psutil
 
-from fedstream.output import print_table
+from fedstream.cli.output import print_table
 
 POLL_S = 0.2
 

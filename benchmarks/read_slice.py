@@ -19,8 +19,8 @@ from pathlib import Path
 import numpy as np
 from kafka import KafkaConsumer, TopicPartition
 
+from fedstream.cli.output import print_table
 from fedstream.local.platform import Platform
-from fedstream.output import print_table
 from fedstream.settings import KafkaSettings
 from fedstream.stream.announcement import DataAnnouncement
 from fedstream.stream.codec import get_codec

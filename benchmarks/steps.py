@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 
-from fedstream.output import print_table
+from fedstream.cli.output import print_table
 
 TURNS = 7
 

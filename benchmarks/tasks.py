@@ -11,7 +11,7 @@ import time
 
 from kfp import dsl, local
 
-from fedstream.output import print_table
+from fedstream.cli.output import print_table
 
 TASKS = 10
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import pandas
     from numpy.typing import NDArray
 
-    from fedstream.model.description import ModelDescription
+    from fedstream.record.description import ModelDescription
     from fedstream.stream.announcement import DataAnnouncement
 
 
@@ -106,14 +106,15 @@ def add_model(model: Any, name: str) -> ModelDescription:
         UsageError: it is no name, or the model is not found.
         ModelError: it is no model that can be trained here; says why.
     """
-    from fedstream.model import files
-    from fedstream.model.added import check_name
+    from fedstream.catalog import models
+    from fedstream.catalog.additions import check_name
+    from fedstream.model.files import save_keras
     from fedstream.model.source import read_model
     from fedstream.store.objects import ObjectStore
 
     check_name(name)
-    data = read_model(str(model)) if isinstance(model, str | Path) else files.save_keras(model)
-    return files.add_model(ObjectStore.from_env(), name, data)
+    data = read_model(str(model)) if isinstance(model, str | Path) else save_keras(model)
+    return models.add_model(ObjectStore.from_env(), name, data)
 
 
 def run(name: str, *, model: str, progress: bool = True, **fields: Any) -> RunResult:
@@ -127,18 +128,19 @@ def run(name: str, *, model: str, progress: bool = True, **fields: Any) -> RunRe
         name: of the run.
         model: name of an added model, or a built-in one such as `builtin:digits-mlp`.
         progress: print a line for each round.
-        fields: others of `fedstream.spec.RunSpec`, such as rounds, epochs, evaluation_topic; `fedstream run --help` describes them.
+        fields: others of `fedstream.record.spec.RunSpec`, such as rounds, epochs, evaluation_topic; `fedstream run --help` describes them.
 
     Raises:
         FedstreamError: of any kind; the run can be started again.
     """
     from rich.console import Console
 
+    from fedstream.cli.watch import watching
     from fedstream.local.inprocess import NO_BUDGET
     from fedstream.local.runs import run as run_locally
 
     console = Console(file=sys.stdout, quiet=not progress, force_jupyter=False, force_terminal=False)
-    outcome = run_locally({"run": name, "model": model, **fields}, "inprocess", NO_BUDGET, None, console)
+    outcome = run_locally({"run": name, "model": model, **fields}, "inprocess", NO_BUDGET, None, watching(console))
     return RunResult(**{field: outcome[field] for field in RunResult.__dataclass_fields__})
 
 
@@ -154,8 +156,8 @@ def load_model(version: str) -> Any:
         ModelError: there is no such version.
         CorruptObject: it is not what was published.
     """
+    from fedstream.catalog.versions import find_version, parse_version, read_version_file
     from fedstream.model.files import load_keras
-    from fedstream.model.versions import find_version, parse_version, read_version_file
     from fedstream.store.objects import ObjectStore
 
     store = ObjectStore.from_env()

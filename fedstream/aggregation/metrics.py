@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from fractions import Fraction
 
-from fedstream.store.documents import Metrics
+from fedstream.record.documents import Metrics
 
 
 def combine(metrics: Sequence[Metrics]) -> Metrics:

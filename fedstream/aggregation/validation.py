@@ -3,24 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 
+from fedstream.record.judge import Examined
+
 Weights = Mapping[str, np.ndarray]
-
-
-@dataclass(frozen=True)
-class Examined:
-    """What was found in an update's weights.
-
-    Attributes:
-        problem: why they cannot be averaged; empty if they can.
-        norm: Euclidean norm of their difference from the global model that the client received; 0 where there is a problem.
-    """
-
-    problem: str
-    norm: float = 0.0
 
 
 def examine(base: Weights, update: Weights) -> Examined:
@@ -32,20 +20,6 @@ def examine(base: Weights, update: Weights) -> Examined:
     """
     problem = _why_bad_names(base, update) or _why_bad_arrays(base, update)
     return Examined(problem) if problem else Examined("", _distance(base, update))
-
-
-def why_bad_count(num_examples: int, slice_records: int) -> str:
-    """Return why a client cannot have trained on so many examples, or an empty string.
-
-    Args:
-        num_examples: examples the client says it trained on.
-        slice_records: records of the slice it was given; the most it can have trained on.
-    """
-    if num_examples < 1:
-        return f"num_examples is {num_examples}, expected at least 1"
-    if num_examples > slice_records:
-        return f"num_examples is {num_examples}, but its slice has {slice_records} records"
-    return ""
 
 
 def _why_bad_names(base: Weights, update: Weights) -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from itertools import pairwise
 
 from fedstream.audit.evidence import Evidence, Link
-from fedstream.store.documents import Commit
-from fedstream.store.layout import RunKeys
+from fedstream.record.documents import Commit
+from fedstream.record.layout import RunKeys
 
 
 def read_chain(evidence: Evidence, keys: RunKeys) -> tuple[list[Commit], list[Link]]:

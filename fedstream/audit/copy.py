@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from fedstream.spec import RunRecord
-from fedstream.state import RunState
-from fedstream.store.layout import ModelKeys
+from fedstream.record.layout import ModelKeys
+from fedstream.record.run import RunRecord
 from fedstream.store.objects import ObjectStore
+from fedstream.store.state import RunState
 
 
 def copy_run(store: ObjectStore, run: str, prefix: str, before: int | None = None) -> ObjectStore:

@@ -9,9 +9,9 @@ from typing import TypeVar
 from pydantic import BaseModel, ValidationError
 
 from fedstream.errors import ObjectNotFound
-from fedstream.store.canonical import canonical_json, sha256_hex
+from fedstream.record.canonical import canonical_json, sha256_hex
+from fedstream.record.weights import Weights, from_bytes
 from fedstream.store.objects import ObjectStore
-from fedstream.store.weights import Weights, from_bytes
 
 Document = TypeVar("Document", bound=BaseModel)
 

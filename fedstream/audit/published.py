@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from fedstream.audit.evidence import Evidence, Link
 from fedstream.errors import CorruptObject
-from fedstream.spec import ModelReference
-from fedstream.store.documents import Commit, LatestVersion, VersionManifest
-from fedstream.store.layout import ModelKeys
+from fedstream.record.documents import Commit
+from fedstream.record.layout import ModelKeys
+from fedstream.record.run import ModelReference
+from fedstream.record.versions import LatestVersion, VersionManifest
 
 MANIFEST = "manifest.json"
 

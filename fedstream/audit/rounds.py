@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 from fedstream import __version__
-from fedstream.aggregation.measurement import why_implausible
 from fedstream.aggregation.metrics import combine
 from fedstream.aggregation.strategies import get_strategy
 from fedstream.audit.evidence import Evidence
 from fedstream.audit.streams import Streams
-from fedstream.candidates import read_candidates, read_refusals
-from fedstream.decision import decide, measurements, model_round, rolled_back
 from fedstream.errors import FedstreamError, StoreUnavailable, UsageError
-from fedstream.judge import judge, why_wrong_selection, why_wrong_verdicts
-from fedstream.spec import RunRecord
-from fedstream.state import RunState
-from fedstream.store.canonical import sha256_hex
-from fedstream.store.documents import ClientEntry, Commit, Manifest, Selection, SliceDoc, Verdicts
-from fedstream.store.layout import RunKeys
+from fedstream.record.canonical import sha256_hex
+from fedstream.record.decision import decide, measurements, model_round, rolled_back
+from fedstream.record.documents import ClientEntry, Commit, Manifest, Selection, SliceDoc, Verdicts
+from fedstream.record.judge import judge, why_wrong_selection, why_wrong_verdicts
+from fedstream.record.layout import RunKeys
+from fedstream.record.measurement import why_implausible
+from fedstream.record.run import RunRecord
+from fedstream.record.weights import Weights, from_bytes, to_bytes
+from fedstream.steps.candidates import read_candidates, read_refusals
 from fedstream.store.mapped import Downloads, largest_update
-from fedstream.store.weights import Weights, from_bytes, to_bytes
+from fedstream.store.state import RunState
 
 
 class RoundAudit:

@@ -6,9 +6,10 @@ import re
 
 from fedstream.aggregation.strategies import get_strategy
 from fedstream.audit.evidence import Evidence
-from fedstream.spec import NAME, RunRecord
-from fedstream.store.documents import Commit, Opening, Refusal
-from fedstream.store.layout import RunKeys
+from fedstream.record.documents import Commit, Opening, Refusal
+from fedstream.record.layout import RunKeys
+from fedstream.record.names import NAME
+from fedstream.record.run import RunRecord
 
 ATTEMPT = r"[A-Za-z0-9_-]{1,128}"
 

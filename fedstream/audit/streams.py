@@ -5,12 +5,12 @@ from __future__ import annotations
 from functools import cached_property
 
 from fedstream.errors import FedstreamError
-from fedstream.spec import MatchedClient
-from fedstream.state import RunState
+from fedstream.record.documents import Commit, Metrics, SliceDoc
+from fedstream.record.offsets import parse_ranges
+from fedstream.record.run import MatchedClient
 from fedstream.steps.evaluation import measure_on, read_evaluation
-from fedstream.store.documents import Commit, Metrics, SliceDoc
+from fedstream.store.state import RunState
 from fedstream.stream.codec import get_codec
-from fedstream.stream.offsets import parse_ranges
 from fedstream.stream.reader import RawRecords, read_ranges
 
 TOLERANCE = 1e-3

@@ -11,10 +11,11 @@ from fedstream.audit.rounds import RoundAudit
 from fedstream.audit.strays import check_strays
 from fedstream.audit.streams import Streams
 from fedstream.errors import RunError
-from fedstream.spec import RunRecord, check_name
-from fedstream.state import RunState
-from fedstream.store.layout import RunKeys
+from fedstream.record.layout import RunKeys
+from fedstream.record.names import check_name
+from fedstream.record.run import RunRecord
 from fedstream.store.objects import ObjectStore
+from fedstream.store.state import RunState
 
 
 class VerifyReport(BaseModel):

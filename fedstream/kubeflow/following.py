@@ -11,7 +11,7 @@ from fedstream.kubeflow.api import PipelinesApi
 from fedstream.kubeflow.package import Package
 from fedstream.kubeflow.progress import CANCELING, ENDED, LOST, Progress, progress_of
 from fedstream.kubeflow.view import View
-from fedstream.report.text import duration
+from fedstream.text import duration
 
 POLL_S = 3.0
 """Seconds between questions: a step takes at least ten."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fedstream.errors import UsageError
-from fedstream.store.canonical import sha256_hex
+from fedstream.record.canonical import sha256_hex
 
 CHANNEL = "pipelinechannel--"
 """What the compiler puts before the name of a pipeline's parameter inside a loop."""

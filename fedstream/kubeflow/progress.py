@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from fedstream.kubeflow.package import Package
-from fedstream.report.text import count
+from fedstream.text import count
 
 if TYPE_CHECKING:
     from kfp_server_api import V2beta1Run

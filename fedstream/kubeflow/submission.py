@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 from fedstream.errors import ClusterError, RunError, UsageError
 from fedstream.kubeflow.api import UNDER_WAY, PipelinesApi, Version, parameters_of
 from fedstream.kubeflow.following import Submission, follow, stands_still
+from fedstream.kubeflow.observer import Observer
 from fedstream.kubeflow.package import Package
 from fedstream.kubeflow.placing import compare
 from fedstream.kubeflow.progress import LOST, Progress
-from fedstream.kubeflow.sight import Sight
 from fedstream.kubeflow.values import difference, form_values
 from fedstream.kubeflow.view import View
-from fedstream.report.text import count
-from fedstream.spec import RunSpec
+from fedstream.record.spec import RunSpec
+from fedstream.text import count
 
 if TYPE_CHECKING:
     from kfp_server_api import V2beta1Run
@@ -182,7 +182,7 @@ def _check_placements(order: Order, say: Callable[[str], None], force: bool) -> 
 
 
 def run_until(
-    api: PipelinesApi, order: Order, tries: int | None, outcome: Outcome, say: Callable[[str], None], sight: Sight, *, force: bool = False
+    api: PipelinesApi, order: Order, tries: int | None, outcome: Outcome, say: Callable[[str], None], observer: Observer, *, force: bool = False
 ) -> None:
     """Submit and follow until the federated run is finished, at most `tries` times; or once, whatever it comes to.
 
@@ -192,7 +192,7 @@ def run_until(
         tries: submissions at most; None for a single one, whatever it comes to.
         outcome: filled on the way, so that it is known after Ctrl-C too.
         say: told what happens to the run.
-        sight: what can be seen of a submission while it goes on.
+        observer: what can be seen of a submission while it goes on.
         force: whether to submit placements that fit no node; the first submission decides for those after it.
 
     Raises:
@@ -203,8 +203,8 @@ def run_until(
         submission = submit(api, order, say, followed=True, renew=tries is not None, force=force or number > 1)
         before = outcome.passes
         outcome.submissions.append(submission)
-        progress = follow(api, submission, order.package, order.view, sight.tell, say)
-        outcome.result = sight.result(order.spec, say) if progress.state == "SUCCEEDED" else {}
+        progress = follow(api, submission, order.package, order.view, observer.tell, say)
+        outcome.result = observer.result(order.spec, say) if progress.state == "SUCCEEDED" else {}
         outcome.finished = bool(outcome.result.get("finished")) or progress.finishes(before, order.passes)
         if outcome.finished or (tries is None and progress.state == "SUCCEEDED"):
             return

@@ -7,7 +7,7 @@ from typing import Any
 
 from fedstream.errors import SpecError, UsageError
 from fedstream.kubeflow.package import Package
-from fedstream.spec import RunSpec, parse_spec
+from fedstream.record.spec import RunSpec, parse_spec
 
 
 def form_values(spec: RunSpec, given: dict[str, Any], package: Package) -> dict[str, Any]:

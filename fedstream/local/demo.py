@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-
-from rich.console import Console
 
 from fedstream.audit import verify_run
 from fedstream.errors import RunError
 from fedstream.local.datasets import Partition, deal, load_dataset
 from fedstream.local.inprocess import NO_BUDGET
 from fedstream.local.platform import Platform
-from fedstream.local.runs import run
+from fedstream.local.runs import Progress, run
 from fedstream.report.html import render_report
 from fedstream.report.view import build_view
 from fedstream.settings import KafkaSettings
@@ -27,7 +26,9 @@ LOCAL_EPOCHS, BATCH_SIZE = 5, 10
 EVALUATION_CLIENT = "evaluation"
 
 
-def run_demo(clients: int, rounds: int, dataset: str, partition: Partition, name: str, console: Console) -> dict[str, Any]:
+def run_demo(
+    clients: int, rounds: int, dataset: str, partition: Partition, name: str, say: Callable[[str], None], progress: Progress
+) -> dict[str, Any]:
     """Do all of it, and return the outcome.
 
     Args:
@@ -36,7 +37,8 @@ def run_demo(clients: int, rounds: int, dataset: str, partition: Partition, name
         dataset: `digits` or the path of an .npz file.
         partition: how the records are dealt.
         name: of the run; empty for a new one.
-        console: for progress.
+        say: told what is done.
+        progress: shows how the run goes on.
 
     Raises:
         FedstreamError: of any kind; what was done stays, and the run can go on under its name.
@@ -44,17 +46,17 @@ def run_demo(clients: int, rounds: int, dataset: str, partition: Partition, name
     began = time.monotonic()
     data = load_dataset(dataset)
     dealt = deal(data.y_train, clients, partition)
-    platform = Platform(say=lambda line: console.print(line, highlight=False))
+    platform = Platform(say=say)
     platform.start()
     os.environ.update(platform.env)
     name = name or f"demo-{time.strftime('%Y%m%d-%H%M%S')}"
     kafka, owners = KafkaSettings.from_env(), [f"{name}-client-{number + 1}" for number in range(clients)]
     for owner, indices in zip(owners, dealt, strict=True):
         announcement = send_dataset(kafka, owner, owner, data.x_train[indices], data.y_train[indices])
-        console.print(f"{owner} sent {len(indices)} records: {announcement.topic}", highlight=False)
+        say(f"{owner} sent {len(indices)} records: {announcement.topic}")
     evaluation = f"{name}-{EVALUATION_CLIENT}"
     send_dataset(kafka, evaluation, evaluation, data.x_test, data.y_test)
-    console.print(f"{evaluation} has {len(data.y_test)} records no client trains on", highlight=False)
+    say(f"{evaluation} has {len(data.y_test)} records no client trains on")
     spec = {
         "run": name,
         "model": data.model,
@@ -64,7 +66,7 @@ def run_demo(clients: int, rounds: int, dataset: str, partition: Partition, name
         "batch_size": BATCH_SIZE,
         "evaluation_topic": evaluation,
     }
-    outcome = run(spec, "kfp", NO_BUDGET, None, console)
+    outcome = run(spec, "kfp", NO_BUDGET, None, progress)
     store = ObjectStore.from_env()
     audit = verify_run(store, name)
     if not audit.ok:

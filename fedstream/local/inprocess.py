@@ -6,7 +6,7 @@ import uuid
 from typing import Any
 
 from fedstream import steps
-from fedstream.spec import parse_spec
+from fedstream.record.spec import parse_spec
 
 NO_BUDGET = 10**9
 """Argo's limit on the nodes of a submission does not hold where there is no Argo."""

@@ -3,46 +3,39 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
-from rich.console import Console
-
-from fedstream.attendance import attendance
-from fedstream.decision import measurements, trained_rounds
 from fedstream.errors import UsageError
 from fedstream.local.inprocess import run_inprocess
 from fedstream.local.launch import run_pipeline
 from fedstream.local.paths import default_state_dir
-from fedstream.publication import why_unpublished
+from fedstream.record.spec import RunSpec, parse_spec
 from fedstream.settings import KafkaSettings
-from fedstream.spec import RunRecord, RunSpec, parse_spec
-from fedstream.state import RunState
+from fedstream.steps.outcome import outcome
 from fedstream.steps.plan import check_on_record
-from fedstream.store.documents import Commit
-from fedstream.store.layout import ModelKeys
 from fedstream.store.objects import ObjectStore
+from fedstream.store.state import RunState
 from fedstream.stream.client import admin
-from fedstream.watch import Watch
 
-UNTRIED = "publish did not come to its end; run it again"
+Progress = Callable[[ObjectStore, RunSpec], AbstractContextManager[Any]]
+"""Shows how a run goes on, for as long as its context lasts."""
 
 CHECK_S = 5.0
 """Seconds the store may take to answer at first: a person waits. Once a run is under way it may be away for longer."""
 
 
-def run(values: dict[str, Any], runner: Literal["inprocess", "kfp"], node_budget: int, log: Path | None, console: Console) -> dict[str, Any]:
-    """Run to the end, with a live table, and return the outcome.
+def run(values: dict[str, Any], runner: Literal["inprocess", "kfp"], node_budget: int, log: Path | None, progress: Progress) -> dict[str, Any]:
+    """Run to the end and return the outcome.
 
     Args:
         values: fields of RunSpec.
         runner: the steps in this process, or the compiled pipeline under kfp.local.
         node_budget: as plan_training's.
         log: file for what the steps say; absent for one in the state folder.
-        console: where the table is drawn.
+        progress: shows how it goes on.
 
     Raises:
         FedstreamError: of any kind; the run can be started again.
@@ -51,7 +44,7 @@ def run(values: dict[str, Any], runner: Literal["inprocess", "kfp"], node_budget
     kafka, store = KafkaSettings.from_env(), ObjectStore.from_env()
     log = log or default_state_dir() / "logs" / f"{spec.run}.log"
     _check(spec, kafka, store, log)
-    with Watch(store, spec.run, spec.rounds, console):
+    with progress(store, spec):
         if runner == "kfp":
             version = run_pipeline({**values, "node_budget": node_budget}, log)
         else:
@@ -71,45 +64,6 @@ def _check(spec: RunSpec, kafka: KafkaSettings, store: ObjectStore, log: Path) -
     check_on_record(RunState(store, spec.run), spec)
     with admin(kafka):
         pass
-
-
-def outcome(store: ObjectStore, run: str, rounds: int, version: int) -> dict[str, Any]:
-    """Return a run's result as JSON values.
-
-    Args:
-        store: the bucket.
-        run: name of the run.
-        rounds: training rounds wanted in all.
-        version: that was published from its last commit; 0 for none, and `reason` says why.
-    """
-    state = RunState(store, run)
-    commits, record, coming = state.ledger.commits(), state.record, state.next_round(rounds)
-    result: dict[str, Any] = {
-        "run": run,
-        "model": record.model.name,
-        "finished": coming is None,
-        "version": version,
-        "reason": "" if version else f"round {coming[0]} is next" if coming else why_unpublished(state) or UNTRIED,
-        "rounds": trained_rounds(commits),
-        "head": state.ledger.digest(commits[-1].round),
-        **attended(record, commits),
-    }
-    if version:
-        manifest = store.get_json(ModelKeys(record.model.name).version(version, "manifest.json"))
-        return result | {name: manifest[name] for name in ("round", "metrics", "weights_digest")}
-    measured = measurements(commits, record.spec.target_metric)
-    return result | {"metrics": {record.spec.target_metric: measured[-1][1]} if measured else {}, "weights_digest": commits[-1].weights_digest}
-
-
-def attended(record: RunRecord, commits: Sequence[Commit]) -> dict[str, Any]:
-    """Return who took part and who did not, and on how many records, as JSON values."""
-    there = attendance(record, commits)
-    return {
-        "degraded": there.degraded,
-        "clients": {"took_part": there.took_part, "meant": there.meant},
-        "records": {"trained_on": there.records, "announced": there.announced},
-        "absent": [asdict(absence) for absence in there.absent],
-    }
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """The Keras side: model files, local training, evaluation. TensorFlow is imported inside functions only.
 
-For authors: `from fedstream.model import add_model, keras, load_keras, save_keras`; `keras` is Keras itself, set up to be deterministic.
+For authors: `from fedstream.model import keras, load_keras, save_keras`; `keras` is Keras itself, set up to be deterministic.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import keras
 
-    from fedstream.model.files import add_model, load_keras, save_keras
+    from fedstream.model.files import load_keras, save_keras
 
-__all__ = ["add_model", "keras", "load_keras", "save_keras"]
+__all__ = ["keras", "load_keras", "save_keras"]
 
 
 def __getattr__(name: str) -> Any:

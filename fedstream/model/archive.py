@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from fedstream.errors import ModelError
-from fedstream.store.canonical import parse_json
+from fedstream.record.canonical import parse_json
 
 CONFIG, METADATA = "config.json", "metadata.json"
 EPOCH = (1980, 1, 1, 0, 0, 0)

@@ -10,7 +10,7 @@ import numpy as np
 from fedstream.errors import ModelError
 from fedstream.model._tensorflow import tensorflow
 from fedstream.model.keras_model import as_targets, num_classes
-from fedstream.store.documents import CONFUSED, Metrics
+from fedstream.record.documents import CONFUSED, Metrics
 
 MAX_INPUTS = 2**22
 """Input values in one batch: what a batch of images needs in memory is a multiple of it."""

@@ -1,31 +1,22 @@
-"""Model files: .keras bytes to Keras models and back, and the models in the store. TensorFlow is imported only to load, save or build."""
+"""Model files: .keras bytes to Keras models and back. TensorFlow is imported only to load or save."""
 
 from __future__ import annotations
 
 import tempfile
 import warnings
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from fedstream.errors import ModelError, ObjectConflict
+from fedstream.errors import ModelError
 from fedstream.model._tensorflow import keras, set_threads
-from fedstream.model.added import current, list_models, record_addition
 from fedstream.model.archive import ADVICE, canonical_archive, check_archive, write_archive
-from fedstream.model.builtin import build_builtin, builtin_names
-from fedstream.model.description import ModelDescription, VariableDescription, named
 from fedstream.model.evaluation import evaluate_model
-from fedstream.model.keras_model import get_weights, loss_name, num_classes, record_shape, set_weights, travelling
-from fedstream.spec import MODEL_NAME, check_name
-from fedstream.store.canonical import sha256_hex
-from fedstream.store.layout import ModelKeys
-from fedstream.store.objects import ObjectStore
-from fedstream.store.reading import load_document
-from fedstream.store.weights import to_bytes
-
-__all__ = ["add_model", "describe", "ensure_model", "get_weights", "load_keras", "read_description", "save_keras", "set_weights"]
+from fedstream.model.keras_model import get_weights, loss_name, num_classes, record_shape, travelling
+from fedstream.record.canonical import sha256_hex
+from fedstream.record.description import ModelDescription, VariableDescription
+from fedstream.record.weights import to_bytes
 
 SUFFIX = ".keras"
 
@@ -105,65 +96,6 @@ def describe(data: bytes, name: str, where: str = "") -> tuple[ModelDescription,
     if not model.trainable_variables:
         raise ModelError(f"model {name!r} has nothing to train: all its layers are frozen or without weights")
     return description.model_copy(update={"metrics": _try(model, description)}), weights
-
-
-def add_model(store: ObjectStore, name: str, data: bytes, features: Sequence[str] = (), classes: Sequence[str] = ()) -> ModelDescription:
-    """Put a .keras file into the store, for new runs to start from; adding the current file of the name again changes nothing.
-
-    Writes the file, its weights and its description, then the addition's number, which makes it the current one.
-
-    Args:
-        store: where models are.
-        name: model name.
-        data: the file's bytes.
-        features: names of the columns of a flat record, in the order in which the model takes them; empty for none.
-        classes: names of the classes 0, 1, ...; empty for none.
-
-    Raises:
-        ModelError: as `describe`; or the names are not as many as the model's columns or classes, or the file was added with other names.
-    """
-    description, weights = describe(data, name)
-    description = named(description, features, classes)
-    keys, sha256 = ModelKeys(name), description.keras_digest
-    store.put_new(keys.initial(sha256), data)
-    store.put_new(keys.initial(sha256, "safetensors"), weights)
-    try:
-        store.put_new_json(keys.initial(sha256, "json"), description.model_dump(mode="json"))
-    except ObjectConflict as error:
-        raise ModelError(f"this file was added as {name!r} before, with other names of columns or classes; add it under another name") from error
-    record_addition(store, name, sha256)
-    return description
-
-
-def ensure_model(store: ObjectStore, name: str, threads: int | None = None, gpu_memory_mib: int | None = None) -> ModelDescription:
-    """Return the description of the current model of a name, without TensorFlow; a built-in model that is not in the store is built and added.
-
-    Args:
-        store: where models are.
-        name: an added model, or `builtin:NAME`.
-        threads: as in `load_keras`, for a process that trains later.
-        gpu_memory_mib: as in `configure`, likewise.
-
-    Raises:
-        ModelError: there is no such model; names those there are.
-    """
-    if added := current(store, check_name("model", name, MODEL_NAME)):
-        return read_description(store, name, added.digest)
-    if name in builtin_names():
-        set_threads(threads, gpu_memory_mib)
-        return add_model(store, name, save_keras(build_builtin(name)))
-    known = ", ".join(sorted({*list_models(store), *builtin_names()}))
-    raise ModelError(f"there is no model {name!r}; there are {known}. Add one with `fedstream model add FILE.keras --name NAME`")
-
-
-def read_description(store: ObjectStore, name: str, keras_digest: str) -> ModelDescription:
-    """Return the description that was written when a model was added.
-
-    Raises:
-        ObjectNotFound: no such file was added.
-        CorruptObject: it is no description.
-    """
-    return load_document(ModelDescription, store, ModelKeys(name).initial(keras_digest, "json"))
 
 
 def _read(source: bytes | str | Path) -> tuple[str, bytes]:

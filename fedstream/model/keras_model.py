@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from fedstream.errors import ModelError
-from fedstream.model.description import SPARSE_LOSS
-from fedstream.store.weights import Weights
+from fedstream.record.description import SPARSE_LOSS
+from fedstream.record.weights import Weights
 
 DTYPES = {"bool", "float16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"}
 """What numpy and safetensors both know."""

@@ -18,9 +18,9 @@ from fedstream.model._tensorflow import configure, keras, tensorflow
 from fedstream.model.devices import device_name, gpu_names
 from fedstream.model.evaluation import evaluate_model, finite
 from fedstream.model.keras_model import as_targets, get_weights, set_weights, to_numpy
-from fedstream.model.learner import fit_mirrored, twin_of
-from fedstream.store.documents import Metrics
-from fedstream.store.weights import Weights
+from fedstream.model.twin import fit_mirrored, twin_of
+from fedstream.record.documents import Metrics
+from fedstream.record.weights import Weights
 
 STEPS_PER_EXECUTION = 32
 """Optimizer steps in one call of the graph: a step of a small model takes 0.3 ms, each call from Python 1.5 ms more."""

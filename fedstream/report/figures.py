@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from fedstream.report.elements import ClientView
 from fedstream.report.heatmap import Cell, Grid, Refused, heatmap
 from fedstream.report.interval import class_name
-from fedstream.report.parts import ClientView
 from fedstream.report.svg import Chart, Line, line_chart, value_range
-from fedstream.report.text import capital, clean, count, score
 from fedstream.report.view import RunView
+from fedstream.text import capital, clean, count, score
 
 SMALL_MULTIPLES = 12
 """Clients that get a chart of their own; more are rows of a heat map."""

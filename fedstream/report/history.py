@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from fedstream.record.documents import ClientEntry, Metrics
 from fedstream.report.view import RunView, build_view
-from fedstream.store.documents import ClientEntry, Metrics
 from fedstream.store.objects import ObjectStore
 
 if TYPE_CHECKING:

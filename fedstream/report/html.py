@@ -11,12 +11,13 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from fedstream.record.selection import clients_asked, quorum
+from fedstream.record.spec import RunSpec
 from fedstream.report import figures, tables
+from fedstream.report.elements import RoundView
 from fedstream.report.interval import METHOD, interval
-from fedstream.report.parts import RoundView
-from fedstream.report.text import capital, clean, count, duration, score, spans
 from fedstream.report.view import RunView
-from fedstream.spec import RunSpec, clients_asked, quorum
+from fedstream.text import capital, clean, count, duration, score, spans
 
 MAX_ROWS = tables.MAX_ROWS
 
@@ -184,7 +185,7 @@ def _plain(value: Any) -> str:
 
 def _command(spec: RunSpec) -> str:
     """Return the command that starts this run, with what differs from the defaults."""
-    from fedstream.options import RENAMED
+    from fedstream.cli.options import RENAMED
 
     given = spec.model_dump(mode="json", exclude_defaults=True)
     words = ["fedstream", "run"]

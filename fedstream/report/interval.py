@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from fedstream.report.text import clean, score
+from fedstream.text import clean, score
 
 Z = 1.959963984540054
 """Of the normal distribution, for 95 %."""

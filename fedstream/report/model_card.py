@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
+from fedstream.record.documents import Metrics
+from fedstream.record.selection import clients_asked, quorum
+from fedstream.report.elements import RoundView
 from fedstream.report.interval import METHOD, interval
-from fedstream.report.parts import RoundView
 from fedstream.report.tables import AloneRow, alone_rows, alone_summary, class_rows, client_rows
-from fedstream.report.text import count, markdown, markdown_code, score, spans
 from fedstream.report.view import RunView
-from fedstream.spec import clients_asked, quorum
-from fedstream.store.documents import Metrics
+from fedstream.text import count, markdown, markdown_code, score, spans
 
 MAX_ROWS = 200
 """Clients listed; the HTML report and the ledger have them all."""

@@ -7,10 +7,11 @@ from typing import Any
 from pydantic import BaseModel
 
 from fedstream.errors import CorruptObject
-from fedstream.report.text import one_line
-from fedstream.store.documents import Metrics
+from fedstream.record.documents import Metrics
+from fedstream.record.reading import Document
+from fedstream.store.loading import load_document
 from fedstream.store.objects import ObjectStore
-from fedstream.store.reading import Document, load_document
+from fedstream.text import one_line
 
 LARGEST = 2**53
 """Of a whole number: what a float holds exactly. No count, offset or round is larger, nor below 0."""

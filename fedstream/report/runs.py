@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from fedstream.decision import measurements, trained_rounds
+from fedstream.catalog.versions import find_version, list_versions
 from fedstream.errors import CorruptObject, RunError, UsageError
-from fedstream.model.versions import find_version, list_versions
-from fedstream.spec import RunRecord, RunSpec
-from fedstream.state import RunState, run_names
-from fedstream.store.documents import Commit
+from fedstream.record.decision import measurements, trained_rounds
+from fedstream.record.documents import Commit
+from fedstream.record.run import RunRecord
+from fedstream.record.spec import RunSpec
 from fedstream.store.objects import ObjectStore
+from fedstream.store.state import RunState, run_names
 
 NEWEST_VERSIONS = 50
 """Of a model, that are looked through for the runs they are of: each is a request."""

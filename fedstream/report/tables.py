@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from fedstream.decision import higher_is_better
+from fedstream.record.decision import higher_is_better
+from fedstream.record.documents import Metrics
+from fedstream.report.elements import ClientView
 from fedstream.report.interval import class_name, interval
-from fedstream.report.parts import ClientView
-from fedstream.report.text import count, spans
 from fedstream.report.view import RunView
-from fedstream.store.documents import Metrics
+from fedstream.text import count, spans
 
 MAX_ROWS = 500
 """Rows of a table; what is left out is said below it."""

@@ -6,21 +6,22 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 
-from fedstream.attendance import Attendance, attendance
-from fedstream.decision import best_round, lineage, trained_rounds
+from fedstream.catalog.versions import MANIFEST, list_versions
 from fedstream.errors import CorruptObject, ObjectNotFound
-from fedstream.model.description import ModelDescription
-from fedstream.model.versions import MANIFEST, list_versions
-from fedstream.report.parts import ClientView, Pending, RoundView, Version
+from fedstream.record.attendance import Attendance, attendance
+from fedstream.record.canonical import sha256_hex
+from fedstream.record.decision import best_round, lineage, trained_rounds
+from fedstream.record.description import ModelDescription
+from fedstream.record.documents import ClientEntry, Commit, Manifest, Refusal, Selection, SliceDoc
+from fedstream.record.layout import ModelKeys, RoundKeys
+from fedstream.record.reading import DOCUMENT_BYTES, read_document
+from fedstream.record.run import RunRecord
+from fedstream.record.versions import VersionManifest
+from fedstream.report.elements import ClientView, Pending, RoundView, Version
 from fedstream.report.reading import check, read, read_if_sound
-from fedstream.report.text import count
-from fedstream.spec import RunRecord
-from fedstream.state import RunState
-from fedstream.store.canonical import sha256_hex
-from fedstream.store.documents import ClientEntry, Commit, Manifest, Refusal, Selection, SliceDoc, VersionManifest
-from fedstream.store.layout import ModelKeys, RoundKeys
 from fedstream.store.objects import ObjectInfo, ObjectStore
-from fedstream.store.reading import DOCUMENT_BYTES, read_document
+from fedstream.store.state import RunState
+from fedstream.text import count
 
 NEWEST_VERSIONS = 50
 """Published versions of the model that are looked through for this run's own: each is a request."""
@@ -39,7 +40,7 @@ class RunView:
         pending: the next round, or None when the run is finished.
         versions: published from this run.
         asked: training rounds wanted in all.
-        best: round of the best measured model (see fedstream.decision); absent before a round is trained.
+        best: round of the best measured model (see fedstream.record.decision); absent before a round is trained.
         attendance: who took part, and who did not and why.
         planned: when spec.json was written.
     """

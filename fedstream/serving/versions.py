@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from fedstream.catalog.versions import Version, Which, find_latest, find_version, read_version_file
 from fedstream.errors import CorruptObject, FedstreamError, ModelError, ObjectNotFound, RunError
 from fedstream.model.prediction import Predict
-from fedstream.model.versions import Version, Which, find_latest, find_version, read_version_file
-from fedstream.state import RunState
 from fedstream.store.objects import ObjectStore
+from fedstream.store.state import RunState
 from fedstream.stream.codec import RawCodec
 
 log = logging.getLogger("fedstream.serving")
@@ -123,10 +123,10 @@ def load(store: ObjectStore, version: Version, codec: RawCodec) -> Served:
         CorruptObject: its file or its weights do not have the digests in its manifest.
         ModelError: it does not take records of the codec's shape.
     """
-    from fedstream.model.files import get_weights, load_keras
-    from fedstream.model.keras_model import record_shape
+    from fedstream.model.files import load_keras
+    from fedstream.model.keras_model import get_weights, record_shape
     from fedstream.model.prediction import predictor
-    from fedstream.store.weights import digest
+    from fedstream.record.weights import digest
 
     model = load_keras(read_version_file(store, version))
     expected, found = version.manifest.get("weights_digest"), digest(get_weights(model))

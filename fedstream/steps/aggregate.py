@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from fedstream.aggregation.fedavg import Updates
 from fedstream.aggregation.strategies import get_strategy
-from fedstream.candidates import read_candidates, read_refusals
 from fedstream.errors import CorruptObject, ObjectConflict, QuorumError
-from fedstream.judge import judge, quorum_of, why_wrong_selection, why_wrong_verdicts
-from fedstream.state import RunState, log
+from fedstream.record.documents import Selection, Verdict, Verdicts
+from fedstream.record.judge import judge, quorum_of, why_wrong_selection, why_wrong_verdicts
+from fedstream.record.weights import Weights, from_bytes, to_bytes
+from fedstream.steps.candidates import read_candidates, read_refusals
 from fedstream.steps.runtime import step
-from fedstream.store.documents import Selection, Verdict, Verdicts
 from fedstream.store.mapped import Downloads, largest_update
-from fedstream.store.weights import Weights, from_bytes, to_bytes
+from fedstream.store.state import RunState, log
 
 
 @step

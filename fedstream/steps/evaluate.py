@@ -8,15 +8,15 @@ from typing import Any
 from fedstream import __version__
 from fedstream.aggregation.metrics import combine
 from fedstream.aggregation.strategies import get_strategy
-from fedstream.decision import decide, measurements
 from fedstream.errors import CorruptObject, RunError
-from fedstream.spec import MatchedClient
-from fedstream.state import RunState, log
+from fedstream.record.canonical import sha256_hex
+from fedstream.record.decision import decide, measurements
+from fedstream.record.documents import ClientEntry, Commit, Manifest, Verdict
+from fedstream.record.run import MatchedClient
 from fedstream.steps.evaluation import measure_on, read_evaluation
-from fedstream.steps.patience import patiently
+from fedstream.steps.retry import patiently
 from fedstream.steps.runtime import MetricsArtifact, step
-from fedstream.store.canonical import sha256_hex
-from fedstream.store.documents import ClientEntry, Commit, Manifest, Verdict
+from fedstream.store.state import RunState, log
 
 MEASURED = ("metrics", "measured_round", "evaluation_digest")
 """Fields of a commit that another processor may measure a little differently."""

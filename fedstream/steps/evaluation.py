@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import time
 
+from fedstream.record.documents import Metrics
+from fedstream.record.offsets import parse_ranges
+from fedstream.record.run import MatchedClient
 from fedstream.settings import KafkaSettings
-from fedstream.spec import MatchedClient
-from fedstream.state import RunState
 from fedstream.steps.global_model import load_global_model
-from fedstream.store.documents import Metrics
+from fedstream.store.state import RunState
 from fedstream.stream.codec import get_codec
 from fedstream.stream.columns import decode_in_order
-from fedstream.stream.offsets import parse_ranges
 from fedstream.stream.reader import RawRecords, read_ranges, wait_for_data
 
 

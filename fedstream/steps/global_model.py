@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from fedstream.state import RunState
-from fedstream.store.layout import ModelKeys
-from fedstream.store.weights import from_bytes
+from fedstream.record.layout import ModelKeys
+from fedstream.record.weights import from_bytes
+from fedstream.store.state import RunState
 
 
 def load_global_model(state: RunState, weights: bytes, where: str, threads: int | None = None) -> Any:
@@ -22,7 +22,8 @@ def load_global_model(state: RunState, weights: bytes, where: str, threads: int 
         CorruptObject: the initial model or the weights are damaged.
         ModelError: the weights are not of this model.
     """
-    from fedstream.model.files import load_keras, set_weights
+    from fedstream.model.files import load_keras
+    from fedstream.model.keras_model import set_weights
 
     initial = state.record.model
     data = state.store.get_verified(ModelKeys(initial.name).initial(initial.keras_digest), initial.keras_digest)

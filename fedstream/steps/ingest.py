@@ -8,18 +8,19 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fedstream.judge import why_not_planned
-from fedstream.model.files import read_description
-from fedstream.model.fit import check_labels
-from fedstream.spec import MatchedClient, Placement
-from fedstream.state import RunState, log
-from fedstream.steps.patience import patiently
+from fedstream.catalog.models import read_description
+from fedstream.model.compatibility import check_labels
+from fedstream.record.documents import CLASSES, SliceDoc, SliceRange
+from fedstream.record.judge import why_not_planned
+from fedstream.record.offsets import parse_ranges
+from fedstream.record.run import MatchedClient
+from fedstream.record.spec import Placement
 from fedstream.steps.refusal import refusing
+from fedstream.steps.retry import patiently
 from fedstream.steps.runtime import step
-from fedstream.store.documents import CLASSES, SliceDoc, SliceRange
+from fedstream.store.state import RunState, log
 from fedstream.stream.codec import get_codec
 from fedstream.stream.columns import decode_in_order
-from fedstream.stream.offsets import parse_ranges
 from fedstream.stream.reader import check_retention, read_ranges, wait_for_data
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from fedstream.report.text import markdown, markdown_code
-from fedstream.spec import AnnouncementRow, MatchedClient, RunRecord
+from fedstream.record.run import AnnouncementRow, MatchedClient, RunRecord
+from fedstream.text import markdown, markdown_code
 
 MAX_ROWS = 500
 """Announcements of a table; spec.json has them all."""

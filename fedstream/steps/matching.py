@@ -9,14 +9,15 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from fedstream.errors import FedstreamError
-from fedstream.model.description import ModelDescription
-from fedstream.model.fit import check_fit
-from fedstream.spec import AnnouncementRow, MatchedClient, RunSpec
+from fedstream.model.compatibility import check_fit
+from fedstream.record.description import ModelDescription
+from fedstream.record.offsets import OffsetRange, format_ranges, parse_ranges, total_records
+from fedstream.record.run import AnnouncementRow, MatchedClient
+from fedstream.record.spec import RunSpec
 from fedstream.steps.naming import Names, agree, names_misfit
 from fedstream.stream.announcement import DataAnnouncement, invalid_client_name, parse_data_announcement
 from fedstream.stream.codec import get_codec
 from fedstream.stream.offers import gather, taken_back
-from fedstream.stream.offsets import OffsetRange, format_ranges, parse_ranges, total_records
 
 Numbered: TypeAlias = tuple[int, DataAnnouncement]
 """An announcement, and the number of its message."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from fedstream.model.description import ModelDescription
-from fedstream.spec import MatchedClient
+from fedstream.record.description import ModelDescription
+from fedstream.record.run import MatchedClient
 from fedstream.stream.announcement import DataAnnouncement
 from fedstream.stream.codec import RawCodec
 from fedstream.stream.columns import names_differ

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from fedstream.state import RunState, log
+from fedstream.record.documents import Opening
 from fedstream.steps.runtime import step
-from fedstream.store.documents import Opening
+from fedstream.store.state import RunState, log
 
 
 @step

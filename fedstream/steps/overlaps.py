@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
-from fedstream.spec import MatchedClient
-from fedstream.stream.offsets import parse_ranges
+from fedstream.record.offsets import parse_ranges
+from fedstream.record.run import MatchedClient
 
 
 def shared_records(clients: Sequence[MatchedClient], evaluation: MatchedClient | None, default_servers: str) -> str:

@@ -6,21 +6,23 @@ import time
 from typing import Any
 
 from fedstream import __version__
-from fedstream.decision import trained_rounds
+from fedstream.catalog.models import ensure_model
 from fedstream.errors import BrokerError, ObjectConflict, QuorumError, RunError, SpecError
-from fedstream.model.description import ModelDescription
-from fedstream.model.files import ensure_model
+from fedstream.record.canonical import canonical_json, sha256_hex
+from fedstream.record.decision import trained_rounds
+from fedstream.record.description import ModelDescription
+from fedstream.record.documents import Commit, Decision
+from fedstream.record.layout import ModelKeys
+from fedstream.record.run import AnnouncementRow, ModelReference, RunRecord
+from fedstream.record.selection import clients_asked
+from fedstream.record.spec import RunSpec, changed_field, parse_spec
 from fedstream.settings import KafkaSettings
-from fedstream.spec import AnnouncementRow, ModelReference, RunRecord, RunSpec, changed_field, clients_asked, parse_spec
-from fedstream.state import RunState, log
 from fedstream.steps.markdown import plan_page
 from fedstream.steps.matching import Heard, Matching, match, reasons
 from fedstream.steps.overlaps import shared_records
-from fedstream.steps.patience import patiently
+from fedstream.steps.retry import patiently
 from fedstream.steps.runtime import step
-from fedstream.store.canonical import canonical_json, sha256_hex
-from fedstream.store.documents import Commit, Decision
-from fedstream.store.layout import ModelKeys
+from fedstream.store.state import RunState, log
 from fedstream.stream.announcement import DATA_CONTROL_TOPIC
 from fedstream.stream.reader import read_announcements
 

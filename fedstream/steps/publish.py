@@ -8,19 +8,20 @@ from typing import Any, Protocol
 from urllib.parse import urlencode
 
 from fedstream import __version__
+from fedstream.catalog.models import read_description
+from fedstream.catalog.versions import find_published, names_a_version, read_pointer
 from fedstream.errors import BrokerError, ObjectConflict, StoreError
-from fedstream.model.files import read_description
-from fedstream.model.versions import find_published, names_a_version, read_pointer
-from fedstream.publication import best_measured, why_unpublished
+from fedstream.record.canonical import canonical_json, sha256_hex
+from fedstream.record.documents import Commit
+from fedstream.record.layout import ModelKeys
+from fedstream.record.versions import LatestVersion, VersionManifest
 from fedstream.serving import kserve
 from fedstream.settings import KafkaSettings, RegistrySettings
-from fedstream.state import RunState, log
 from fedstream.steps.global_model import load_global_model
-from fedstream.steps.patience import patiently
+from fedstream.steps.publication import best_measured, why_unpublished
+from fedstream.steps.retry import patiently
 from fedstream.steps.runtime import step
-from fedstream.store.canonical import canonical_json, sha256_hex
-from fedstream.store.documents import Commit, LatestVersion, VersionManifest
-from fedstream.store.layout import ModelKeys
+from fedstream.store.state import RunState, log
 from fedstream.stream.announcement import MODEL_CONTROL_TOPIC, ModelAnnouncement
 from fedstream.stream.sink import announce_model
 

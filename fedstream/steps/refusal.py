@@ -7,9 +7,10 @@ from contextlib import contextmanager
 from typing import Literal
 
 from fedstream.errors import CorruptObject, FedstreamError, ObjectConflict, ObjectNotFound, StoreUnavailable
-from fedstream.state import RunState, log
-from fedstream.store.documents import REASON, Refusal
-from fedstream.store.reading import load_document
+from fedstream.record.document import REASON
+from fedstream.record.documents import Refusal
+from fedstream.store.loading import load_document
+from fedstream.store.state import RunState, log
 
 LONGEST = 1000
 """Characters of a reason that are repeated: Kubernetes keeps what a step returns in an object of limited size."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from fedstream.decision import rolled_back
 from fedstream.errors import RunError
-from fedstream.state import RunState, log
-from fedstream.store.documents import Commit
+from fedstream.record.decision import rolled_back
+from fedstream.record.documents import Commit
+from fedstream.store.state import RunState, log
 
 
 def rollback(state: RunState, to: int) -> Commit:

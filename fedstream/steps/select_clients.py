@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from fedstream.errors import ObjectConflict, RunError
-from fedstream.spec import select
-from fedstream.state import RunState, log
+from fedstream.record.documents import Selection
+from fedstream.record.selection import select
 from fedstream.steps.runtime import step
-from fedstream.store.documents import Selection
+from fedstream.store.state import RunState, log
 
 
 @step

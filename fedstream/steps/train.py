@@ -8,19 +8,20 @@ from typing import TYPE_CHECKING, Any
 
 from fedstream import __version__
 from fedstream.errors import ModelError, ObjectConflict, RecordError
-from fedstream.judge import why_not_planned
-from fedstream.spec import RunSpec, client_seed
-from fedstream.state import RunState, log
+from fedstream.record.canonical import canonical_json, sha256_hex
+from fedstream.record.documents import Manifest, Metrics, SliceDoc
+from fedstream.record.judge import why_not_planned
+from fedstream.record.offsets import parse_ranges
+from fedstream.record.selection import client_seed
+from fedstream.record.spec import RunSpec
+from fedstream.record.weights import to_bytes
 from fedstream.steps.global_model import load_global_model
-from fedstream.steps.patience import patiently
 from fedstream.steps.refusal import refusing, why_refused
+from fedstream.steps.retry import patiently
 from fedstream.steps.runtime import MetricsArtifact, step
-from fedstream.store.canonical import canonical_json, sha256_hex
-from fedstream.store.documents import Manifest, Metrics, SliceDoc
-from fedstream.store.weights import to_bytes
+from fedstream.store.state import RunState, log
 from fedstream.stream.codec import get_codec
 from fedstream.stream.columns import decode_in_order
-from fedstream.stream.offsets import parse_ranges
 from fedstream.stream.reader import read_ranges
 from fedstream.stream.records import RawRecords, RecordSize
 

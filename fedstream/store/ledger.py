@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from fedstream.errors import CorruptObject, ObjectConflict, ObjectNotFound, RunError
-from fedstream.store.canonical import sha256_hex
-from fedstream.store.documents import Commit
-from fedstream.store.layout import RunKeys
+from fedstream.record.canonical import sha256_hex
+from fedstream.record.documents import Commit
+from fedstream.record.layout import RunKeys
+from fedstream.record.reading import DOCUMENT_BYTES, read_document
 from fedstream.store.objects import ObjectStore
-from fedstream.store.reading import DOCUMENT_BYTES, read_document
 
 
 class Ledger:

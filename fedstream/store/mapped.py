@@ -11,8 +11,8 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from fedstream.errors import CorruptObject
+from fedstream.record.weights import Weights
 from fedstream.store.objects import ObjectStore
-from fedstream.store.weights import Weights
 
 _DTYPES = {
     "BOOL": "?",

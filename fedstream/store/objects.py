@@ -21,8 +21,8 @@ from minio.signer import sign_v4_s3
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_exponential_jitter
 
 from fedstream.errors import CorruptObject, FedstreamError, ObjectConflict, ObjectNotFound, StoreError, StoreUnavailable
+from fedstream.record.canonical import canonical_json, sha256_hex
 from fedstream.settings import StoreSettings
-from fedstream.store.canonical import canonical_json, sha256_hex
 
 if TYPE_CHECKING:
     from urllib3.response import BaseHTTPResponse

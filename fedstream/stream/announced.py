@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from fedstream.errors import AnnouncementError, UsageError
+from fedstream.record.offsets import invalid_topic_name
 from fedstream.settings import KafkaSettings
 from fedstream.stream.announcement import DATA_CONTROL_TOPIC, DataAnnouncement, invalid_client_name, parse_data_announcement
 from fedstream.stream.offers import Fate, gather
-from fedstream.stream.offsets import invalid_topic_name
 from fedstream.stream.reader import read_announcements
 from fedstream.stream.writer import UNLABELLED, RecordWriter
 

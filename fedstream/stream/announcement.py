@@ -11,9 +11,9 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from fedstream.errors import AnnouncementError
-from fedstream.spec import NAME, invalid_names
-from fedstream.store.canonical import parse_json
-from fedstream.stream.offsets import RECORDS, OffsetRange, invalid_topic_name, parse_ranges
+from fedstream.record.canonical import parse_json
+from fedstream.record.names import NAME, invalid_names
+from fedstream.record.offsets import RECORDS, OffsetRange, invalid_topic_name, parse_ranges
 
 DATA_CONTROL_TOPIC = "FEDERATED_DATA_CONTROL_TOPIC"
 """Where data owners announce their streams."""

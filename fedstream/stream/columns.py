@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedstream.errors import RecordError, UsageError
-from fedstream.spec import MatchedClient, RunRecord
+from fedstream.record.run import MatchedClient, RunRecord
 from fedstream.stream.codec import get_codec
 from fedstream.stream.records import RawRecords
 

@@ -14,7 +14,7 @@ from zipfile import BadZipFile, ZipFile
 import numpy as np
 
 from fedstream.errors import UsageError
-from fedstream.spec import invalid_names
+from fedstream.record.names import invalid_names
 
 if TYPE_CHECKING:
     import pandas as pd

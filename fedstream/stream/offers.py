@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
+from fedstream.record.offsets import OffsetRange, unite
 from fedstream.stream.announcement import DataAnnouncement
-from fedstream.stream.offsets import OffsetRange, unite
 
 State = Literal["counts", "superseded", "withdrawn", "withdrawal", "left out"]
 

@@ -10,10 +10,10 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, TypeVar
 
 from fedstream.errors import BrokerAway, BrokerError, DeadlineError, RecordError, RetentionError, TopicError
+from fedstream.record.offsets import OffsetRange, total_records
 from fedstream.settings import KafkaSettings, slice_bytes
 from fedstream.stream.announcement import MESSAGE_BYTES
 from fedstream.stream.client import admin, consumer, explained, unauthorized
-from fedstream.stream.offsets import OffsetRange, total_records
 from fedstream.stream.records import Column, RawRecords, RecordSize
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from itertools import accumulate
 import numpy as np
 from numpy.typing import NDArray
 
-from fedstream.stream.offsets import OffsetRange
+from fedstream.record.offsets import OffsetRange
 
 
 @dataclass(frozen=True)

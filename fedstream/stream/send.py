@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedstream.errors import AnnouncementError, RecordError, UsageError
+from fedstream.record.offsets import invalid_topic_name
 from fedstream.settings import KafkaSettings
 from fedstream.stream.announcement import DATA_CONTROL_TOPIC, DataAnnouncement, check_announceable, invalid_client_name
 from fedstream.stream.client import admin
 from fedstream.stream.codec import RawCodec
 from fedstream.stream.columns import align, is_text, number_classes
 from fedstream.stream.finite import check_finite
-from fedstream.stream.offsets import invalid_topic_name
 from fedstream.stream.sink import raw_announcement
 from fedstream.stream.writer import UNLABELLED, RecordWriter
 

@@ -12,12 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedstream.errors import AnnouncementError, RecordError, UsageError
+from fedstream.record.offsets import OffsetRange, format_ranges, invalid_topic_name, total_records
 from fedstream.settings import KafkaSettings
 from fedstream.stream.announcement import DATA_CONTROL_TOPIC, DataAnnouncement, ModelAnnouncement, check_announceable, invalid_client_name
 from fedstream.stream.codec import RawCodec
 from fedstream.stream.columns import number_classes
 from fedstream.stream.finite import check_finite
-from fedstream.stream.offsets import OffsetRange, format_ranges, invalid_topic_name, total_records
 from fedstream.stream.writer import UNLABELLED, RecordWriter
 
 

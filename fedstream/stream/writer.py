@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from fedstream.record.offsets import OffsetRange, unite
 from fedstream.settings import KafkaSettings
 from fedstream.stream.client import REQUEST_MS, close_producer, explained, open_producer
-from fedstream.stream.offsets import OffsetRange, unite
 
 if TYPE_CHECKING:
     from kafka.producer.future import FutureRecordMetadata

@@ -7,8 +7,8 @@ from support.recorded import RUN, RecordedStore
 
 from fedstream.aggregation.fedavg import federated_average
 from fedstream.audit import verify_run
-from fedstream.store.canonical import sha256_hex
-from fedstream.store.weights import from_bytes, to_bytes
+from fedstream.record.canonical import sha256_hex
+from fedstream.record.weights import from_bytes, to_bytes
 
 
 @pytest.fixture

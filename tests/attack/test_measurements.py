@@ -2,9 +2,9 @@
 
 import pytest
 
-from fedstream.aggregation.measurement import why_implausible
 from fedstream.audit.streams import why_different
-from fedstream.store.documents import Metrics
+from fedstream.record.documents import Metrics
+from fedstream.record.measurement import why_implausible
 
 
 def metrics(records=4, confusion=None, **values):

@@ -7,7 +7,7 @@ import pytest
 from support.recorded import MODEL, RUN
 
 from fedstream.audit import verify_run
-from fedstream.store.canonical import canonical_json, sha256_hex
+from fedstream.record.canonical import canonical_json, sha256_hex
 
 VERSION = f"models/{MODEL}/versions/1/"
 

@@ -10,12 +10,12 @@ from support.recorded import MODEL, RUN, RecordedStore
 from fedstream import steps
 from fedstream.audit import verify_run
 from fedstream.errors import RunError
+from fedstream.record.offsets import parse_ranges
 from fedstream.settings import StoreSettings
-from fedstream.state import RunState
 from fedstream.store.objects import ObjectStore
+from fedstream.store.state import RunState
 from fedstream.stream.announcement import DATA_CONTROL_TOPIC
 from fedstream.stream.codec import RawCodec
-from fedstream.stream.offsets import parse_ranges
 from fedstream.stream.send import send_dataset
 from fedstream.stream.sink import raw_announcement
 from fedstream.stream.writer import UNLABELLED, RecordWriter

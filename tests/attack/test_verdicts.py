@@ -8,9 +8,9 @@ from support.recorded import RUN
 
 from fedstream import steps
 from fedstream.errors import CorruptObject
-from fedstream.state import RunState
-from fedstream.store.canonical import canonical_json, sha256_hex
-from fedstream.store.weights import from_bytes, to_bytes
+from fedstream.record.canonical import canonical_json, sha256_hex
+from fedstream.record.weights import from_bytes, to_bytes
+from fedstream.store.state import RunState
 
 
 def test_the_run_is_well_before_it_is_attacked(federated, evaluated, forger_of):

@@ -6,8 +6,8 @@ import pytest
 
 from fedstream.audit import copy_run, verify_run
 from fedstream.errors import RunError
-from fedstream.state import RunState
 from fedstream.store.ledger import Ledger
+from fedstream.store.state import RunState
 
 
 @pytest.fixture

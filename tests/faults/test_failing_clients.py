@@ -12,14 +12,14 @@ from fedstream import steps
 from fedstream.audit import verify_run
 from fedstream.errors import QuorumError, TopicError
 from fedstream.local.process import free_ports, wait_until
-from fedstream.state import RunState
-from fedstream.store.canonical import sha256_hex
-from fedstream.store.documents import Manifest, Metrics
-from fedstream.store.weights import from_bytes, to_bytes
+from fedstream.record.canonical import sha256_hex
+from fedstream.record.documents import Manifest, Metrics
+from fedstream.record.offsets import OffsetRange
+from fedstream.record.weights import from_bytes, to_bytes
+from fedstream.store.state import RunState
 from fedstream.stream import client
 from fedstream.stream.client import admin
 from fedstream.stream.codec import RawCodec
-from fedstream.stream.offsets import OffsetRange
 from fedstream.stream.reader import topic_bounds
 from fedstream.stream.send import DATA_CONTROL_TOPIC
 from fedstream.stream.sink import raw_announcement

@@ -9,8 +9,8 @@ import pytest
 from minio import Minio
 
 from fedstream.audit import verify_run
-from fedstream.store.canonical import canonical_json, sha256_hex
-from fedstream.store.weights import from_bytes, to_bytes
+from fedstream.record.canonical import canonical_json, sha256_hex
+from fedstream.record.weights import from_bytes, to_bytes
 
 NO_PROOF = ("/refusals/", "/added/")
 """What a client says of itself in its own words, and which model new runs start from: no part of a run's proof."""

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import fedstream
-from fedstream.store.canonical import sha256_hex
-from fedstream.store.weights import from_bytes
+from fedstream.record.canonical import sha256_hex
+from fedstream.record.weights import from_bytes
 from fedstream.stream.announcement import DataAnnouncement
 from fedstream.stream.client import admin
 from fedstream.stream.reader import read_announcements

@@ -8,12 +8,12 @@ from support.recorded import RUN, RecordedStore
 
 from fedstream.audit import verify_run
 from fedstream.errors import CorruptObject
+from fedstream.record.canonical import canonical_json
 from fedstream.report.history import history
 from fedstream.report.html import render_report
 from fedstream.report.view import build_view
-from fedstream.state import RunState
-from fedstream.store.canonical import canonical_json
 from fedstream.store.ledger import Ledger
+from fedstream.store.state import RunState
 
 RUNS = {
     "federated": (1, ["initial", "training", "training", "rollback", "training", "closing"]),

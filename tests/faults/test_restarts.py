@@ -13,10 +13,10 @@ from support.serving import eventually
 
 from fedstream.audit import verify_run
 from fedstream.errors import BrokerAway
+from fedstream.record.layout import ModelKeys
 from fedstream.serving import inference
 from fedstream.serving.inference import Inference, Pace, Streams
 from fedstream.serving.versions import Served
-from fedstream.store.layout import ModelKeys
 from fedstream.stream import client
 from fedstream.stream.announcement import MODEL_CONTROL_TOPIC
 from fedstream.stream.codec import RawCodec

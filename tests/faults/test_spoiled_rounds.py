@@ -7,9 +7,9 @@ import pytest
 from support.data import blobs
 
 from fedstream.audit import verify_run
-from fedstream.state import RunState
+from fedstream.record.weights import from_bytes
 from fedstream.steps.rollback import rollback
-from fedstream.store.weights import from_bytes
+from fedstream.store.state import RunState
 from fedstream.stream.send import send_dataset
 
 

@@ -19,7 +19,7 @@ import threading
 import time
 from pathlib import Path
 
-from fedstream.cli import main as main_of_fedstream
+from fedstream.cli.app import main as main_of_fedstream
 from fedstream.local.inprocess import run_inprocess
 from fedstream.model import training
 from fedstream.model._tensorflow import _import

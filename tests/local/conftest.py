@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from fedstream.cli import main
+from fedstream.cli.app import main
 
 
 @dataclass(frozen=True)

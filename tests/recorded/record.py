@@ -15,13 +15,14 @@ from tempfile import TemporaryDirectory
 from recorded.streams import CLIENTS, EVALUATION, send_streams
 
 from fedstream import steps
+from fedstream.catalog.models import add_model
 from fedstream.local.inprocess import run_inprocess, run_round
 from fedstream.local.platform import Platform
-from fedstream.model import add_model, keras, save_keras
+from fedstream.model import keras, save_keras
 from fedstream.settings import StoreSettings
-from fedstream.state import RunState
 from fedstream.steps.rollback import rollback
 from fedstream.store.objects import ObjectStore
+from fedstream.store.state import RunState
 
 HERE = Path(__file__).parent
 RUN, MODEL = "recorded", "triage"

@@ -9,7 +9,7 @@ from typing import Any
 
 from support.fake_kubeflow import FakeKubeflow, Script, rounds
 
-from fedstream.spec import RunSpec
+from fedstream.record.spec import RunSpec
 from fedstream.store.ledger import Ledger
 from fedstream.store.objects import ObjectStore
 

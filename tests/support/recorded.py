@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from fedstream.errors import ObjectConflict, ObjectNotFound
+from fedstream.record.canonical import canonical_json, sha256_hex
 from fedstream.settings import StoreSettings
-from fedstream.store.canonical import canonical_json, sha256_hex
 from fedstream.store.objects import ObjectInfo, ObjectStore
 
 FOLDER = Path(__file__).parents[1] / "recorded"

@@ -86,5 +86,5 @@ def test_reports_and_the_embedded_kafka_find_their_files(installed):
 
 def test_the_command_of_the_wheel_starts(wheel, installed):
     (entry,) = [name for name in ZipFile(wheel).namelist() if name.endswith("entry_points.txt")]
-    assert "fedstream = fedstream.cli:main" in ZipFile(wheel).read(entry).decode()
-    assert in_wheel(installed, "import sys\nfrom fedstream.cli import main\nsys.argv = ['fedstream', '--version']\nmain()")
+    assert "fedstream = fedstream.cli.app:main" in ZipFile(wheel).read(entry).decode()
+    assert in_wheel(installed, "import sys\nfrom fedstream.cli.app import main\nsys.argv = ['fedstream', '--version']\nmain()")

@@ -10,7 +10,7 @@ import pytest
 import typer
 from support.markdown import PAGES, ROOT, SHELL, blocks, links, prose
 
-from fedstream.cli import app
+from fedstream.cli.app import app
 
 pages = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M))

@@ -12,9 +12,9 @@ from kafka import KafkaAdminClient, TopicPartition
 from support.data import blobs, send_clients
 
 from fedstream.errors import TopicError
+from fedstream.record.layout import ModelKeys, RunKeys
 from fedstream.settings import KafkaSettings
 from fedstream.steps import plan_training
-from fedstream.store.layout import ModelKeys, RunKeys
 from fedstream.store.objects import ObjectStore
 from fedstream.stream import client
 from fedstream.stream.reader import topic_bounds

@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fedstream.state import RunState
 from fedstream.store.objects import ObjectStore
+from fedstream.store.state import RunState
 
 COLUMNS = ["age", "bmi", "pressure", "sugar"]
 

@@ -5,8 +5,8 @@ import json
 import pytest
 from support.recorded import RUN, RecordedStore
 
+from fedstream.record.canonical import canonical_json
 from fedstream.settings import StoreSettings
-from fedstream.store.canonical import canonical_json
 from fedstream.store.objects import ObjectStore
 
 

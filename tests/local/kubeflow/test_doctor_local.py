@@ -8,8 +8,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from fedstream.kubeflow.checks import examine
-from fedstream.kubeflow.local_checks import local_checks, look_at_java, look_at_kafka_jars, unreachable
+from fedstream.doctor.checks import examine
+from fedstream.doctor.machine import local_checks, look_at_java, look_at_kafka_jars, unreachable
 from fedstream.store.objects import ObjectStore
 from fedstream.stream.announcement import DATA_CONTROL_TOPIC
 
@@ -87,7 +87,7 @@ FAULTS = [
 
 @pytest.mark.parametrize(("changes", "check", "text"), FAULTS, ids=[f"{check}-{next(iter(changes))}" for changes, check, _ in FAULTS])
 def test_a_fault_is_named_with_what_to_do(platform_env, monkeypatch, changes, check, text):
-    monkeypatch.setattr("fedstream.kubeflow.local_checks.STORE_S", 0.5)
+    monkeypatch.setattr("fedstream.doctor.machine.STORE_S", 0.5)
     found = report(platform_env, **changes)
     check_fault(found[check], text)
     later = [state for name, (state, _) in found.items() if name.startswith(check.split()[0]) and list(found).index(name) > list(found).index(check)]

@@ -6,9 +6,9 @@ import pytest
 from support.data import send_clients
 from support.fake_kubeflow import FakeKubeflow, succeeded
 
+from fedstream.catalog.versions import find_version
 from fedstream.kubeflow import following
 from fedstream.local.inprocess import run_inprocess
-from fedstream.model.versions import find_version
 from fedstream.store.objects import ObjectStore
 
 MODEL = "builtin:digits-mlp"

@@ -14,11 +14,11 @@ from support.data import write_one
 from fedstream.errors import BrokerError, SettingsError
 from fedstream.local.kafka import KafkaServer
 from fedstream.local.service import NotReadyError
+from fedstream.record.offsets import parse_ranges
 from fedstream.settings import KafkaSettings
 from fedstream.stream import client
 from fedstream.stream.announcement import DATA_CONTROL_TOPIC, MODEL_CONTROL_TOPIC
 from fedstream.stream.client import admin
-from fedstream.stream.offsets import parse_ranges
 from fedstream.stream.reader import check_retention, read_announcements, topic_bounds
 from fedstream.stream.send import create_topic
 

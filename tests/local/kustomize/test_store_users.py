@@ -24,12 +24,12 @@ from fedstream import steps
 from fedstream.audit import verify_run
 from fedstream.errors import RecordError, SettingsError, StoreUnavailable
 from fedstream.local.seaweedfs import SeaweedServer
+from fedstream.record.canonical import sha256_hex
+from fedstream.record.layout import ModelKeys, RunKeys
 from fedstream.settings import KafkaSettings, StoreSettings
-from fedstream.state import RunState
 from fedstream.steps.refusal import refusing, why_refused
-from fedstream.store.canonical import sha256_hex
-from fedstream.store.layout import ModelKeys, RunKeys
 from fedstream.store.objects import ObjectStore
+from fedstream.store.state import RunState
 from fedstream.stream.send import send_dataset
 
 SECURE = Path(__file__).parents[3] / "kustomize/components/secure"

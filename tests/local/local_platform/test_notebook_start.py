@@ -19,7 +19,7 @@ def test_steps_say_nothing_but_errors(platform_env):
             "from fedstream import steps",
             "from fedstream.local import notebook",
             "notebook.start()",
-            "from fedstream.state import log",
+            "from fedstream.store.state import log",
             "log.info('quiet')",
             "steps.publish('none', 1)",
         ]

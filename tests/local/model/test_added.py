@@ -6,11 +6,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from fedstream.catalog.additions import additions, current, list_models, record_addition
+from fedstream.catalog.models import add_model, ensure_model
 from fedstream.errors import CorruptObject
-from fedstream.model.added import additions, current, list_models, record_addition
 from fedstream.model.builtin import build_builtin
-from fedstream.model.files import add_model, ensure_model, save_keras
-from fedstream.store.layout import ModelKeys
+from fedstream.model.files import save_keras
+from fedstream.record.layout import ModelKeys
 
 A, B = "a" * 64, "b" * 64
 

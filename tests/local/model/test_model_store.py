@@ -12,15 +12,16 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from fedstream.catalog.additions import Added, additions, current, list_models, record_addition
+from fedstream.catalog.models import add_model, ensure_model, read_description
+from fedstream.catalog.versions import find_version, list_versions, read_version_file
+from fedstream.cli.model import model_app
 from fedstream.errors import CorruptObject, ModelError, ObjectConflict, UsageError
 from fedstream.model._tensorflow import keras
-from fedstream.model.added import Added, additions, current, list_models, record_addition
 from fedstream.model.builtin import build_builtin
-from fedstream.model.cli import model_app
-from fedstream.model.files import add_model, ensure_model, load_keras, read_description, save_keras
-from fedstream.model.versions import find_version, list_versions, read_version_file
-from fedstream.store.canonical import sha256_hex
-from fedstream.store.layout import ModelKeys
+from fedstream.model.files import load_keras, save_keras
+from fedstream.record.canonical import sha256_hex
+from fedstream.record.layout import ModelKeys
 from fedstream.store.objects import ObjectStore
 
 
@@ -51,7 +52,7 @@ def test_a_model_on_record_is_described_without_tensorflow(platform_env: dict[st
     store = ObjectStore.from_env()
     expected = ensure_model(store, "builtin:digits-mlp")
     code = (
-        "import sys\nfrom fedstream.model.files import ensure_model\nfrom fedstream.store.objects import ObjectStore\n"
+        "import sys\nfrom fedstream.catalog.models import ensure_model\nfrom fedstream.store.objects import ObjectStore\n"
         "print(ensure_model(ObjectStore.from_env(), 'builtin:digits-mlp').keras_digest, 'tensorflow' in sys.modules)"
     )
     said = subprocess.run([sys.executable, "-c", code], env=os.environ | platform_env, capture_output=True, text=True, check=True, timeout=60).stdout

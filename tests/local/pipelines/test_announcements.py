@@ -7,12 +7,12 @@ from kafka import KafkaProducer
 from support.data import send_clients
 
 from fedstream.errors import QuorumError
-from fedstream.report.text import markdown
-from fedstream.spec import RunRecord
+from fedstream.record.layout import RunKeys
+from fedstream.record.run import RunRecord
 from fedstream.steps import plan, plan_training
-from fedstream.store.layout import RunKeys
 from fedstream.store.objects import ObjectStore
 from fedstream.stream import send
+from fedstream.text import markdown
 
 CONFIG = {"data_type": "float32", "data_reshape": "8 8", "label_type": "uint8", "label_reshape": "1"}
 FINE = {"topic": "t:0:0:5", "input_format": "RAW", "input_config": CONFIG}

@@ -9,9 +9,9 @@ from fedstream.local.inprocess import run_inprocess
 from fedstream.report.html import render_report
 from fedstream.report.tables import alone_rows
 from fedstream.report.view import build_view
-from fedstream.state import RunState
 from fedstream.steps import ingest_from_kafka, local_train, open_round, plan_training, select_clients
 from fedstream.store.objects import ObjectStore
+from fedstream.store.state import RunState
 
 BUDGET = 10**9
 

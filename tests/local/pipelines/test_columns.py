@@ -8,17 +8,18 @@ import numpy as np
 import pytest
 
 from fedstream.audit import verify_run
+from fedstream.catalog.models import add_model
 from fedstream.errors import RunError
 from fedstream.local.inprocess import run_inprocess
 from fedstream.model._tensorflow import keras
-from fedstream.model.files import add_model, save_keras
+from fedstream.model.files import save_keras
+from fedstream.record.canonical import sha256_hex
+from fedstream.record.layout import ModelKeys
 from fedstream.serving.versions import ServedVersion
 from fedstream.settings import KafkaSettings
-from fedstream.state import RunState
 from fedstream.steps.markdown import plan_page
-from fedstream.store.canonical import sha256_hex
-from fedstream.store.layout import ModelKeys
 from fedstream.store.objects import ObjectStore
+from fedstream.store.state import RunState
 from fedstream.stream.announced import withdraw
 from fedstream.stream.announcement import DataAnnouncement
 from fedstream.stream.send import send_dataset

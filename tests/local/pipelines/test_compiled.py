@@ -16,7 +16,7 @@ from support.data import blobs, send_clients
 
 from fedstream import steps
 from fedstream.audit import verify_run
-from fedstream.model.files import ensure_model
+from fedstream.catalog.models import ensure_model
 from fedstream.settings import StoreSettings
 from fedstream.store.ledger import Ledger
 from fedstream.store.objects import ObjectStore

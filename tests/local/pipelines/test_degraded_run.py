@@ -7,13 +7,13 @@ from kafka import KafkaProducer
 from support.data import send_clients
 
 from fedstream.local.inprocess import run_inprocess
-from fedstream.local.runs import outcome
+from fedstream.record.layout import ModelKeys
+from fedstream.record.offsets import OffsetRange
 from fedstream.report.html import render_report
 from fedstream.report.view import build_view
-from fedstream.store.layout import ModelKeys
+from fedstream.steps.outcome import outcome
 from fedstream.store.objects import ObjectStore
 from fedstream.stream.codec import RawCodec
-from fedstream.stream.offsets import OffsetRange
 from fedstream.stream.send import DATA_CONTROL_TOPIC
 from fedstream.stream.sink import raw_announcement
 from fedstream.stream.writer import UNLABELLED

@@ -8,7 +8,7 @@ import pytest
 from fedstream.errors import FedstreamError
 from fedstream.local.launch import run_pipeline
 from fedstream.model.source import load_callable
-from fedstream.spec import RunSpec
+from fedstream.record.spec import RunSpec
 
 NAMES = ("html", "json", "random", "numpy", "fedstream", "sitecustomize")
 

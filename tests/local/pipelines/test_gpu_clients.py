@@ -10,12 +10,12 @@ from fedstream.audit import verify_run
 from fedstream.errors import QuorumError
 from fedstream.local.inprocess import run_inprocess
 from fedstream.model import devices
+from fedstream.record.documents import Manifest
 from fedstream.report.html import render_report
 from fedstream.report.model_card import render_model_card
 from fedstream.report.view import build_view
-from fedstream.state import RunState
-from fedstream.store.documents import Manifest
 from fedstream.store.objects import ObjectStore
+from fedstream.store.state import RunState
 from fedstream.stream.send import send_dataset
 
 GPU = {"gpu_type": "nvidia.com/gpu", "gpu_count": 1}

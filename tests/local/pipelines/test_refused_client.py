@@ -4,8 +4,8 @@ import pytest
 
 from fedstream import steps
 from fedstream.errors import RecordError
-from fedstream.state import RunState
 from fedstream.steps.refusal import LONGEST, refusing
+from fedstream.store.state import RunState
 
 REASON = "topic 'a' has no records after offset 100; announce the stream again"
 

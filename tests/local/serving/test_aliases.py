@@ -6,12 +6,12 @@ import json
 
 import pytest
 
+from fedstream.catalog.aliases import promote
+from fedstream.catalog.versions import find_latest, find_version, list_aliases, list_versions
 from fedstream.errors import CorruptObject, ModelError
-from fedstream.model.aliases import promote
-from fedstream.model.versions import find_latest, find_version, list_aliases, list_versions
-from fedstream.store.canonical import sha256_hex
-from fedstream.store.documents import LatestVersion
-from fedstream.store.layout import ModelKeys, RunKeys
+from fedstream.record.canonical import sha256_hex
+from fedstream.record.layout import ModelKeys, RunKeys
+from fedstream.record.versions import LatestVersion
 from fedstream.store.objects import ObjectStore
 
 KEYS = ModelKeys("mine")

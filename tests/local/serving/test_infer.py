@@ -19,8 +19,8 @@ from support.serving import eventually, read_topic, served
 
 from fedstream.errors import TopicError
 from fedstream.model.files import load_keras
+from fedstream.record.layout import ModelKeys
 from fedstream.serving.inference import Inference, Pace, Streams
-from fedstream.store.layout import ModelKeys
 from fedstream.stream.reader import topic_bounds
 from fedstream.stream.send import create_topic
 

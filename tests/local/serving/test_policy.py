@@ -11,10 +11,10 @@ from support.serving import served
 
 import fedstream
 from fedstream.audit import verify_run
+from fedstream.catalog.aliases import promote
+from fedstream.catalog.versions import find_latest, find_version, list_versions
 from fedstream.local.inprocess import run_inprocess
-from fedstream.model.aliases import promote
-from fedstream.model.versions import find_latest, find_version, list_versions
-from fedstream.store.layout import ModelKeys
+from fedstream.record.layout import ModelKeys
 from fedstream.stream.announcement import MODEL_CONTROL_TOPIC
 from fedstream.stream.reader import topic_bounds
 

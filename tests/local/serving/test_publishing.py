@@ -13,7 +13,7 @@ from support.registry import FakeRegistry, serving_registry
 
 from fedstream import steps
 from fedstream.errors import RegistryError
-from fedstream.store.canonical import sha256_hex
+from fedstream.record.canonical import sha256_hex
 
 FOLDER = "models/builtin-digits-mlp/"
 

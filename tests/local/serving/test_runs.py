@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 
 from fedstream.local.inprocess import run_inprocess
+from fedstream.record.layout import RunKeys
 from fedstream.report.runs import summaries
-from fedstream.store.layout import RunKeys
 
 
 def test_the_runs_of_a_bucket_are_listed(published, cli):

@@ -11,7 +11,7 @@ from support.serving import served
 
 from fedstream.errors import CorruptObject, ModelError
 from fedstream.local.inprocess import run_inprocess
-from fedstream.store.layout import ModelKeys
+from fedstream.record.layout import ModelKeys
 from fedstream.stream.send import send_dataset
 
 MODEL = "builtin:digits-mlp"

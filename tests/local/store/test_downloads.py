@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from fedstream.errors import CorruptObject, ObjectNotFound, StoreError
-from fedstream.store.canonical import sha256_hex
+from fedstream.record.canonical import sha256_hex
+from fedstream.record.weights import to_bytes
 from fedstream.store.mapped import Downloads
 from fedstream.store.objects import PIECE_BYTES
-from fedstream.store.weights import to_bytes
 
 LIMIT = 20 * PIECE_BYTES
 LARGE = np.random.default_rng(1).integers(0, 256, 12 * PIECE_BYTES + 5, np.uint8).tobytes()

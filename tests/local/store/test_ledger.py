@@ -6,9 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from fedstream.errors import CorruptObject, ObjectNotFound, RunError
-from fedstream.store.canonical import canonical_json, sha256_hex
-from fedstream.store.documents import Commit, Decision
-from fedstream.store.layout import RunKeys
+from fedstream.record.canonical import canonical_json, sha256_hex
+from fedstream.record.documents import Commit, Decision
+from fedstream.record.layout import RunKeys
 from fedstream.store.ledger import Ledger
 from fedstream.store.objects import ObjectStore
 

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from fedstream.errors import CorruptObject, ObjectConflict, ObjectNotFound
-from fedstream.store.canonical import sha256_hex
+from fedstream.record.canonical import sha256_hex
 from fedstream.store.objects import ObjectStore
 
 WRITERS = 16

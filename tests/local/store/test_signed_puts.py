@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from fedstream.errors import StoreUnavailable
+from fedstream.record.canonical import sha256_hex
 from fedstream.store import objects
-from fedstream.store.canonical import sha256_hex
 from fedstream.store.objects import ObjectStore
 
 CONDITION = {"If-None-Match": "*"}

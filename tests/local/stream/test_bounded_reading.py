@@ -8,9 +8,9 @@ import pytest
 from kafka import KafkaProducer
 
 from fedstream.errors import AnnouncementError, RecordError
+from fedstream.record.offsets import parse_ranges
 from fedstream.stream import limits, reader
 from fedstream.stream.announcement import MESSAGE_BYTES, parse_data_announcement
-from fedstream.stream.offsets import parse_ranges
 from fedstream.stream.reader import read_announcements, read_ranges
 from fedstream.stream.records import RecordSize
 from fedstream.stream.send import create_topic
@@ -41,7 +41,7 @@ def growth_mib(kafka, ranges, size):
         import resource
         from fedstream.errors import FedstreamError
         from fedstream.settings import KafkaSettings
-        from fedstream.stream.offsets import parse_ranges
+        from fedstream.record.offsets import parse_ranges
         from fedstream.stream.reader import check_retention, read_ranges
         from fedstream.stream.records import RecordSize
 

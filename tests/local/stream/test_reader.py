@@ -7,11 +7,11 @@ import pytest
 from kafka import KafkaProducer, TopicPartition
 
 from fedstream.errors import BrokerError, DeadlineError, RecordError, RetentionError, SettingsError, TopicError
+from fedstream.record.offsets import OffsetRange, parse_ranges
 from fedstream.settings import KafkaSettings
 from fedstream.stream import client, reader
 from fedstream.stream.client import admin
 from fedstream.stream.codec import get_codec
-from fedstream.stream.offsets import OffsetRange, parse_ranges
 from fedstream.stream.reader import check_retention, read_announcements, read_ranges, topic_bounds, wait_for_data
 from fedstream.stream.send import create_topic
 

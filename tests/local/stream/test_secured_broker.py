@@ -16,13 +16,13 @@ from support.serving import read_topic
 from fedstream.errors import BrokerError, DeadlineError
 from fedstream.local.kafka import KafkaServer
 from fedstream.local.service import NotReadyError
+from fedstream.record.offsets import parse_ranges
 from fedstream.serving.inference import Inference, Pace, Streams
 from fedstream.serving.versions import Served, ServedVersion
 from fedstream.settings import KafkaSettings
 from fedstream.stream import client, reader, writer
 from fedstream.stream.client import admin, consumer
 from fedstream.stream.codec import RawCodec
-from fedstream.stream.offsets import parse_ranges
 from fedstream.stream.reader import check_retention, read_announcements, read_ranges, topic_bounds, wait_for_data
 from fedstream.stream.writer import RecordWriter
 

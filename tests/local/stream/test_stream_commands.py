@@ -7,9 +7,10 @@ import pytest
 from kafka import KafkaProducer
 from typer.testing import CliRunner
 
+from fedstream.cli import stream as cli
 from fedstream.errors import BrokerError, UsageError
 from fedstream.settings import KafkaSettings
-from fedstream.stream import announced, announcement, cli, send
+from fedstream.stream import announced, announcement, send
 from fedstream.stream.announcement import parse_data_announcement
 from fedstream.stream.codec import get_codec
 from fedstream.stream.reader import read_announcements, read_ranges, topic_bounds

@@ -232,7 +232,7 @@ print(json.dumps([anonymous() - before, mean.nbytes // 1024]))
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc")
 def test_mapped_updates_take_no_memory_of_their_own(tmp_path):
-    from fedstream.store.weights import to_bytes
+    from fedstream.record.weights import to_bytes
 
     size, clients = 1_000_000, 20
     for number in range(clients):

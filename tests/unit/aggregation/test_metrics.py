@@ -5,7 +5,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from fedstream.aggregation.metrics import combine
-from fedstream.store.documents import Metrics
+from fedstream.record.documents import Metrics
 
 
 def metrics(n, confusion=None, **values):

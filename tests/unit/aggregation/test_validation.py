@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from fedstream.aggregation.validation import examine, why_bad_count
+from fedstream.aggregation.validation import examine
+from fedstream.record.judge import _why_bad_count
 
 BASE = {"w": np.zeros((4, 3), np.float32), "n": np.array([1, 2], np.int64)}
 
@@ -60,8 +61,8 @@ def test_a_bad_update_is_named(bad, problem):
     ],
 )
 def test_a_count_is_at_most_that_of_the_slice(num_examples, problem):
-    assert problem in why_bad_count(num_examples, 10)
-    assert bool(problem) == bool(why_bad_count(num_examples, 10))
+    assert problem in _why_bad_count(num_examples, 10)
+    assert bool(problem) == bool(_why_bad_count(num_examples, 10))
 
 
 @given(arrays.arrays(np.float32, st.integers(1, 20), elements=st.floats(width=32, allow_nan=False, allow_infinity=False)))

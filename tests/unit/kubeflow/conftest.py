@@ -6,7 +6,7 @@ import pytest
 from support.fake_kubeflow import FakeKubeflow
 from support.submitting import RUN
 
-from fedstream.cli import main
+from fedstream.cli.app import main
 from fedstream.kubeflow import api, following
 
 SERVERS = ("KAFKA_", "S3_", "AWS_", "KF", "KUBE")

@@ -11,8 +11,8 @@ import pytest
 import yaml
 from support.fake_kubernetes import FakeKubernetes, container, node
 
-from fedstream.cli import main
-from fedstream.kubeflow import probe
+from fedstream.cli.app import main
+from fedstream.doctor import probe
 from fedstream.kubeflow.package import read_package, shipped_pipeline
 
 NAMESPACE = "team"

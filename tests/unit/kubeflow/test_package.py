@@ -11,7 +11,7 @@ from fedstream.pipelines.wiring import CONFIG, KAFKA_FILES, REQUESTS
 
 from fedstream.errors import UsageError
 from fedstream.kubeflow.package import Source, read_package, shipped_pipeline
-from fedstream.store.canonical import sha256_hex
+from fedstream.record.canonical import sha256_hex
 
 PACKAGE = read_package(FEDERATED_TRAINING_YAML)
 

@@ -6,7 +6,7 @@ import pytest
 
 from fedstream.kubeflow.package import read_package, shipped_pipeline
 from fedstream.kubeflow.values import difference, form_values
-from fedstream.spec import parse_spec
+from fedstream.record.spec import parse_spec
 
 PACKAGE = read_package(shipped_pipeline())
 GPU = {"node_selector": {"site": "a"}, "gpu_type": "nvidia.com/gpu", "gpu_count": 1}

@@ -9,7 +9,7 @@ from support.fake_kubeflow import FakeKubeflow, Script, rounds, succeeded
 from support.fake_kubernetes import FakeKubernetes, node
 from support.submitting import FINISHED, RUN, check_error
 
-from fedstream.cli import main
+from fedstream.cli.app import main
 from fedstream.kubeflow import connection
 
 GOING = ("RUNNING", ["plan-training SUCCEEDED", "local-train RUNNING"])

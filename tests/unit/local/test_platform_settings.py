@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from fedstream.cli.services import services_app
 from fedstream.errors import PlatformError
 from fedstream.local import paths, seaweedfs
-from fedstream.local.cli import services_app
 from fedstream.local.platform import Platform
 
 KAFKA = {"KAFKA_BOOTSTRAP_SERVERS": "kafka.example:9093", "KAFKA_SECURITY_PROTOCOL": "SASL_SSL", "KAFKA_SASL_MECHANISM": "PLAIN"}

@@ -11,11 +11,12 @@ os.sched_setaffinity(0, set(list(os.sched_getaffinity(0))[:int(sys.argv[1])]))
 import numpy as np
 from fedstream.model._tensorflow import configure
 from fedstream.model.builtin import build_builtin, builtin_names
-from fedstream.model.files import get_weights, load_keras, save_keras
+from fedstream.model.files import load_keras, save_keras
+from fedstream.model.keras_model import get_weights
 from fedstream.model.split import split_mask
 from fedstream.model.training import TrainingConfig, train_client
-from fedstream.store.canonical import sha256_hex
-from fedstream.store.weights import digest
+from fedstream.record.canonical import sha256_hex
+from fedstream.record.weights import digest
 
 config = TrainingConfig(epochs=1, batch_size=10, seed=11, threads=2)
 configure(config.threads, config.seed)

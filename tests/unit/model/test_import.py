@@ -41,11 +41,11 @@ def test_tensorflow_says_nothing_on_the_console_and_others_are_heard() -> None:
 
 
 def test_authors_get_keras_set_up_and_the_file_functions() -> None:
-    from fedstream.model import _tensorflow, add_model, files, keras, load_keras, save_keras
+    from fedstream.model import _tensorflow, files, keras, load_keras, save_keras
 
     assert keras is sys.modules["keras"]
     assert _tensorflow._threads == _tensorflow.DEFAULT_THREADS
-    assert (add_model, load_keras, save_keras) == (files.add_model, files.load_keras, files.save_keras)
+    assert (load_keras, save_keras) == (files.load_keras, files.save_keras)
 
 
 def test_what_authors_ask_for_in_vain() -> None:

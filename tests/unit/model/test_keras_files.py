@@ -15,7 +15,8 @@ from fedstream.model._tensorflow import configure, keras
 from fedstream.model.archive import read_archive, write_archive
 from fedstream.model.builtin import build_builtin, builtin_names
 from fedstream.model.export import to_saved_model
-from fedstream.model.files import describe, get_weights, load_keras, save_keras, set_weights
+from fedstream.model.files import describe, load_keras, save_keras
+from fedstream.model.keras_model import get_weights, set_weights
 from fedstream.model.source import load_callable, read_model
 
 

@@ -12,9 +12,10 @@ from fedstream.model._tensorflow import configure, keras, tensorflow
 tf = tensorflow()
 tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2)
 import numpy as np
-from fedstream.model.files import get_weights, load_keras, save_keras, set_weights
+from fedstream.model.files import load_keras, save_keras
+from fedstream.model.keras_model import get_weights, set_weights
 from fedstream.model.training import TrainingConfig, train_client
-from fedstream.store.weights import digest
+from fedstream.record.weights import digest
 
 configure(2, 0)
 layers = keras().layers

@@ -9,10 +9,11 @@ import pytest
 from fedstream.errors import ModelError
 from fedstream.model._tensorflow import keras
 from fedstream.model.evaluation import evaluate_model
-from fedstream.model.files import get_weights, load_keras, save_keras, set_weights
-from fedstream.model.learner import compute_in_half
+from fedstream.model.files import load_keras, save_keras
+from fedstream.model.keras_model import get_weights, set_weights
 from fedstream.model.training import TrainingConfig, train_client
-from fedstream.store.weights import digest
+from fedstream.model.twin import compute_in_half
+from fedstream.record.weights import digest
 
 N, CLASSES = 203, 3
 

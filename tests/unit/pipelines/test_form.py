@@ -6,7 +6,7 @@ from fedstream.components import plan_training
 from fedstream.pipelines import FEDERATED_TRAINING_YAML, federated_training
 from fedstream.pipelines.compile import CHOICES, PIPELINES, compile_text, path_of
 
-from fedstream.spec import RunSpec
+from fedstream.record.spec import RunSpec
 
 DEFINITION = next(yaml.safe_load_all(FEDERATED_TRAINING_YAML.read_text()))
 FORM = DEFINITION["root"]["inputDefinitions"]["parameters"]

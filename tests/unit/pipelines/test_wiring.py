@@ -13,7 +13,7 @@ from kfp.kubernetes import kubernetes_executor_config_pb2
 
 from fedstream import settings, steps
 from fedstream.errors import SpecError
-from fedstream.spec import parse_spec
+from fedstream.record.spec import parse_spec
 from fedstream.steps.ingest import _placed
 
 DEFINITION, PLATFORM = yaml.safe_load_all(FEDERATED_TRAINING_YAML.read_text())

@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 
 from fedstream import __version__
-from fedstream.decision import rolled_back
 from fedstream.errors import ObjectConflict, ObjectNotFound
-from fedstream.spec import RunRecord
-from fedstream.store.canonical import canonical_json, sha256_hex
-from fedstream.store.documents import ClientEntry, Commit, Decision, Manifest, Metrics, Refusal, Selection, SliceDoc, SliceRange
-from fedstream.store.layout import ModelKeys, RunKeys
+from fedstream.record.canonical import canonical_json, sha256_hex
+from fedstream.record.decision import rolled_back
+from fedstream.record.documents import ClientEntry, Commit, Decision, Manifest, Metrics, Refusal, Selection, SliceDoc, SliceRange
+from fedstream.record.layout import ModelKeys, RunKeys
+from fedstream.record.run import RunRecord
 from fedstream.store.ledger import Ledger
 from fedstream.store.objects import ObjectInfo
 

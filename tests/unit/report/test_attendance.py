@@ -9,11 +9,13 @@ import re
 import pytest
 from rich.console import Console
 
-from fedstream import cli, output
-from fedstream.local.runs import attended, outcome
+from fedstream.cli import output
+from fedstream.cli import results as cli
+from fedstream.cli import run as run_cli
 from fedstream.report.html import render_report
 from fedstream.report.model_card import render_model_card
 from fedstream.report.view import build_view
+from fedstream.steps.outcome import attended, outcome
 from fedstream.store.objects import ObjectStore
 
 CLIENTS = ["a", "b"]
@@ -45,6 +47,7 @@ def printed(monkeypatch, bucket):
     console = Console(file=file, width=output.UNFOLDED)
     monkeypatch.setattr(output, "out", console)
     monkeypatch.setattr(cli, "out", console)
+    monkeypatch.setattr(run_cli, "out", console)
     monkeypatch.setattr(ObjectStore, "from_env", lambda: bucket)
     return file
 
@@ -131,9 +134,9 @@ def test_json_says_degraded_and_who_is_absent(capsys, printed, degraded):
 
 def test_the_outcome_of_a_degraded_run_says_so_in_yellow(monkeypatch, bucket, degraded):
     file = io.StringIO()
-    for module in (output, cli):
+    for module in (output, run_cli):
         monkeypatch.setattr(module, "out", Console(file=file, width=500, force_terminal=True, color_system="standard"))
-    cli.print_outcome(outcome(bucket, degraded, 3, 0), json=False)
+    run_cli.print_outcome(outcome(bucket, degraded, 3, 0), json=False)
     said = file.getvalue()
     assert "\x1b[33m with 1 of 2 clients\x1b[0m" in said
     assert f"\x1b[33m  {TOLD}\x1b[0m" in said
@@ -145,7 +148,7 @@ def test_the_outcome_of_a_whole_run_has_nothing_in_yellow(printed, bucket, run_o
     found = outcome(bucket, run, 3, 0)
     assert found["degraded"] is False
     assert found["absent"] == []
-    cli.print_outcome(found, json=False)
+    run_cli.print_outcome(found, json=False)
     assert printed.getvalue().splitlines()[0].startswith("run digits: 2 rounds, published")
 
 

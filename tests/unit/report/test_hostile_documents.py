@@ -12,13 +12,13 @@ import pytest
 from support.pages import Page
 
 from fedstream.errors import FedstreamError
+from fedstream.record.canonical import canonical_json
+from fedstream.record.documents import Refusal, Selection
+from fedstream.record.layout import ModelKeys, RunKeys
 from fedstream.report.history import to_history
 from fedstream.report.html import render_report
 from fedstream.report.model_card import render_model_card
 from fedstream.report.view import build_view
-from fedstream.store.canonical import canonical_json
-from fedstream.store.documents import Refusal, Selection
-from fedstream.store.layout import ModelKeys, RunKeys
 
 CLIENTS = ["a", "b"]
 MARKUP = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>{{ 7 * 7 }}[/x][bold]`|![](http://x)\n# y\x1b[31m\u202e\x00"

@@ -8,7 +8,7 @@ import pytest
 
 from fedstream.report.heatmap import Grid, Refused, heatmap, level
 from fedstream.report.svg import Chart, Line, line_chart, ticks, value_range
-from fedstream.report.text import clean, count, duration, score, spans
+from fedstream.text import clean, count, duration, score, spans
 
 
 @pytest.mark.parametrize(

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from fedstream.errors import RunError
+from fedstream.record.documents import Metrics, Refusal, Selection
+from fedstream.record.layout import ModelKeys, RunKeys
 from fedstream.report.tables import class_rows, client_rows, refusal_rows, slice_rows
 from fedstream.report.view import build_view
-from fedstream.store.documents import Metrics, Refusal, Selection
-from fedstream.store.layout import ModelKeys, RunKeys
 from fedstream.store.ledger import Ledger
 
 CLIENTS = ["a", "b", "c"]

@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from fedstream.record.documents import CLASSES
 from fedstream.steps.ingest import _class_counts
-from fedstream.store.documents import CLASSES
 
 
 def test_classes_are_counted():

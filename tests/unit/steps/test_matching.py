@@ -7,12 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fedstream.model.description import ModelDescription
-from fedstream.spec import ModelReference, RunRecord, RunSpec
+from fedstream.record.canonical import canonical_json
+from fedstream.record.description import ModelDescription
+from fedstream.record.run import ModelReference, RunRecord
+from fedstream.record.spec import RunSpec
 from fedstream.steps import matching
 from fedstream.steps.markdown import plan_page
 from fedstream.steps.matching import REFUSED_OF_CLIENT, REFUSED_OF_OTHERS, Heard, match, reasons
-from fedstream.store.canonical import canonical_json
 
 MODEL = ModelDescription(
     name="m",

@@ -5,7 +5,7 @@ from itertools import combinations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedstream.spec import MatchedClient
+from fedstream.record.run import MatchedClient
 from fedstream.steps.overlaps import shared_records
 
 

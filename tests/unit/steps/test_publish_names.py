@@ -2,8 +2,8 @@
 
 import pytest
 
+from fedstream.record.documents import Commit, Decision, Metrics
 from fedstream.steps.publish import _show_confusion
-from fedstream.store.documents import Commit, Decision, Metrics
 
 
 class Shown:

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedstream.errors import AnnouncementError
+from fedstream.record.offsets import OffsetRange
 from fedstream.stream.announcement import DataAnnouncement, check_announceable, invalid_client_name, parse_data_announcement
-from fedstream.stream.offsets import OffsetRange
 
 # What Kafka-ML's federated MNIST example sends.
 KAFKA_ML = {

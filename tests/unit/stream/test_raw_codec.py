@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from fedstream.errors import AnnouncementError, RecordError
+from fedstream.record.offsets import OffsetRange
 from fedstream.stream.codec import RawCodec, get_codec
-from fedstream.stream.offsets import OffsetRange
 from fedstream.stream.records import Column, RawRecords
 
 MNIST = {"data_type": "uint8", "label_type": "uint8", "data_reshape": "28 28", "label_reshape": "1"}

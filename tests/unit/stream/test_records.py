@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedstream.stream.offsets import OffsetRange
+from fedstream.record.offsets import OffsetRange
 from fedstream.stream.records import Column, RawRecords
 
 Pairs = list[tuple[bytes, bytes]]

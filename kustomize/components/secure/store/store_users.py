@@ -23,8 +23,8 @@ from urllib3 import PoolManager, Retry
 from urllib3.exceptions import HTTPError
 
 from fedstream.errors import FedstreamError, SettingsError, StoreUnavailable
+from fedstream.record.names import NAME
 from fedstream.settings import StoreSettings
-from fedstream.spec import NAME
 
 USERS = Path("/etc/store-users")
 POLICY = Path(__file__).parent / "store-policy.json"

@@ -1,0 +1,210 @@
+"""Published versions of a model, read from the store and checked. Must not import TensorFlow."""
+
+from __future__ import annotations
+
+import json
+import re
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any
+
+from fedstream.errors import CorruptObject, ModelError, ObjectNotFound, UsageError
+from fedstream.record.canonical import sha256_hex
+from fedstream.record.layout import ModelKeys
+from fedstream.record.names import MODEL_NAME, check_name
+from fedstream.record.reading import DOCUMENT_BYTES, read_document
+from fedstream.record.versions import VersionPointer
+from fedstream.store.objects import ObjectStore
+
+MANIFEST = "manifest.json"
+
+ALIAS = r"[A-Za-z][A-Za-z0-9._-]{0,62}"
+"""Begins with a letter, so that no alias is a number."""
+
+Which = int | str | None
+"""Of a model's versions: a number, an alias, or None for the newest."""
+
+
+@dataclass(frozen=True)
+class Version:
+    """A published version.
+
+    Attributes:
+        model: model name.
+        number: 1, 2, ...
+        manifest: its lineage, metrics, and the SHA-256 of each of its files.
+    """
+
+    model: str
+    number: int
+    manifest: dict[str, Any]
+
+
+def parse_version(text: str) -> tuple[str, Which]:
+    """Split NAME, NAME@N or NAME@ALIAS into name and number or alias.
+
+    Raises:
+        UsageError: it is none of them.
+    """
+    name, at, which = text.partition("@")
+    check_name("model", name, MODEL_NAME)
+    if re.fullmatch("[1-9][0-9]{0,8}", which):
+        return name, int(which)
+    if at and not re.fullmatch(ALIAS, which):
+        raise UsageError(f"{text!r}: expected NAME, NAME@N with N = 1, 2, ..., or NAME@ALIAS, as in {name}@champion")
+    return name, which if at else None
+
+
+def list_versions(store: ObjectStore, model: str) -> list[int]:
+    """Return the numbers of a model's published versions, oldest first."""
+    keys = ModelKeys(model)
+    found = (keys.version_of(info.key) for info in store.list(keys.versions))
+    return sorted(version[0] for version in found if version and version[1] == MANIFEST)
+
+
+def find_version(store: ObjectStore, model: str, number: Which = None) -> Version:
+    """Return one published version.
+
+    Args:
+        store: where models are.
+        model: model name.
+        number: 1, 2, ..., or an alias; None for the newest.
+
+    Raises:
+        ModelError: it does not exist; names those that do.
+        CorruptObject: its manifest cannot be read, or names no files, or is not the one that the alias was given to.
+    """
+    if isinstance(number, str):
+        return _find_alias(store, model, number)
+    numbers = list_versions(store, model)
+    wanted = numbers[-1] if number is None and numbers else number
+    if wanted not in numbers:
+        known = f"published are {', '.join(map(str, numbers))}" if numbers else "none is published yet; finish a run of this model first"
+        raise ModelError(f"model {model!r} has no version{'' if number is None else f' {number}'}; {known}")
+    return _read(store, model, wanted)
+
+
+def find_published(store: ObjectStore, model: str, run: str, head: str) -> Version | None:
+    """Return the version that was published from a run's last commit, if there is one.
+
+    Args:
+        store: where models are.
+        model: model name.
+        run: name of the run.
+        head: SHA-256 of the commit.
+
+    A manifest that cannot be read is none of this run's: whoever planted it must not keep others from publishing.
+    """
+    for number in list_versions(store, model):
+        with suppress(CorruptObject):
+            version = _read(store, model, number)
+            if (version.manifest.get("run"), version.manifest.get("head")) == (run, head):
+                return version
+    return None
+
+
+def _read(store: ObjectStore, model: str, number: int) -> Version:
+    key = ModelKeys(model).version(number, MANIFEST)
+    return Version(model, number, _manifest(store.get(key, DOCUMENT_BYTES), key))
+
+
+def _manifest(data: bytes, key: str) -> dict[str, Any]:
+    try:
+        manifest = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise CorruptObject(f"{key} is not JSON ({error}); it was changed after it was written") from error
+    if not isinstance(manifest, dict) or not isinstance(manifest.get("files"), dict):
+        raise CorruptObject(f"{key} is no manifest: it names no files")
+    return manifest
+
+
+def find_latest(store: ObjectStore, model: str) -> Version:
+    """Return the version that latest.json names, after checking its manifest's digest.
+
+    Raises:
+        ModelError: none is published yet.
+        CorruptObject: latest.json or the manifest is damaged.
+    """
+    try:
+        return _pointed_at(store, model, ModelKeys(model).latest)
+    except ObjectNotFound as error:
+        raise ModelError(f"model {model!r} has no published version yet; finish a run of this model first") from error
+
+
+def list_aliases(store: ObjectStore, model: str) -> dict[str, int]:
+    """Return alias -> number of the version that it stands for; 0 where its record is damaged."""
+    prefix = ModelKeys(model).aliases
+    names = [info.key.removeprefix(prefix).removesuffix(".json") for info in store.list(prefix)]
+    found = {name: read_pointer(store, ModelKeys(model).alias(name))[0] for name in names if re.fullmatch(ALIAS, name)}
+    return {name: pointer.version if pointer else 0 for name, pointer in found.items()}
+
+
+def read_pointer(store: ObjectStore, key: str) -> tuple[VersionPointer | None, str | None]:
+    """Return what latest.json or an alias says, or None where it is absent or damaged, and the tag to replace it with; None where it is absent."""
+    try:
+        data, etag = store.get_with_etag(key)
+    except ObjectNotFound:
+        return None, None
+    try:
+        return read_document(VersionPointer, data, key), etag
+    except CorruptObject:
+        return None, etag
+
+
+def names_a_version(store: ObjectStore, keys: ModelKeys, pointer: VersionPointer) -> bool:
+    """Tell whether there is a manifest of that digest: whoever may write to the bucket can point at what is not there."""
+    try:
+        store.get_verified(keys.version(pointer.version, MANIFEST), pointer.manifest)
+    except (CorruptObject, ObjectNotFound):
+        return False
+    return True
+
+
+def _find_alias(store: ObjectStore, model: str, alias: str) -> Version:
+    try:
+        return _pointed_at(store, model, ModelKeys(model).alias(alias))
+    except ObjectNotFound as error:
+        said = ", ".join(f"{name} is version {number}" for name, number in list_aliases(store, model).items())
+        raise ModelError(
+            f"model {model!r} has no version {alias!r}; {said or 'it has no alias'}; give one with `fedstream model promote {model}@N {alias}`"
+        ) from error
+
+
+def _pointed_at(store: ObjectStore, model: str, key: str) -> Version:
+    """Return the version that latest.json or an alias names.
+
+    Raises:
+        ObjectNotFound: there is no such name.
+        CorruptObject: it is damaged, or the manifest is not the one that it was given to.
+    """
+    pointer, etag = read_pointer(store, key)
+    if pointer is None and etag is None:
+        raise ObjectNotFound(f"there is no object {key!r}")
+    if pointer is None:
+        raise CorruptObject(f"{key} names no version; it was changed after it was written")
+    try:
+        store.get_verified(ModelKeys(model).version(pointer.version, MANIFEST), pointer.manifest)
+    except ObjectNotFound as error:
+        raise CorruptObject(f"{key} names version {pointer.version}, which is not in the bucket; it was removed, or {key} was changed") from error
+    return _read(store, model, pointer.version)
+
+
+def read_version_file(store: ObjectStore, version: Version, name: str = "model.keras") -> bytes:
+    """Return a file of a version, after checking it against the manifest.
+
+    Raises:
+        UsageError: no file of a version can have this name.
+        ModelError: the version has no such file.
+        CorruptObject: the file's digest is not the one in the manifest.
+    """
+    files = version.manifest["files"]
+    if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts or name != str(PurePosixPath(name)) or not name.isprintable():
+        raise UsageError(f"{name[:100]!r} is no file of a version; `fedstream model show --json` lists them")
+    if name not in files:
+        raise ModelError(f"version {version.number} of model {version.model!r} has no file {name!r}; it has {', '.join(sorted(files))}")
+    key = ModelKeys(version.model).version(version.number, name)
+    data = store.get(key)
+    if sha256_hex(data) != files[name]:
+        raise CorruptObject(f"{key} has SHA-256 {sha256_hex(data)}, its manifest says {files[name]}; it was changed after it was published")
+    return data

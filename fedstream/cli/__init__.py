@@ -1,0 +1,1 @@
+"""The `fedstream` command. Each command does its work elsewhere; here are only its words. Every command also speaks --json."""

@@ -1,0 +1,202 @@
+"""`fedstream model`: add models, look at them, get published ones, and give these names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from fedstream.cli.model_removal import remove_command
+from fedstream.cli.output import err, metrics_text, out, print_json, print_table, write_file
+from fedstream.errors import CorruptObject, UsageError
+
+model_app = typer.Typer(no_args_is_help=True, help="Add models, look at them, get published ones, and give these names.")
+model_app.command("remove")(remove_command)
+
+SHOWN = 5
+"""Earlier files of a model that are named to people; --json has all."""
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
+ModelName = Annotated[str, typer.Argument(metavar="NAME", help="Name of the model, such as `mine` or `builtin:digits-mlp`.", show_default=False)]
+
+
+@model_app.command()
+def add(
+    source: Annotated[str, typer.Argument(help="A .keras file, or `package.module:function` that returns a compiled model.", show_default=False)],
+    name: Annotated[str, typer.Option(help="Name to add it under.", show_default=False)],
+    features: Annotated[str, typer.Option(help="Names of its columns, in its order, separated by commas, or a .json list.", show_default=False)] = "",
+    classes: Annotated[str, typer.Option(help="Names of its classes 0, 1, ..., likewise.", show_default=False)] = "",
+    json: Json = False,
+) -> None:
+    """Add a compiled Keras model, for new runs to start from.
+
+    What is added last under a name counts: also a file that was added before, and replaced since then.
+
+    A model that names its columns and classes decides in what order they are taken; streams that announce the same names in another order are
+    brought into it, and those with other names are refused.
+
+        fedstream model add model.keras --name mine --features age,bmi,pressure --classes benign,malignant
+    """
+    from fedstream.catalog.additions import check_name, current
+    from fedstream.catalog.models import add_model
+    from fedstream.cli.options import parse_names
+    from fedstream.model.source import read_model
+    from fedstream.store.objects import ObjectStore
+
+    check_name(name)
+    store = ObjectStore.from_env()
+    store.check()
+    before = current(store, name)
+    with err.status("Checking the model (TensorFlow starts) ..."):
+        description = add_model(store, name, read_model(source), parse_names("--features", features), parse_names("--classes", classes))
+    replaced = before.digest if before and before.digest != description.keras_digest else None
+    if json:
+        added = {"parameters": description.parameters, "added": before is None or replaced is not None, "replaced": replaced}
+        print_json(description.model_dump(mode="json") | added)
+    elif before and not replaced:
+        out.print(f"model [bold]{name}[/] is this file already; nothing was changed", highlight=False)
+    else:
+        instead = f"; new runs start from it, no longer from {before.digest[:12]}" if before else ""
+        out.print(f"added model [bold]{name}[/]: {_summary(description)}{instead}", highlight=False, soft_wrap=True)
+
+
+@model_app.command("list")
+def list_command(json: Json = False) -> None:
+    """List the models: those added, those built in, and their published versions with their aliases."""
+    from fedstream.catalog.additions import current, list_models
+    from fedstream.catalog.versions import list_aliases, list_versions
+    from fedstream.model.builtin import builtin_names
+    from fedstream.store.objects import ObjectStore
+
+    store, rows = ObjectStore.from_env(), []
+    for name in sorted({*list_models(store), *builtin_names()}):
+        try:
+            added = current(store, name)
+            initial, shown = (added.digest, added.digest[:12]) if added else (None, "built when first used")
+        except CorruptObject:
+            initial, shown = None, "damaged: see `model show`"
+        rows.append((name, initial, shown, list_versions(store, name), list_aliases(store, name)))
+    if json:
+        print_json({"models": [{"name": row[0], "initial": row[1], "versions": row[3], "aliases": row[4]} for row in rows]})
+        return
+    cells = [[name, shown, ", ".join(map(str, versions)), _aliases(aliases)] for name, _, shown, versions, aliases in rows]
+    print_table("models", ["name", "initial model", "published versions", "aliases"], cells)
+
+
+@model_app.command()
+def show(model: ModelName, json: Json = False) -> None:
+    """Show a model: what new runs start from, its input, output, loss, metrics and variables, and its published versions."""
+    from fedstream.catalog.additions import additions
+    from fedstream.catalog.models import ensure_model
+    from fedstream.catalog.versions import find_version, list_aliases, list_versions
+    from fedstream.store.objects import ObjectStore
+
+    store = ObjectStore.from_env()
+    description = ensure_model(store, model)
+    versions, aliases = list_versions(store, model), list_aliases(store, model)
+    newest = find_version(store, model).manifest if versions else None
+    history = [{"number": added.number, "keras_digest": added.digest} for added in additions(store, model)]
+    if json:
+        more = {"parameters": description.parameters, "added": history, "versions": versions, "latest": newest, "aliases": aliases}
+        print_json(description.model_dump(mode="json") | more)
+        return
+    out.print(f"model [bold]{model}[/]: {_summary(description)}", highlight=False)
+    earlier = f" (before it {', '.join(str(added['keras_digest'])[:12] for added in history[-2::-1][:SHOWN])})" if len(history) > 1 else ""
+    out.print(f"  keras file {description.keras_digest}{earlier}\n  weights    {description.weights_digest}", highlight=False, soft_wrap=True)
+    if newest:
+        lineage = f"round {newest.get('round')} of run {newest.get('run')}"
+        out.print(f"  version {versions[-1]}: {lineage}; {metrics_text(newest.get('metrics') or {})}", markup=False, highlight=False)
+    if aliases:
+        out.print(f"  aliases    {_aliases(aliases)}", highlight=False)
+    for what, names in (("features", description.features), ("classes", description.classes)):
+        if names:
+            out.print(f"  {what}: {', '.join(names)}", highlight=False, markup=False)
+    print_table("variables", ["name", "shape", "dtype"], [[v.name, " ".join(map(str, v.shape)), v.dtype] for v in description.variables])
+
+
+def _aliases(aliases: dict[str, int]) -> str:
+    return ", ".join(f"{alias} is {number or 'damaged'}" for alias, number in aliases.items())
+
+
+@model_app.command()
+def promote(
+    version: Annotated[str, typer.Argument(metavar="NAME@N", help="Model and version; another alias does as well.", show_default=False)],
+    alias: Annotated[str, typer.Argument(help="Name for it, such as `champion`.", show_default=False)],
+    json: Json = False,
+) -> None:
+    """Let an alias stand for a published version: NAME@ALIAS then does wherever a version is named, and moves when it is promoted again.
+
+    fedstream model promote digits@3 champion
+    """
+    from fedstream.catalog.aliases import promote as move
+    from fedstream.catalog.versions import find_version, parse_version
+    from fedstream.store.objects import ObjectStore
+
+    store = ObjectStore.from_env()
+    name, which = parse_version(version)
+    if which is None:
+        raise UsageError(f"say which version of {name} to promote, as in `fedstream model promote {name}@3 {alias}`")
+    found = find_version(store, name, which)
+    before = move(store, found, alias)
+    if json:
+        print_json({"model": name, "alias": alias, "version": found.number, "before": before})
+    else:
+        moved = f"; it was version {before}" if before and before != found.number else ""
+        out.print(f"{name}@{alias} is version {found.number}{moved}", highlight=False, markup=False)
+
+
+@model_app.command()
+def demote(
+    version: Annotated[str, typer.Argument(metavar="NAME@ALIAS", help="Model and alias.", show_default=False)],
+    json: Json = False,
+) -> None:
+    """Take an alias away; the version that it stood for stays."""
+    from fedstream.catalog.aliases import demote as take_away
+    from fedstream.catalog.versions import parse_version
+    from fedstream.store.objects import ObjectStore
+
+    name, alias = parse_version(version)
+    if not isinstance(alias, str):
+        raise UsageError(f"{version!r} names no alias; expected NAME@ALIAS, as in {name}@champion")
+    number = take_away(ObjectStore.from_env(), name, alias)
+    if json:
+        print_json({"model": name, "alias": alias, "version": None, "before": number})
+    else:
+        out.print(f"{name}@{alias} is no more; version {number} stays", highlight=False, markup=False)
+
+
+@model_app.command()
+def pull(
+    model: Annotated[str, typer.Argument(metavar="NAME[@N|@ALIAS]", help="Model, and version; without one the newest.", show_default=False)],
+    file: Annotated[str, typer.Option(help="Which of the version's files; `model show --json` lists them.")] = "model.keras",
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="File to write.", show_default="NAME-N.keras, or the file's name")] = None,
+    json: Json = False,
+) -> None:
+    """Get a file of a published model, checked against its manifest: the model, or report.html, model_card.md, inference_service.yaml.
+
+    The last is a KServe InferenceService:
+
+        fedstream model pull mine --file inference_service.yaml && kubectl apply -f inference_service.yaml
+    """
+    from fedstream.catalog.versions import find_version, parse_version, read_version_file
+    from fedstream.store.objects import ObjectStore
+
+    name, which = parse_version(model)
+    store = ObjectStore.from_env()
+    version = find_version(store, name, which)
+    data = read_version_file(store, version, file)
+    path = output or Path(f"{name.replace(':', '-')}-{version.number}.keras" if file == "model.keras" else Path(file).name)
+    write_file(path, data)
+    if json:
+        print_json({"model": name, "version": version.number, "file": str(path), "manifest": version.manifest})
+    else:
+        lineage = f"round {version.manifest.get('round')} of run {version.manifest.get('run')}"
+        out.print(f"wrote {path}: version {version.number} of {name}, {lineage}", highlight=False)
+
+
+def _summary(description: Any) -> str:
+    return (
+        f"input {tuple(description.input_shape)}, output {tuple(description.output_shape)}, {description.parameters:,} weights,"
+        f" loss {description.loss}, metrics {', '.join(description.metrics) or 'none'}"
+    )

@@ -1,0 +1,60 @@
+"""`fedstream model remove`: the words of removing a model."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from fedstream.cli.output import err, out, print_json
+from fedstream.errors import UsageError
+
+SHOWN = 5
+"""Runs that are named as needing a model."""
+
+
+def remove_command(
+    model: Annotated[
+        str, typer.Argument(metavar="NAME[@N]", help="Model, with all that was added and published, or one version.", show_default=False)
+    ],
+    force: Annotated[bool, typer.Option("--force", help="Also what runs or aliases need: such runs can no longer be verified.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")] = False,
+) -> None:
+    """Remove a model, or one of its versions, for good.
+
+    Refused for a model that a run on record starts from, and for a version that has an alias. The number of a removed version is not given again.
+
+        fedstream model remove mine@2
+    """
+    from fedstream.catalog.removal import plan_removal, remove
+    from fedstream.catalog.versions import parse_version
+    from fedstream.store.objects import ObjectStore
+
+    name, which = parse_version(model)
+    if isinstance(which, str):
+        raise UsageError(f"say the number of the version to remove; to take the alias away, use `fedstream model demote {model}`")
+    store = ObjectStore.from_env()
+    removal = plan_removal(store, name, which)
+    if removal.needed_by and not force:
+        more = f" and {len(removal.needed_by) - SHOWN} more" if len(removal.needed_by) > SHOWN else ""
+        needs = "needs it" if len(removal.needed_by) == 1 else "need it"
+        raise UsageError(f"{', '.join(removal.needed_by[:SHOWN])}{more} {needs}; --force removes it all the same ({removal.what})")
+    if not yes and not _agreed(removal.what, len(removal.keys)):
+        err.print("nothing was removed")
+        raise typer.Exit(1)
+    remove(store, removal)
+    if json:
+        print_json({"model": name, "version": which, "removed": removal.keys, "needed_by": removal.needed_by})
+    else:
+        out.print(f"removed {removal.what}: {len(removal.keys)} objects", highlight=False, markup=False, soft_wrap=True)
+
+
+def _agreed(what: str, objects: int) -> bool:
+    if not sys.stdin.isatty():
+        raise UsageError(f"this removes {what}, {objects} objects, for good; say --yes where nobody can be asked")
+    try:
+        return typer.confirm(f"Remove {what}, {objects} objects, for good?", err=True)
+    except typer.Abort:
+        return False

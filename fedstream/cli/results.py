@@ -1,0 +1,129 @@
+"""`fedstream rounds`, `verify`, `rollback` and `report`: what is on record of a run."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from fedstream.cli.options import Json, RunName
+from fedstream.cli.output import out, print_json, print_table, print_warnings, write_file
+from fedstream.errors import UsageError
+from fedstream.report.elements import RoundView
+from fedstream.text import duration
+
+
+def rounds(run: RunName, json: Json = False) -> None:
+    """Show the rounds of a run: clients, records, metrics and decision of each, and who did not take part."""
+    from fedstream.report.history import to_history
+    from fedstream.report.view import build_view
+    from fedstream.steps.outcome import attended
+    from fedstream.store.objects import ObjectStore
+
+    view = build_view(ObjectStore.from_env(), run)
+    if json:
+        commits = [item.commit for item in view.rounds]
+        print_json({"run": run, **attended(view.record, commits), "rounds": to_records(to_history(view).rounds)})
+        return
+    decided = any(item.commit.decision.action == "stop" for item in view.rounds)
+    columns = ["round", "kind", *view.metric_names, "clients", "records", "time", *(["decision"] if decided else [])]
+    print_table(f"run {run}: {view.progress}", columns, [_row(item, view.metric_names, decided) for item in view.rounds])
+    print_warnings([str(absence) for absence in view.attendance.absent])
+
+
+def _row(item: RoundView, names: list[str], decided: bool) -> list[object]:
+    """Return a round as it stands in a table that fits 80 columns; --json has everything."""
+    values = item.metrics.values if item.metrics else {}
+    clients = f"{len(item.accepted)}/{len(item.commit.clients)}" if item.commit.clients else ""
+    time = "" if item.seconds is None else duration(item.seconds)
+    decision = f"stop: {item.commit.decision.reason}" if item.commit.decision.action == "stop" else ""
+    return [item.number, item.kind, *(values.get(name, "") for name in names), clients, item.records, time, *([decision] if decided else [])]
+
+
+def verify(
+    run: RunName,
+    stream: Annotated[
+        bool,
+        typer.Option("--stream", help="Also read the records again and check their digests, and measure the models on the evaluation topic again."),
+    ] = False,
+    expect: Annotated[str, typer.Option(metavar="HEAD", help="Digest of a commit that the run must have, as an earlier verify printed it.")] = "",
+    json: Json = False,
+) -> None:
+    """Verify a run: walk the hash chain, hash every object, judge every update, and aggregate every round again, bit for bit.
+
+    Needs the bucket alone; with --stream also the brokers. Exits with 1 if anything does not agree.
+
+    Whoever can delete from the bucket can remove the last rounds of a run without leaving a trace there. Keep the head that this command prints, and
+    give it to --expect later: the run must still have that commit.
+    """
+    from fedstream.audit import verify_run
+    from fedstream.store.objects import ObjectStore
+
+    if expect and not re.fullmatch("[0-9a-f]{64}", expect):
+        raise UsageError(f"--expect {expect!r}: expected the 64 hexadecimal digits that `fedstream verify` prints as the head")
+    report = verify_run(ObjectStore.from_env(), run, stream=stream, expect=expect)
+    if json:
+        print_json(report.model_dump(mode="json"))
+    else:
+        for problem in report.problems:
+            out.print("[red]✗[/]", end=" ")
+            out.print(f"{problem.key}: {problem.what}", markup=False, highlight=False, soft_wrap=True)
+        if report.ok:
+            read = f", {report.records_checked} records" if stream else ""
+            checked = f"{report.rounds} rounds, {report.objects_checked} objects{read}"
+            out.print(f"[green]✓[/] run {run}: {checked}, every global model reproduced bit for bit", highlight=False)
+            out.print(
+                f"  head: {report.head} (keep it: `fedstream verify {run} --expect HEAD` tells later if rounds were removed)",
+                highlight=False,
+                soft_wrap=True,
+            )
+    raise typer.Exit(0 if report.ok else 1)
+
+
+def rollback(
+    run: RunName,
+    to: Annotated[int, typer.Option(min=0, help="Round whose global model the next round builds on; 0 for the initial model.", show_default=False)],
+    json: Json = False,
+) -> None:
+    """Go back to the global model of an earlier round, for instance after an update that spoiled the model.
+
+    Appends a commit, so the ledger stays whole and verifiable. Rounds after that one no longer count; run the same run again to train them anew.
+
+        fedstream rollback first --to 3
+    """
+    from fedstream.steps.rollback import rollback as go_back
+    from fedstream.store.state import RunState
+
+    commit = go_back(RunState.from_env(run), to)
+    if json:
+        print_json(commit.model_dump(mode="json"))
+    else:
+        out.print(f"run {run}: round {commit.round} goes back to the model of round {to}; run it again to go on from there", highlight=False)
+
+
+def report(
+    run: RunName,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="HTML file to write.", show_default="RUN.html")] = None,
+    json: Json = False,
+) -> None:
+    """Write the report of a run: one self-contained HTML file."""
+    from fedstream.report.html import render_report
+    from fedstream.report.view import build_view
+    from fedstream.store.objects import ObjectStore
+
+    path = output or Path(f"{run}.html")
+    write_file(path, render_report(build_view(ObjectStore.from_env(), run)).encode())
+    if json:
+        print_json({"run": run, "report": str(path)})
+    else:
+        out.print(f"wrote {path}", highlight=False)
+
+
+def to_records(frame: Any) -> list[dict[str, Any]]:
+    """Turn a DataFrame into JSON values; missing ones become null."""
+    import json
+
+    records: list[dict[str, Any]] = json.loads(frame.to_json(orient="records"))
+    return records

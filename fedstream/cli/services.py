@@ -1,0 +1,125 @@
+"""`fedstream services`: the embedded Kafka and object store of this machine."""
+
+from __future__ import annotations
+
+import shlex
+import signal
+import time
+from contextlib import suppress
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from fedstream.cli.output import err, out, print_json, print_table
+from fedstream.local.platform import Platform
+from fedstream.local.service import ServiceStatus
+
+services_app = typer.Typer(no_args_is_help=True, help="An embedded Apache Kafka and S3 store, for one machine.")
+
+LOOK_S = 1.0
+"""Seconds between looks at the servers while in the foreground."""
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
+
+
+def _platform() -> Platform:
+    return Platform(say=lambda line: err.print(line, highlight=False, markup=False))
+
+
+@services_app.command()
+def up(foreground: Annotated[bool, typer.Option("--foreground", help="Stay, and stop the servers at Ctrl-C.")] = False, json: Json = False) -> None:
+    """Start Kafka and the store, or find them running, and wait until they work.
+
+    What KAFKA_BOOTSTRAP_SERVERS or S3_ENDPOINT_URL name is used as it is, and not started.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupt)
+    platform = _platform()
+    try:
+        with err.status("Starting Kafka and the object store"):
+            platform.start(bound=foreground)
+    except KeyboardInterrupt:
+        err.print("interrupted; what this command started has been stopped")
+        raise typer.Exit(130) from None
+    try:
+        _show(platform, json)
+        if foreground:
+            _stay(platform)
+    finally:
+        if foreground:
+            platform.stop_own()
+
+
+def _interrupt(*_: object) -> None:
+    """Make a `kill` and a closed terminal clean up as Ctrl-C does, also in the background, where shells have Ctrl-C ignored."""
+    raise KeyboardInterrupt
+
+
+def _stay(platform: Platform) -> None:
+    err.print("Ctrl-C stops the servers" if platform.own else "Started by another command, and left running; Ctrl-C ends this one")
+    with suppress(KeyboardInterrupt):
+        while True:
+            platform.check_alive()
+            time.sleep(LOOK_S)
+
+
+@services_app.command()
+def status(json: Json = False) -> None:
+    """Show what runs where, after trying to use it. Exits with 1 unless all of it works."""
+    services = _show(_platform(), json)
+    raise typer.Exit(0 if all(service.running and not service.problem for service in services) else 1)
+
+
+@services_app.command()
+def env(json: Json = False) -> None:
+    """Print the variables that other programs need: `eval "$(fedstream services env)"`."""
+    variables = _platform().env
+    if json:
+        print_json(variables)
+    else:
+        for name, value in variables.items():
+            print(f"export {name}={shlex.quote(value)}")
+
+
+@services_app.command()
+def down(json: Json = False) -> None:
+    """Stop the servers; their data stays, for the next `up`."""
+    platform = _platform()
+    running = [part.name for part in (platform.kafka, platform.seaweedfs) if part.running]
+    platform.stop()
+    if json:
+        print_json({"stopped": running})
+    else:
+        out.print(f"stopped {', '.join(running)}" if running else "nothing was running", highlight=False)
+
+
+@services_app.command()
+def fetch() -> None:
+    """Fetch what the servers need, so that `up` is quick: Apache Kafka, into the user's cache folder."""
+    from fedstream.local.jars import kafka_classpath
+    from fedstream.local.java import find_java
+
+    find_java()
+    kafka_classpath(lambda line: err.print(line, highlight=False, markup=False))
+
+
+def _show(platform: Platform, json: bool) -> list[ServiceStatus]:
+    services = platform.status()
+    if json:
+        print_json({"state": str(platform.state_dir), "services": [asdict(service) for service in services]})
+        return services
+    rows = [
+        (
+            service.name,
+            service.title,
+            service.state,
+            service.address,
+            str(service.pid or ""),
+            f"{service.memory_bytes / 2**20:.0f} MiB" if service.memory_bytes else "",
+            f"{service.uptime_s:.0f} s" if service.uptime_s else "",
+        )
+        for service in services
+    ]
+    print_table(f"data in {platform.state_dir}", ("service", "is", "state", "address", "pid", "memory", "up for"), rows)
+    return services

@@ -1,0 +1,162 @@
+"""`fedstream stream`: a data owner sends records and sees what was announced."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from fedstream.cli.output import err, out, print_json, print_table
+from fedstream.errors import BrokerAway, BrokerError, DeadlineError, UsageError
+
+if TYPE_CHECKING:
+    from fedstream.settings import KafkaSettings
+    from fedstream.stream.announced import Announced
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
+
+stream_app = typer.Typer(no_args_is_help=True, help="Send streams, and see what is announced.")
+
+
+@stream_app.command()
+def send(
+    file: Annotated[Path, typer.Argument(help=".npz file with x and y (or x_train, y_train), or .csv file with a header.", show_default=False)],
+    topic: Annotated[str, typer.Option(help="Topic of the records.", show_default=False)],
+    client: Annotated[str, typer.Option(help="Name of the data owner.", show_default=False)],
+    validation_rate: Annotated[float, typer.Option(help="Part held out for validation, 0 or more and below 1; 0 leaves it to the run.")] = 0.0,
+    test_rate: Annotated[float, typer.Option(help="Part held out for testing, 0 or more and below 1; adds to the validation rate.")] = 0.0,
+    restriction: Annotated[str, typer.Option(help="JSON object that a run must ask for to be given these records.")] = "{}",
+    description: Annotated[str, typer.Option(help="Free text, announced with the stream.")] = "",
+    label: Annotated[str, typer.Option(help="Column of the labels in a .csv file.")] = "label",
+    shape: Annotated[str, typer.Option(help="Shape of a sample, as '28 28'.", show_default="the file's")] = "",
+    partitions: Annotated[int, typer.Option(min=1, max=1000, help="Partitions of the topic, if it is new.")] = 1,
+    classes: Annotated[
+        str, typer.Option(help="Names of the classes 0, 1, ..., separated by commas, or a .json list.", show_default="labels that are texts, sorted")
+    ] = "",
+    append: Annotated[bool, typer.Option("--append", help="Add to what this client announced before, instead of taking its place.")] = False,
+    allow_nan: Annotated[bool, typer.Option("--allow-nan", help="Send NaN and infinity too, which are refused otherwise.")] = False,
+    json: Json = False,
+) -> None:
+    """Send every record of a file to Kafka, then announce the exact offsets.
+
+    The announcement is written only when all records are stored (acks=all). It takes the place of what the client announced before, unless --append
+    is given, and names a .csv file's columns and classes: runs match them by name, in whatever order they are.
+
+        fedstream stream send mnist.npz --topic hospital-a --client hospital-a --shape "28 28"
+        fedstream stream send december.csv --topic ward7 --client hospital-b --label outcome --append
+    """
+    from fedstream.cli.options import parse_document, parse_names
+    from fedstream.settings import KafkaSettings
+    from fedstream.stream.announcement import invalid_client_name
+    from fedstream.stream.files import load_records
+    from fedstream.stream.send import create_topic, send_dataset
+
+    if reason := invalid_client_name(client):
+        raise UsageError(reason)
+    kafka = KafkaSettings.from_env()
+    restrictions = parse_document("restriction", restriction)
+    x, y, features = load_records(file, label, shape, allow_nan)
+    earlier: list[str] = []
+
+    def prepare() -> None:
+        if not append:
+            earlier.extend(_superseded(kafka, client))
+        if partitions > 1:
+            create_topic(kafka, topic, partitions)
+
+    columns = TextColumn("sending to {task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
+        task = bar.add_task(topic, total=len(x))
+        announcement = send_dataset(
+            kafka,
+            topic,
+            client,
+            x,
+            y,
+            validation_rate=validation_rate,
+            test_rate=test_rate,
+            restrictions=restrictions,
+            description=description,
+            features=features,
+            classes=parse_names("--classes", classes),
+            append=append,
+            allow_nan=allow_nan,
+            checked=prepare,
+            progress=lambda n: bar.advance(task, n),
+        )
+    if json:
+        print_json(announcement.model_dump(mode="json") | {"supersedes": earlier})
+    else:
+        out.print(f"sent {len(x)} records and announced {announcement.topic} for client {client}", highlight=False, markup=False)
+        for topic_before in earlier:
+            out.print(f"this supersedes {topic_before}, announced before; --append would have added to it", highlight=False, markup=False)
+
+
+def _superseded(kafka: KafkaSettings, client: str) -> list[str]:
+    """Return the offsets that a client's next announcement supersedes; none where the owner may not read the control topic."""
+    from fedstream.stream.announced import counting
+
+    try:
+        return [said.topic for said in counting(kafka, client)]
+    except BrokerAway:
+        raise
+    except (BrokerError, DeadlineError) as error:
+        err.print(
+            f"whether {client} announced something before, which this supersedes, cannot be read: {error}",
+            highlight=False,
+            markup=False,
+            soft_wrap=True,
+        )
+        return []
+
+
+@stream_app.command()
+def withdraw(
+    client: Annotated[str, typer.Option(help="Name of the data owner.", show_default=False)],
+    topic: Annotated[str, typer.Option(help="Withdraw the announcements of this topic alone.", show_default="all that count")] = "",
+    json: Json = False,
+) -> None:
+    """Withdraw what a client has announced: no run that is planned from now on trains on it.
+
+    Runs that are on record go on as planned. The records stay in Kafka; sent again, they are announced anew.
+
+        fedstream stream withdraw --client hospital-a
+    """
+    from fedstream.settings import KafkaSettings
+    from fedstream.stream.announced import withdraw as withdraw_announced
+
+    topics = withdraw_announced(KafkaSettings.from_env(), client, topic)
+    if json:
+        print_json({"client": client, "withdrawn": topics})
+    else:
+        out.print(f"withdrew what {client} announced of {', '.join(topics)}", highlight=False, markup=False)
+
+
+@stream_app.command("list")
+def list_(json: Json = False) -> None:
+    """List the announcements on the control topic: which of a client's count, which are superseded or withdrawn, and what is wrong with others."""
+    from fedstream.settings import KafkaSettings
+    from fedstream.stream.announced import read_announced
+    from fedstream.stream.announcement import DATA_CONTROL_TOPIC
+
+    found = read_announced(KafkaSettings.from_env())
+    if json:
+        print_json([_entry(one) for one in found])
+        return
+    names = ("client", "stream", "records", "shape", "columns", "state", "reason")
+    table = [[f"{one.partition}:{one.offset}", *(_entry(one)[name] or "" for name in names)] for one in found]
+    print_table(f"announcements on {DATA_CONTROL_TOPIC}", ["at", *names], table)
+
+
+def _entry(one: Announced) -> dict[str, Any]:
+    from fedstream.record.offsets import total_records
+
+    said, entry = one.said, dict[str, Any](partition=one.partition, offset=one.offset, client="", stream="", records=0, shape="", columns=0)
+    if said:
+        entry |= {"client": said.client, "stream": said.topic, "records": total_records(said.ranges), "columns": len(said.features)}
+        entry |= {"shape": str(said.input_config.get("data_reshape", "")), "type": str(said.input_config.get("data_type", ""))}
+        entry |= {"format": said.input_format, "classes": said.classes, "restrictions": said.restrictions, "held_out": said.held_out_rate() or 0.0}
+        entry |= {"description": said.description, "append": said.append}
+    return entry | {"state": one.fate.state, "reason": one.fate.reason}

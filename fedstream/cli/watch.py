@@ -1,0 +1,212 @@
+"""The live table of a run: what the store says, again and again. Reads only; the same for any runner."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from types import TracebackType
+
+from rich.console import Console
+from rich.live import Live
+from rich.markup import escape
+from rich.table import Table
+
+from fedstream.cli.output import metrics_text
+from fedstream.errors import FedstreamError
+from fedstream.record.decision import lineage, trained_rounds
+from fedstream.record.documents import Commit, Selection
+from fedstream.record.layout import RoundKeys, RunKeys
+from fedstream.record.run import RunRecord
+from fedstream.record.spec import RunSpec
+from fedstream.store.loading import load_document
+from fedstream.store.objects import ObjectStore
+from fedstream.text import duration
+
+POLL_S = 0.5
+"""Seconds between looks: a round takes longer than that."""
+
+JOIN_S = 5.0
+"""Seconds the last look may take."""
+
+SHOWN_ROUNDS = 15
+"""Rounds kept in the table: it must fit a screen."""
+
+STATE_WIDTH = 15
+"""Columns of the longest state but `stop`, so that the table does not jump."""
+
+
+@dataclass
+class Watch:
+    """Follow one run on a console, in a thread of its own, for as long as the context lasts.
+
+    Attributes:
+        store: the bucket.
+        run: name of the run.
+        rounds: training rounds wanted in all, for the time left.
+        console: where to draw; without a terminal, each round is one line.
+    """
+
+    store: ObjectStore
+    run: str
+    rounds: int
+    console: Console
+    _record: RunRecord | None = None
+    _commits: dict[int, Commit] = field(default_factory=dict)
+    _known: int = 0
+    _told: int = 0
+    _began: float = field(default_factory=time.monotonic)
+    _committed: float = 0.0
+    _live: Live | None = None
+    _done: threading.Event = field(default_factory=threading.Event)
+    _thread: threading.Thread | None = None
+
+    def __enter__(self) -> Watch:
+        self._known = self._read()
+        if self.console.is_terminal:
+            self._live = Live(self._table(), console=self.console, refresh_per_second=4, transient=False)
+            self._live.__enter__()
+        self._thread = threading.Thread(target=self._follow, name="watch", daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._done.set()
+        if self._thread:
+            self._thread.join(JOIN_S)
+        if self._live:
+            self._live.__exit__(kind, error, trace)
+
+    def _follow(self) -> None:
+        while not self._done.wait(POLL_S):
+            self._look()
+        self._look()
+
+    def _look(self) -> None:
+        """Read what is new, and show it. A store that is away for a moment is no reason to end a run."""
+        try:
+            if new := self._read():
+                self._committed = time.monotonic()
+            if self._live:
+                self._live.update(self._table())
+            else:
+                for round in range(len(self._commits) - new, len(self._commits)):
+                    self.console.print(self._line(self._commits[round]), markup=False, highlight=False, soft_wrap=True)
+        except FedstreamError as error:
+            self.console.print(f"cannot look at the run: {error}", markup=False, highlight=False, soft_wrap=True)
+
+    def _read(self) -> int:
+        """Read the commits that are new, and return how many are not told of yet; the initial model's is none to tell about."""
+        if self._record is None:
+            if not self.store.exists(key := RunKeys(self.run).spec):
+                return 0
+            self._record = load_document(RunRecord, self.store, key)
+        while self.store.exists(key := RoundKeys(self.run, len(self._commits)).commit):
+            self._commits[len(self._commits)] = load_document(Commit, self.store, key)
+        new, self._told = max(0, len(self._commits) - max(1, self._told)), len(self._commits)
+        return new
+
+    def _table(self) -> Table:
+        """Draw a row for each pass; what a later one measured of a round's model stands in that round's row."""
+        table = Table(title=f"run {self.run}", caption=self._caption(), title_justify="left", caption_justify="left")
+        measured: dict[int | None, dict[str, float]] = {}
+        for commit in self._commits.values():
+            if commit.metrics:
+                measured.setdefault(commit.measured_round, commit.metrics.values)
+        names = self._metrics(measured.values())
+        for column in ("round", "clients", "records", *names):
+            table.add_column(escape(column), justify="right", min_width=7, no_wrap=True)
+        table.add_column("state", min_width=STATE_WIDTH)
+        for number in sorted(self._commits)[-SHOWN_ROUNDS:]:
+            commit, values = self._commits[number], measured.get(number, {})
+            accepted = [entry for entry in commit.clients if entry.accepted]
+            counts = (f"{len(accepted)}/{len(commit.clients)}", f"{sum(e.num_examples for e in accepted):,}") if commit.clients else ("", "")
+            first = self._number(commit.kind, number)
+            table.add_row(first, *counts, *(f"{values[name]:.4f}" if name in values else "" for name in names), escape(_state(commit)))
+        round, clients, state = self._open()
+        if state:
+            table.add_row(round, clients, "", *("" for _ in names), state)
+        return table
+
+    def _metrics(self, measured: Iterable[dict[str, float]]) -> list[str]:
+        """Return the metrics to show: the one that decides, then the loss."""
+        target = self._record.spec.target_metric if self._record else ""
+        known = {name for values in measured for name in values}
+        return [name for name in dict.fromkeys((target, "loss")) if name in known or name == target != ""]
+
+    def _open(self) -> tuple[str, str, str]:
+        """Return the round that is not committed yet, its clients that are done, and what goes on in it."""
+        keys = RoundKeys(self.run, len(self._commits))
+        if not self._commits:
+            return "", "", "planning"
+        there = {info.key for info in self.store.list(f"{keys.root}/")}
+        if keys.selection not in there:
+            return "", "", "" if self._done.is_set() else "publishing" if self._left() <= 0 else "starting"
+        selection = load_document(Selection, self.store, keys.selection)
+        asked, measures = selection.clients, selection.kind == "closing"
+        done = sum(keys.manifest(client) in there for client in asked)
+        if done == len(asked):
+            state = "evaluating" if measures or keys.weights in there else "aggregating"
+        elif any(keys.slice(client) in there for client in asked):
+            state = "measuring" if measures else "training"
+        else:
+            state = "reading streams"
+        return self._number(selection.kind, keys.round), f"{done}/{len(asked)}", state
+
+    def _trained(self, number: int) -> int:
+        """Return how many training rounds count at a commit: neither closing passes, nor rounds that a rollback took back by then."""
+        return trained_rounds([commit for commit in self._commits.values() if commit.round <= number])
+
+    def _number(self, kind: str, number: int) -> str:
+        """Name a pass over the clients: a round of training by its number among these, since `--rounds` counts no others."""
+        if kind == "training":
+            return str(self._trained(number - 1) + 1)
+        return "0" if kind == "initial" else kind
+
+    def _line(self, commit: Commit) -> str:
+        accepted = [entry for entry in commit.clients if entry.accepted]
+        records = sum(entry.num_examples for entry in accepted)
+        number = self._number(commit.kind, commit.round)
+        name = f"round {number} of {self.rounds}" if commit.kind == "training" else f"{number} pass"
+        said = [f"{name}: {len(accepted)}/{len(commit.clients)} clients, {records} records", self._measured(commit), _state(commit)]
+        return "; ".join(filter(None, said))
+
+    def _measured(self, commit: Commit) -> str:
+        if not commit.metrics or commit.measured_round is None:
+            return ""
+        values = metrics_text(commit.metrics.values)
+        if commit.measured_round == commit.round:
+            return values
+        earlier = self._trained(commit.measured_round)
+        return f"{f'round {earlier}' if earlier else 'the initial model'} had {values}"
+
+    def _left(self) -> int:
+        """Return how many rounds are still to come."""
+        commits = list(self._commits.values())
+        stopped = any(commit.decision.action == "stop" for commit in lineage(commits))
+        training = 0 if stopped else max(0, self.rounds - trained_rounds(commits))
+        closes = bool(self._record and self._record.spec.federated_evaluation)
+        closed = not training and bool(commits) and commits[-1].kind == "closing"
+        return training + int(closes and not closed)
+
+    def _caption(self) -> str:
+        now, new = time.monotonic(), max(0, len(self._commits) - 1 - self._known)
+        text = duration(now - self._began)
+        if new and (left := self._left()):
+            ahead = (self._committed - self._began) / new * left - (now - self._committed)
+            text += f", about {duration(max(1.0, ahead))} left"
+        return text
+
+
+def watching(console: Console) -> Callable[[ObjectStore, RunSpec], Watch]:
+    """Return what draws the table of a run on a console."""
+    return lambda store, spec: Watch(store, spec.run, spec.rounds, console)
+
+
+def _state(commit: Commit) -> str:
+    if commit.decision.action == "stop":
+        return f"stop: {commit.decision.reason}"
+    if commit.kind == "rollback":
+        return f"back to {commit.restores}"
+    return {"initial": "initial model", "training": "committed", "closing": "measured"}[commit.kind]

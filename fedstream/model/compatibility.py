@@ -1,0 +1,73 @@
+"""Whether a stream's records fit a model. Must not import TensorFlow."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedstream.errors import ModelError
+from fedstream.record.description import SPARSE_LOSS, ModelDescription
+
+
+class RecordShapes(Protocol):
+    """What a codec says of its records: shapes without the batch."""
+
+    @property
+    def data_shape(self) -> Sequence[int]: ...
+
+    @property
+    def label_shape(self) -> Sequence[int]: ...
+
+
+def check_fit(model: ModelDescription, records: RecordShapes) -> None:
+    """Check that the model can be trained on such records.
+
+    Raises:
+        ModelError: the shape of the data or of the label is not the model's; names both.
+    """
+    expected, got = tuple(model.input_shape), tuple(records.data_shape)
+    if got != expected:
+        raise ModelError(
+            f"model {model.name!r} has input {expected}, which does not fit the stream's records of shape {got};"
+            " announce the model's shape or change the model"
+        )
+    label = tuple(records.label_shape)
+    if label not in _label_shapes(model):
+        raise ModelError(
+            f"model {model.name!r} with loss {model.loss} expects labels of shape {_label_shapes(model)[0]}, the stream's have shape {label};"
+            f" {'send class numbers' if model.loss == SPARSE_LOSS else 'announce that shape'} or compile the model with another loss"
+        )
+
+
+def check_labels(model: ModelDescription, y: NDArray[Any]) -> None:
+    """Check that labels are classes the model knows; does nothing for a model without classes.
+
+    Args:
+        model: its `num_classes` counts the classes.
+        y: shape (n,) or (n, ...); whole numbers of any numeric type.
+
+    Raises:
+        ModelError: names the first wrong label, its record's index, how many there are, and what is allowed.
+    """
+    if model.num_classes is None or not len(y):
+        return
+    labels = np.asarray(y).reshape(len(y), -1)
+    wrong = ~((labels >= 0) & (labels < model.num_classes) & (labels == np.floor(labels)))
+    if wrong.any():
+        bad = wrong.any(axis=1)
+        first = int(np.argmax(bad))
+        label = labels[first][wrong[first]][0].item()
+        raise ModelError(
+            f"label {label!r} of record {first} is no class of model {model.name!r}, which has classes 0 to {model.num_classes - 1}"
+            f" ({int(bad.sum())} of {len(labels)} records are wrong); correct the stream's labels or give the model more outputs"
+        )
+
+
+def _label_shapes(model: ModelDescription) -> list[tuple[int, ...]]:
+    shape = tuple(model.output_shape)
+    if model.loss == SPARSE_LOSS:
+        return [shape[:-1], (*shape[:-1], 1)]
+    return [shape, ()] if shape == (1,) else [shape]

@@ -1,0 +1,110 @@
+"""Who was meant to take part in a run, who did, and who did not and why. Pure: documents in, words and counts out."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from fedstream.record.decision import lineage
+from fedstream.record.documents import Commit
+from fedstream.record.names import NAME
+from fedstream.record.run import RunRecord
+from fedstream.text import count, one_line, spans
+
+
+@dataclass(frozen=True)
+class Absence:
+    """A client that did not take part, for one reason.
+
+    Attributes:
+        client: its name.
+        rounds: in which it was asked in vain; empty for one that was refused when the run was planned.
+        reason: in the words of whoever refused.
+    """
+
+    client: str
+    rounds: list[int]
+    reason: str
+
+    @property
+    def when(self) -> str:
+        """In which rounds, in words."""
+        if not self.rounds:
+            return "in no round"
+        return f"in round{'s' if len(self.rounds) > 1 else ''} {spans(self.rounds)}"
+
+    def __str__(self) -> str:
+        return one_line(f"{self.client} did not take part {self.when if self.rounds else 'at all'}: {self.reason}")
+
+
+@dataclass(frozen=True)
+class Attendance:
+    """Who took part in a run, and with how many records.
+
+    Attributes:
+        meant: clients that were asked, or that announced a stream for the run and were refused.
+        took_part: those whose updates are in the global model.
+        records: different records in these updates; one that is trained on in several rounds counts once.
+        announced: records that the matched clients announced, held-out ones included.
+        absent: who did not take part, by client and first round.
+    """
+
+    meant: int
+    took_part: int
+    records: int
+    announced: int
+    absent: list[Absence]
+
+    @property
+    def degraded(self) -> bool:
+        """Whether somebody is missing."""
+        return bool(self.absent)
+
+    @property
+    def summary(self) -> str:
+        """How many took part: `with 1 of 2 clients`."""
+        if self.took_part < self.meant:
+            return f"with {self.took_part} of {count(self.meant, 'client')}"
+        return f"with {count(self.meant, 'client')}{', not all of them in every round' if self.absent else ''}"
+
+
+def attendance(record: RunRecord, commits: Sequence[Commit]) -> Attendance:
+    """Return who took part. Rounds that a rollback took back do not count.
+
+    Args:
+        record: spec.json.
+        commits: of the run, from round 0 on.
+    """
+    kept = lineage(commits)
+    asked = {entry.client for commit in kept for entry in commit.clients}
+    trained: dict[tuple[str, str | None], int] = {}
+    for commit in kept:
+        for entry in commit.clients:
+            if commit.kind == "training" and entry.accepted:
+                trained[entry.client, entry.slice_digest] = entry.num_examples
+    absent = [*_refused_when_planned(record), *_missing(kept)]
+    return Attendance(
+        meant=len(asked | {absence.client for absence in absent}),
+        took_part=len({client for client, _ in trained}),
+        records=sum(trained.values()),
+        announced=sum(client.records for client in record.clients),
+        absent=sorted(absent, key=lambda absence: (absence.client, absence.rounds)),
+    )
+
+
+def _refused_when_planned(record: RunRecord) -> list[Absence]:
+    """Return the clients whose announcements were meant for the run, none of which was taken; the newest one's reason counts."""
+    known = {client.client for client in record.clients} | ({record.evaluation.client} if record.evaluation else set())
+    named = dict.fromkeys([*record.spec.clients, *record.spec.sites], "no announcement of it was found when the run was planned")
+    told = {row.client: row.reason for row in record.announcements if row.related and not row.accepted and re.fullmatch(NAME, row.client)}
+    return [Absence(client, [], reason) for client, reason in (named | told).items() if client not in known]
+
+
+def _missing(commits: Sequence[Commit]) -> list[Absence]:
+    rounds: dict[tuple[str, str], list[int]] = {}
+    for commit in commits:
+        for entry in commit.clients:
+            if not entry.accepted:
+                rounds.setdefault((entry.client, entry.reason), []).append(commit.round)
+    return [Absence(client, numbers, reason) for (client, reason), numbers in rounds.items()]

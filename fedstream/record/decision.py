@@ -1,0 +1,108 @@
+"""Which commits count, whether a run goes on after a measurement, and which model is its best. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from fedstream import __version__
+from fedstream.errors import UsageError
+from fedstream.record.documents import Commit, Decision
+from fedstream.record.spec import RunSpec
+
+LOWER_IS_BETTER = ("loss", "error", "mse", "mae", "rmse", "entropy")
+
+
+def higher_is_better(metric: str) -> bool:
+    """Tell a score from a loss by its Keras name."""
+    return not any(word in metric.lower() for word in LOWER_IS_BETTER)
+
+
+def decide(spec: RunSpec, measured: Sequence[float]) -> Decision:
+    """Return whether the run stops, and why.
+
+    Args:
+        spec: names the metric, target and patience.
+        measured: the target metric of each global model measured so far, oldest first.
+    """
+    metric, sign = spec.target_metric, 1.0 if higher_is_better(spec.target_metric) else -1.0
+    if measured and spec.target_value and sign * measured[-1] >= sign * spec.target_value:
+        return Decision(action="stop", reason=f"target reached: {metric} {measured[-1]:.4f}, asked {spec.target_value:g}")
+    scores = [sign * value for value in measured]
+    if spec.patience and len(scores) > spec.patience and max(scores[-spec.patience :]) <= max(scores[: -spec.patience]):
+        return Decision(action="stop", reason=f"no better {metric} in {spec.patience} measurements")
+    return Decision(action="continue", reason="")
+
+
+def lineage(commits: Sequence[Commit]) -> list[Commit]:
+    """Return the commits that the last one builds on, oldest first: those that a rollback went back behind no longer count.
+
+    Args:
+        commits: all commits of a run, in order.
+    """
+    counted: list[Commit] = []
+    for commit in commits:
+        if commit.restores is not None:
+            counted = [earlier for earlier in counted if earlier.round <= commit.restores]
+        counted.append(commit)
+    return counted
+
+
+def trained_rounds(commits: Sequence[Commit]) -> int:
+    """Return how many training rounds count."""
+    return sum(commit.kind == "training" for commit in lineage(commits))
+
+
+def model_round(commits: Sequence[Commit]) -> int:
+    """Return the round that made the global model of the last commit: a closing round and a rollback make none."""
+    number = len(commits) - 1
+    while (commit := commits[number]).kind in ("closing", "rollback"):
+        number = number - 1 if commit.restores is None else commit.restores
+    return number
+
+
+def rolled_back(commits: Sequence[Commit], parent: str, to: int) -> Commit:
+    """Return the commit that goes back from the last of some commits to the model of an earlier one.
+
+    Args:
+        commits: all commits of a run so far, in order.
+        parent: SHA-256 of the last one's bytes.
+        to: a round of their lineage that made a model.
+
+    Raises:
+        UsageError: it is no such round; names those there are.
+    """
+    rounds = [commit.round for commit in lineage(commits)[:-1] if commit.kind in ("initial", "training")]
+    head = commits[-1]
+    if to not in rounds:
+        known = f"it can go back to {', '.join(map(str, rounds))}" if rounds else "no round is behind its last one"
+        raise UsageError(f"run {head.run!r} cannot go back to round {to}; {known}")
+    return Commit(
+        run=head.run,
+        round=head.round + 1,
+        kind="rollback",
+        parent=parent,
+        base_digest=head.weights_digest,
+        weights_digest=commits[to].weights_digest,
+        server_state_digest=commits[to].server_state_digest,
+        restores=to,
+        decision=Decision(action="continue", reason=f"went back to the model of round {to}"),
+        code_version=__version__,
+    )
+
+
+def measurements(commits: Sequence[Commit], metric: str) -> list[tuple[int, float]]:
+    """Return (round of the measured model, value) for each model measured that still counts, oldest first; its first measurement counts."""
+    values: dict[int, float] = {}
+    counted = {commit.round for commit in lineage(commits)}
+    for commit in commits:
+        if commit.metrics and commit.measured_round is not None and commit.measured_round in counted and metric in commit.metrics.values:
+            values.setdefault(commit.measured_round, commit.metrics.values[metric])
+    return list(values.items())
+
+
+def best_round(commits: Sequence[Commit], metric: str) -> int:
+    """Return the round of the best measured model that counts (the earliest of equals); without measurements, the last trained round, or 0."""
+    trained = {commit.round for commit in lineage(commits) if commit.kind == "training"}
+    sign = 1.0 if higher_is_better(metric) else -1.0
+    candidates = [(sign * value, -round) for round, value in measurements(commits, metric) if round in trained]
+    return -max(candidates)[1] if candidates else max(trained, default=0)

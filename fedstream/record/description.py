@@ -1,0 +1,100 @@
+"""What a model is, as far as the steps that do not train need to know. Must not import TensorFlow."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pydantic import BaseModel, ConfigDict
+
+from fedstream.errors import ModelError
+from fedstream.record.names import invalid_names
+
+SPARSE_LOSS = "sparse_categorical_crossentropy"
+"""The loss whose labels are class numbers."""
+
+BINARY_LOSS = "binary_crossentropy"
+"""The loss of a single probability, whose labels are 0 and 1."""
+
+
+class VariableDescription(BaseModel):
+    """One variable that travels between clients and the aggregation.
+
+    Attributes:
+        name: its Keras path, the same in every process.
+        shape: its dimensions.
+        dtype: numpy's name of its type.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    shape: list[int]
+    dtype: str
+
+
+class ModelDescription(BaseModel):
+    """A model as it was added.
+
+    Attributes:
+        name: model name.
+        input_shape: of one record, without the batch.
+        output_shape: of one prediction, without the batch.
+        num_classes: labels are 0 ... num_classes - 1; absent when they are no class numbers.
+        loss: name of the compiled loss.
+        metrics: names of the compiled metrics, without the loss.
+        variables: trainable ones and moving statistics, in Keras' order.
+        keras_digest: sha256 of the .keras file.
+        weights_digest: sha256 of the initial weights as safetensors.
+        features: names of the columns of a flat record, in the order in which the model takes them; empty where they have none.
+        classes: names of the classes 0, 1, ...; likewise.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    input_shape: list[int]
+    output_shape: list[int]
+    num_classes: int | None
+    loss: str
+    metrics: list[str]
+    variables: list[VariableDescription]
+    keras_digest: str
+    weights_digest: str
+    features: list[str] = []
+    classes: list[str] = []
+
+    @property
+    def class_count(self) -> int | None:
+        """Number of classes that it tells apart, two for a single probability; None where its output is something else."""
+        return self.num_classes or (2 if self.output_shape == [1] and self.loss == BINARY_LOSS else None)
+
+    @property
+    def parameters(self) -> int:
+        """Number of values in all variables."""
+        total = 0
+        for variable in self.variables:
+            size = 1
+            for dimension in variable.shape:
+                size *= dimension
+            total += size
+        return total
+
+
+def named(description: ModelDescription, features: Sequence[str], classes: Sequence[str]) -> ModelDescription:
+    """Return the description with names of columns and classes; empty for none.
+
+    Raises:
+        ModelError: they are not as many as the model has, or cannot be used.
+    """
+    for what, names in (("features", features), ("classes", classes)):
+        if reason := invalid_names(names):
+            raise ModelError(f"{what}: {reason}")
+    if features and description.input_shape != [len(features)]:
+        shape = tuple(description.input_shape)
+        raise ModelError(
+            f"features: {len(features)} names are given, but model {description.name!r} has input {shape}; name each value of a flat record"
+        )
+    if classes and description.class_count != len(classes):
+        count = "does not tell classes apart" if description.class_count is None else f"tells {description.class_count} apart"
+        raise ModelError(f"classes: {len(classes)} names are given, but model {description.name!r} {count}; name each class once")
+    return description.model_copy(update={"features": list(features), "classes": list(classes)})

@@ -1,0 +1,105 @@
+"""spec.json: what a run is made of, written once when it is planned."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field, field_validator
+
+from fedstream.errors import SpecError
+from fedstream.record.document import Document
+from fedstream.record.names import NAME
+from fedstream.record.spec import RunSpec
+
+LAYOUT = 1
+"""Of a run's objects and documents; it grows when an older reader would misread a newer run."""
+
+
+class MatchedClient(Document):
+    """A client that takes part, with what it announced.
+
+    Attributes:
+        client: its name.
+        bootstrap_servers: its brokers; empty for the default ones.
+        ranges: `topic:partition:start:end[,...]`, as announced.
+        input_config: the codec's configuration, as announced.
+        held_out_rate: part of its records that is never trained on, in [0, 1).
+        records: how many it announced.
+        features: names of its columns, in its order; empty where it announced none.
+        classes: names of its classes 0, 1, ...; likewise.
+    """
+
+    client: str = Field(pattern=f"^{NAME}$")
+    bootstrap_servers: str
+    ranges: str
+    input_config: dict[str, Any]
+    held_out_rate: float = Field(ge=0, lt=1)
+    records: int = Field(ge=1)
+    features: list[str] = []
+    classes: list[str] = []
+
+
+class AnnouncementRow(Document):
+    """What became of one announcement: it takes part, or why not.
+
+    Attributes:
+        related: whether it has to do with the run; false for one of a client that the run does not ask for.
+    """
+
+    bootstrap_servers: str
+    partition: int
+    offset: int
+    client: str
+    accepted: bool
+    related: bool = True
+    reason: str
+
+
+class ModelReference(Document):
+    """The initial model a run starts from: its name, and the SHA-256 of its three objects.
+
+    Attributes:
+        description_digest: of its description, the .json beside the .keras file.
+    """
+
+    name: str
+    keras_digest: str
+    weights_digest: str
+    description_digest: str
+
+
+class RunRecord(Document):
+    """spec.json: the spec, and what it was matched with when the run was planned. Written once.
+
+    Attributes:
+        layout: of the run's objects and documents.
+        spec: as submitted first.
+        model: the initial model.
+        clients: those that take part, sorted by name.
+        evaluation: the evaluation topic's announcement, if there is one.
+        announcements: every announcement that was read, and why it takes part or not.
+        features: names of the columns, in the order in which the model takes them; empty where neither model nor client names any.
+        classes: names of the classes 0, 1, ...; likewise.
+    """
+
+    layout: int = LAYOUT
+    spec: RunSpec
+    model: ModelReference
+    clients: list[MatchedClient]
+    evaluation: MatchedClient | None
+    announcements: list[AnnouncementRow]
+    features: list[str] = []
+    classes: list[str] = []
+
+    @field_validator("layout")
+    @classmethod
+    def _layout_can_be_read(cls, layout: int) -> int:
+        if layout != LAYOUT:
+            raise ValueError(f"it has layout {layout}, and this version of fedstream reads layout {LAYOUT}; use the version that wrote it")
+        return layout
+
+    def client(self, name: str) -> MatchedClient:
+        for matched in self.clients:
+            if matched.client == name:
+                return matched
+        raise SpecError(f"run {self.spec.run!r} has no client {name!r}; it has {', '.join(c.client for c in self.clients)}")

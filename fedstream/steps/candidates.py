@@ -1,0 +1,88 @@
+"""What is on record of a round's clients, read from the store for the judge. Whatever is damaged or missing is a reason, never an error."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+
+from fedstream.aggregation.validation import examine
+from fedstream.errors import CorruptObject, ObjectNotFound
+from fedstream.record.canonical import sha256_hex
+from fedstream.record.documents import Refusal, Selection, SliceDoc, Verdicts
+from fedstream.record.judge import NO_UPDATE, Candidate, Examined
+from fedstream.record.weights import Weights
+from fedstream.store.state import RunState
+
+NEVER = datetime.min.replace(tzinfo=UTC)
+
+Load = Callable[[str, str], Weights]
+"""(key, SHA-256) -> weights; raises CorruptObject or ObjectNotFound."""
+
+
+def read_candidates(
+    state: RunState, selection: Selection, base: Weights, load: Load, reasons: Mapping[str, str], said: Verdicts | None = None
+) -> list[Candidate]:
+    """Return what is on record of each client of a selection.
+
+    Args:
+        state: the run.
+        selection: who was asked, and for what.
+        base: the global model that the clients received.
+        load: reads an update's weights.
+        reasons: client -> why it refused to take part, where it did.
+        said: the verdicts on record, if there are any; a manifest that came after them, and that they know nothing of, is none.
+
+    Raises:
+        StoreUnavailable: the store does not work.
+    """
+    keys = state.keys.at(selection.round)
+    times = {info.key: info.last_modified for info in state.store.list(f"{keys.root}/")}
+    unknown = {verdict.client for verdict in said.verdicts if verdict.manifest_digest is None} if said else set()
+    late = {client for client in unknown & set(selection.clients) if times.get(keys.manifest(client), NEVER) > times.get(keys.verdicts, NEVER)}
+    here = {client for client in selection.clients if keys.manifest(client) in times} - late
+    return [
+        _read(state, selection, client, base, load) if client in here else Candidate(client, problem=reasons.get(client) or NO_UPDATE)
+        for client in selection.clients
+    ]
+
+
+def read_refusals(state: RunState, round: int) -> dict[str, dict[str, str]]:
+    """Return attempt -> client -> reason, of all refusals on record in a round; those that are damaged say nothing."""
+    prefix = f"{state.keys.at(round).root}/refusals/"
+    found: dict[str, dict[str, str]] = {}
+    for info in state.store.list(prefix):
+        try:
+            refusal = state.read(Refusal, info.key)
+        except CorruptObject:
+            continue
+        attempt, _, name = info.key.removeprefix(prefix).partition("/")
+        if name == f"{refusal.client}.json":
+            found.setdefault(attempt, {})[refusal.client] = refusal.reason
+    return found
+
+
+def _read(state: RunState, selection: Selection, client: str, base: Weights, load: Load) -> Candidate:
+    keys = state.keys.at(selection.round)
+    digest, document, document_digest = sha256_hex(state.store.get(keys.manifest(client))), None, None
+    try:
+        manifest = state.manifest(selection.round, client)
+        document, document_digest = _slice(state, keys.slice(client))
+        wanted = manifest.update_digest if selection.kind == "training" else None
+        weights = _examine(base, load, keys.update(client, wanted), wanted) if wanted else None
+    except CorruptObject as error:
+        return Candidate(client, manifest_digest=digest, slice=document, slice_document=document_digest, problem=str(error))
+    return Candidate(client, manifest, digest, document, document_digest, weights)
+
+
+def _slice(state: RunState, key: str) -> tuple[SliceDoc | None, str | None]:
+    try:
+        return state.read(SliceDoc, key), sha256_hex(state.store.get(key))
+    except ObjectNotFound:
+        return None, None
+
+
+def _examine(base: Weights, load: Load, key: str, digest: str) -> Examined:
+    try:
+        return examine(base, load(key, digest))
+    except (CorruptObject, ObjectNotFound) as error:
+        return Examined(str(error))

@@ -1,0 +1,57 @@
+"""What came of a run: how far it is, who took part, and what was published, as JSON values."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from fedstream.record.attendance import attendance
+from fedstream.record.decision import measurements, trained_rounds
+from fedstream.record.documents import Commit
+from fedstream.record.layout import ModelKeys
+from fedstream.record.run import RunRecord
+from fedstream.steps.publication import why_unpublished
+from fedstream.store.objects import ObjectStore
+from fedstream.store.state import RunState
+
+UNTRIED = "publish did not come to its end; run it again"
+
+
+def outcome(store: ObjectStore, run: str, rounds: int, version: int) -> dict[str, Any]:
+    """Return a run's result as JSON values.
+
+    Args:
+        store: the bucket.
+        run: name of the run.
+        rounds: training rounds wanted in all.
+        version: that was published from its last commit; 0 for none, and `reason` says why.
+    """
+    state = RunState(store, run)
+    commits, record, coming = state.ledger.commits(), state.record, state.next_round(rounds)
+    result: dict[str, Any] = {
+        "run": run,
+        "model": record.model.name,
+        "finished": coming is None,
+        "version": version,
+        "reason": "" if version else f"round {coming[0]} is next" if coming else why_unpublished(state) or UNTRIED,
+        "rounds": trained_rounds(commits),
+        "head": state.ledger.digest(commits[-1].round),
+        **attended(record, commits),
+    }
+    if version:
+        manifest = store.get_json(ModelKeys(record.model.name).version(version, "manifest.json"))
+        return result | {name: manifest[name] for name in ("round", "metrics", "weights_digest")}
+    measured = measurements(commits, record.spec.target_metric)
+    return result | {"metrics": {record.spec.target_metric: measured[-1][1]} if measured else {}, "weights_digest": commits[-1].weights_digest}
+
+
+def attended(record: RunRecord, commits: Sequence[Commit]) -> dict[str, Any]:
+    """Return who took part and who did not, and on how many records, as JSON values."""
+    there = attendance(record, commits)
+    return {
+        "degraded": there.degraded,
+        "clients": {"took_part": there.took_part, "meant": there.meant},
+        "records": {"trained_on": there.records, "announced": there.announced},
+        "absent": [asdict(absence) for absence in there.absent],
+    }

@@ -1,0 +1,65 @@
+"""Whether a finished run becomes a version of its model. Knows no Kafka and no TensorFlow."""
+
+from __future__ import annotations
+
+from fedstream.catalog.versions import Version, find_version, list_versions
+from fedstream.record.decision import best_round, higher_is_better
+from fedstream.record.documents import Commit, Metrics
+from fedstream.record.spec import RunSpec
+from fedstream.store.state import RunState
+
+LARGEST = 1e12
+"""No metric of a model that has learned anything is larger; one whose training diverged scores any number up to infinity."""
+
+
+def why_unpublished(state: RunState) -> str:
+    """Return why a finished run does not become a version, or an empty string; what its policy is, and the model's newest version, decide.
+
+    Args:
+        state: the run, of which nothing is published yet.
+    """
+    spec, model = state.record.spec, state.record.model.name
+    best, measured = best_measured(state)
+    newest = find_version(state.store, model) if spec.publish == "if-better" and list_versions(state.store, model) else None
+    return unfit(best, measured, spec.target_metric) or declined(spec, measured, newest)
+
+
+def best_measured(state: RunState) -> tuple[Commit, Metrics | None]:
+    """Return the commit of a run's best global model, and what that scored; its first measurement counts."""
+    commits, metric = state.ledger.commits(), state.record.spec.target_metric
+    best = state.ledger.commit(best_round(commits, metric))
+    return best, next((commit.metrics for commit in commits if commit.measured_round == best.round and commit.metrics), None)
+
+
+def unfit(best: Commit, measured: Metrics | None, metric: str) -> str:
+    """Return why a model is published under no policy, or an empty string."""
+    if best.kind == "initial":
+        return "no round of training counts"
+    if measured is None or metric not in measured.values:
+        return (
+            f"nothing says how good it is: round {best.round} was measured on no record; in a new run let clients hold records out"
+            " (validation_rate above 0, and enough records), or name an evaluation_topic"
+        )
+    absurd = next((f"{name} {value:.4g}" for name, value in sorted(measured.values.items()) if not abs(value) <= LARGEST), "")
+    return f"round {best.round}, the best one, has {absurd}: training diverged; use a smaller learning_rate in a new run" if absurd else ""
+
+
+def declined(spec: RunSpec, measured: Metrics | None, newest: Version | None) -> str:
+    """Return why the run's own policy does not publish it, or an empty string.
+
+    Args:
+        spec: its policy, and the metric that decides.
+        measured: what its best model scored.
+        newest: the model's newest version; None where there is none.
+    """
+    if spec.publish == "never":
+        return "publish is `never`"
+    if spec.publish == "always" or newest is None or measured is None:
+        return ""
+    metric, new = spec.target_metric, measured.values[spec.target_metric]
+    known = newest.manifest.get("metrics")
+    old = known.get(metric) if isinstance(known, dict) else None
+    if not isinstance(old, int | float):
+        return f"publish is `if-better`, and version {newest.number} has no {metric} to compare with"
+    better = new > old if higher_is_better(metric) else new < old
+    return "" if better else f"publish is `if-better`, and {metric} {new:.4f} is not better than {old:.4f} of version {newest.number}"

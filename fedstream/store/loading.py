@@ -1,0 +1,22 @@
+"""Documents from the store, read with a limit: whoever may write to the bucket chooses their bytes."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from pydantic import BaseModel
+
+from fedstream.record.reading import DOCUMENT_BYTES, read_document
+from fedstream.store.objects import ObjectStore
+
+Document = TypeVar("Document", bound=BaseModel)
+
+
+def load_document(kind: type[Document], store: ObjectStore, key: str) -> Document:
+    """Return a document from the store; of an object that is too large for one, no more than that is read.
+
+    Raises:
+        ObjectNotFound: there is no such object.
+        CorruptObject: it is no such document.
+    """
+    return read_document(kind, store.get(key, DOCUMENT_BYTES), key)

@@ -1,0 +1,146 @@
+"""What a run has on record in the store, which is all the state there is: every step, and the report, start from here."""
+
+from __future__ import annotations
+
+import logging
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+from fedstream.errors import ObjectNotFound, RunError
+from fedstream.record.decision import lineage, trained_rounds
+from fedstream.record.documents import Commit, Manifest, Selection, SliceDoc, Verdicts
+from fedstream.record.layout import RUNS, RoundKeys, RunKeys
+from fedstream.record.names import NAME, check_name
+from fedstream.record.reading import Document
+from fedstream.record.run import RunRecord
+from fedstream.settings import KafkaSettings
+from fedstream.store.ledger import Ledger
+from fedstream.store.loading import load_document
+from fedstream.store.objects import ObjectStore
+
+log = logging.getLogger("fedstream.run")
+
+Kind = Literal["training", "closing"]
+
+
+@dataclass(frozen=True)
+class RunState:
+    """One run as the store knows it.
+
+    Attributes:
+        store: the bucket.
+        run: name of the run.
+
+    Raises:
+        UsageError: no run can have this name.
+    """
+
+    store: ObjectStore
+    run: str
+
+    def __post_init__(self) -> None:
+        check_name("run", self.run)
+
+    @classmethod
+    def from_env(cls, run: str) -> RunState:
+        return cls(ObjectStore.from_env(), run)
+
+    @property
+    def keys(self) -> RunKeys:
+        return RunKeys(self.run)
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        return Ledger(self.store, self.run)
+
+    @cached_property
+    def record(self) -> RunRecord:
+        """The run's spec.json.
+
+        Raises:
+            RunError: the run was never planned.
+        """
+        try:
+            return self.read(RunRecord, self.keys.spec)
+        except ObjectNotFound as error:
+            raise RunError(f"there is no run {self.run!r} in this bucket; start it with `fedstream run --name {self.run}` or submit it") from error
+
+    def kafka(self, client: str) -> KafkaSettings:
+        """Return how to reach the brokers of a client."""
+        return KafkaSettings.from_env().at(self.record.client(client).bootstrap_servers)
+
+    @property
+    def evaluation_kafka(self) -> KafkaSettings:
+        """How to reach the brokers of the evaluation topic: the default ones."""
+        return KafkaSettings.from_env()
+
+    def selection(self, round: int) -> Selection:
+        return self.read(Selection, self.keys.at(round).selection)
+
+    def verdicts(self, round: int) -> Verdicts:
+        return self.read(Verdicts, self.keys.at(round).verdicts)
+
+    def slice(self, round: int, client: str) -> SliceDoc | None:
+        try:
+            return self.read(SliceDoc, self.keys.at(round).slice(client))
+        except ObjectNotFound:
+            return None
+
+    def finished(self, round: int, client: str) -> bool:
+        """Tell whether a client has nothing left to do in a round."""
+        return self.store.exists(self.keys.at(round).manifest(client))
+
+    def manifest(self, round: int, client: str) -> Manifest:
+        return self.read(Manifest, self.keys.at(round).manifest(client))
+
+    def base(self, round: int) -> Commit:
+        """Return the commit a round builds on."""
+        return self.ledger.commit(round - 1)
+
+    def base_keys(self, round: int) -> RoundKeys:
+        """Return the keys of the global model, and server state, that a round builds on."""
+        return self.keys.at(self.ledger.model_round(round - 1))
+
+    def next_round(self, rounds: int) -> tuple[int, Kind] | None:
+        """Return the number and kind of the round to run next, or None when the run is finished.
+
+        A federated evaluation measures each model one round late, so such a run ends with a closing round that only measures.
+
+        Args:
+            rounds: training rounds wanted in all.
+
+        Raises:
+            RunError: the run was never planned, or not to the end.
+        """
+        commits = lineage(self.ledger.commits())
+        if not commits:
+            planned = self.record.spec.run  # or it says that there is no such run
+            raise RunError(f"run {planned!r} has no initial model yet, since plan_training did not end; submit the run again")
+        head = commits[-1]
+        if head.decision.action != "stop" and trained_rounds(commits) < rounds:
+            return head.round + 1, "training"
+        if self.record.spec.federated_evaluation and self._unmeasured(commits):
+            return head.round + 1, "closing"
+        return None
+
+    def _unmeasured(self, commits: list[Commit]) -> bool:
+        """Tell whether no round has measured the last trained model, or asked the clients to; after a rollback, an earlier round may have."""
+        model, head = self.ledger.model_round(commits[-1].round), commits[-1]
+        measured = any(commit.measured_round == model and commit.metrics for commit in self.ledger.commits())
+        return head.kind != "closing" and self.ledger.commit(model).kind == "training" and not measured
+
+    def read(self, document: type[Document], key: str) -> Document:
+        """Return one of the run's documents.
+
+        Raises:
+            ObjectNotFound: it is not there.
+            CorruptObject: it cannot be read.
+        """
+        return load_document(document, self.store, key)
+
+
+def run_names(store: ObjectStore) -> list[str]:
+    """Return the names of the runs in a bucket, sorted; a folder whose name cannot be a run's is none."""
+    return [name for name in store.folders(RUNS) if re.fullmatch(NAME, name)]

@@ -1,0 +1,110 @@
+"""The judge: outliers among three and more, and the quorum that named clients make."""
+
+import pytest
+
+from fedstream.record.documents import Manifest, Metrics, Selection, SliceDoc, SliceRange
+from fedstream.record.judge import Candidate, Examined, judge, quorum_of
+from fedstream.record.run import MatchedClient, ModelReference, RunRecord
+from fedstream.record.spec import RunSpec
+
+DIGEST = "0" * 64
+CONFIG = {"data_type": "float32"}
+
+
+def record(names, **fields):
+    spec = RunSpec(run="r", model="m", **fields)
+    matched = [
+        MatchedClient(client=name, bootstrap_servers="", ranges=f"{name}:0:0:9", input_config=CONFIG, held_out_rate=0.1, records=9) for name in names
+    ]
+    model = ModelReference(name="m", keras_digest=DIGEST, weights_digest=DIGEST, description_digest=DIGEST)
+    return RunRecord(spec=spec, model=model, clients=matched, evaluation=None, announcements=[])
+
+
+def candidate(name, norm=1.0, loss=1.0, kind="training"):
+    document = SliceDoc(
+        client=name,
+        bootstrap_servers="",
+        ranges=[SliceRange(topic=name, partition=0, start=0, end=9)],
+        records=9,
+        input_config=CONFIG,
+        class_counts={},
+        digest=DIGEST,
+    )
+    manifest = Manifest(
+        run="r",
+        round=1,
+        client=name,
+        base_digest=DIGEST,
+        update_digest=DIGEST if kind == "training" else None,
+        num_examples=8,
+        slice_key="",
+        slice_digest=DIGEST,
+        slice_document=DIGEST,
+        seed=0,
+        threads=2,
+        device="",
+        code_version="",
+        measure_only=kind == "closing",
+        incoming=None,
+        trained=None,
+        training=Metrics(num_examples=8, values={"loss": loss}),
+    )
+    return Candidate(name, manifest, DIGEST, document, DIGEST, Examined("", norm))
+
+
+def verdicts(norms=None, losses=None, kind="training", **fields):
+    names = [f"c{number}" for number in range(len(norms or losses))]
+    candidates = [candidate(name, *pair, kind) for name, pair in zip(names, zip(norms or [1.0] * 9, losses or [1.0] * 9, strict=False), strict=False)]
+    selection = Selection(run="r", round=1, kind=kind, clients=names)
+    return judge(record(names, **fields), selection, DIGEST, candidates)
+
+
+def accepted(*args, **fields):
+    return [verdict.accepted for verdict in verdicts(*args, **fields)]
+
+
+def test_an_update_ten_times_the_median_s_norm_is_an_outlier():
+    assert accepted([1.0, 1.2, 10.9, 0.9]) == [True, True, True, True]
+    assert accepted([1.0, 1.2, 12.1, 0.9]) == [True, True, False, True]
+    assert (
+        verdicts([1.0, 1.2, 1e12, 0.9])[2].reason
+        == "the norm of its update is 1e+12, the round's median is 1.1; outlier_bound allows 10 times the median"
+    )
+
+
+def test_the_bound_is_the_form_s_and_0_turns_it_off():
+    assert accepted([1.0, 1.0, 4.0], outlier_bound=3) == [True, True, False]
+    assert accepted([1.0, 1.0, 1e12], outlier_bound=0) == [True, True, True]
+
+
+def test_of_two_updates_nobody_can_say_which_is_the_outlier():
+    assert accepted([1.0, 1e12]) == [True, True]
+
+
+def test_updates_that_change_nothing_make_no_median():
+    assert accepted([0.0, 0.0, 1.0]) == [True, True, True]
+
+
+def test_an_absurd_loss_is_an_outlier():
+    assert accepted(losses=[0.5, 0.6, 9.9]) == [True, True, True], "ten is no absurd loss where others have less than one"
+    assert accepted(losses=[0.5, 0.6, 1e18]) == [True, True, False]
+    assert accepted(losses=[5e6, 6e6, 4e7]) == [True, True, True], "losses of a regression on large numbers"
+    assert verdicts(losses=[0.5, 0.6, 1e18])[2].reason.startswith("its trained loss is 1e+18; outlier_bound allows 10 times the round's median")
+
+
+def test_an_infinite_norm_is_an_outlier():
+    assert accepted([1.0, 1.0, float("inf")]) == [True, True, False]
+
+
+def test_a_round_that_only_measures_has_no_outliers():
+    assert accepted([1.0, 1.0, 1e12], kind="closing") == [True, True, True]
+
+
+@pytest.mark.parametrize(
+    ("fields", "needed"),
+    [({}, 1), ({"clients": ["c0", "c1", "c2"]}, 3), ({"clients": ["c0", "c1", "c2"], "min_clients": 2}, 2), ({"min_clients": 2}, 2)],
+)
+def test_clients_that_are_named_are_the_quorum_unless_the_spec_says_otherwise(fields, needed):
+    names = ["c0", "c1", "c2"]
+    assert quorum_of(record(names, **fields), Selection(run="r", round=1, kind="training", clients=names)) == needed
+    assert quorum_of(record(names, **fields), Selection(run="r", round=1, kind="closing", clients=names)) == 1

@@ -1,0 +1,87 @@
+"""RunSpec at the door, selection and seeds."""
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fedstream.errors import SpecError
+from fedstream.record.selection import client_seed, select
+from fedstream.record.spec import RunSpec, changed_field, parse_spec
+
+GOOD = {"run": "r", "model": "builtin:digits-mlp"}
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"run": "a b"}, "run: use letters"),
+        ({"run": "../x"}, "run: use letters"),
+        ({"run": ""}, "run: use letters"),
+        ({"run": "x" * 64}, "run: use letters"),
+        ({"model": "a'b"}, "model: use letters"),
+        ({"rounds": 0}, "rounds: Input should be greater than or equal to 1 (given: 0)"),
+        ({"rounds": 1.5}, "rounds: "),
+        ({"epochs": 0}, "epochs: "),
+        ({"batch_size": -1}, "batch_size: "),
+        ({"learning_rate": math.nan}, "learning_rate: Input should be a finite number (given: nan)"),
+        ({"learning_rate": math.inf}, "learning_rate: "),
+        ({"learning_rate": -0.1}, "learning_rate: "),
+        ({"strategy": "FedSGD"}, "strategy: Input should be 'FedAvg' (given: 'FedSGD')"),
+        ({"client_fraction": 0}, "client_fraction: "),
+        ({"client_fraction": 1.1}, "client_fraction: "),
+        ({"min_clients": -1}, "min_clients: "),
+        ({"validation_rate": 1}, "validation_rate: "),
+        ({"round_deadline_s": 0}, "round_deadline_s: "),
+        ({"clients": ["a", "a"]}, "clients: client 'a' is named twice"),
+        ({"clients": ["a"], "min_clients": 2}, "min_clients is 2, but only 1 clients are named"),
+        ({"clients": ["a"], "sites": {"b": {}}}, "sites names 'b'"),
+        ({"placement": {"gpu_type": "nvidia.com/gpu"}}, "placement: gpu_type is 'nvidia.com/gpu' and gpu_count is 0"),
+        ({"gpu_memory_mib": -1}, "gpu_memory_mib: Input should be greater than or equal to 0 (given: -1)"),
+        ({"mixed_precision": "half"}, "mixed_precision: Input should be a valid boolean"),
+        ({"sites": {"a": {"brokers": "x"}}}, "sites.a.brokers: Extra inputs are not permitted"),
+        ({"colour": "red"}, "colour: Extra inputs are not permitted"),
+    ],
+)
+def test_a_wrong_field_is_named(change, said):
+    with pytest.raises(SpecError) as caught:
+        parse_spec({**GOOD, **change})
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_missing_fields_are_named():
+    with pytest.raises(SpecError, match=r"run: Field required; model: Field required"):
+        parse_spec({})
+
+
+def test_only_the_round_budget_may_grow():
+    old = parse_spec({**GOOD, "rounds": 3})
+    assert changed_field(old, parse_spec({**GOOD, "rounds": 5})) == ""
+    assert changed_field(old, parse_spec({**GOOD, "rounds": 2})) == "rounds was 3 and is now 2 (it may only grow)"
+    assert changed_field(old, parse_spec({**GOOD, "rounds": 3, "epochs": 2})) == "epochs was 1 and is now 2"
+
+
+def test_selection_is_a_pure_function_of_seed_and_round():
+    clients = [f"c{number}" for number in range(20)]
+    spec = RunSpec(**GOOD, client_fraction=0.25, seed=3)
+    assert select(spec, 1, clients) == select(spec, 1, list(reversed(clients)))
+    rounds = [tuple(select(spec, number, clients)) for number in range(1, 40)]
+    assert all(len(chosen) == 5 and list(chosen) == sorted(chosen) for chosen in rounds)
+    assert len(set(rounds)) > 30
+    assert {client for chosen in rounds for client in chosen} == set(clients)
+
+
+@given(st.integers(1, 50), st.floats(0.01, 1), st.integers(1, 50))
+def test_at_least_the_quorum_is_asked(count, fraction, quorum):
+    clients = [f"c{number}" for number in range(count)]
+    chosen = select(RunSpec(**GOOD, client_fraction=fraction, min_clients=quorum), 1, clients)
+    assert len(chosen) >= min(quorum, count)
+    assert set(chosen) <= set(clients)
+
+
+def test_seeds_differ_by_run_seed_round_and_client():
+    seeds = {client_seed(seed, round, client) for seed in (0, 1) for round in (1, 2) for client in ("a", "b")}
+    assert len(seeds) == 8
+    assert all(0 <= seed < 2**31 for seed in seeds)
