@@ -68,13 +68,13 @@ def ingest_from_kafka(run: str, round: int, client: str, attempt: str, store_sec
         document = _slice(state, round, state.record.client(client))
         state.store.put_new_json(key, document.model_dump(mode="json"))
         log.info("round %d: client %s has %d records (%s)", round, client, document.records, document.digest[:12])
-        spec = state.record.spec
+        spec = state.spec
         return _placed(key, spec.placement_of(client), spec.store_secret_of(client) or store_secret)
     return NOTHING._replace(store_secret=store_secret)
 
 
 def _slice(state: RunState, round: int, client: MatchedClient) -> SliceDoc:
-    kafka, deadline = state.kafka(client.client), time.monotonic() + state.record.spec.round_deadline_s
+    kafka, deadline = state.kafka(client.client), time.monotonic() + state.spec.round_deadline_s
     ranges = parse_ranges(client.ranges)
     if validated := _validated_before(state, round, client.client):
         patiently(deadline, lambda _: check_retention(kafka, ranges))

@@ -58,7 +58,7 @@ def local_train(run: str, round: int, client: str, slice_key: str, attempt: str,
             raise RecordError(f"slice {slice_key} is not in the store; ingest_from_kafka must run first")
         if wrong := why_not_planned(document, state.record.client(client)):
             raise RecordError(f"slice {slice_key} is not the planned one: {wrong}; it was changed after ingest_from_kafka wrote it")
-        return _train(state, round, document, time.monotonic() + state.record.spec.round_deadline_s, usage)
+        return _train(state, round, document, time.monotonic() + state.spec.round_deadline_s, usage)
     return f"{client}: does not take part in round {round}"
 
 
@@ -68,7 +68,7 @@ def _train(state: RunState, round: int, document: SliceDoc, deadline: float, usa
     from fedstream.model.training import TrainingConfig, train_client
     from fedstream.model.usage import measured
 
-    spec, client, base = state.record.spec, document.client, state.base(round)
+    spec, client, base = state.spec, document.client, state.base(round)
     matched = state.record.client(client)
     seed = client_seed(spec.seed, round, client)
     configure(spec.threads, seed, spec.gpu_memory_mib)
@@ -105,6 +105,7 @@ def _train(state: RunState, round: int, document: SliceDoc, deadline: float, usa
         threads=spec.threads,
         device=result.device,
         cpu_fallback=fallback,
+        submission=len(state.submissions) or None,
         code_version=__version__,
         measure_only=config.measure_only,
         incoming=result.incoming,
@@ -137,7 +138,7 @@ def _alone(
 
     if not held_out.any() or any(state.finished(before, client) for before in range(1, round)):
         return None
-    spec, key = state.record.spec, state.keys.at(0).weights
+    spec, key = state.spec, state.keys.at(0).weights
     model = load_global_model(state, state.store.get_verified(key, state.ledger.commit(0).weights_digest), key, spec.threads)
     longer = replace(config, epochs=spec.epochs * spec.rounds, seed=client_seed(spec.seed, 0, client))
     try:
@@ -163,7 +164,7 @@ def _falls_back(spec: RunSpec, client: str) -> bool:
     if not spec.cpu_fallback:
         raise ModelError(
             f"its placement asks for {placement.gpu_count} {placement.gpu_type}, but {what_is_there()}: run local_train from the image "
-            "fedstream-python-gpu, check the node's driver (docs/gpu.md), or start a run with cpu_fallback"
+            "fedstream-python-gpu, check the node's driver (docs/gpu.md), or submit the run again with cpu_fallback"
         )
     return True
 
