@@ -37,10 +37,8 @@ def plan_training(
     patience: int = 0,
     publish: str = "always",
     round_deadline_s: float = 600.0,
-    placement: Dict[str, Any] = {"node_selector": {}, "tolerations": [], "gpu_type": "", "gpu_count": 0},
+    placement: Dict[str, Any] = {"node_selector": {}, "tolerations": [], "gpu_type": "", "gpu_count": 0, "gpu_memory_mib": 0, "cpu_fallback": False},
     sites: Dict[str, Any] = {},
-    cpu_fallback: bool = False,
-    gpu_memory_mib: int = 0,
     node_budget: int = 1200,
     # end of what is made
 ) -> List[int]:
@@ -75,10 +73,8 @@ def plan_training(
         patience: The run stops after this many measurements without improvement; 0 for never.
         publish: Whether a finished run becomes a version of the model: always, if-better than the newest one, or never.
         round_deadline_s: Seconds a client may wait for its data, and again train.
-        placement: Default placement, as {"node_selector": {}, "tolerations": [], "gpu_type": "nvidia.com/gpu", "gpu_count": 1}.
+        placement: Where clients train, as {"node_selector": {"gpu": "h100"}, "gpu_type": "nvidia.com/gpu", "gpu_count": 1}; see docs/gpu.md.
         sites: What differs per client, as {"a": {"bootstrap_servers": "a:1", "store_secret": "a", "placement": {"node_selector": {"site": "a"}}}}.
-        cpu_fallback: Train on the processor at clients that ask for a GPU and find none, instead of leaving them out.
-        gpu_memory_mib: Most memory a training takes on each GPU, in MiB, where pods share one; 0 to take more as it is needed.
         node_budget: Argo nodes that one submission may use; the next submission of the same run goes on from there.
     """
     from fedstream import steps

@@ -15,19 +15,23 @@ from fedstream.record.operational import OPERATIONAL, identity, operational, wit
 
 
 class Placement(Document):
-    """Where a client's training runs.
+    """Where a client's training runs, and what it may take there.
 
     Attributes:
         node_selector: Kubernetes node labels, all of which must match.
         tolerations: Kubernetes tolerations, as in a pod's YAML.
         gpu_type: resource name such as `nvidia.com/gpu`; empty for none.
         gpu_count: how many of them; of shared memory, in the unit its device plugin counts.
+        gpu_memory_mib: most memory the training takes on each GPU, in MiB, where pods share one; 0 to take more as it is needed.
+        cpu_fallback: train on the processor if there is no GPU though one is asked for, instead of leaving the client out.
     """
 
     node_selector: dict[str, str] = {}
     tolerations: list[dict[str, Any]] = []
     gpu_type: str = ""
     gpu_count: int = Field(default=0, ge=0, le=1_000_000)
+    gpu_memory_mib: int = Field(default=0, ge=0, le=1_000_000)
+    cpu_fallback: bool = False
 
     @model_validator(mode="after")
     def _gpu_is_whole(self) -> Placement:
@@ -48,6 +52,16 @@ class Site(Document):
     bootstrap_servers: str = ""
     placement: Annotated[Placement | None, OPERATIONAL] = None
     store_secret: Annotated[str, OPERATIONAL] = Field(default="", max_length=253, pattern=r"^([a-z0-9]([a-z0-9.-]*[a-z0-9])?)?$")
+
+
+BESIDE_PLACEMENTS = ("cpu_fallback", "gpu_memory_mib")
+"""Fields of a RunSpec that are now a Placement's."""
+
+
+def _with_placement(beside: dict[str, Any], holder: Any, default: Any = None) -> Any:
+    """Add to the placement that the values of a site or of a run have; what is no placement is left for the validation to name."""
+    placement = holder.get("placement", default) if isinstance(holder, dict) else None
+    return holder | {"placement": beside | placement} if isinstance(placement, dict) else holder
 
 
 class RunSpec(Document):
@@ -121,22 +135,25 @@ class RunSpec(Document):
         600.0, gt=0, le=7 * 86_400, description="Seconds a client may wait for its data, and again train."
     )
     placement: Annotated[Placement, Entry("where it runs"), OPERATIONAL] = Field(
-        Placement(), description='Default placement, as {"node_selector": {}, "tolerations": [], "gpu_type": "nvidia.com/gpu", "gpu_count": 1}.'
+        Placement(),
+        description='Where clients train, as {"node_selector": {"gpu": "h100"}, "gpu_type": "nvidia.com/gpu", "gpu_count": 1}; see docs/gpu.md.',
     )
     sites: Annotated[dict[str, Site], Entry("where it runs")] = Field(
         {},
         description='What differs per client, as {"a": {"bootstrap_servers": "a:1", "store_secret": "a", '
         '"placement": {"node_selector": {"site": "a"}}}}.',
     )
-    cpu_fallback: Annotated[bool, Entry("where it runs"), OPERATIONAL] = Field(
-        False, description="Train on the processor at clients that ask for a GPU and find none, instead of leaving them out."
-    )
-    gpu_memory_mib: Annotated[int, Entry("where it runs"), OPERATIONAL] = Field(
-        0,
-        ge=0,
-        le=1_000_000,
-        description="Most memory a training takes on each GPU, in MiB, where pods share one; 0 to take more as it is needed.",
-    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _gpus_belong_to_placements(cls, values: Any) -> Any:
+        """Read a spec from before they did: what stood beside the placements held for all of them."""
+        if not isinstance(values, dict) or not (beside := {name: values[name] for name in BESIDE_PLACEMENTS if name in values}):
+            return values
+        rest = {name: value for name, value in values.items() if name not in beside}
+        if isinstance(sites := rest.get("sites"), dict):
+            rest["sites"] = {client: _with_placement(beside, site) for client, site in sites.items()}
+        return _with_placement(beside, rest, default={})
 
     @field_validator("evaluation_topic")
     @classmethod

@@ -75,7 +75,7 @@ def plan_training(values: dict[str, Any], node_budget: int, markdown_path: str |
 
 def _record(state: RunState, spec: RunSpec) -> RunRecord:
     if not state.store.exists(state.keys.spec):
-        model = ensure_model(state.store, spec.model, spec.threads, spec.gpu_memory_mib)
+        model = ensure_model(state.store, spec.model, spec.threads, spec.placement.gpu_memory_mib or None)
         matching = match(spec, model, _hear(spec))
         _check(spec, model, matching)
         record = RunRecord(

@@ -71,7 +71,7 @@ def _train(state: RunState, round: int, document: SliceDoc, deadline: float, usa
     spec, client, base = state.spec, document.client, state.base(round)
     matched = state.record.client(client)
     seed = client_seed(spec.seed, round, client)
-    configure(spec.threads, seed, spec.gpu_memory_mib)
+    configure(spec.threads, seed, spec.placement_of(client).gpu_memory_mib or None)
     fallback = _falls_back(spec, client)
     records = _read(state, document, get_codec("RAW", matched.input_config).record_size, deadline)
     samples, labels = decode_in_order(state.record, matched, records)
@@ -161,10 +161,10 @@ def _falls_back(spec: RunSpec, client: str) -> bool:
     placement = spec.placement_of(client)
     if not placement.gpu_type or gpu_names():
         return False
-    if not spec.cpu_fallback:
+    if not placement.cpu_fallback:
         raise ModelError(
             f"its placement asks for {placement.gpu_count} {placement.gpu_type}, but {what_is_there()}: run local_train from the image "
-            "fedstream-python-gpu, check the node's driver (docs/gpu.md), or submit the run again with cpu_fallback"
+            "fedstream-python-gpu, check the node's driver (docs/gpu.md), or submit the run again with cpu_fallback in the placement"
         )
     return True
 
