@@ -11,7 +11,7 @@ from fedstream.errors import SpecError
 from fedstream.record.document import Document
 from fedstream.record.form import Entry, explained, parse_form
 from fedstream.record.names import NAME, NAME_RULE, TOPIC
-from fedstream.record.operational import OPERATIONAL, identity, operational, with_operational
+from fedstream.record.operational import OPERATIONAL, identity, with_operational
 
 
 class Placement(Document):
@@ -216,12 +216,14 @@ def carried_out(spec: RunSpec, values: dict[str, Any]) -> RunSpec:
     Raises:
         SpecError: a value is not operational, or does not fit the run.
     """
-    if strangers := sorted(values.keys() - operational(spec).keys()):
-        raise SpecError(f"{strangers[0]} is no operational value of a run")
     try:
-        return with_operational(spec, values)
+        new = with_operational(spec, values)
     except ValidationError as error:
         raise SpecError(explained(error)) from error
+    before, after = identity(spec), identity(new)
+    if changed := [name for name in before if before[name] != after[name]]:
+        raise SpecError(f"it changes {changed[0]} beyond what is operational")
+    return new
 
 
 def changed_field(old: RunSpec, new: RunSpec) -> str:
