@@ -15,7 +15,8 @@ These are the values that a run can be given: in the form of the Kubeflow UI, wh
 by commas, and an object is JSON, or the path of a file that holds it.
 
 A value marked with * is operational: it says how a run is carried out, not what it is, and
-[may change when the run is submitted again](kubeflow.md#submit-again-with-other-operational-values).
+[may change when the run is submitted again](kubeflow.md#submit-again-with-other-operational-values). In `sites` that
+holds for `placement` and `store_secret`. The number of `rounds` may grow.
 """
 
 

@@ -117,12 +117,13 @@ def _spec_bytes(record: RunRecord) -> bytes:
 
 def put_in_force(state: RunState, spec: RunSpec) -> None:
     """Put the operational values of this submission on record, if others are in force; the steps that follow read them there."""
-    while operational(state.spec) != (values := operational(spec)):
+    while (before := operational(state.spec)) != (values := operational(spec)):
         number = len(state.submissions) + 1
         submission = Submission(run=state.run, number=number, values=values)
         try:
             state.store.put_new_json(state.keys.submission(number), submission.model_dump(mode="json"))
-            log.info("run %s goes on with other operational values, as %s has them", state.run, state.keys.submission(number))
+            changed = [name for name, value in values.items() if value != before[name]]
+            log.info("run %s goes on with other values of %s than before, as %s says", state.run, ", ".join(changed), state.keys.submission(number))
         except ObjectConflict:
             log.info("another submission of run %s has changed its operational values at the same time", state.run)
         state = RunState(state.store, state.run)

@@ -56,7 +56,7 @@ def test_a_run_with_a_wrong_placement_goes_on_with_another_one(values, tmp_path,
     assert '"zone": "here"' in render_report(build_view(store, "r")).replace("&#34;", '"')
     assert verify_run(store, "r").problems == []
 
-    submit(again, tmp_path)
+    run_inprocess(again)
     assert len(RunState(store, "r").submissions) == 1
     with pytest.raises(SpecError, match="epochs was 1 and is now 2"):
         run_inprocess({**again, "epochs": 2})
