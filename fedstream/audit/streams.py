@@ -10,8 +10,9 @@ from fedstream.record.offsets import parse_ranges
 from fedstream.record.run import MatchedClient
 from fedstream.steps.evaluation import measure_on, read_evaluation
 from fedstream.store.state import RunState
+from fedstream.stream.broker import Brokers
 from fedstream.stream.codec import get_codec
-from fedstream.stream.reader import RawRecords, read_ranges
+from fedstream.stream.records import RawRecords
 
 TOLERANCE = 1e-3
 """How far a measurement may be from that of another processor: of a value, and of the records in a confusion matrix."""
@@ -22,14 +23,15 @@ class Streams:
 
     Args:
         state: the run.
+        brokers: where its records are kept.
         deadline_s: seconds for one slice, and for the evaluation topic.
 
     Attributes:
         records: how many records were read again.
     """
 
-    def __init__(self, state: RunState, deadline_s: float) -> None:
-        self.state, self.deadline_s, self.records = state, deadline_s, 0
+    def __init__(self, state: RunState, brokers: Brokers, deadline_s: float) -> None:
+        self.state, self.brokers, self.deadline_s, self.records = state, brokers, deadline_s, 0
         self._found: dict[tuple[str, str, str], str] = {}
 
     def check_slice(self, client: str, document: SliceDoc) -> str:
@@ -59,12 +61,13 @@ class Streams:
         evaluation: MatchedClient | None = self.state.record.evaluation
         assert evaluation is not None
         self.records += evaluation.records
-        return read_evaluation(self.state.evaluation_kafka, evaluation, self.deadline_s)
+        return read_evaluation(self.brokers.at(""), evaluation, self.deadline_s)
 
     def _read(self, client: str, document: SliceDoc) -> str:
         try:
             size = get_codec("RAW", document.input_config).record_size
-            records = read_ranges(self.state.kafka(client), parse_ranges(document.ranges_text), self.deadline_s, size)
+            broker = self.brokers.at(self.state.record.client(client).bootstrap_servers)
+            records = broker.read_ranges(parse_ranges(document.ranges_text), self.deadline_s, size)
         except FedstreamError as error:
             return f"its records cannot be read again: {error}"
         if records.digest == document.digest:

@@ -60,10 +60,11 @@ def verify(
     """
     from fedstream.audit import verify_run
     from fedstream.store.objects import ObjectStore
+    from fedstream.stream.broker import EnvironmentBrokers
 
     if expect and not re.fullmatch("[0-9a-f]{64}", expect):
         raise UsageError(f"--expect {expect!r}: expected the 64 hexadecimal digits that `fedstream verify` prints as the head")
-    report = verify_run(ObjectStore.from_env(), run, stream=stream, expect=expect)
+    report = verify_run(ObjectStore.from_env(), run, brokers=EnvironmentBrokers() if stream else None, expect=expect)
     if json:
         print_json(report.model_dump(mode="json"))
     else:
@@ -93,10 +94,10 @@ def rollback(
 
         fedstream rollback first --to 3
     """
+    from fedstream.steps.context import Context
     from fedstream.steps.rollback import rollback as go_back
-    from fedstream.store.state import RunState
 
-    commit = go_back(RunState.from_env(run), to)
+    commit = go_back(Context.from_env().run(run), to)
     if json:
         print_json(commit.model_dump(mode="json"))
     else:

@@ -13,23 +13,26 @@ from fedstream.record.canonical import sha256_hex
 from fedstream.record.decision import decide, measurements
 from fedstream.record.documents import ClientEntry, Commit, Manifest, Verdict
 from fedstream.record.run import MatchedClient
+from fedstream.steps.context import Context
 from fedstream.steps.evaluation import measure_on, read_evaluation
 from fedstream.steps.retry import patiently
 from fedstream.steps.runtime import MetricsArtifact, step
 from fedstream.store.state import RunState, log
+from fedstream.stream.broker import Broker
 
 MEASURED = ("metrics", "measured_round", "evaluation_digest")
 """Fields of a commit that another processor may measure a little differently."""
 
 
 @step
-def evaluate(run: str, round: int, metrics: MetricsArtifact | None = None) -> str:
+def evaluate(context: Context, run: str, round: int, metrics: MetricsArtifact | None = None) -> str:
     """Commit a round, and return the decision.
 
     With an evaluation topic, the round's new model is measured on it. Without one, the clients' measurements of the model they received are combined,
     weighted by examples.
 
     Args:
+        context: where the step works.
         run: name of the run.
         round: number of the round.
         metrics: KFP artifact to fill.
@@ -37,13 +40,15 @@ def evaluate(run: str, round: int, metrics: MetricsArtifact | None = None) -> st
     Raises:
         RunError: the new model has no finite metrics.
     """
-    state = RunState.from_env(run)
-    commit = _on_record(state, round) if state.store.exists(state.keys.at(round).commit) else state.ledger.append(_commit(state, round))
+    state = context.run(run)
+    commit = (
+        _on_record(context, state, round) if state.store.exists(state.keys.at(round).commit) else state.ledger.append(_commit(context, state, round))
+    )
     _show(commit, metrics)
     return commit.decision.action
 
 
-def _on_record(state: RunState, round: int) -> Commit:
+def _on_record(context: Context, state: RunState, round: int) -> Commit:
     """Return the commit of a round that is committed already, if it is one of this run's.
 
     Raises:
@@ -56,7 +61,7 @@ def _on_record(state: RunState, round: int) -> Commit:
     if state.record.evaluation:
         expected = _decided(state, _unmeasured(state, round).model_copy(update={name: getattr(commit, name) for name in MEASURED}))
     else:
-        expected = _commit(state, round)
+        expected = _commit(context, state, round)
     for name in Commit.model_fields.keys() - {"code_version"}:
         if getattr(commit, name) != getattr(expected, name):
             raise CorruptObject(
@@ -89,9 +94,9 @@ def _unmeasured(state: RunState, round: int) -> Commit:
     )
 
 
-def _commit(state: RunState, round: int) -> Commit:
+def _commit(context: Context, state: RunState, round: int) -> Commit:
     commit = _unmeasured(state, round)
-    measured = _on_topic(state, commit, state.record.evaluation) if state.record.evaluation else _of_clients(state, commit)
+    measured = _on_topic(context.brokers.at(""), state, commit, state.record.evaluation) if state.record.evaluation else _of_clients(state, commit)
     return _decided(state, commit.model_copy(update=measured)) if measured["metrics"] else commit
 
 
@@ -128,14 +133,14 @@ def _of_clients(state: RunState, commit: Commit) -> dict[str, Any]:
     return {"metrics": combine(measured) if measured else None, "measured_round": state.ledger.model_round(commit.round - 1)}
 
 
-def _on_topic(state: RunState, commit: Commit, evaluation: MatchedClient) -> dict[str, Any]:
+def _on_topic(broker: Broker, state: RunState, commit: Commit, evaluation: MatchedClient) -> dict[str, Any]:
     """Return the fields of a commit that hold what the round's new model scores on the evaluation topic.
 
     Raises:
         RunError: the model has no finite target metric.
     """
     deadline = time.monotonic() + state.record.spec.round_deadline_s
-    records = patiently(deadline, lambda left_s: read_evaluation(state.evaluation_kafka, evaluation, left_s))
+    records = patiently(deadline, lambda left_s: read_evaluation(broker, evaluation, left_s))
     measured = measure_on(state, commit.round, commit.weights_digest, records)
     if state.record.spec.target_metric not in measured.values:
         raise RunError(

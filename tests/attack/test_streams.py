@@ -15,6 +15,7 @@ from fedstream.settings import StoreSettings
 from fedstream.store.objects import ObjectStore
 from fedstream.store.state import RunState
 from fedstream.stream.announcement import DATA_CONTROL_TOPIC
+from fedstream.stream.broker import EnvironmentBrokers
 from fedstream.stream.codec import RawCodec
 from fedstream.stream.send import send_dataset
 from fedstream.stream.sink import raw_announcement
@@ -89,7 +90,7 @@ def test_an_announcement_in_another_owner_s_name(planner, platform, topic):
 
 def test_every_record_and_every_measurement_can_be_repeated(streams, platform_env, federated, evaluated):
     for store, count in ((federated, 120), (evaluated, 160)):
-        report = verify_run(store, RUN, stream=True)
+        report = verify_run(store, RUN, brokers=EnvironmentBrokers())
         assert (report.problems, report.records_checked) == ([], count)
 
 
@@ -97,7 +98,7 @@ def test_a_better_score_that_fits_in_all_else(streams, platform_env, evaluated, 
     forger = forger_of(evaluated, 2)
     forger.store.edit(forger.key("commit.json"), lambda commit: commit["metrics"]["values"].update(accuracy=0.95))
     assert forger.found() == {}, "the bucket alone cannot tell"
-    (problem,) = verify_run(evaluated, RUN, stream=True).problems
+    (problem,) = verify_run(evaluated, RUN, brokers=EnvironmentBrokers()).problems
     assert problem.key == forger.key("commit.json")
     assert "its accuracy is 0.95, measured again it is 0.8" in problem.what
 
@@ -107,7 +108,7 @@ def test_each_client_s_records_are_read_though_another_has_the_same_digest(strea
     digest = forger.read("slices/a.json")["digest"]
     forger.slice("b", lambda document: document.update(digest=digest))
     assert forger.found() == {}, "the bucket alone cannot tell"
-    (problem,) = verify_run(forger.store, RUN, stream=True).problems
+    (problem,) = verify_run(forger.store, RUN, brokers=EnvironmentBrokers()).problems
     assert problem.key == forger.key("slices/b.json")
     assert f"the records of {topic_of('b')}:0:0:40 have digest" in problem.what
 

@@ -10,7 +10,8 @@ from fedstream import steps
 from fedstream.errors import CorruptObject
 from fedstream.record.canonical import canonical_json, sha256_hex
 from fedstream.record.weights import from_bytes, to_bytes
-from fedstream.store.state import RunState
+from fedstream.steps.context import Context
+from fedstream.stream.broker import EnvironmentBrokers
 
 
 def test_the_run_is_well_before_it_is_attacked(federated, evaluated, forger_of):
@@ -123,37 +124,33 @@ def test_a_slice_that_was_not_planned(forger, change):
     assert "its slice is not the planned one: " in forger.found()["verdicts.json"]
 
 
-def test_verdicts_on_record_are_judged_again_before_they_are_aggregated(forger, monkeypatch):
+def test_verdicts_on_record_are_judged_again_before_they_are_aggregated(forger):
     forger.manifest("b", lambda manifest: manifest.update(num_examples=10**9))
     forger.store.remove_below(forger.key("global"), forger.key("commit"))
-    monkeypatch.setattr(RunState, "from_env", classmethod(lambda cls, run: cls(forger.store, run)))
     with pytest.raises(CorruptObject, match=r"verdicts.json is not what the updates say: it accepts client 'b', .* num_examples is 1000000000"):
-        steps.aggregate(RUN, 1, "attempt")
+        steps.aggregate.within(Context(forger.store, EnvironmentBrokers()), RUN, 1, "attempt")
 
 
-def test_a_selection_that_the_spec_does_not_make(forger, monkeypatch):
+def test_a_selection_that_the_spec_does_not_make(forger):
     forger.store.edit(forger.key("selection.json"), lambda selection: selection["clients"].remove("a"))
-    monkeypatch.setattr(RunState, "from_env", classmethod(lambda cls, run: cls(forger.store, run)))
     with pytest.raises(CorruptObject, match=r"selection.json: clients is \['b', 'c'\], expected \['a', 'b', 'c'\]"):
-        steps.aggregate(RUN, 1, "attempt")
+        steps.aggregate.within(Context(forger.store, EnvironmentBrokers()), RUN, 1, "attempt")
     assert "selection.json" in forger.found()
 
 
-def test_a_foreign_commit_is_not_taken_for_the_round_s_own(forger, monkeypatch):
-    monkeypatch.setattr(RunState, "from_env", classmethod(lambda cls, run: cls(forger.store, run)))
-    assert steps.evaluate(RUN, 1) == "continue"
+def test_a_foreign_commit_is_not_taken_for_the_round_s_own(forger):
+    assert steps.evaluate.within(Context(forger.store, EnvironmentBrokers()), RUN, 1) == "continue"
     forger.store.edit(forger.key("commit.json"), lambda commit: commit["decision"].update(action="stop", reason="target reached"))
     with pytest.raises(CorruptObject, match=r"commit.json was not made by this run: its decision is not what the store says"):
-        steps.evaluate(RUN, 1)
+        steps.evaluate.within(Context(forger.store, EnvironmentBrokers()), RUN, 1)
 
 
-def test_a_planted_server_state_makes_nobody_fail(forger, monkeypatch):
-    monkeypatch.setattr(RunState, "from_env", classmethod(lambda cls, run: cls(forger.store, run)))
+def test_a_planted_server_state_makes_nobody_fail(forger):
     commit = forger.read("commit.json")
     forger.store.objects[forger.key("server_state.safetensors")] = to_bytes({"m": np.zeros(3, np.float32)})
     forger.store.remove_below(forger.key("global"), forger.key("commit"))
-    steps.aggregate(RUN, 1, "attempt")
-    steps.evaluate(RUN, 1)
+    steps.aggregate.within(Context(forger.store, EnvironmentBrokers()), RUN, 1, "attempt")
+    steps.evaluate.within(Context(forger.store, EnvironmentBrokers()), RUN, 1)
     assert forger.read("commit.json") == commit
     assert forger.found() == {"server_state.safetensors": "FedAvg keeps no server state"}
 
