@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -18,23 +19,26 @@ class Absence:
 
     Attributes:
         client: its name.
-        rounds: in which it was asked in vain; empty for one that was refused when the run was planned.
+        rounds: of training, numbered as `--rounds` counts, in which it was asked in vain.
+        closing_passes: how many of these it was asked in vain to measure in.
         reason: in the words of whoever refused.
     """
 
     client: str
     rounds: list[int]
+    closing_passes: int
     reason: str
 
     @property
     def when(self) -> str:
-        """In which rounds, in words."""
-        if not self.rounds:
-            return "in no round"
-        return f"in round{'s' if len(self.rounds) > 1 else ''} {spans(self.rounds)}"
+        """In which rounds and closing passes, in words; empty for a client that was refused when the run was planned."""
+        said = [f"round{'s' if len(self.rounds) > 1 else ''} {spans(self.rounds)}"] if self.rounds else []
+        if self.closing_passes:
+            said.append("a closing pass" if self.closing_passes == 1 else f"{self.closing_passes} closing passes")
+        return f"in {' and '.join(said)}" if said else ""
 
     def __str__(self) -> str:
-        return one_line(f"{self.client} did not take part {self.when if self.rounds else 'at all'}: {self.reason}")
+        return one_line(f"{self.client} did not take part {self.when or 'at all'}: {self.reason}")
 
 
 @dataclass(frozen=True)
@@ -97,13 +101,21 @@ def _refused_when_planned(record: RunRecord) -> list[Absence]:
     known = {client.client for client in record.clients} | ({record.evaluation.client} if record.evaluation else set())
     named = dict.fromkeys([*record.spec.clients, *record.spec.sites], "no announcement of it was found when the run was planned")
     told = {row.client: row.reason for row in record.announcements if row.related and not row.accepted and re.fullmatch(NAME, row.client)}
-    return [Absence(client, [], reason) for client, reason in (named | told).items() if client not in known]
+    return [Absence(client, [], 0, reason) for client, reason in (named | told).items() if client not in known]
 
 
-def _missing(commits: Sequence[Commit]) -> list[Absence]:
+def _missing(kept: Sequence[Commit]) -> list[Absence]:
+    """Return the clients that were asked in vain, by client and reason."""
     rounds: dict[tuple[str, str], list[int]] = {}
-    for commit in commits:
+    closing: Counter[tuple[str, str]] = Counter()
+    trained = 0
+    for commit in kept:
+        trained += commit.kind == "training"
         for entry in commit.clients:
             if not entry.accepted:
-                rounds.setdefault((entry.client, entry.reason), []).append(commit.round)
-    return [Absence(client, numbers, reason) for (client, reason), numbers in rounds.items()]
+                missed = rounds.setdefault((entry.client, entry.reason), [])
+                if commit.kind == "training":
+                    missed.append(trained)
+                else:
+                    closing[entry.client, entry.reason] += 1
+    return [Absence(client, numbers, closing[client, reason], reason) for (client, reason), numbers in rounds.items()]
