@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from fedstream.decision import lineage
+from fedstream.decision import lineage, rounds_behind
 from fedstream.report.text import count, one_line, spans
 from fedstream.spec import NAME, RunRecord
 from fedstream.store.documents import Commit
@@ -79,14 +79,14 @@ def attendance(record: RunRecord, commits: Sequence[Commit]) -> Attendance:
         record: spec.json.
         commits: of the run, from round 0 on.
     """
-    kept = lineage(commits)
+    kept, behind = lineage(commits), rounds_behind(commits)
     asked = {entry.client for commit in kept for entry in commit.clients}
     trained: dict[tuple[str, str | None], int] = {}
     for commit in kept:
         for entry in commit.clients:
             if commit.kind == "training" and entry.accepted:
                 trained[entry.client, entry.slice_digest] = entry.num_examples
-    absent = [*_refused_when_planned(record), *_missing(kept)]
+    absent = [*_refused_when_planned(record), *_missing(kept, behind)]
     return Attendance(
         meant=len(asked | {absence.client for absence in absent}),
         took_part=len({client for client, _ in trained}),
@@ -104,18 +104,16 @@ def _refused_when_planned(record: RunRecord) -> list[Absence]:
     return [Absence(client, [], 0, reason) for client, reason in (named | told).items() if client not in known]
 
 
-def _missing(kept: Sequence[Commit]) -> list[Absence]:
-    """Return the clients that were asked in vain, by client and reason."""
+def _missing(kept: Sequence[Commit], behind: dict[int, int]) -> list[Absence]:
+    """Return the clients that were asked in vain, by client and reason; `behind` numbers the rounds of training."""
     rounds: dict[tuple[str, str], list[int]] = {}
     closing: Counter[tuple[str, str]] = Counter()
-    trained = 0
     for commit in kept:
-        trained += commit.kind == "training"
         for entry in commit.clients:
             if not entry.accepted:
                 missed = rounds.setdefault((entry.client, entry.reason), [])
                 if commit.kind == "training":
-                    missed.append(trained)
+                    missed.append(behind[commit.round])
                 else:
                     closing[entry.client, entry.reason] += 1
     return [Absence(client, numbers, closing[client, reason], reason) for (client, reason), numbers in rounds.items()]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from fedstream.attendance import Attendance, attendance
-from fedstream.decision import best_round, lineage, trained_rounds
+from fedstream.decision import best_round, lineage, rounds_behind, trained_rounds
 from fedstream.errors import CorruptObject, ObjectNotFound
 from fedstream.model.description import ModelDescription
 from fedstream.model.versions import MANIFEST, list_versions
@@ -121,7 +121,7 @@ class RunView:
             return f"all {self.trained} training rounds are done"
         if self.pending.kind == "closing":
             return "the closing pass, which only measures, is next"
-        return f"round {self.pending.round} is next"
+        return f"round {self.trained + 1} is next"
 
     def series(self, metric: str) -> list[tuple[int, float]]:
         """Return (round, value) of each measured global model."""
@@ -178,7 +178,7 @@ def build_view(store: ObjectStore, run: str, rounds: int | None = None) -> RunVi
 
 
 def _rounds(commits: list[Commit], digests: list[str], infos: dict[str, ObjectInfo]) -> list[RoundView]:
-    kept = {commit.round for commit in lineage(commits)}
+    kept, behind = {commit.round for commit in lineage(commits)}, rounds_behind(commits)
     measured: dict[int | None, Commit] = {}
     for commit in commits:
         if commit.metrics:
@@ -197,6 +197,7 @@ def _rounds(commits: list[Commit], digests: list[str], infos: dict[str, ObjectIn
                 ended=end.last_modified if end else None,
                 seconds=(end.last_modified - start.last_modified).total_seconds() if start and end else None,
                 counts=commit.round in kept,
+                behind=behind[commit.round],
             )
         )
     return views

@@ -98,6 +98,21 @@ def test_absences_are_numbered_as_rounds_of_training_are_also_after_a_closing_pa
     ]
 
 
+def test_rounds_of_training_keep_their_numbers_after_a_closing_pass(printed, bucket, run_of):
+    run = run_of(bucket, CLIENTS, 2, asked=4)
+    train_round(bucket, run)
+    train_round(bucket, run, kind="closing")
+    view = build_view(bucket, run)
+    assert [item.kind for item in view.rounds] == ["initial", "training", "training", "closing pass", "training round 3", "closing pass"]
+    assert (view.best, view.decision) == (4, "round 4 is next")
+    head = head_of(render_report(view))
+    assert "The best model is that of round 3: " in head
+    assert re.search("<dd>[^<]*round 3, the best of ", head)
+    assert "Round 4 is not opened yet." in head
+    cli.rounds(run)
+    assert "│ training round 3 │" in printed.getvalue()
+
+
 def test_an_announcement_refused_when_the_run_was_planned_counts_and_an_older_one_of_a_client_that_takes_part_does_not(bucket, run_of):
     rows = [announced("a", reason="superseded"), announced("c"), announced("bank", related=False), announced("?"), announced("a", accepted=True)]
     view = build_view(bucket, run_of(bucket, CLIENTS, 1, announcements=rows))
