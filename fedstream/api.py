@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import pandas
     from numpy.typing import NDArray
 
+    from fedstream.attendance import Absence
     from fedstream.model.description import ModelDescription
     from fedstream.stream.announcement import DataAnnouncement
 
@@ -33,6 +34,7 @@ class RunResult:
         rounds: training rounds done.
         metrics: what its best global model scored, where it is published; else what the one measured last scored.
         weights_digest: SHA-256 of that model's weights; unpublished, of the last one's.
+        absent: clients that did not take part, or not in every round, and why.
     """
 
     run: str
@@ -43,6 +45,7 @@ class RunResult:
     rounds: int
     metrics: dict[str, float]
     weights_digest: str
+    absent: list[Absence]
 
 
 def send(
@@ -126,7 +129,7 @@ def run(name: str, *, model: str, progress: bool = True, **fields: Any) -> RunRe
     Args:
         name: of the run.
         model: name of an added model, or a built-in one such as `builtin:digits-mlp`.
-        progress: print a line for each round.
+        progress: print a line for each round, and for each client that did not take part.
         fields: others of `fedstream.spec.RunSpec`, such as rounds, epochs, evaluation_topic; `fedstream run --help` describes them.
 
     Raises:
@@ -134,11 +137,15 @@ def run(name: str, *, model: str, progress: bool = True, **fields: Any) -> RunRe
     """
     from rich.console import Console
 
+    from fedstream.attendance import Absence
     from fedstream.local.inprocess import NO_BUDGET
     from fedstream.local.runs import run as run_locally
 
     console = Console(file=sys.stdout, quiet=not progress, force_jupyter=False, force_terminal=False)
     outcome = run_locally({"run": name, "model": model, **fields}, "inprocess", NO_BUDGET, None, console)
+    outcome["absent"] = [Absence(**absence) for absence in outcome["absent"]]
+    for absence in outcome["absent"]:
+        console.print(str(absence), markup=False, highlight=False, soft_wrap=True)
     return RunResult(**{field: outcome[field] for field in RunResult.__dataclass_fields__})
 
 

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from rich.console import Console
 
 from fedstream.attendance import attendance
-from fedstream.decision import measurements, trained_rounds
+from fedstream.decision import measurements, next_pass, trained_rounds
 from fedstream.errors import UsageError
 from fedstream.local.inprocess import run_inprocess
 from fedstream.local.launch import run_pipeline
@@ -89,7 +89,7 @@ def outcome(store: ObjectStore, run: str, rounds: int, version: int) -> dict[str
         "model": record.model.name,
         "finished": coming is None,
         "version": version,
-        "reason": "" if version else f"round {coming[0]} is next" if coming else why_unpublished(state) or UNTRIED,
+        "reason": "" if version else next_pass(coming[1], trained_rounds(commits)) if coming else why_unpublished(state) or UNTRIED,
         "rounds": trained_rounds(commits),
         "head": state.ledger.digest(commits[-1].round),
         **attended(record, commits),

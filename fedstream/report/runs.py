@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from fedstream.decision import lineage, measurements, rounds_behind, trained_rounds
+from fedstream.decision import lineage, measurements, next_pass, rounds_behind, trained_rounds
 from fedstream.errors import CorruptObject, RunError, UsageError
 from fedstream.model.versions import find_version, list_versions
 from fedstream.spec import RunRecord, RunSpec
@@ -84,7 +84,7 @@ def _summary(store: ObjectStore, run: str, versions: dict[str, dict[str, int]]) 
     measured = measurements(commits, metric)
     return RunSummary(
         run=run,
-        state=_state(coming[1], trained_rounds(commits)) if coming else "finished",
+        state=next_pass(coming[1], trained_rounds(commits)) if coming else "finished",
         model=model,
         rounds=trained_rounds(commits),
         metric=metric,
@@ -93,10 +93,6 @@ def _summary(store: ObjectStore, run: str, versions: dict[str, dict[str, int]]) 
         started=started,
         ended=None if coming else _written(store, state.keys.at(commits[-1].round).commit),
     )
-
-
-def _state(kind: str, trained: int) -> str:
-    return "the closing pass is next" if kind == "closing" else f"round {trained + 1 if kind == 'training' else 0} is next"
 
 
 def _versions(store: ObjectStore, model: str) -> dict[str, int]:
