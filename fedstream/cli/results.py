@@ -12,7 +12,7 @@ from fedstream.cli.options import Json, RunName
 from fedstream.cli.output import out, print_json, print_table, print_warnings, write_file
 from fedstream.errors import UsageError
 from fedstream.report.elements import RoundView
-from fedstream.text import duration
+from fedstream.text import count, duration
 
 
 def rounds(run: RunName, json: Json = False) -> None:
@@ -73,7 +73,7 @@ def verify(
             out.print(f"{problem.key}: {problem.what}", markup=False, highlight=False, soft_wrap=True)
         if report.ok:
             read = f", {report.records_checked} records" if stream else ""
-            checked = f"{report.rounds} rounds, {report.objects_checked} objects{read}"
+            checked = f"{count(report.rounds + 1, 'commit')}, {report.objects_checked} objects{read}"
             out.print(f"[green]✓[/] run {run}: {checked}, every global model reproduced bit for bit", highlight=False)
             out.print(
                 f"  head: {report.head} (keep it: `fedstream verify {run} --expect HEAD` tells later if rounds were removed)",

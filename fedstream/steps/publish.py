@@ -92,8 +92,8 @@ def publish(
         log.warning("run %s: %s", run, absence)
     if len(view.attendance.absent) > TOLD:
         log.warning("run %s: %d more are in the report", run, len(view.attendance.absent) - TOLD)
-    if coming := state.next_round(rounds):
-        log.warning("run %s is not finished: round %d is next; submit the same run again to go on", run, coming[0])
+    if view.pending:
+        log.warning("run %s is not finished: %s; submit the same run again to go on", run, view.decision)
         return 0
     published = _published(state)
     if not published and (reason := why_unpublished(state)):
