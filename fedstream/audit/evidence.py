@@ -101,7 +101,7 @@ class Evidence:
     def same(self, key: str, name: str, found: object, expected: object) -> None:
         """Make it a problem of an object if what it says is not what is expected."""
         if found != expected:
-            self.problem(key, f"{name} is {_short(found)}, expected {_short(expected)}")
+            self.problem(key, f"{name} is {shortened(found)}, expected {shortened(expected)}")
 
     def problem(self, key: str, what: str) -> None:
         problem = Problem(key=key, what=what)
@@ -127,9 +127,10 @@ def _explain(error: ValidationError) -> str:
     problem = error.errors()[0]
     where = ".".join(map(str, problem["loc"]))
     what = problem["msg"].removeprefix("Value error, ")
-    return f"{_short(where)}: {what}" if where else what
+    return f"{shortened(where)}: {what}" if where else what
 
 
-def _short(value: object) -> str:
+def shortened(value: object) -> str:
+    """Write a value in at most LONGEST characters."""
     text = str(value)
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..."

@@ -21,6 +21,7 @@ from fedstream.stream.codec import get_codec
 from fedstream.stream.columns import decode_in_order
 from fedstream.stream.offsets import parse_ranges
 from fedstream.stream.reader import check_retention, read_ranges, wait_for_data
+from fedstream.stream.records import RawRecords
 
 
 class Ingested(NamedTuple):
@@ -83,10 +84,21 @@ def _slice(state: RunState, round: int, client: MatchedClient) -> SliceDoc:
     records = patiently(deadline, lambda left_s: read_ranges(kafka, ranges, left_s, size))
     _, labels = decode_in_order(state.record, client, records)
     check_labels(read_description(state.store, state.record.model.name, state.record.model.keras_digest), labels)
+    return describe_slice(client, records, labels)
+
+
+def describe_slice(client: MatchedClient, records: RawRecords, labels: NDArray[Any]) -> SliceDoc:
+    """Return the document of a slice: what a client was planned with, and what was read of it.
+
+    Args:
+        client: as planned.
+        records: of its ranges.
+        labels: of the records, shape (n,) or (n, 1), as the run numbers its classes.
+    """
     return SliceDoc(
         client=client.client,
         bootstrap_servers=client.bootstrap_servers,
-        ranges=[SliceRange(topic=r.topic, partition=r.partition, start=r.start, end=r.end) for r in ranges],
+        ranges=[SliceRange(topic=r.topic, partition=r.partition, start=r.start, end=r.end) for r in parse_ranges(client.ranges)],
         records=len(records),
         input_config=client.input_config,
         class_counts=_class_counts(labels),
