@@ -63,7 +63,7 @@ def read_refusals(state: RunState, round: int) -> dict[str, dict[str, str]]:
 
 def _read(state: RunState, selection: Selection, client: str, base: Weights, load: Load) -> Candidate:
     keys = state.keys.at(selection.round)
-    digest, document, document_digest = sha256_hex(state.store.get(keys.manifest(client))), None, None
+    digest, document, document_digest = state.store.digest(keys.manifest(client)), None, None
     try:
         manifest = state.manifest(selection.round, client)
         document, document_digest = _slice(state, keys.slice(client))

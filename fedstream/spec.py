@@ -18,6 +18,9 @@ NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}"
 MODEL_NAME = f"(builtin:)?{NAME}"
 """Names of models, those that are built in too."""
 
+DIGEST = "^[0-9a-f]{64}$"
+"""SHA-256 in hexadecimal digits."""
+
 LAYOUT = 1
 """Of a run's objects and documents; it grows when an older reader would misread a newer run."""
 
@@ -258,10 +261,10 @@ class ModelReference(Part):
         description_digest: of its description, the .json beside the .keras file.
     """
 
-    name: str
-    keras_digest: str
-    weights_digest: str
-    description_digest: str
+    name: str = Field(pattern=f"^{MODEL_NAME}$")
+    keras_digest: str = Field(pattern=DIGEST)
+    weights_digest: str = Field(pattern=DIGEST)
+    description_digest: str = Field(pattern=DIGEST)
 
 
 class RunRecord(Part):
@@ -293,6 +296,12 @@ class RunRecord(Part):
         if layout != LAYOUT:
             raise ValueError(f"it has layout {layout}, and this version of fedstream reads layout {LAYOUT}; use the version that wrote it")
         return layout
+
+    @model_validator(mode="after")
+    def _evaluation_is_the_spec_s(self) -> RunRecord:
+        if (self.evaluation is None) != self.spec.federated_evaluation:
+            raise ValueError(f"evaluation_topic is {self.spec.evaluation_topic!r}, but it has {'an' if self.evaluation else 'no'} evaluation")
+        return self
 
     def client(self, name: str) -> MatchedClient:
         for matched in self.clients:

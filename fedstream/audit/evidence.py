@@ -8,9 +8,10 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from fedstream.errors import ObjectNotFound
+from fedstream.errors import CorruptObject, ObjectNotFound
 from fedstream.store.canonical import canonical_json, sha256_hex
 from fedstream.store.objects import ObjectStore
+from fedstream.store.reading import DOCUMENT_BYTES
 from fedstream.store.weights import Weights, from_bytes
 
 Document = TypeVar("Document", bound=BaseModel)
@@ -66,14 +67,23 @@ class Evidence:
     def digest(self, key: str) -> str | None:
         """Return an object's SHA-256; None, and a problem, if it is not there."""
         if key not in self._digests:
-            self._bytes(key)
+            try:
+                self._digests[key] = self.store.digest(key)
+            except ObjectNotFound:
+                self._missing(key)
         return self._digests[key]
 
     def document(self, kind: type[Document], key: str) -> Document | None:
         """Read a document, which must be in its canonical form; one of an earlier version may lack fields that have a default now."""
-        data = self._bytes(key)
-        if data is None:
+        try:
+            data = self.store.get(key, DOCUMENT_BYTES)
+        except ObjectNotFound:
+            self._missing(key)
             return None
+        except CorruptObject as error:
+            self.problem(key, str(error))
+            return None
+        self._digests[key] = sha256_hex(data)
         try:
             document = kind.model_validate_json(data)
         except ValidationError as error:
@@ -112,15 +122,9 @@ class Evidence:
         """Tell whether there is a problem with one of some objects."""
         return any(problem.key in keys for problem in self.problems)
 
-    def _bytes(self, key: str) -> bytes | None:
-        try:
-            data = self.store.get(key)
-        except ObjectNotFound:
-            self.problem(key, "is missing")
-            self._digests[key] = None
-            return None
-        self._digests[key] = sha256_hex(data)
-        return data
+    def _missing(self, key: str) -> None:
+        self.problem(key, "is missing")
+        self._digests[key] = None
 
 
 def _explain(error: ValidationError) -> str:

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from fedstream.audit.evidence import Evidence, Link
-from fedstream.errors import CorruptObject
+from fedstream.errors import CorruptObject, ObjectNotFound
 from fedstream.spec import ModelReference
+from fedstream.store.canonical import parse_json
 from fedstream.store.documents import Commit, LatestVersion, VersionManifest
 from fedstream.store.layout import ModelKeys
+from fedstream.store.objects import ObjectInfo
+from fedstream.store.reading import DOCUMENT_BYTES
 
 MANIFEST = "manifest.json"
+
+DEPTH = 100
+"""Levels of nesting in a manifest, which has three."""
 
 
 class PublishedVersions:
@@ -19,17 +25,18 @@ class PublishedVersions:
         run: name of the run.
         model: its initial model.
         chain: the run's spec and commits.
+        listed: objects of the model's versions, listed before the chain was read: what is published later has commits that are not in it.
 
     Attributes:
         vouched: keys of manifests whose digest is in latest.json.
     """
 
-    def __init__(self, evidence: Evidence, run: str, model: ModelReference, chain: list[Link]) -> None:
+    def __init__(self, evidence: Evidence, run: str, model: ModelReference, chain: list[Link], listed: list[ObjectInfo]) -> None:
         self.evidence, self.run, self.model, self.chain = evidence, run, model, chain
         self.keys = ModelKeys(model.name)
         self.vouched: set[str] = set()
         self.manifests: dict[str, VersionManifest] = {}
-        for info in evidence.store.list(self.keys.versions):
+        for info in listed:
             parts = info.key.removeprefix(self.keys.versions).split("/")
             if parts[1:] == [MANIFEST] and self._is_own(info.key) and (manifest := evidence.document(VersionManifest, info.key)):
                 self.manifests[info.key] = manifest
@@ -93,9 +100,14 @@ class PublishedVersions:
     def _is_own(self, key: str) -> bool:
         """Tell whether a manifest is of this run, also if the run's name in it was changed."""
         try:
-            manifest = self.evidence.store.get_json(key)
-        except (CorruptObject, RecursionError) as error:
+            manifest = parse_json(self.evidence.store.get(key, DOCUMENT_BYTES), DEPTH)
+        except ObjectNotFound:  # the version was removed after it was listed
+            return False
+        except CorruptObject as error:
             self.evidence.problem(key, str(error))
+            return False
+        except ValueError as error:
+            self.evidence.problem(key, f"is not JSON ({error}); it was changed after it was written")
             return False
         said = manifest if isinstance(manifest, dict) else {}
         digests = [link.digest for link in self.chain]
