@@ -7,9 +7,11 @@ import pytest
 from support.recorded import RUN
 
 from fedstream import steps
+from fedstream.audit import verify_run
 from fedstream.errors import CorruptObject
 from fedstream.state import RunState
 from fedstream.store.canonical import canonical_json, sha256_hex
+from fedstream.store.reading import DOCUMENT_BYTES
 from fedstream.store.weights import from_bytes, to_bytes
 
 
@@ -121,6 +123,37 @@ SLICES = {
 def test_a_slice_that_was_not_planned(forger, change):
     forger.slice("b", change)
     assert "its slice is not the planned one: " in forger.found()["verdicts.json"]
+
+
+def test_a_plan_of_more_records_than_its_ranges_hold(federated, forge):
+    """A weight of 10^9 that spec.json, slice, manifest and verdict agree on."""
+    for key, name in (
+        (f"runs/{RUN}/spec.json", ""),
+        (federated.key(1, "slices/b.json"), "records"),
+        (federated.key(1, "updates/b.json"), "num_examples"),
+    ):
+        forge(federated, key, lambda document, name=name: document.update({name: 10**9}) if name else document["clients"][1].update(records=10**9))
+    found = {problem.key: problem.what for problem in verify_run(federated, RUN).problems}
+    assert "its slice is not the planned one: records is 1000000000, but its ranges hold 40" in found[federated.key(1, "verdicts.json")]
+
+
+def test_a_manifest_larger_than_memory_costs_its_client_the_round(forger, monkeypatch):
+    """A client's pod may write its own manifest, of any size."""
+    forger.store.remove_below(forger.key("global"), forger.key("commit"), forger.key("verdicts"))
+    forger.store.objects[forger.key("updates/b.json")] = b" " * (DOCUMENT_BYTES + 1)
+    read = type(forger.store).get_with_etag
+
+    def bounded(self, key, limit=None):
+        assert limit or len(self.objects[key]) <= DOCUMENT_BYTES, f"{key} is read whole"
+        return read(self, key, limit)
+
+    monkeypatch.setattr(type(forger.store), "get_with_etag", bounded)
+    monkeypatch.setattr(type(forger.store), "digest", lambda self, key: sha256_hex(self.objects[key]))
+    monkeypatch.setattr(RunState, "from_env", classmethod(lambda cls, run: cls(forger.store, run)))
+    steps.aggregate(RUN, 1, "attempt")
+    steps.evaluate(RUN, 1)
+    assert "has more than 16,777,216 bytes" in forger.read("verdicts.json")["verdicts"][1]["reason"]
+    assert forger.found() == {}, "b was rightly left out"
 
 
 def test_verdicts_on_record_are_judged_again_before_they_are_aggregated(forger, monkeypatch):
