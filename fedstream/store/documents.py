@@ -14,6 +14,9 @@ Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 Count = Annotated[int, Field(ge=0, lt=2**63)]
 """A number of rounds, records or the like."""
 
+Number = Annotated[int, Field(gt=-(2**63), lt=2**63)]
+"""A number that somebody claims: it is judged, and must fit a float before that."""
+
 REASON = 2_000
 """Characters of a reason: a page's worth. Its writer cuts it, so a longer one was not written by fedstream."""
 
@@ -106,7 +109,7 @@ class Metrics(Document):
         confusion: counts, true class by row and predicted class by column; absent where there are no classes.
     """
 
-    num_examples: int = Field(ge=1)
+    num_examples: int = Field(ge=1, lt=2**63)
     values: dict[Word, float] = Field(max_length=METRICS)
     confusion: list[Annotated[list[int], Field(max_length=CONFUSED)]] | None = Field(default=None, max_length=CONFUSED)
 
@@ -133,7 +136,7 @@ class Manifest(Document):
     client: Word
     base_digest: Digest
     update_digest: Digest | None
-    num_examples: int
+    num_examples: Number
     slice_key: Reason
     slice_digest: Digest
     slice_document: Digest
@@ -163,7 +166,7 @@ class Verdict(Document):
     client: str
     accepted: bool
     reason: str
-    num_examples: int
+    num_examples: Number
     update_digest: Digest | None = None
     manifest_digest: Digest | None = None
 
@@ -263,7 +266,7 @@ class ClientEntry(Document):
     client: str
     accepted: bool
     reason: str
-    num_examples: int
+    num_examples: Number
     update_digest: Digest | None
     manifest_digest: Digest | None
     slice_digest: Digest | None
