@@ -125,6 +125,17 @@ def test_a_slice_that_was_not_planned(forger, change):
     assert "its slice is not the planned one: " in forger.found()["verdicts.json"]
 
 
+@pytest.mark.parametrize("change", SLICES.values(), ids=SLICES)
+def test_a_slice_that_was_not_planned_is_left_out_by_aggregate(forger, monkeypatch, change):
+    forger.slice("b", change)
+    forger.store.remove_below(forger.key("verdicts"), forger.key("global"), forger.key("commit"))
+    monkeypatch.setattr(RunState, "from_env", classmethod(lambda cls, run: cls(forger.store, run)))
+    steps.aggregate(RUN, 1, "attempt")
+    said = {verdict["client"]: verdict["reason"] for verdict in forger.read("verdicts.json")["verdicts"]}
+    assert said.pop("b").startswith("its slice is not the planned one: ")
+    assert said == {"a": "valid", "c": "valid"}
+
+
 def test_a_plan_of_more_records_than_its_ranges_hold(federated, forge):
     """A weight of 10^9 that spec.json, slice, manifest and verdict agree on."""
     for key, name in (
