@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fedstream.aggregation.fedavg import Updates
 from fedstream.aggregation.strategies import get_strategy
-from fedstream.candidates import read_candidates, read_refusals
+from fedstream.candidates import arrived, read_candidates, read_refusals
 from fedstream.errors import CorruptObject, ObjectConflict, QuorumError
 from fedstream.judge import judge, quorum_of, why_wrong_selection, why_wrong_verdicts
 from fedstream.state import RunState, log
@@ -61,7 +61,9 @@ def _freeze(state: RunState, selection: Selection, base: Weights, attempt: str, 
     """Return the verdicts that count: those on record, judged again, or new ones."""
     key, refusals = state.keys.at(selection.round).verdicts, read_refusals(state, selection.round)
     if not state.store.exists(key):
-        verdicts = _judge(state, selection, base, refusals.get(attempt, {}), None, downloads)
+        verdicts, judged = [], None
+        while judged != (judged := arrived(state, selection)):  # another submission's update may come while the others are examined
+            verdicts = _judge(state, selection, base, refusals.get(attempt, {}), None, downloads)
         _check_quorum(state, selection, verdicts)
         document = Verdicts(run=state.run, round=selection.round, verdicts=verdicts)
         try:

@@ -1,6 +1,7 @@
 """Who has the bucket's keys forges verdicts, slices and manifests, and makes all digests and the average fit: verify and aggregate judge again."""
 
 import json
+from datetime import timedelta
 
 import numpy as np
 import pytest
@@ -211,17 +212,32 @@ def test_an_update_trained_again_on_other_hardware_counts_by_its_manifest(forger
     assert list(forger.found().values()) == [f"digest is {sha256_hex(other)}"]
 
 
-def test_a_late_update_changes_no_verdict(federated, forger_of, monkeypatch):
-    """Another submission's training ended after the round was closed."""
-    from datetime import timedelta
-
+@pytest.mark.parametrize(("seconds", "accused"), [(5, False), (0, False), (-1, False), (-5, True)])
+def test_a_late_update_changes_no_verdict(federated, forger_of, monkeypatch, seconds, accused):
+    """Another submission's training ended when the round was closed already, or was just about to be; well before, it was left out."""
     forger = forger_of(federated, 2)
     late = forger.key("updates/c.json")
-    forger.store.objects[late] = canonical_json(json.loads(forger.store.objects[forger.key("updates/b.json")]) | {"client": "c"})
+    manifest = json.loads(forger.store.objects[forger.key("updates/b.json")]) | {"client": "c"}
+    forger.store.objects[late] = canonical_json(manifest)
     listed = type(forger.store).list
 
     def with_times(self, prefix):
-        return [type(i)(i.key, i.size, i.last_modified + timedelta(seconds=5 * (i.key == late))) for i in listed(self, prefix)]
+        return [type(i)(i.key, i.size, i.last_modified + timedelta(seconds=seconds * (i.key == late))) for i in listed(self, prefix)]
 
     monkeypatch.setattr(type(forger.store), "list", with_times)
-    assert forger.found() == {}
+    assert ("verdicts.json" in forger.found()) == accused
+
+
+def test_an_update_that_comes_while_others_are_examined_counts(forger, monkeypatch):
+    forger.store.remove_below(forger.key("verdicts"), forger.key("global"), forger.key("commit"))
+    late = forger.key("updates/b.json")
+    manifest, download = forger.store.objects.pop(late), type(forger.store).download
+
+    def meanwhile(self, key, digest, path, limit):
+        self.objects[late] = manifest
+        download(self, key, digest, path, limit)
+
+    monkeypatch.setattr(type(forger.store), "download", meanwhile)
+    monkeypatch.setattr(RunState, "from_env", classmethod(lambda cls, run: cls(forger.store, run)))
+    steps.aggregate(RUN, 1, "attempt")
+    assert [verdict["accepted"] for verdict in forger.read("verdicts.json")["verdicts"]] == [True, True, True]
