@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from fedstream.errors import StoreUnavailable
-from fedstream.spec import ModelReference, RunRecord, RunSpec
+from fedstream.spec import MatchedClient, ModelReference, RunRecord, RunSpec
 from fedstream.store.canonical import canonical_json
 from fedstream.store.documents import ClientEntry, Commit, Decision, Metrics, Selection
 from fedstream.store.layout import RoundKeys, RunKeys
@@ -39,7 +39,9 @@ class Objects:
 def plan(store, **spec):
     values = {"run": "r", "model": "m", "rounds": 2, **spec}
     reference = ModelReference(name="m", keras_digest=DIGEST, weights_digest=DIGEST, description_digest=DIGEST)
-    store.put(RunKeys("r").spec, RunRecord(spec=RunSpec(**values), model=reference, clients=[], evaluation=None, announcements=[]))
+    held = MatchedClient(client="held", bootstrap_servers="", ranges="held:0:0:9", input_config={}, held_out_rate=0, records=9)
+    evaluation = held if "evaluation_topic" in spec else None
+    store.put(RunKeys("r").spec, RunRecord(spec=RunSpec(**values), model=reference, clients=[], evaluation=evaluation, announcements=[]))
     commit(store, 0, "initial")
 
 
