@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import pandas
     from numpy.typing import NDArray
 
+    from fedstream.record.attendance import Absence
     from fedstream.record.description import ModelDescription
     from fedstream.stream.announcement import DataAnnouncement
 
@@ -33,6 +34,7 @@ class RunResult:
         rounds: training rounds done.
         metrics: what its best global model scored, where it is published; else what the one measured last scored.
         weights_digest: SHA-256 of that model's weights; unpublished, of the last one's.
+        absent: clients that did not take part, or not in every round, and why.
     """
 
     run: str
@@ -43,6 +45,7 @@ class RunResult:
     rounds: int
     metrics: dict[str, float]
     weights_digest: str
+    absent: list[Absence]
 
 
 def send(
@@ -127,7 +130,7 @@ def run(name: str, *, model: str, progress: bool = True, **fields: Any) -> RunRe
     Args:
         name: of the run.
         model: name of an added model, or a built-in one such as `builtin:digits-mlp`.
-        progress: print a line for each round.
+        progress: print a line for each round, and for each client that did not take part.
         fields: others of `fedstream.record.spec.RunSpec`, such as rounds, epochs, evaluation_topic; `fedstream run --help` describes them.
 
     Raises:
@@ -138,9 +141,13 @@ def run(name: str, *, model: str, progress: bool = True, **fields: Any) -> RunRe
     from fedstream.cli.watch import watching
     from fedstream.local.inprocess import NO_BUDGET
     from fedstream.local.runs import run as run_locally
+    from fedstream.record.attendance import Absence
 
     console = Console(file=sys.stdout, quiet=not progress, force_jupyter=False, force_terminal=False)
     outcome = run_locally({"run": name, "model": model, **fields}, "inprocess", NO_BUDGET, None, watching(console))
+    outcome["absent"] = [Absence(**absence) for absence in outcome["absent"]]
+    for absence in outcome["absent"]:
+        console.print(str(absence), markup=False, highlight=False, soft_wrap=True)
     return RunResult(**{field: outcome[field] for field in RunResult.__dataclass_fields__})
 
 

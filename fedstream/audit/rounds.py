@@ -184,7 +184,7 @@ class RoundAudit:
                 new, state = get_strategy(self.record.spec.strategy).aggregate(model, updates, state)
         except StoreUnavailable:
             raise
-        except (FedstreamError, ValueError, KeyError) as error:
+        except (FedstreamError, ValueError, KeyError, ArithmeticError) as error:
             evidence.problem(keys.weights, f"cannot be made again from the round's updates: {error}")
             return
         evidence.same(keys.weights, "digest", commit.weights_digest, sha256_hex(to_bytes(new)))

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from functools import cached_property
 
+from fedstream.audit.evidence import shortened
 from fedstream.errors import FedstreamError
 from fedstream.record.documents import Commit, Metrics, SliceDoc
 from fedstream.record.offsets import parse_ranges
 from fedstream.record.run import MatchedClient
 from fedstream.steps.evaluation import measure_on, read_evaluation
+from fedstream.steps.ingest import describe_slice
 from fedstream.store.state import RunState
+from fedstream.stream.broker import Brokers
 from fedstream.stream.codec import get_codec
-from fedstream.stream.reader import RawRecords, read_ranges
+from fedstream.stream.columns import decode_in_order
+from fedstream.stream.reader import RawRecords
 
 TOLERANCE = 1e-3
 """How far a measurement may be from that of another processor: of a value, and of the records in a confusion matrix."""
@@ -22,23 +26,29 @@ class Streams:
 
     Args:
         state: the run.
+        brokers: where its records are kept.
         deadline_s: seconds for one slice, and for the evaluation topic.
 
     Attributes:
         records: how many records were read again.
     """
 
-    def __init__(self, state: RunState, deadline_s: float) -> None:
-        self.state, self.deadline_s, self.records = state, deadline_s, 0
-        self._found: dict[tuple[str, str, str], str] = {}
+    def __init__(self, state: RunState, brokers: Brokers, deadline_s: float) -> None:
+        self.state, self.brokers, self.deadline_s, self.records = state, brokers, deadline_s, 0
+        self._again: dict[str, SliceDoc | str] = {}
 
     def check_slice(self, client: str, document: SliceDoc) -> str:
-        """Return what is wrong with a client's records, or an empty string; the same slice is read once."""
-        slice = (client, document.ranges_text, document.digest)
-        if slice not in self._found:
-            self.records += document.records
-            self._found[slice] = self._read(client, document)
-        return self._found[slice]
+        """Return what a slice says that its client's records do not, or an empty string; the records of a client are read once."""
+        if client not in self._again:
+            self._again[client] = self._read(self.state.record.client(client))
+        again = self._again[client]
+        if isinstance(again, str):
+            return again
+        if document.digest != again.digest:
+            return f"the records of {again.ranges_text} have digest {again.digest}, expected {document.digest}"
+        if document.class_counts != again.class_counts:
+            return f"its class_counts are {_counts(document)}, and the records of {again.ranges_text} have {_counts(again)}"
+        return ""
 
     def check_measurement(self, commit: Commit) -> str:
         """Return what is wrong with what a commit says its model scores on the evaluation topic, or an empty string."""
@@ -59,21 +69,28 @@ class Streams:
         evaluation: MatchedClient | None = self.state.record.evaluation
         assert evaluation is not None
         self.records += evaluation.records
-        return read_evaluation(self.state.evaluation_kafka, evaluation, self.deadline_s)
+        return read_evaluation(self.brokers.at(""), evaluation, self.deadline_s)
 
-    def _read(self, client: str, document: SliceDoc) -> str:
+    def _read(self, client: MatchedClient) -> SliceDoc | str:
+        """Return the slice that the records make now, or why they make none."""
         try:
-            size = get_codec("RAW", document.input_config).record_size
-            records = read_ranges(self.state.kafka(client), parse_ranges(document.ranges_text), self.deadline_s, size)
+            size = get_codec("RAW", client.input_config).record_size
+            broker = self.brokers.at(client.bootstrap_servers)
+            records = broker.read_ranges(parse_ranges(client.ranges), self.deadline_s, size)
+            self.records += len(records)
+            return describe_slice(client, records, decode_in_order(self.state.record, client, records)[1])
         except FedstreamError as error:
             return f"its records cannot be read again: {error}"
-        if records.digest == document.digest:
-            return ""
-        return f"the records of {document.ranges_text} have digest {records.digest}, expected {document.digest}"
+
+
+def _counts(document: SliceDoc) -> str:
+    return shortened(", ".join(f"{label}: {count}" for label, count in sorted(document.class_counts.items())) or "none")
 
 
 def why_different(said: Metrics, measured: Metrics) -> str:
     """Return how one measurement differs from another of the same model and records, beyond what processors differ in; or an empty string."""
+    if said.num_examples != measured.num_examples:
+        return f"it was measured on {said.num_examples} records, measured again on {measured.num_examples}"
     if said.values.keys() != measured.values.keys():
         return f"it has metrics {', '.join(sorted(said.values))}, measured again are {', '.join(sorted(measured.values))}"
     for name, value in sorted(measured.values.items()):

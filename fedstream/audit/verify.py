@@ -11,11 +11,12 @@ from fedstream.audit.rounds import RoundAudit
 from fedstream.audit.strays import check_strays
 from fedstream.audit.streams import Streams
 from fedstream.errors import RunError
-from fedstream.record.layout import RunKeys
+from fedstream.record.layout import ModelKeys, RunKeys
 from fedstream.record.names import check_name
 from fedstream.record.run import RunRecord
 from fedstream.store.objects import ObjectStore
 from fedstream.store.state import RunState
+from fedstream.stream.broker import Brokers
 
 
 class VerifyReport(BaseModel):
@@ -42,15 +43,15 @@ class VerifyReport(BaseModel):
         return not self.problems
 
 
-def verify_run(store: ObjectStore, run: str, *, stream: bool = False, expect: str = "") -> VerifyReport:
-    """Verify a run from the bucket alone; with `stream` also from the brokers of its clients and of its evaluation topic.
+def verify_run(store: ObjectStore, run: str, *, brokers: Brokers | None = None, expect: str = "") -> VerifyReport:
+    """Verify a run from the bucket alone; with `brokers` also from those of its clients and of its evaluation topic.
 
     1. read the chain; 2. find what in it was changed; 3. check each round, and what was published, against the rest; 4. look for stray objects.
 
     Args:
         store: the bucket.
         run: name of the run.
-        stream: also read the records again, and measure the models on the evaluation topic again, which imports TensorFlow.
+        brokers: where the records are kept, to read them again, and to measure the models on the evaluation topic again, which imports TensorFlow.
         expect: SHA-256 of a commit that the run must have; empty for none.
 
     Raises:
@@ -64,20 +65,23 @@ def verify_run(store: ObjectStore, run: str, *, stream: bool = False, expect: st
     record = evidence.document(RunRecord, keys.spec)
     if record:
         evidence.same(keys.spec, "run", record.spec.run, run)
+    # Listed before the chain is read: a run may go on meanwhile, and what is seen of it has its commits in the chain.
+    published = store.list(ModelKeys(record.model.name).versions) if record else []
+    listed = store.list(f"{keys.root}/")
     commits, chain = read_chain(evidence, keys)
-    versions = PublishedVersions(evidence, run, record.model, chain) if record else None
+    versions = PublishedVersions(evidence, run, record.model, chain, published) if record else None
     check_links(evidence, chain, versions.claims if versions else {}, versions.vouched if versions else set())
     if expect:
         check_expected(evidence, chain, expect)
     if record and versions and not evidence.accused(keys.spec):
-        streams = Streams(RunState(store, run), record.spec.round_deadline_s) if stream else None
+        streams = Streams(RunState(store, run), brokers, record.spec.round_deadline_s) if brokers else None
         rounds = RoundAudit(evidence, record, streams)
         for number, commit in enumerate(commits):
             if not evidence.accused(keys.at(number).commit):
                 rounds.check(commits[:number], commit)
         versions.check(commits)
         if not evidence.accused(keys.at(len(commits)).commit):  # else nobody knows which rounds there are
-            check_strays(evidence, record, commits)
+            check_strays(evidence, record, commits, listed)
     return VerifyReport(
         run=run,
         rounds=max(0, len(commits) - 1),

@@ -12,7 +12,7 @@ from fedstream.cli.options import Json, RunName
 from fedstream.cli.output import out, print_json, print_table, print_warnings, write_file
 from fedstream.errors import UsageError
 from fedstream.report.elements import RoundView
-from fedstream.text import duration
+from fedstream.text import count, duration
 
 
 def rounds(run: RunName, json: Json = False) -> None:
@@ -60,10 +60,11 @@ def verify(
     """
     from fedstream.audit import verify_run
     from fedstream.store.objects import ObjectStore
+    from fedstream.stream.broker import EnvironmentBrokers
 
     if expect and not re.fullmatch("[0-9a-f]{64}", expect):
         raise UsageError(f"--expect {expect!r}: expected the 64 hexadecimal digits that `fedstream verify` prints as the head")
-    report = verify_run(ObjectStore.from_env(), run, stream=stream, expect=expect)
+    report = verify_run(ObjectStore.from_env(), run, brokers=EnvironmentBrokers() if stream else None, expect=expect)
     if json:
         print_json(report.model_dump(mode="json"))
     else:
@@ -72,7 +73,7 @@ def verify(
             out.print(f"{problem.key}: {problem.what}", markup=False, highlight=False, soft_wrap=True)
         if report.ok:
             read = f", {report.records_checked} records" if stream else ""
-            checked = f"{report.rounds} rounds, {report.objects_checked} objects{read}"
+            checked = f"{count(report.rounds + 1, 'commit')}, {report.objects_checked} objects{read}"
             out.print(f"[green]✓[/] run {run}: {checked}, every global model reproduced bit for bit", highlight=False)
             out.print(
                 f"  head: {report.head} (keep it: `fedstream verify {run} --expect HEAD` tells later if rounds were removed)",
@@ -93,10 +94,10 @@ def rollback(
 
         fedstream rollback first --to 3
     """
+    from fedstream.steps.context import Context
     from fedstream.steps.rollback import rollback as go_back
-    from fedstream.store.state import RunState
 
-    commit = go_back(RunState.from_env(run), to)
+    commit = go_back(Context.from_env().run(run), to)
     if json:
         print_json(commit.model_dump(mode="json"))
     else:

@@ -125,8 +125,13 @@ def _fit(model: Any, x: NDArray[Any], y: NDArray[Any], index: NDArray[np.intp], 
     batches, deadline = _batches(model, x, y, index, config), _Deadline(config.deadline)
     if mirrored:
         return fit_mirrored(model, batches, config.epochs, deadline.check)
-    callbacks = [keras().callbacks.TerminateOnNaN(), keras().callbacks.LambdaCallback(on_train_batch_end=deadline.check)]
-    history = model.fit(batches, epochs=config.epochs, callbacks=callbacks, shuffle=False, verbose=0).history
+
+    def check(batch: int, logs: dict[str, float]) -> None:
+        deadline.check(batch)
+        _check_loss(logs["loss"], config)  # Keras' TerminateOnNaN would print to standard output, where --json has its document
+
+    guard = keras().callbacks.LambdaCallback(on_train_batch_end=check)
+    history = model.fit(batches, epochs=config.epochs, callbacks=[guard], shuffle=False, verbose=0).history
     return {name: float(values[-1]) for name, values in history.items()}
 
 
@@ -175,13 +180,21 @@ def _seed_generators(model: Any, seed: int) -> None:
         variable.assign(np.array([derived, 0], dtype=variable.dtype))
 
 
+def _check_loss(loss: float, config: TrainingConfig) -> None:
+    if not math.isfinite(loss):
+        raise _diverged(f"the loss is {loss}", config)
+
+
 def _check_finite(weights: Weights, values: dict[str, float], config: TrainingConfig) -> None:
-    rate = "the compiled learning rate" if config.learning_rate is None else f"learning rate {config.learning_rate:g}"
-    if not math.isfinite(values.get("loss", math.nan)):
-        raise ModelError(f"training diverged with {rate}: the loss is {values.get('loss')}; use a smaller rate, or look for NaN in the records")
+    _check_loss(values.get("loss", math.nan), config)
     for name, array in weights.items():
         if np.issubdtype(array.dtype, np.floating) and not np.isfinite(array).all():
-            raise ModelError(f"training diverged with {rate}: variable {name!r} is not finite; use a smaller rate, or look for NaN in the records")
+            raise _diverged(f"variable {name!r} is not finite", config)
+
+
+def _diverged(what: str, config: TrainingConfig) -> ModelError:
+    rate = "the compiled learning rate" if config.learning_rate is None else f"learning rate {config.learning_rate:g}"
+    return ModelError(f"training diverged with {rate}: {what}; use a smaller rate, or look for NaN in the records")
 
 
 class _Deadline:

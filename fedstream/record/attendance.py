@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from fedstream.record.decision import lineage
+from fedstream.record.decision import lineage, rounds_behind
 from fedstream.record.documents import Commit
 from fedstream.record.names import NAME
 from fedstream.record.run import RunRecord
@@ -19,23 +20,26 @@ class Absence:
 
     Attributes:
         client: its name.
-        rounds: in which it was asked in vain; empty for one that was refused when the run was planned.
+        rounds: of training, numbered as `--rounds` counts, in which it was asked in vain.
+        closing_passes: how many of these it was asked in vain to measure in.
         reason: in the words of whoever refused.
     """
 
     client: str
     rounds: list[int]
+    closing_passes: int
     reason: str
 
     @property
     def when(self) -> str:
-        """In which rounds, in words."""
-        if not self.rounds:
-            return "in no round"
-        return f"in round{'s' if len(self.rounds) > 1 else ''} {spans(self.rounds)}"
+        """In which rounds and closing passes, in words; empty for a client that was refused when the run was planned."""
+        said = [f"round{'s' if len(self.rounds) > 1 else ''} {spans(self.rounds)}"] if self.rounds else []
+        if self.closing_passes:
+            said.append("a closing pass" if self.closing_passes == 1 else f"{self.closing_passes} closing passes")
+        return f"in {' and '.join(said)}" if said else ""
 
     def __str__(self) -> str:
-        return one_line(f"{self.client} did not take part {self.when if self.rounds else 'at all'}: {self.reason}")
+        return one_line(f"{self.client} did not take part {self.when or 'at all'}: {self.reason}")
 
 
 @dataclass(frozen=True)
@@ -76,14 +80,14 @@ def attendance(record: RunRecord, commits: Sequence[Commit]) -> Attendance:
         record: spec.json.
         commits: of the run, from round 0 on.
     """
-    kept = lineage(commits)
+    kept, behind = lineage(commits), rounds_behind(commits)
     asked = {entry.client for commit in kept for entry in commit.clients}
     trained: dict[tuple[str, str | None], int] = {}
     for commit in kept:
         for entry in commit.clients:
             if commit.kind == "training" and entry.accepted:
                 trained[entry.client, entry.slice_digest] = entry.num_examples
-    absent = [*_refused_when_planned(record), *_missing(kept)]
+    absent = [*_refused_when_planned(record), *_missing(kept, behind)]
     return Attendance(
         meant=len(asked | {absence.client for absence in absent}),
         took_part=len({client for client, _ in trained}),
@@ -98,13 +102,19 @@ def _refused_when_planned(record: RunRecord) -> list[Absence]:
     known = {client.client for client in record.clients} | ({record.evaluation.client} if record.evaluation else set())
     named = dict.fromkeys([*record.spec.clients, *record.spec.sites], "no announcement of it was found when the run was planned")
     told = {row.client: row.reason for row in record.announcements if row.related and not row.accepted and re.fullmatch(NAME, row.client)}
-    return [Absence(client, [], reason) for client, reason in (named | told).items() if client not in known]
+    return [Absence(client, [], 0, reason) for client, reason in (named | told).items() if client not in known]
 
 
-def _missing(commits: Sequence[Commit]) -> list[Absence]:
+def _missing(kept: Sequence[Commit], behind: dict[int, int]) -> list[Absence]:
+    """Return the clients that were asked in vain, by client and reason; `behind` numbers the rounds of training."""
     rounds: dict[tuple[str, str], list[int]] = {}
-    for commit in commits:
+    closing: Counter[tuple[str, str]] = Counter()
+    for commit in kept:
         for entry in commit.clients:
             if not entry.accepted:
-                rounds.setdefault((entry.client, entry.reason), []).append(commit.round)
-    return [Absence(client, numbers, reason) for (client, reason), numbers in rounds.items()]
+                missed = rounds.setdefault((entry.client, entry.reason), [])
+                if commit.kind == "training":
+                    missed.append(behind[commit.round])
+                else:
+                    closing[entry.client, entry.reason] += 1
+    return [Absence(client, numbers, closing[client, reason], reason) for (client, reason), numbers in rounds.items()]

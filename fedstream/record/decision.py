@@ -52,6 +52,24 @@ def trained_rounds(commits: Sequence[Commit]) -> int:
     return sum(commit.kind == "training" for commit in lineage(commits))
 
 
+def next_pass(kind: str, trained: int) -> str:
+    """Say which pass is next of a run that has trained so many rounds: a round is numbered as `--rounds` counts."""
+    return "the closing pass is next" if kind == "closing" else f"round {trained + (kind == 'training')} is next"
+
+
+def rounds_behind(commits: Sequence[Commit]) -> dict[int, int]:
+    """Return, by a commit's number, how many rounds of training are behind its model: what a round of training is called by, as `--rounds` counts.
+
+    Args:
+        commits: all commits of a run, in order.
+    """
+    behind: dict[int, int] = {}
+    for commit in commits:
+        base = commit.round - 1 if commit.restores is None else commit.restores
+        behind[commit.round] = behind.get(base, 0) + (commit.kind == "training")
+    return behind
+
+
 def model_round(commits: Sequence[Commit]) -> int:
     """Return the round that made the global model of the last commit: a closing round and a rollback make none."""
     number = len(commits) - 1

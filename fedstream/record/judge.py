@@ -111,6 +111,8 @@ def quorum_of(record: RunRecord, selection: Selection) -> int:
 
 def why_not_planned(document: SliceDoc, planned: MatchedClient) -> str:
     """Return what in a slice is not what its client was planned with, or an empty string."""
+    if document.records != (held := sum(part.end - part.start for part in document.ranges)):
+        return f"records is {document.records}, but its ranges hold {held}"
     return _first_difference(
         {
             "client": document.client,

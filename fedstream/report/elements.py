@@ -29,6 +29,7 @@ class RoundView:
         ended: when the commit was written.
         seconds: from the selection of the clients to the commit, on the store's clock (whole seconds); absent for round 0.
         counts: whether the last commit builds on it; false for a round that a rollback took back.
+        behind: rounds of training behind its model, which is what a round of training is called by.
     """
 
     commit: Commit
@@ -38,6 +39,7 @@ class RoundView:
     ended: datetime | None = None
     seconds: float | None = None
     counts: bool = True
+    behind: int = 0
 
     @property
     def number(self) -> int:
@@ -46,12 +48,14 @@ class RoundView:
     @property
     def name(self) -> str:
         """What it is called: a round only where something was trained."""
-        return f"round {self.number}" if self.commit.kind in ("initial", "training") else f"{self.number}: {self.kind}"
+        return f"{self.number}: {self.kind}" if self.commit.kind in ("closing", "rollback") or self.behind != self.number else f"round {self.number}"
 
     @property
     def kind(self) -> str:
-        """What the round is, in words."""
-        return kind_name(self.commit.kind, self.commit.restores) + ("" if self.counts else ", taken back")
+        """What the round is, in words; a round of training says which one it is where passes of other kinds went before it."""
+        kind = kind_name(self.commit.kind, self.commit.restores)
+        which = f" round {self.behind}" if kind == "training" and self.behind != self.number else ""
+        return f"{kind}{which}{'' if self.counts else ', taken back'}"
 
     @property
     def accepted(self) -> list[ClientEntry]:

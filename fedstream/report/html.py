@@ -113,7 +113,7 @@ def _best_tile(view: RunView) -> Tile:
     points, best = dict(view.series(view.metric)), view.best_view
     if view.best not in points or not best or not best.metrics:
         return Tile(view.metric, "–", "no trained model is measured yet")
-    notes = [f"round {view.best}, the best of {count(len(points), 'measured model')}"]
+    notes = [f"round {best.behind}, the best of {count(len(points), 'measured model')}"]
     if sure := interval(view.metric, points[view.best], best.metrics.num_examples):
         notes.insert(0, f"95 % interval {sure}")
     if 0 in points and view.best:

@@ -8,7 +8,7 @@ from typing import Any
 
 from fedstream.catalog.versions import find_version, list_versions
 from fedstream.errors import CorruptObject, RunError, UsageError
-from fedstream.record.decision import measurements, trained_rounds
+from fedstream.record.decision import lineage, measurements, next_pass, rounds_behind, trained_rounds
 from fedstream.record.documents import Commit
 from fedstream.record.run import RunRecord
 from fedstream.record.spec import RunSpec
@@ -85,7 +85,7 @@ def _summary(store: ObjectStore, run: str, versions: dict[str, dict[str, int]]) 
     measured = measurements(commits, metric)
     return RunSummary(
         run=run,
-        state=f"round {coming[0]} is next" if coming else "finished",
+        state=next_pass(coming[1], trained_rounds(commits)) if coming else "finished",
         model=model,
         rounds=trained_rounds(commits),
         metric=metric,
@@ -101,7 +101,7 @@ def _versions(store: ObjectStore, model: str) -> dict[str, int]:
     found = {}
     for number in list_versions(store, model)[-NEWEST_VERSIONS:]:
         try:
-            found[str(find_version(store, model, number).manifest.get("run"))] = number
+            found[find_version(store, model, number).manifest.run] = number
         except CorruptObject:
             continue
     return found
@@ -149,9 +149,10 @@ def _matched(record: RunRecord) -> dict[str, Any]:
 
 
 def _scores(commits: list[Commit]) -> dict[int, dict[str, float]]:
-    """Return round -> what its global model scored; the first measurement of a model counts."""
+    """Return round of training -> what its global model scored, of rounds that count; the first measurement of a model counts."""
     found: dict[int, dict[str, float]] = {}
+    counted, behind = {commit.round for commit in lineage(commits)}, rounds_behind(commits)
     for commit in commits:
-        if commit.metrics and commit.measured_round is not None:
-            found.setdefault(commit.measured_round, commit.metrics.values)
+        if commit.metrics and commit.measured_round in counted:
+            found.setdefault(behind[commit.measured_round], commit.metrics.values)
     return found

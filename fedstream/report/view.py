@@ -10,7 +10,7 @@ from fedstream.catalog.versions import MANIFEST, list_versions
 from fedstream.errors import CorruptObject, ObjectNotFound
 from fedstream.record.attendance import Attendance, attendance
 from fedstream.record.canonical import sha256_hex
-from fedstream.record.decision import best_round, lineage, trained_rounds
+from fedstream.record.decision import best_round, lineage, rounds_behind, trained_rounds
 from fedstream.record.description import ModelDescription
 from fedstream.record.documents import ClientEntry, Commit, Manifest, Refusal, Selection, SliceDoc
 from fedstream.record.layout import ModelKeys, RoundKeys
@@ -125,7 +125,7 @@ class RunView:
             return f"all {self.trained} training rounds are done"
         if self.pending.kind == "closing":
             return "the closing pass, which only measures, is next"
-        return f"round {self.pending.round} is next"
+        return f"round {self.trained + 1} is next"
 
     def series(self, metric: str) -> list[tuple[int, float]]:
         """Return (round, value) of each measured global model."""
@@ -183,7 +183,7 @@ def build_view(store: ObjectStore, run: str, rounds: int | None = None) -> RunVi
 
 
 def _rounds(commits: list[Commit], digests: list[str], infos: dict[str, ObjectInfo]) -> list[RoundView]:
-    kept = {commit.round for commit in lineage(commits)}
+    kept, behind = {commit.round for commit in lineage(commits)}, rounds_behind(commits)
     measured: dict[int | None, Commit] = {}
     for commit in commits:
         if commit.metrics:
@@ -202,6 +202,7 @@ def _rounds(commits: list[Commit], digests: list[str], infos: dict[str, ObjectIn
                 ended=end.last_modified if end else None,
                 seconds=(end.last_modified - start.last_modified).total_seconds() if start and end else None,
                 counts=commit.round in kept,
+                behind=behind[commit.round],
             )
         )
     return views

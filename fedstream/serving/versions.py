@@ -94,7 +94,7 @@ class ServedVersion:
     def _same_codec(self, version: Version) -> RawCodec:
         """Return the codec of another version, which must read records as the present one does: publishing a model does not change the stream."""
         for what in ("features", "classes"):
-            names, known = version.manifest.get(what) or [], list(getattr(self._served, what))
+            names, known = getattr(version.manifest, what), list(getattr(self._served, what))
             if names and known and names != known:
                 raise ModelError(
                     f"version {version.number} has {what} {', '.join(map(str, names))}, those of this stream are {', '.join(map(str, known))};"
@@ -129,7 +129,7 @@ def load(store: ObjectStore, version: Version, codec: RawCodec) -> Served:
     from fedstream.record.weights import digest
 
     model = load_keras(read_version_file(store, version))
-    expected, found = version.manifest.get("weights_digest"), digest(get_weights(model))
+    expected, found = version.manifest.weights_digest, digest(get_weights(model))
     if found != expected:
         raise CorruptObject(f"version {version.number} of model {version.model!r} has weights {found}, its manifest says {expected}")
     if (shape := tuple(record_shape(model, model.inputs, "input"))) != codec.data_shape:
@@ -137,8 +137,7 @@ def load(store: ObjectStore, version: Version, codec: RawCodec) -> Served:
             f"version {version.number} of model {version.model!r} has input {shape}, which does not fit records of shape {codec.data_shape};"
             " correct --input-config"
         )
-    names = [version.manifest.get(what) or [] for what in ("features", "classes")]
-    return Served(version.model, version.number, found, codec, predictor(model), *names)
+    return Served(version.model, version.number, found, codec, predictor(model), version.manifest.features, version.manifest.classes)
 
 
 def input_config_of(store: ObjectStore, version: Version) -> dict[str, Any]:
@@ -147,7 +146,7 @@ def input_config_of(store: ObjectStore, version: Version) -> dict[str, Any]:
     Raises:
         ModelError: the run is no longer in the store, or its clients differ.
     """
-    run = version.manifest.get("run", "")
+    run = version.manifest.run
     name = '--input-config \'{"data_type": "float32", "data_reshape": "28 28"}\''
     try:
         clients = RunState(store, run).record.clients

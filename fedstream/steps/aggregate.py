@@ -8,20 +8,22 @@ from fedstream.errors import CorruptObject, ObjectConflict, QuorumError
 from fedstream.record.documents import Selection, Verdict, Verdicts
 from fedstream.record.judge import judge, quorum_of, why_wrong_selection, why_wrong_verdicts
 from fedstream.record.weights import Weights, from_bytes, to_bytes
-from fedstream.steps.candidates import read_candidates, read_refusals
+from fedstream.steps.candidates import arrived, read_candidates, read_refusals
+from fedstream.steps.context import Context
 from fedstream.steps.runtime import step
 from fedstream.store.mapped import Downloads, largest_update
 from fedstream.store.state import RunState, log
 
 
 @step
-def aggregate(run: str, round: int, attempt: str) -> str:
+def aggregate(context: Context, run: str, round: int, attempt: str) -> str:
     """Write verdicts.json, then the global model, and return the model's key.
 
     1. judge every client asked; 2. freeze the verdicts once the quorum holds, or compare those on record; 3. aggregate the accepted updates in
     canonical order.
 
     Args:
+        context: where the step works.
         run: name of the run.
         round: number of the round.
         attempt: id of this submission, whose refusals give the reasons.
@@ -30,7 +32,7 @@ def aggregate(run: str, round: int, attempt: str) -> str:
         QuorumError: too few updates were accepted; says why each client is missing.
         CorruptObject: the selection or the verdicts on record are not what spec and updates say.
     """
-    state = RunState.from_env(run)
+    state = context.run(run)
     keys, selection, base = state.keys.at(round), state.selection(round), state.base(round)
     if wrong := why_wrong_selection(state.record, selection, round):
         raise CorruptObject(f"{keys.selection}: {wrong}; it was changed, see `fedstream verify {run}`")
@@ -61,7 +63,9 @@ def _freeze(state: RunState, selection: Selection, base: Weights, attempt: str, 
     """Return the verdicts that count: those on record, judged again, or new ones."""
     key, refusals = state.keys.at(selection.round).verdicts, read_refusals(state, selection.round)
     if not state.store.exists(key):
-        verdicts = _judge(state, selection, base, refusals.get(attempt, {}), None, downloads)
+        verdicts, judged = [], None
+        while judged != (judged := arrived(state, selection)):  # another submission's update may come while the others are examined
+            verdicts = _judge(state, selection, base, refusals.get(attempt, {}), None, downloads)
         _check_quorum(state, selection, verdicts)
         document = Verdicts(run=state.run, round=selection.round, verdicts=verdicts)
         try:

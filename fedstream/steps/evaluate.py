@@ -3,33 +3,38 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from typing import Any
 
 from fedstream import __version__
 from fedstream.aggregation.metrics import combine
 from fedstream.aggregation.strategies import get_strategy
-from fedstream.errors import CorruptObject, RunError
+from fedstream.errors import CorruptObject, ObjectNotFound, RunError
 from fedstream.record.canonical import sha256_hex
 from fedstream.record.decision import decide, measurements
 from fedstream.record.documents import ClientEntry, Commit, Manifest, Verdict
+from fedstream.record.reading import DOCUMENT_BYTES, read_document
 from fedstream.record.run import MatchedClient
+from fedstream.steps.context import Context
 from fedstream.steps.evaluation import measure_on, read_evaluation
 from fedstream.steps.retry import patiently
 from fedstream.steps.runtime import MetricsArtifact, step
 from fedstream.store.state import RunState, log
+from fedstream.stream.broker import Broker
 
 MEASURED = ("metrics", "measured_round", "evaluation_digest")
 """Fields of a commit that another processor may measure a little differently."""
 
 
 @step
-def evaluate(run: str, round: int, metrics: MetricsArtifact | None = None) -> str:
+def evaluate(context: Context, run: str, round: int, metrics: MetricsArtifact | None = None) -> str:
     """Commit a round, and return the decision.
 
     With an evaluation topic, the round's new model is measured on it. Without one, the clients' measurements of the model they received are combined,
     weighted by examples.
 
     Args:
+        context: where the step works.
         run: name of the run.
         round: number of the round.
         metrics: KFP artifact to fill.
@@ -37,13 +42,15 @@ def evaluate(run: str, round: int, metrics: MetricsArtifact | None = None) -> st
     Raises:
         RunError: the new model has no finite metrics.
     """
-    state = RunState.from_env(run)
-    commit = _on_record(state, round) if state.store.exists(state.keys.at(round).commit) else state.ledger.append(_commit(state, round))
+    state = context.run(run)
+    commit = (
+        _on_record(context, state, round) if state.store.exists(state.keys.at(round).commit) else state.ledger.append(_commit(context, state, round))
+    )
     _show(commit, metrics)
     return commit.decision.action
 
 
-def _on_record(state: RunState, round: int) -> Commit:
+def _on_record(context: Context, state: RunState, round: int) -> Commit:
     """Return the commit of a round that is committed already, if it is one of this run's.
 
     Raises:
@@ -56,7 +63,7 @@ def _on_record(state: RunState, round: int) -> Commit:
     if state.record.evaluation:
         expected = _decided(state, _unmeasured(state, round).model_copy(update={name: getattr(commit, name) for name in MEASURED}))
     else:
-        expected = _commit(state, round)
+        expected = _commit(context, state, round)
     for name in Commit.model_fields.keys() - {"code_version"}:
         if getattr(commit, name) != getattr(expected, name):
             raise CorruptObject(
@@ -69,7 +76,7 @@ def _unmeasured(state: RunState, round: int) -> Commit:
     """Return the commit of a round as far as it does not depend on a measurement."""
     keys, base, selection = state.keys.at(round), state.base(round), state.selection(round)
     verdicts, closing = state.verdicts(round).verdicts, selection.kind == "closing"
-    manifests = {verdict.client: state.manifest(round, verdict.client) for verdict in verdicts if verdict.accepted}
+    manifests = {verdict.client: _judged(state, round, verdict) for verdict in verdicts if verdict.accepted}
     state_digest = base.server_state_digest
     if not closing:
         stateful = get_strategy(state.spec.strategy).stateful
@@ -89,9 +96,9 @@ def _unmeasured(state: RunState, round: int) -> Commit:
     )
 
 
-def _commit(state: RunState, round: int) -> Commit:
+def _commit(context: Context, state: RunState, round: int) -> Commit:
     commit = _unmeasured(state, round)
-    measured = _on_topic(state, commit, state.record.evaluation) if state.record.evaluation else _of_clients(state, commit)
+    measured = _on_topic(context.brokers.at(""), state, commit, state.record.evaluation) if state.record.evaluation else _of_clients(state, commit)
     return _decided(state, commit.model_copy(update=measured)) if measured["metrics"] else commit
 
 
@@ -100,6 +107,17 @@ def _decided(state: RunState, commit: Commit) -> Commit:
     before = [state.ledger.commit(round) for round in range(commit.round)]
     history = measurements([*before, commit], state.spec.target_metric)
     return commit.model_copy(update={"decision": decide(state.spec, [value for _, value in history])})
+
+
+def _judged(state: RunState, round: int, verdict: Verdict) -> Manifest | None:
+    """Return the manifest that the verdict is about; None if its client has changed it since, so that nobody has judged what it says now."""
+    key = state.keys.at(round).manifest(verdict.client)
+    with suppress(CorruptObject, ObjectNotFound):
+        data = state.store.get(key, DOCUMENT_BYTES)
+        if sha256_hex(data) == verdict.manifest_digest:
+            return read_document(Manifest, data, key)
+    log.warning("round %d: %s was changed after it was judged; what its client measured does not count", round, key)
+    return None
 
 
 def _entry(state: RunState, round: int, verdict: Verdict, manifest: Manifest | None) -> ClientEntry:
@@ -128,14 +146,14 @@ def _of_clients(state: RunState, commit: Commit) -> dict[str, Any]:
     return {"metrics": combine(measured) if measured else None, "measured_round": state.ledger.model_round(commit.round - 1)}
 
 
-def _on_topic(state: RunState, commit: Commit, evaluation: MatchedClient) -> dict[str, Any]:
+def _on_topic(broker: Broker, state: RunState, commit: Commit, evaluation: MatchedClient) -> dict[str, Any]:
     """Return the fields of a commit that hold what the round's new model scores on the evaluation topic.
 
     Raises:
         RunError: the model has no finite target metric.
     """
     deadline = time.monotonic() + state.spec.round_deadline_s
-    records = patiently(deadline, lambda left_s: read_evaluation(state.evaluation_kafka, evaluation, left_s))
+    records = patiently(deadline, lambda left_s: read_evaluation(broker, evaluation, left_s))
     measured = measure_on(state, commit.round, commit.weights_digest, records)
     if state.spec.target_metric not in measured.values:
         raise RunError(

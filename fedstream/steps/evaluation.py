@@ -7,19 +7,19 @@ import time
 from fedstream.record.documents import Metrics
 from fedstream.record.offsets import parse_ranges
 from fedstream.record.run import MatchedClient
-from fedstream.settings import KafkaSettings
 from fedstream.steps.global_model import load_global_model
 from fedstream.store.state import RunState
+from fedstream.stream.broker import Broker
 from fedstream.stream.codec import get_codec
 from fedstream.stream.columns import decode_in_order
-from fedstream.stream.reader import RawRecords, read_ranges, wait_for_data
+from fedstream.stream.records import RawRecords
 
 
-def read_evaluation(kafka: KafkaSettings, evaluation: MatchedClient, deadline_s: float) -> RawRecords:
+def read_evaluation(broker: Broker, evaluation: MatchedClient, deadline_s: float) -> RawRecords:
     """Return the records of the evaluation topic.
 
     Args:
-        kafka: its brokers.
+        broker: where they are kept.
         evaluation: what was announced.
         deadline_s: seconds to wait for them and to read them.
 
@@ -27,8 +27,8 @@ def read_evaluation(kafka: KafkaSettings, evaluation: MatchedClient, deadline_s:
         StreamError: they are not all there, or cannot be read.
     """
     deadline, ranges = time.monotonic() + deadline_s, parse_ranges(evaluation.ranges)
-    wait_for_data(kafka, ranges, deadline_s)
-    return read_ranges(kafka, ranges, max(1.0, deadline - time.monotonic()), get_codec("RAW", evaluation.input_config).record_size)
+    broker.wait_for_data(ranges, deadline_s)
+    return broker.read_ranges(ranges, max(1.0, deadline - time.monotonic()), get_codec("RAW", evaluation.input_config).record_size)
 
 
 def measure_on(state: RunState, round: int, weights_digest: str, records: RawRecords) -> Metrics:

@@ -15,13 +15,14 @@ from fedstream.record.judge import why_not_planned
 from fedstream.record.offsets import parse_ranges
 from fedstream.record.run import MatchedClient
 from fedstream.record.spec import Placement
+from fedstream.steps.context import Context
 from fedstream.steps.refusal import refusing
 from fedstream.steps.retry import patiently
 from fedstream.steps.runtime import step
 from fedstream.store.state import RunState, log
 from fedstream.stream.codec import get_codec
 from fedstream.stream.columns import decode_in_order
-from fedstream.stream.reader import check_retention, read_ranges, wait_for_data
+from fedstream.stream.records import RawRecords
 
 
 class Ingested(NamedTuple):
@@ -48,24 +49,25 @@ NOTHING = Ingested("", {}, [], "", "0", "")
 
 
 @step
-def ingest_from_kafka(run: str, round: int, client: str, attempt: str, store_secret: str = "") -> Ingested:
+def ingest_from_kafka(context: Context, run: str, round: int, client: str, attempt: str, store_secret: str = "") -> Ingested:
     """Write the client's slice for this round, and hand on its placement and the name of its secret.
 
     A client whose update is there already, or that cannot take part, gets no placement and no secret of its own, so that it waits for neither.
 
     Args:
+        context: where the step works.
         run: name of the run.
         round: number of the round.
         client: name of the client.
         attempt: id of this submission.
         store_secret: Kubernetes secret with the clients' key for the store, for those whose site names none.
     """
-    state = RunState.from_env(run)
+    state = context.run(run)
     key = state.keys.at(round).slice(client)
     if state.finished(round, client):
         return NOTHING._replace(slice_key=key, store_secret=store_secret)
     with refusing(state, round, client, attempt, "ingest"):
-        document = _slice(state, round, state.record.client(client))
+        document = _slice(context, state, round, state.record.client(client))
         state.store.put_new_json(key, document.model_dump(mode="json"))
         log.info("round %d: client %s has %d records (%s)", round, client, document.records, document.digest[:12])
         spec = state.spec
@@ -73,21 +75,32 @@ def ingest_from_kafka(run: str, round: int, client: str, attempt: str, store_sec
     return NOTHING._replace(store_secret=store_secret)
 
 
-def _slice(state: RunState, round: int, client: MatchedClient) -> SliceDoc:
-    kafka, deadline = state.kafka(client.client), time.monotonic() + state.spec.round_deadline_s
+def _slice(context: Context, state: RunState, round: int, client: MatchedClient) -> SliceDoc:
+    broker, deadline = context.broker_of(state, client.client), time.monotonic() + state.spec.round_deadline_s
     ranges = parse_ranges(client.ranges)
     if validated := _validated_before(state, round, client.client):
-        patiently(deadline, lambda _: check_retention(kafka, ranges))
+        patiently(deadline, lambda _: broker.check_retention(ranges))
         return validated
-    patiently(deadline, lambda left_s: wait_for_data(kafka, ranges, left_s))
+    patiently(deadline, lambda left_s: broker.wait_for_data(ranges, left_s))
     size = get_codec("RAW", client.input_config).record_size
-    records = patiently(deadline, lambda left_s: read_ranges(kafka, ranges, left_s, size))
+    records = patiently(deadline, lambda left_s: broker.read_ranges(ranges, left_s, size))
     _, labels = decode_in_order(state.record, client, records)
     check_labels(read_description(state.store, state.record.model.name, state.record.model.keras_digest), labels)
+    return describe_slice(client, records, labels)
+
+
+def describe_slice(client: MatchedClient, records: RawRecords, labels: NDArray[Any]) -> SliceDoc:
+    """Return the document of a slice: what a client was planned with, and what was read of it.
+
+    Args:
+        client: as planned.
+        records: of its ranges.
+        labels: of the records, shape (n,) or (n, 1), as the run numbers its classes.
+    """
     return SliceDoc(
         client=client.client,
         bootstrap_servers=client.bootstrap_servers,
-        ranges=[SliceRange(topic=r.topic, partition=r.partition, start=r.start, end=r.end) for r in ranges],
+        ranges=[SliceRange(topic=r.topic, partition=r.partition, start=r.start, end=r.end) for r in parse_ranges(client.ranges)],
         records=len(records),
         input_config=client.input_config,
         class_counts=_class_counts(labels),

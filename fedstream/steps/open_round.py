@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from fedstream.record.documents import Opening
+from fedstream.steps.context import Context
 from fedstream.steps.runtime import step
 from fedstream.store.state import RunState, log
 
 
 @step
-def open_round(run: str, rounds: int, attempt: str, slot: int, store_secret: str = "", client_store_secret: str = "") -> tuple[int, str]:
+def open_round(
+    context: Context, run: str, rounds: int, attempt: str, slot: int, store_secret: str = "", client_store_secret: str = ""
+) -> tuple[int, str]:
     """Return the number of the round to run, and which secret its clients use for the store.
 
     The number is -1 when there is nothing to do: the run is finished or stopped, or another slot of this attempt opened the round and failed at it.
     The secret is decided here since the default of a pipeline's parameter cannot be another parameter.
 
     Args:
+        context: where the step works.
         run: name of the run.
         rounds: training rounds wanted in all.
         attempt: id of this submission.
@@ -22,14 +26,13 @@ def open_round(run: str, rounds: int, attempt: str, slot: int, store_secret: str
         store_secret: Kubernetes secret with the run's key for the store.
         client_store_secret: the same with the clients' key; empty for the run's.
     """
-    return _open(run, rounds, attempt, slot), client_store_secret or store_secret
+    return _open(context.run(run), rounds, attempt, slot), client_store_secret or store_secret
 
 
-def _open(run: str, rounds: int, attempt: str, slot: int) -> int:
-    state = RunState.from_env(run)
+def _open(state: RunState, rounds: int, attempt: str, slot: int) -> int:
     coming = state.next_round(rounds)
     if not coming:
-        log.info("run %s is finished", run)
+        log.info("run %s is finished", state.run)
         return -1
     round, kind = coming
     keys = state.keys.at(round)

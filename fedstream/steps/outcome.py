@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from fedstream.record.attendance import attendance
-from fedstream.record.decision import measurements, trained_rounds
+from fedstream.record.decision import measurements, next_pass, trained_rounds
 from fedstream.record.documents import Commit
 from fedstream.record.layout import ModelKeys
 from fedstream.record.run import RunRecord
@@ -34,7 +34,7 @@ def outcome(store: ObjectStore, run: str, rounds: int, version: int) -> dict[str
         "model": record.model.name,
         "finished": coming is None,
         "version": version,
-        "reason": "" if version else f"round {coming[0]} is next" if coming else why_unpublished(state) or UNTRIED,
+        "reason": "" if version else next_pass(coming[1], trained_rounds(commits)) if coming else why_unpublished(state) or UNTRIED,
         "rounds": trained_rounds(commits),
         "head": state.ledger.digest(commits[-1].round),
         **attended(record, commits),

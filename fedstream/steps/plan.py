@@ -17,7 +17,7 @@ from fedstream.record.operational import operational
 from fedstream.record.run import AnnouncementRow, ModelReference, RunRecord
 from fedstream.record.selection import clients_asked
 from fedstream.record.spec import RunSpec, changed_field, parse_spec
-from fedstream.settings import KafkaSettings
+from fedstream.steps.context import Context
 from fedstream.steps.markdown import plan_page
 from fedstream.steps.matching import Heard, Matching, match, reasons
 from fedstream.steps.overlaps import shared_records
@@ -25,7 +25,7 @@ from fedstream.steps.retry import patiently
 from fedstream.steps.runtime import step
 from fedstream.store.state import RunState, log
 from fedstream.stream.announcement import DATA_CONTROL_TOPIC
-from fedstream.stream.reader import read_announcements
+from fedstream.stream.broker import Broker, Brokers
 
 CONTROL_DEADLINE_S = 60.0
 """Seconds to read one control topic: a laptop's broker gives tens of thousands of messages in that time."""
@@ -41,13 +41,14 @@ ROUND_NODES, CLIENT_NODES = 33, 18
 
 
 @step
-def plan_training(values: dict[str, Any], node_budget: int, markdown_path: str | None = None) -> list[int]:
+def plan_training(context: Context, values: dict[str, Any], node_budget: int, markdown_path: str | None = None) -> list[int]:
     """Plan a run, or take up one that is on record, and return the loop's slots.
 
     1. validate the form values; 2. match and write spec.json, or compare with the one on record; 3. put its operational values in force;
     4. write round 0; 5. count the slots.
 
     Args:
+        context: where the step works.
         values: fields of RunSpec.
         node_budget: Argo nodes one submission may use, since Argo's status has a size limit.
         markdown_path: where to write the page of matched clients.
@@ -60,9 +61,9 @@ def plan_training(values: dict[str, Any], node_budget: int, markdown_path: str |
         RunError: a client that was asked for does not match, or fewer match than the quorum.
     """
     spec = parse_spec(values)
-    state = RunState.from_env(spec.run)
+    state = context.run(spec.run)
     state.store.check()
-    record = _record(state, spec)
+    record = _record(context, state, spec)
     put_in_force(state, spec)
     _write_round_zero(state, record)
     slots, note = _slots(state, spec, node_budget)
@@ -73,11 +74,11 @@ def plan_training(values: dict[str, Any], node_budget: int, markdown_path: str |
     return list(range(slots))
 
 
-def _record(state: RunState, spec: RunSpec) -> RunRecord:
+def _record(context: Context, state: RunState, spec: RunSpec) -> RunRecord:
     if not state.store.exists(state.keys.spec):
         model = ensure_model(state.store, spec.model, spec.threads, spec.placement.gpu_memory_mib or None)
-        matching = match(spec, model, _hear(spec))
-        _check(spec, model, matching)
+        matching = match(spec, model, _hear(context.brokers, spec))
+        _check(context.brokers, spec, model, matching)
         record = RunRecord(
             spec=spec,
             model=ModelReference(
@@ -139,11 +140,11 @@ def check_on_record(state: RunState, spec: RunSpec) -> None:
         raise SpecError(f"run {spec.run!r} is on record with another spec: {change}; use the values on record, or another run name")
 
 
-def _hear(spec: RunSpec) -> list[Heard]:
+def _hear(brokers: Brokers, spec: RunSpec) -> list[Heard]:
     messages, patience = [], time.monotonic() + AWAY_S
     for servers in spec.bootstrap_servers:
         try:
-            heard = _heard_at(KafkaSettings.from_env().at(servers), patience)
+            heard = _heard_at(brokers.at(servers), patience)
         except BrokerError:
             if not servers:
                 raise
@@ -153,11 +154,11 @@ def _hear(spec: RunSpec) -> list[Heard]:
     return messages
 
 
-def _heard_at(kafka: KafkaSettings, patience: float) -> list[tuple[int, int, bytes]]:
-    return patiently(patience, lambda _: read_announcements(kafka, DATA_CONTROL_TOPIC, CONTROL_DEADLINE_S))
+def _heard_at(broker: Broker, patience: float) -> list[tuple[int, int, bytes]]:
+    return patiently(patience, lambda _: broker.read_announcements(DATA_CONTROL_TOPIC, CONTROL_DEADLINE_S))
 
 
-def _check(spec: RunSpec, model: ModelDescription, matching: Matching) -> None:
+def _check(brokers: Brokers, spec: RunSpec, model: ModelDescription, matching: Matching) -> None:
     if spec.target_metric not in {"loss", *model.metrics}:
         raise SpecError(
             f"target_metric: model {spec.model!r} does not report {spec.target_metric!r}; it reports {', '.join(['loss', *model.metrics])}"
@@ -169,7 +170,7 @@ def _check(spec: RunSpec, model: ModelDescription, matching: Matching) -> None:
         raise QuorumError(f"{len(matched)} clients match and the quorum is {needed}. {_why_none(matching.rows)}")
     _check_evaluation(spec, matching)
     evaluation = matching.evaluations[0] if matching.evaluations else None
-    if shared := shared_records(matching.clients, evaluation, KafkaSettings.from_env().bootstrap_servers):
+    if shared := shared_records(matching.clients, evaluation, brokers.default_servers):
         raise RunError(
             f"{shared}; a record has one use in a run: name the clients to ask with `clients`, or announce other records with `fedstream stream send`"
         )

@@ -16,14 +16,15 @@ from fedstream.record.documents import Commit
 from fedstream.record.layout import ModelKeys
 from fedstream.record.versions import LatestVersion, VersionManifest
 from fedstream.serving import kserve
-from fedstream.settings import KafkaSettings, RegistrySettings
+from fedstream.settings import RegistrySettings
+from fedstream.steps.context import Context
 from fedstream.steps.global_model import load_global_model
 from fedstream.steps.publication import best_measured, why_unpublished
 from fedstream.steps.retry import patiently
 from fedstream.steps.runtime import step
 from fedstream.store.state import RunState, log
-from fedstream.stream.announcement import MODEL_CONTROL_TOPIC, ModelAnnouncement
-from fedstream.stream.sink import announce_model
+from fedstream.stream.announcement import ModelAnnouncement
+from fedstream.stream.broker import Broker, Brokers
 
 MAX_TRIES = 20
 """Version numbers tried when publishers race or were killed; far more than can be in flight at once."""
@@ -51,6 +52,7 @@ class ConfusionArtifact(Protocol):
 
 @step
 def publish(
+    context: Context,
     run: str,
     rounds: int,
     report_path: str | None = None,
@@ -63,6 +65,7 @@ def publish(
     5. register it in Kubeflow Model Registry, if MODEL_REGISTRY_URL is set. Published again, the same commit keeps its version.
 
     Args:
+        context: where the step works.
         run: name of the run.
         rounds: training rounds wanted in all.
         report_path: where to write the HTML report; written for an unfinished run too.
@@ -77,7 +80,7 @@ def publish(
     from fedstream.report.view import build_view
 
     registry = RegistrySettings.from_env()
-    state = RunState.from_env(run)
+    state = context.run(run)
     view = build_view(state.store, run, rounds)
     report = render_report(view)
     if report_path:
@@ -89,8 +92,8 @@ def publish(
         log.warning("run %s: %s", run, absence)
     if len(view.attendance.absent) > TOLD:
         log.warning("run %s: %d more are in the report", run, len(view.attendance.absent) - TOLD)
-    if coming := state.next_round(rounds):
-        log.warning("run %s is not finished: round %d is next; submit the same run again to go on", run, coming[0])
+    if view.pending:
+        log.warning("run %s is not finished: %s; submit the same run again to go on", run, view.decision)
         return 0
     published = _published(state)
     if not published and (reason := why_unpublished(state)):
@@ -100,9 +103,9 @@ def publish(
     pages = {"report.html": report.encode(), "model_card.md": render_model_card(view, best.round).encode()}
     version, manifest = published or _version(state, best, pages)
     digest = sha256_hex(state.store.get(ModelKeys(state.record.model.name).version(version, "manifest.json")))
-    _announce(state, version, manifest, digest)
+    _announce(context.brokers, state, version, manifest, digest)
     if model:
-        model.metadata |= {key: value for key, value in manifest.items() if isinstance(value, str | int | float)}
+        model.metadata |= {key: value for key, value in manifest.model_dump(mode="json").items() if isinstance(value, str | int | float)}
     log.info("model %s version %d is round %d of run %s, %s", state.record.model.name, version, best.round, run, view.attendance.summary)
     if registry:
         _register(state, registry, version, manifest, digest)
@@ -116,7 +119,7 @@ def _show_confusion(commits: list[Commit], classes: list[str], confusion: Confus
         confusion.log_confusion_matrix(names, matrices[-1])
 
 
-def _published(state: RunState) -> tuple[int, dict[str, Any]] | None:
+def _published(state: RunState) -> tuple[int, VersionManifest] | None:
     """Return the version that was published from the run's last commit, and its manifest, if there is one."""
     found = find_published(state.store, state.record.model.name, state.run, _head(state))
     return (found.number, found.manifest) if found else None
@@ -126,7 +129,7 @@ def _head(state: RunState) -> str:
     return state.ledger.digest(state.ledger.commits()[-1].round)
 
 
-def _version(state: RunState, best: Commit, pages: dict[str, bytes]) -> tuple[int, dict[str, Any]]:
+def _version(state: RunState, best: Commit, pages: dict[str, bytes]) -> tuple[int, VersionManifest]:
     """Give a commit a version: a new one, or another publisher's of the same."""
     keys = ModelKeys(state.record.model.name)
     used = (keys.version_of(info.key) for info in state.store.list(keys.versions))
@@ -174,7 +177,7 @@ def _saved_model_uri(state: RunState, number: int) -> str:
     return f"s3://{settings.bucket}/{settings.prefix}{ModelKeys(state.record.model.name).version(number, 'saved_model')}"
 
 
-def _register(state: RunState, registry: RegistrySettings, number: int, manifest: dict[str, Any], digest: str) -> None:
+def _register(state: RunState, registry: RegistrySettings, number: int, manifest: VersionManifest, digest: str) -> None:
     from fedstream.serving.registry import ModelRegistry
 
     where = {"endpoint": state.store.settings.endpoint_url, "defaultRegion": state.store.settings.region}
@@ -182,7 +185,7 @@ def _register(state: RunState, registry: RegistrySettings, number: int, manifest
     log.info("registered at %s as model version %s", registry.url, found)
 
 
-def _write_version(state: RunState, keys: ModelKeys, number: int, best: Commit, files: dict[str, bytes]) -> dict[str, Any]:
+def _write_version(state: RunState, keys: ModelKeys, number: int, best: Commit, files: dict[str, bytes]) -> VersionManifest:
     for name, data in files.items():
         state.store.put_new(keys.version(number, name), data)
     _, measured = best_measured(state)
@@ -199,12 +202,12 @@ def _write_version(state: RunState, keys: ModelKeys, number: int, best: Commit, 
         features=state.record.features,
         classes=state.record.classes,
         code_version=__version__,
-    ).model_dump(mode="json")
-    state.store.put_new_json(keys.version(number, "manifest.json"), manifest)
+    )
+    state.store.put_new_json(keys.version(number, "manifest.json"), manifest.model_dump(mode="json"))
     return manifest
 
 
-def _announce(state: RunState, version: int, manifest: dict[str, Any], digest: str) -> None:
+def _announce(brokers: Brokers, state: RunState, version: int, manifest: VersionManifest, digest: str) -> None:
     """Tell the data owners, then move latest.json: killed in between, the next publish tells them again."""
     keys = ModelKeys(state.record.model.name)
     latest = canonical_json(LatestVersion(version=version, manifest=digest).model_dump(mode="json"))
@@ -213,29 +216,29 @@ def _announce(state: RunState, version: int, manifest: dict[str, Any], digest: s
         if current and current.version >= version and names_a_version(state.store, keys, current):
             return
         announcement = _announcement(state, manifest, keys.version(version, "model.keras"))
-        _tell(state, announcement)
+        _tell(brokers, state, announcement)
         if state.store.put_if_match(keys.latest, latest, etag):
             return
     raise StoreError(f"{keys.latest} changes faster than it can be moved; publish again")
 
 
-def _tell(state: RunState, announcement: ModelAnnouncement) -> None:
+def _tell(brokers: Brokers, state: RunState, announcement: ModelAnnouncement) -> None:
     """Announce a version at each broker. One of a site that stays away is left out: it must not keep the model from all others."""
     patience = time.monotonic() + AWAY_S
     for servers in state.record.spec.bootstrap_servers:
         try:
-            _tell_at(KafkaSettings.from_env().at(servers), announcement, patience)
+            _tell_at(brokers.at(servers), announcement, patience)
         except BrokerError:
             if not servers:
                 raise
             log.warning("the brokers %s of a site do not answer; its owner is not told of the model", servers, exc_info=True)
 
 
-def _tell_at(kafka: KafkaSettings, announcement: ModelAnnouncement, patience: float) -> None:
-    patiently(patience, lambda _: announce_model(kafka, announcement, MODEL_CONTROL_TOPIC))
+def _tell_at(broker: Broker, announcement: ModelAnnouncement, patience: float) -> None:
+    patiently(patience, lambda _: broker.announce_model(announcement))
 
 
-def _announcement(state: RunState, manifest: dict[str, Any], key: str) -> ModelAnnouncement:
+def _announcement(state: RunState, manifest: VersionManifest, key: str) -> ModelAnnouncement:
     record = state.record
     description = read_description(state.store, record.model.name, record.model.keras_digest)
     return ModelAnnouncement(
@@ -246,13 +249,13 @@ def _announcement(state: RunState, manifest: dict[str, Any], key: str) -> ModelA
             "min_data": record.spec.min_data,
         },
         model=record.model.name,
-        version=manifest["version"],
+        version=manifest.version,
         run=state.run,
         bucket=state.store.settings.bucket,
         model_key=state.store.settings.prefix + key,
-        model_digest=manifest["files"]["model.keras"],
-        weights_digest=manifest["weights_digest"],
-        head=manifest["head"],
+        model_digest=manifest.files["model.keras"],
+        weights_digest=manifest.weights_digest,
+        head=manifest.head,
         features=record.features,
         classes=record.classes,
     )

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import logging
 import sys
 from collections.abc import Callable
-from typing import ParamSpec, Protocol, TypeVar
+from typing import Concatenate, Generic, ParamSpec, Protocol, TypeVar
 
 from fedstream.errors import FedstreamError, UsageError
+from fedstream.steps.context import Context
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -23,11 +25,26 @@ class MetricsArtifact(Protocol):
     def log_metric(self, metric: str, value: float) -> None: ...
 
 
-def step(function: Callable[P, R]) -> Callable[P, R]:
-    """Make a function a step: its logs go to standard output, unless the process has set up logging itself."""
+class Step(Generic[P, R]):
+    """A step of a run. Called, it works in the world that the environment names; `within` names another.
 
-    @functools.wraps(function)
-    def run(*args: P.args, **kwargs: P.kwargs) -> R:
+    Its logs go to standard output, unless the process has set up logging itself.
+    """
+
+    def __init__(self, function: Callable[Concatenate[Context, P], R]) -> None:
+        functools.update_wrapper(self, function)
+        signature = inspect.signature(function)
+        self.__signature__ = signature.replace(parameters=list(signature.parameters.values())[1:])
+        self._function = function
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        return self._run(None, *args, **kwargs)
+
+    def within(self, context: Context, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run the step in this context."""
+        return self._run(context, *args, **kwargs)
+
+    def _run(self, context: Context | None, *args: P.args, **kwargs: P.kwargs) -> R:
         logger = logging.getLogger("fedstream")
         if not logging.root.handlers and not logger.handlers:
             handler = logging.StreamHandler(sys.stdout)
@@ -35,9 +52,12 @@ def step(function: Callable[P, R]) -> Callable[P, R]:
             logger.addHandler(handler)
             logger.setLevel(logging.INFO)
         try:
-            return function(*args, **kwargs)
+            return self._function(context or Context.from_env(), *args, **kwargs)
         except FedstreamError as error:
-            logger.error("%s %s: %s", REFUSED if isinstance(error, UsageError) else FAILED, function.__name__, error)
+            logger.error("%s %s: %s", REFUSED if isinstance(error, UsageError) else FAILED, self._function.__name__, error)
             raise
 
-    return run
+
+def step(function: Callable[Concatenate[Context, P], R]) -> Step[P, R]:
+    """Make a step of a function that takes a Context first."""
+    return Step(function)

@@ -5,15 +5,17 @@ from __future__ import annotations
 from fedstream.errors import ObjectConflict, RunError
 from fedstream.record.documents import Selection
 from fedstream.record.selection import select
+from fedstream.steps.context import Context
 from fedstream.steps.runtime import step
-from fedstream.store.state import RunState, log
+from fedstream.store.state import log
 
 
 @step
-def select_clients(run: str, round: int, rounds: int) -> list[str]:
+def select_clients(context: Context, run: str, round: int, rounds: int) -> list[str]:
     """Freeze the round's selection and return its clients, sorted.
 
     Args:
+        context: where the step works.
         run: name of the run.
         round: number of the round.
         rounds: training rounds wanted in all; with fewer done, the clients train.
@@ -21,7 +23,7 @@ def select_clients(run: str, round: int, rounds: int) -> list[str]:
     Raises:
         RunError: the round is not the next one.
     """
-    state = RunState.from_env(run)
+    state = context.run(run)
     key = state.keys.at(round).selection
     if not state.store.exists(key):
         coming = state.next_round(rounds)

@@ -15,14 +15,15 @@ from fedstream.record.offsets import parse_ranges
 from fedstream.record.selection import client_seed
 from fedstream.record.spec import RunSpec
 from fedstream.record.weights import to_bytes
+from fedstream.steps.context import Context
 from fedstream.steps.global_model import load_global_model
 from fedstream.steps.refusal import refusing, why_refused
 from fedstream.steps.retry import patiently
 from fedstream.steps.runtime import MetricsArtifact, step
 from fedstream.store.state import RunState, log
+from fedstream.stream.broker import Broker
 from fedstream.stream.codec import get_codec
 from fedstream.stream.columns import decode_in_order
-from fedstream.stream.reader import read_ranges
 from fedstream.stream.records import RawRecords, RecordSize
 
 if TYPE_CHECKING:
@@ -33,10 +34,11 @@ if TYPE_CHECKING:
 
 
 @step
-def local_train(run: str, round: int, client: str, slice_key: str, attempt: str, usage: MetricsArtifact | None = None) -> str:
+def local_train(context: Context, run: str, round: int, client: str, slice_key: str, attempt: str, usage: MetricsArtifact | None = None) -> str:
     """Train (in a closing round: only measure) and write the update, then its manifest.
 
     Args:
+        context: where the step works.
         run: name of the run.
         round: number of the round.
         client: name of the client.
@@ -47,7 +49,7 @@ def local_train(run: str, round: int, client: str, slice_key: str, attempt: str,
     Returns:
         One line about what came of it.
     """
-    state = RunState.from_env(run)
+    state = context.run(run)
     if not slice_key:
         return f"{client}: cannot take part in round {round}: {why_refused(state, round, client, attempt) or 'ingest_from_kafka says why'}"
     if state.finished(round, client):
@@ -58,11 +60,11 @@ def local_train(run: str, round: int, client: str, slice_key: str, attempt: str,
             raise RecordError(f"slice {slice_key} is not in the store; ingest_from_kafka must run first")
         if wrong := why_not_planned(document, state.record.client(client)):
             raise RecordError(f"slice {slice_key} is not the planned one: {wrong}; it was changed after ingest_from_kafka wrote it")
-        return _train(state, round, document, time.monotonic() + state.spec.round_deadline_s, usage)
+        return _train(context, state, round, document, time.monotonic() + state.spec.round_deadline_s, usage)
     return f"{client}: does not take part in round {round}"
 
 
-def _train(state: RunState, round: int, document: SliceDoc, deadline: float, usage: MetricsArtifact | None) -> str:
+def _train(context: Context, state: RunState, round: int, document: SliceDoc, deadline: float, usage: MetricsArtifact | None) -> str:
     from fedstream.model._tensorflow import configure
     from fedstream.model.split import split_mask
     from fedstream.model.training import TrainingConfig, train_client
@@ -73,7 +75,7 @@ def _train(state: RunState, round: int, document: SliceDoc, deadline: float, usa
     seed = client_seed(spec.seed, round, client)
     configure(spec.threads, seed, spec.placement_of(client).gpu_memory_mib or None)
     fallback = _falls_back(spec, client)
-    records = _read(state, document, get_codec("RAW", matched.input_config).record_size, deadline)
+    records = _read(context.broker_of(state, client), document, get_codec("RAW", matched.input_config).record_size, deadline)
     samples, labels = decode_in_order(state.record, matched, records)
     config = TrainingConfig(
         epochs=spec.epochs,
@@ -169,10 +171,9 @@ def _falls_back(spec: RunSpec, client: str) -> bool:
     return True
 
 
-def _read(state: RunState, document: SliceDoc, size: RecordSize, deadline: float) -> RawRecords:
+def _read(broker: Broker, document: SliceDoc, size: RecordSize, deadline: float) -> RawRecords:
     ranges = parse_ranges(document.ranges_text)
-    kafka = state.kafka(document.client)
-    records = patiently(deadline, lambda left_s: read_ranges(kafka, ranges, left_s, size))
+    records = patiently(deadline, lambda left_s: broker.read_ranges(ranges, left_s, size))
     if records.digest != document.digest:
         raise RecordError(
             f"the records of {document.ranges_text} have digest {records.digest[:12]}, but ingest_from_kafka saw {document.digest[:12]}: "

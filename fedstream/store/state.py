@@ -17,7 +17,6 @@ from fedstream.record.names import NAME, check_name
 from fedstream.record.reading import Document
 from fedstream.record.run import RunRecord
 from fedstream.record.spec import RunSpec, carried_out
-from fedstream.settings import KafkaSettings
 from fedstream.store.ledger import Ledger
 from fedstream.store.loading import load_document
 from fedstream.store.objects import ObjectStore
@@ -44,10 +43,6 @@ class RunState:
 
     def __post_init__(self) -> None:
         check_name("run", self.run)
-
-    @classmethod
-    def from_env(cls, run: str) -> RunState:
-        return cls(ObjectStore.from_env(), run)
 
     @property
     def keys(self) -> RunKeys:
@@ -93,15 +88,6 @@ class RunState:
             raise CorruptObject(
                 f"{self.keys.submission(len(self.submissions))} does not fit the run: {error}; run `fedstream verify {self.run}`"
             ) from error
-
-    def kafka(self, client: str) -> KafkaSettings:
-        """Return how to reach the brokers of a client."""
-        return KafkaSettings.from_env().at(self.record.client(client).bootstrap_servers)
-
-    @property
-    def evaluation_kafka(self) -> KafkaSettings:
-        """How to reach the brokers of the evaluation topic: the default ones."""
-        return KafkaSettings.from_env()
 
     def selection(self, round: int) -> Selection:
         return self.read(Selection, self.keys.at(round).selection)

@@ -15,6 +15,7 @@ from fedstream.settings import StoreSettings
 from fedstream.store.objects import ObjectStore
 from fedstream.store.state import RunState
 from fedstream.stream.announcement import DATA_CONTROL_TOPIC
+from fedstream.stream.broker import EnvironmentBrokers
 from fedstream.stream.codec import RawCodec
 from fedstream.stream.send import send_dataset
 from fedstream.stream.sink import raw_announcement
@@ -89,7 +90,7 @@ def test_an_announcement_in_another_owner_s_name(planner, platform, topic):
 
 def test_every_record_and_every_measurement_can_be_repeated(streams, platform_env, federated, evaluated):
     for store, count in ((federated, 120), (evaluated, 160)):
-        report = verify_run(store, RUN, stream=True)
+        report = verify_run(store, RUN, brokers=EnvironmentBrokers())
         assert (report.problems, report.records_checked) == ([], count)
 
 
@@ -97,7 +98,7 @@ def test_a_better_score_that_fits_in_all_else(streams, platform_env, evaluated, 
     forger = forger_of(evaluated, 2)
     forger.store.edit(forger.key("commit.json"), lambda commit: commit["metrics"]["values"].update(accuracy=0.95))
     assert forger.found() == {}, "the bucket alone cannot tell"
-    (problem,) = verify_run(evaluated, RUN, stream=True).problems
+    (problem,) = verify_run(evaluated, RUN, brokers=EnvironmentBrokers()).problems
     assert problem.key == forger.key("commit.json")
     assert "its accuracy is 0.95, measured again it is 0.8" in problem.what
 
@@ -107,9 +108,25 @@ def test_each_client_s_records_are_read_though_another_has_the_same_digest(strea
     digest = forger.read("slices/a.json")["digest"]
     forger.slice("b", lambda document: document.update(digest=digest))
     assert forger.found() == {}, "the bucket alone cannot tell"
-    (problem,) = verify_run(forger.store, RUN, stream=True).problems
+    (problem,) = verify_run(forger.store, RUN, brokers=EnvironmentBrokers()).problems
     assert problem.key == forger.key("slices/b.json")
     assert f"the records of {topic_of('b')}:0:0:40 have digest" in problem.what
+
+
+def test_classes_that_the_records_do_not_have(streams, platform_env, forger):
+    """The report shows a client's classes from its slice; the digest of the records says nothing of them."""
+    forger.slice("b", lambda document: document.update(class_counts={"0": 38, "1": 1, "2": 1}))
+    assert forger.found() == {}, "the bucket alone cannot tell"
+    (problem,) = verify_run(forger.store, RUN, brokers=EnvironmentBrokers()).problems
+    assert problem.key == forger.key("slices/b.json")
+    assert f"its class_counts are 0: 38, 1: 1, 2: 1, and the records of {topic_of('b')}:0:0:40 have 0: " in problem.what
+
+
+def test_the_classes_of_one_round_are_not_taken_for_those_of_another(streams, platform_env, federated, forger_of):
+    """The records of a client are read once, and compared with its slice of each round."""
+    forger = forger_of(federated, 4)
+    forger.slice("b", lambda document: document.update(class_counts={"0": 40}))
+    assert [problem.key for problem in verify_run(federated, RUN, brokers=EnvironmentBrokers()).problems] == [forger.key("slices/b.json")]
 
 
 def test_the_evaluation_topic_of_the_recorded_run_is_its_own(evaluated):

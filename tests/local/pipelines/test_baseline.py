@@ -10,8 +10,8 @@ from fedstream.report.html import render_report
 from fedstream.report.tables import alone_rows
 from fedstream.report.view import build_view
 from fedstream.steps import ingest_from_kafka, local_train, open_round, plan_training, select_clients
+from fedstream.steps.context import Context
 from fedstream.store.objects import ObjectStore
-from fedstream.store.state import RunState
 
 BUDGET = 10**9
 
@@ -28,7 +28,7 @@ def spec(owners, **fields):
 def test_a_baseline_is_measured_once_and_leaves_every_digest_as_it_is(owners):
     for run, baseline in (("without", False), ("with", True)):
         run_inprocess(spec(owners, run=run, baseline=baseline), BUDGET)
-    without, compared = (RunState.from_env(run) for run in ("without", "with"))
+    without, compared = (Context.from_env().run(run) for run in ("without", "with"))
     for before, after in zip(without.ledger.commits(), compared.ledger.commits(), strict=True):
         assert after.weights_digest == before.weights_digest
         assert [entry.update_digest for entry in after.clients] == [entry.update_digest for entry in before.clients]
@@ -59,7 +59,7 @@ def test_a_baseline_that_passes_the_deadline_is_left_out_and_the_client_takes_pa
     with caplog.at_level(logging.WARNING, logger="fedstream.run"):
         assert "trained on" in local_train("late", number, client, key, "once")
     assert f"{client} takes part, but has no baseline for the report: training passed the round's deadline" in caplog.text
-    manifest = RunState.from_env("late").manifest(number, client)
+    manifest = Context.from_env().run("late").manifest(number, client)
     assert manifest.alone is None
     assert manifest.update_digest
     assert "had finished" in local_train("late", number, client, key, "once")

@@ -22,6 +22,7 @@ from fedstream.store.objects import ObjectStore
 from fedstream.store.state import RunState
 from fedstream.stream.announced import withdraw
 from fedstream.stream.announcement import DataAnnouncement
+from fedstream.stream.broker import EnvironmentBrokers
 from fedstream.stream.send import send_dataset
 
 FEATURES, CLASSES = ["age", "bmi", "pressure", "sugar"], ["ill", "unclear", "well"]
@@ -85,7 +86,7 @@ def test_reversed_columns_and_classes_give_the_digests_of_the_unreversed_ones(ow
     one, two = (state.store.get_json(state.keys.at(1).slice(f"{owners.name}.b")) for state in (usual, other))
     assert (one["class_counts"], one["records"]) == (two["class_counts"], 50)
     assert one["digest"] != two["digest"]
-    assert verify_run(owners.store, other.run, stream=True).problems == []
+    assert verify_run(owners.store, other.run, brokers=EnvironmentBrokers()).problems == []
     manifest = owners.store.get_json(ModelKeys("table").version(2, "manifest.json"))
     assert (manifest["features"], manifest["classes"]) == (FEATURES, CLASSES)
 

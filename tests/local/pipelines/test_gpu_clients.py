@@ -14,8 +14,8 @@ from fedstream.record.documents import Manifest
 from fedstream.report.html import render_report
 from fedstream.report.model_card import render_model_card
 from fedstream.report.view import build_view
+from fedstream.steps.context import Context
 from fedstream.store.objects import ObjectStore
-from fedstream.store.state import RunState
 from fedstream.stream.send import send_dataset
 
 GPU = {"gpu_type": "nvidia.com/gpu", "gpu_count": 1}
@@ -47,7 +47,7 @@ class Artifact:
 def test_a_client_without_its_gpu_does_not_take_part_and_says_why(values, streams):
     (_, second), _ = streams
     assert run_inprocess(values("without", sites={second: {"placement": GPU}}, min_clients=1)) == 1
-    (entry,) = [entry for entry in RunState.from_env("without").ledger.commit(1).clients if not entry.accepted]
+    (entry,) = [entry for entry in Context.from_env().run("without").ledger.commit(1).clients if not entry.accepted]
     assert entry.client == second
     for part in ("its placement asks for 1 nvidia.com/gpu, but TensorFlow 2", "sees only CPU", "image fedstream-python-gpu", "cpu_fallback"):
         assert part in entry.reason
@@ -59,7 +59,7 @@ def test_falling_back_is_on_record_and_changes_no_weight(values, streams):
     (first, second), _ = streams
     run_inprocess(values("plain"))
     run_inprocess(values("fallen", sites={second: {"placement": GPU}}, cpu_fallback=True))
-    plain, fallen = RunState.from_env("plain"), RunState.from_env("fallen")
+    plain, fallen = Context.from_env().run("plain"), Context.from_env().run("fallen")
     assert fallen.manifest(1, second).cpu_fallback
     assert not fallen.manifest(1, first).cpu_fallback
     assert fallen.ledger.commit(1).weights_digest == plain.ledger.commit(1).weights_digest
@@ -79,7 +79,7 @@ def test_what_a_training_used_is_told_and_not_on_record(values, streams):
     assert said.startswith(f"{client}: trained on ")
     assert "(device_seconds " in said
     assert set(usage.said) == {"device_seconds", "examples_per_second", "peak_memory_mib", "cpu_percent"}
-    manifest = RunState.from_env("used").manifest(1, client)
+    manifest = Context.from_env().run("used").manifest(1, client)
     assert not set(usage.said) & set(manifest.model_dump())
     older = manifest.model_dump(exclude={"cpu_fallback"})
     assert Manifest.model_validate(older) == manifest

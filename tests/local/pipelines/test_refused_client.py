@@ -4,15 +4,15 @@ import pytest
 
 from fedstream import steps
 from fedstream.errors import RecordError
+from fedstream.steps.context import Context
 from fedstream.steps.refusal import LONGEST, refusing
-from fedstream.store.state import RunState
 
 REASON = "topic 'a' has no records after offset 100; announce the stream again"
 
 
 @pytest.fixture
 def state(platform_env):
-    return RunState.from_env("refused")
+    return Context.from_env().run("refused")
 
 
 def test_local_train_repeats_why_ingest_refused_the_client(state):

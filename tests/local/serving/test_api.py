@@ -21,6 +21,7 @@ def test_from_the_first_record_to_a_prediction(topic, capsys):
     assert fedstream.add_model(model, "mine").parameters == 650
     done = fedstream.run("first", model="mine", clients=owners, rounds=2, epochs=20, batch_size=5)
     assert (done.finished, done.version, done.reason, done.rounds) == (True, 1, "", 2)
+    assert done.absent == []
     assert capsys.readouterr().out.splitlines()[0].startswith("round 1 of 2: 2/2 clients, ")
     assert list(fedstream.history("first").rounds["round"]) == [0, 1, 2, 3]
     assert fedstream.show_report("first").html.startswith("<!DOCTYPE html>")
@@ -34,5 +35,10 @@ def test_from_the_first_record_to_a_prediction(topic, capsys):
         fedstream.load_model("mine@champion")
     with pytest.raises(UsageError, match="is no name for a model"):
         fedstream.add_model(model, "no name")
+    fedstream.send(x, np.full(50, 99), client=(third := f"{topic}-east"))
+    less = fedstream.run("third", model="mine", clients=[*owners, third], rounds=1, min_clients=2)
+    (absence,) = less.absent
+    assert (absence.client, absence.rounds, absence.closing_passes) == (third, [1], 1)
+    assert f"{third} did not take part in round 1 and a closing pass: label 99 of record 0" in capsys.readouterr().out
     with pytest.raises(UsageError, match="epochs: "):
         fedstream.run("second", model="mine", epochs=0)

@@ -56,6 +56,15 @@ def test_two_runs_are_compared(published, cli):
     assert "b accuracy" in table
 
 
+def test_rounds_are_compared_as_rounds_of_training_also_of_a_run_that_grew(published, cli):
+    grown = published.spec | {"run": "grown", "evaluation_topic": "", "validation_rate": 0.2}
+    run_inprocess(grown)
+    run_inprocess(grown | {"rounds": 2})
+    assert [entry["kind"] for entry in json.loads(cli("rounds", "grown", "--json").out)["rounds"]][1:] == ["training", "closing"] * 2
+    said = json.loads(cli("runs", "r", "grown", "--json").out)
+    assert [entry["round"] for entry in said["rounds"]] == [0, 1, 2]
+
+
 def test_what_cannot_be_compared_is_said(published, cli):
     assert "name two runs to compare, or none to list all; 1 is named" in cli("runs", "r").err
     assert "there is no run 'x' in this bucket" in cli("runs", "r", "x").err

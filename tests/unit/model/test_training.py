@@ -181,12 +181,13 @@ def test_a_loss_that_is_not_finite_is_divergence(rate: float) -> None:
         restore(model, get_weights(model), learning_rate=rate)
 
 
-def test_nan_in_the_records_is_divergence() -> None:
+def test_nan_in_the_records_is_divergence_and_nothing_is_printed(capfd: pytest.CaptureFixture[str]) -> None:
     x, y, held_out = records()
     x = x.astype(np.float32)
     x[5] = np.nan
     with pytest.raises(ModelError, match="the loss is nan; use a smaller rate, or look for NaN in the records"):
         train_client(make(), x, y, held_out, TrainingConfig(batch_size=10))
+    assert capfd.readouterr().out == ""
 
 
 def test_a_model_that_is_not_finite_has_no_loss() -> None:

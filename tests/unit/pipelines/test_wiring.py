@@ -14,7 +14,9 @@ from kfp.kubernetes import kubernetes_executor_config_pb2
 from fedstream import settings, steps
 from fedstream.errors import SpecError
 from fedstream.record.spec import parse_spec
+from fedstream.steps.context import Context
 from fedstream.steps.ingest import _placed
+from fedstream.stream.broker import EnvironmentBrokers
 
 DEFINITION, PLATFORM = yaml.safe_load_all(FEDERATED_TRAINING_YAML.read_text())
 KUBERNETES = PLATFORM["platforms"]["kubernetes"]
@@ -129,7 +131,8 @@ def test_a_name_of_a_clients_secret_comes_all_the_way_from_the_form():
 @pytest.mark.parametrize(("clients", "handed_on"), [("", "run"), ("clients", "clients")])
 def test_the_clients_key_is_the_runs_unless_the_form_names_one(monkeypatch, clients, handed_on):
     monkeypatch.setattr(importlib.import_module("fedstream.steps.open_round"), "_open", lambda *values: 1)
-    assert steps.open_round("r", 1, "a", 0, "run", clients) == (1, handed_on)
+    nowhere = Context(None, EnvironmentBrokers())
+    assert steps.open_round.within(nowhere, "r", 1, "a", 0, "run", clients) == (1, handed_on)
 
 
 def test_a_site_may_name_a_key_of_its_own():

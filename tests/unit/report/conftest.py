@@ -263,11 +263,11 @@ def roll_back(store: MemoryStore, run: str, to: int) -> None:
     ledger.append(rolled_back(commits, ledger.digest(commits[-1].round), to))
 
 
-def train_round(store: MemoryStore, run: str, kind: str = "training") -> None:
-    """Append one more round, in which every client takes part."""
+def train_round(store: MemoryStore, run: str, kind: str = "training", refuse: Callable[[int, str], str] = lambda round, client: "") -> None:
+    """Append one more round, in which every client takes part that does not refuse."""
     ledger = Ledger(store, run)
     record = RunRecord.model_validate_json(store.get(RunKeys(run).spec))
-    _round(store, ledger, record, len(ledger.commits()), kind, lambda round, client: "", True)
+    _round(store, ledger, record, len(ledger.commits()), kind, refuse, True)
 
 
 def _shares(client: str) -> dict[int, float]:

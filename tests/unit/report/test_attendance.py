@@ -18,8 +18,10 @@ from fedstream.report.view import build_view
 from fedstream.steps.outcome import attended, outcome
 from fedstream.store.objects import ObjectStore
 
+from .conftest import roll_back, train_round
+
 CLIENTS = ["a", "b"]
-TOLD = "b did not take part in rounds 1–3: has 12 of 400 [/x] records"
+TOLD = "b did not take part in rounds 1–2 and a closing pass: has 12 of 400 [/x] records"
 
 
 def announced(client, accepted=False, related=True, reason="shape 28 28 does not fit"):
@@ -61,7 +63,7 @@ def test_the_head_of_a_degraded_run_names_who_is_missing_and_why_and_is_not_gree
     head = head_of(render_report(view))
     assert '<span class="pill amber">! Finished with 1 of 2 clients</span>' in head
     assert "✓ Finished" not in head
-    assert "<b>b</b>, in rounds 1–3: has 12 of 400 [/x] records" in head
+    assert "<b>b</b>, in rounds 1–2 and a closing pass: has 12 of 400 [/x] records" in head
 
 
 def test_the_head_of_a_whole_run_is_green(bucket, run_of):
@@ -83,6 +85,35 @@ def test_a_client_missing_in_one_round_makes_the_run_degraded_all_the_same(bucke
     view = build_view(bucket, run_of(bucket, CLIENTS, 3, refuse=lambda round, client: "late" if (round, client) == (2, "b") else ""))
     assert view.attendance.summary == "with 2 clients, not all of them in every round"
     assert [str(absence) for absence in view.attendance.absent] == ["b did not take part in round 2: late"]
+
+
+def test_absences_are_numbered_as_rounds_of_training_are_also_after_a_closing_pass_and_a_rollback(bucket, run_of):
+    run = run_of(bucket, CLIENTS, 1, refuse=lambda round, client: "late" if client == "b" else "")
+    train_round(bucket, run)
+    train_round(bucket, run, refuse=lambda round, client: "late" if client == "b" else "")
+    roll_back(bucket, run, 3)
+    train_round(bucket, run, refuse=lambda round, client: "lost" if client == "b" else "")
+    train_round(bucket, run, kind="closing", refuse=lambda round, client: "lost" if client == "a" else "")
+    assert [str(absence) for absence in build_view(bucket, run).attendance.absent] == [
+        "a did not take part in a closing pass: lost",
+        "b did not take part in round 1 and a closing pass: late",
+        "b did not take part in round 3: lost",
+    ]
+
+
+def test_rounds_of_training_keep_their_numbers_after_a_closing_pass(printed, bucket, run_of):
+    run = run_of(bucket, CLIENTS, 2, asked=4)
+    train_round(bucket, run)
+    train_round(bucket, run, kind="closing")
+    view = build_view(bucket, run)
+    assert [item.kind for item in view.rounds] == ["initial", "training", "training", "closing pass", "training round 3", "closing pass"]
+    assert (view.best, view.decision) == (4, "round 4 is next")
+    head = head_of(render_report(view))
+    assert "The best model is that of round 3: " in head
+    assert re.search("<dd>[^<]*round 3, the best of ", head)
+    assert "Round 4 is not opened yet." in head
+    cli.rounds(run)
+    assert "│ training round 3 │" in printed.getvalue()
 
 
 def test_an_announcement_refused_when_the_run_was_planned_counts_and_an_older_one_of_a_client_that_takes_part_does_not(bucket, run_of):
@@ -127,7 +158,7 @@ def test_json_says_degraded_and_who_is_absent(capsys, printed, degraded):
     cli.rounds(degraded, json=True)
     said = json.loads(capsys.readouterr().out)
     assert said["degraded"] is True
-    assert said["absent"] == [{"client": "b", "rounds": [1, 2, 3], "reason": "has 12 of 400 [/x] records"}]
+    assert said["absent"] == [{"client": "b", "rounds": [1, 2], "closing_passes": 1, "reason": "has 12 of 400 [/x] records"}]
     assert said["clients"] == {"took_part": 1, "meant": 2}
     assert [entry["kind"] for entry in said["rounds"]] == ["initial", "training", "training", "closing"]
 

@@ -113,7 +113,7 @@ def test_rounds_that_were_taken_back_stay_in_the_table_and_out_of_the_figures(bu
         "training, taken back",
         "training, taken back",
         "rollback to 1",
-        "training",
+        "training round 2",
     ]
     assert [number for number, _ in view.series("loss")] == [0, 1, 4]
     assert [number for number, _ in view.clients[0].trained] == [1, 5]
