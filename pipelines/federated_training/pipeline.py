@@ -19,7 +19,7 @@ RUN_DEADLINE_S = 7 * 86_400
 @dsl.pipeline(name="one-round", description="One federated round: select, ingest and train per client, aggregate, evaluate.")
 def one_round(
     run: str, round: int, rounds: int, attempt: str, memory: str, config_map: str, store_secret: str, client_store_secret: str, kafka_secret: str
-):
+) -> None:
     """Run one round of a run.
 
     Args:
@@ -83,4 +83,5 @@ def federated_training(form: Dict[str, Any]) -> int:
             )
             done.set_caching_options(False)
     published = connect(publish_version(run=run, rounds=rounds), memory=memory, **names)
-    return published.after(done).outputs["Output"]
+    version: int = published.after(done).outputs["Output"]  # to kfp, a channel of an int
+    return version
