@@ -13,9 +13,9 @@ from kfp import compiler
 from kfp.compiler.compiler_utils import KubernetesManifestOptions
 
 from fedstream import __version__
-from fedstream.aggregation.strategies import STRATEGIES
+from fedstream.aggregation.registry import strategy_names
 
-CHOICES = {"strategy": sorted(STRATEGIES), "slices": ["newest", "all"], "publish": ["always", "if-better", "never"]}
+CHOICES = {"strategy": strategy_names(), "slices": ["newest", "all"], "publish": ["always", "if-better", "never"]}
 """Parameters that the Kubeflow UI shows as a drop-down. The pipeline format and the UI know `literals`; SDK 2.17.0 cannot write them yet."""
 
 PIPELINES: dict[str, Callable[..., Any]] = {"federated_training": federated_training}

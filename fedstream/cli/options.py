@@ -62,7 +62,7 @@ def _help(name: str, annotation: Any, description: str) -> str:
 
 
 def _is_document(name: str) -> bool:
-    return name in ("data_restriction", "sites", "placement")
+    return name in ("data_restriction", "strategy_config", "sites", "placement")
 
 
 def _parse(name: str, value: Any) -> Any:

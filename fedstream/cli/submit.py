@@ -13,7 +13,7 @@ from fedstream.cli.options import INTERRUPTED, ConfigMap, KafkaSecret, KubeflowN
 from fedstream.cli.output import err, metrics_text, out, print_json
 from fedstream.cli.watch import Watch
 from fedstream.errors import FedstreamError
-from fedstream.record.spec import RunSpec, parse_spec
+from fedstream.record.spec import RunSpec
 from fedstream.settings import StoreSettings
 from fedstream.store.objects import ObjectStore
 
@@ -82,8 +82,9 @@ def submit(
     from fedstream.kubeflow.connection import connect
     from fedstream.kubeflow.package import read_package, shipped_pipeline
     from fedstream.kubeflow.values import form_values
+    from fedstream.steps.plan import checked_spec
 
-    parsed, package = parse_spec(spec), read_package(package_file or shipped_pipeline())
+    parsed, package = checked_spec(spec), read_package(package_file or shipped_pipeline())
     given = {
         "node_budget": node_budget,
         "memory": memory,

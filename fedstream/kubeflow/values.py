@@ -8,6 +8,7 @@ from typing import Any
 from fedstream.errors import SpecError, UsageError
 from fedstream.kubeflow.package import Package
 from fedstream.record.spec import RunSpec, parse_spec
+from fedstream.steps.plan import checked_spec
 
 
 def form_values(spec: RunSpec, given: dict[str, Any], package: Package) -> dict[str, Any]:
@@ -60,7 +61,7 @@ def difference(running: dict[str, Any], wanted: dict[str, Any], package: Package
 
 def _read(values: dict[str, Any], package: Package) -> dict[str, Any]:
     typed = {name: _typed(value, package.types.get(name, "")) for name, value in values.items()}
-    spec = parse_spec({name: value for name, value in typed.items() if name in RunSpec.model_fields})
+    spec = checked_spec({name: value for name, value in typed.items() if name in RunSpec.model_fields})
     return typed | spec.model_dump(mode="json")
 
 

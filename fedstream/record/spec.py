@@ -76,7 +76,10 @@ class RunSpec(Document):
     min_clients: int = Field(
         0, ge=0, description="Quorum: accepted updates that a round needs; 0 for all that are asked where clients are named, else for 1."
     )
-    strategy: Literal["FedAvg"] = Field("FedAvg", description="How updates become the next global model.")
+    strategy: str = Field("FedAvg", max_length=100, description="How updates become the next global model; `fedstream strategies` lists them.")
+    strategy_config: dict[str, Any] = Field(
+        {}, description='Parameters of the strategy, as {"server_learning_rate": 0.05} of FedAdam; those left out have their defaults.'
+    )
     outlier_bound: float = Field(
         10.0, ge=0, description="From three updates up, reject one whose norm exceeds the round's median this many times; 0 to reject none."
     )

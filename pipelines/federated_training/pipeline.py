@@ -74,6 +74,7 @@ def federated_training(
     client_fraction: float = 1.0,
     min_clients: int = 0,
     strategy: str = "FedAvg",
+    strategy_config: Dict[str, str] = {},  # noqa: B006
     outlier_bound: float = 10.0,
     epochs: int = 1,
     batch_size: int = 32,
@@ -114,7 +115,8 @@ def federated_training(
         rounds: Training rounds in all; the one value that may grow when a run is submitted again.
         client_fraction: Part of the clients asked in each round, above 0 and up to 1.
         min_clients: Quorum: accepted updates that a round needs; 0 for all that are asked where clients are named, else for 1.
-        strategy: How updates become the next global model.
+        strategy: How updates become the next global model; `fedstream strategies` lists them.
+        strategy_config: Parameters of the strategy, as {"server_learning_rate": 0.05} of FedAdam; those left out have their defaults.
         outlier_bound: From three updates up, reject one whose norm exceeds the round's median this many times; 0 to reject none.
         epochs: Passes over a client's records in a round.
         batch_size: Records in one optimizer step.
@@ -156,6 +158,7 @@ def federated_training(
         client_fraction=client_fraction,
         min_clients=min_clients,
         strategy=strategy,
+        strategy_config=strategy_config,
         outlier_bound=outlier_bound,
         epochs=epochs,
         batch_size=batch_size,

@@ -53,6 +53,7 @@ def test_every_option_reaches_its_field():
         "clients": "b, a,",
         "data_restriction": '{"k": 1}',
         "sites": '{"a": {"bootstrap_servers": "x:1"}}',
+        "strategy_config": '{"beta": 0.2}',
         "placement": '{"gpu_type": "g", "gpu_count": 2}',
     }
     words |= {"rounds": "3", "epochs": "4", "batch_size": "5", "learning_rate": "0.5", "client_fraction": "0.5", "seed": "6", "min_clients": "2"}
@@ -67,9 +68,10 @@ def test_every_option_reaches_its_field():
     assert all(document[name] is True for name in flags)
     assert document["clients"] == ["a", "b"]
     assert document["data_restriction"] == {"k": 1}
+    assert document["strategy_config"] == {"beta": 0.2}
     assert document["sites"]["a"]["bootstrap_servers"] == "x:1"
     assert (document["placement"]["gpu_type"], document["placement"]["gpu_count"]) == ("g", 2)
-    for name in words.keys() - {"clients", "data_restriction", "sites", "placement"}:
+    for name in words.keys() - {"clients", "data_restriction", "strategy_config", "sites", "placement"}:
         assert str(document[name]) == words[name], name
 
 
