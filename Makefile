@@ -39,14 +39,16 @@ lint: $(READY)  ## Check style
 types: $(READY)  ## Check types
 	@$(BIN)/mypy
 
-stale: $(READY)  ## Check that the compiled YAML is current
+stale: $(READY)  ## Check that the compiled YAML and docs/strategies.md are current
 	@$(BIN)/python -m fedstream.pipelines.compile --check
+	@$(BIN)/python -m fedstream.aggregation.page | diff docs/strategies.md - || { echo "docs/strategies.md is stale; run \`make compile\`"; exit 1; }
 
 format: $(READY)  ## Format the code
 	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format --quiet .
 
-compile: $(READY)  ## Compile the pipelines to YAML
+compile: $(READY)  ## Compile the pipelines to YAML, and write docs/strategies.md
 	@$(BIN)/python -m fedstream.pipelines.compile
+	@$(BIN)/python -m fedstream.aggregation.page > docs/strategies.md
 
 golden: $(READY)  ## Store what the overlays of kustomize/ render
 	@PYTHONPATH=tests $(BIN)/python -m support.golden

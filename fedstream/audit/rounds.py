@@ -156,7 +156,7 @@ class RoundAudit:
     def _judge_again(self, before: list[Commit], commit: Commit, selection: Selection, verdicts: Verdicts) -> None:
         """Repeat the verdicts, unless what they were made of is damaged."""
         keys, base, evidence = self.keys.at(commit.round), self.keys.at(model_round(before)).weights, self.evidence
-        if evidence.accused(base, keys.selection, keys.verdicts, *self._of_clients(commit)):
+        if evidence.accused(self.keys.spec, base, keys.selection, keys.verdicts, *self._of_clients(commit)):
             return
         refusals = read_refusals(self.state, commit.round)
         try:
@@ -186,7 +186,7 @@ class RoundAudit:
         if said != Aggregation() and (document := evidence.document(Aggregation, keys.aggregation)):
             evidence.same(keys.aggregation, "content", document, said)
         updates = [keys.update(entry.client, entry.update_digest) for entry in commit.clients if entry.accepted and entry.update_digest]
-        if not whole or evidence.accused(base.weights, base.server_state, keys.verdicts, *updates):
+        if not whole or evidence.accused(self.keys.spec, base.weights, base.server_state, keys.verdicts, *updates):
             return
         try:
             model = evidence.weights(base.weights)

@@ -72,7 +72,7 @@ def test_fedavg_keeps_and_sends_nothing():
 
 def test_fedadam_that_overflows_is_refused_with_a_name():
     spec = RunSpec(run="r", model="m", strategy="FedAdam")
-    with pytest.raises(UpdateError, match="strategy FedAdam .* array 'v/w' has 2 values that are not finite"):
+    with pytest.raises(UpdateError, match=r"strategy FedAdam .* array 'v/w' has 2 values that are not finite"):
         combine_updates(spec, BASE, updates_of((1, {"w": np.full(2, 3e38, np.float32)})), {})
 
 

@@ -57,7 +57,7 @@ def test_an_installed_package_offers_a_strategy_that_is_imported_when_it_is_aske
     assert "no_such_module" not in sys.modules
     assert find_strategy("FedVariates") is FedVariates
     assert make_strategy("FedVariates", {"rate": 0.5}).rate == 0.5
-    with pytest.raises(SpecError, match=r"'FedLost', which package 'broken' offers as 'no_such_module:FedLost', cannot be loaded \(ModuleNotFoundError"):
+    with pytest.raises(SpecError, match=r"which package 'broken' offers as 'no_such_module:FedLost', cannot be loaded \(ModuleNotFoundError"):
         find_strategy("FedLost")
 
 
