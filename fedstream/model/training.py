@@ -118,7 +118,7 @@ def train_client(
     start, received = get_weights(model), received or {}
     with _fresh(learner, config), corrected(learner, config.rule, start, received):
         values = _fit(learner, x, y, trained_on, config, mirrored=len(devices) > 1)
-        learning_rate = float(learner.optimizer.learning_rate)
+        learning_rate = _learning_rate(learner)
     trained = get_weights(learner)
     _check_finite(trained, values, config)
     steps = config.epochs * math.ceil(len(trained_on) / config.batch_size)
@@ -181,6 +181,11 @@ def _fresh(model: Any, config: TrainingConfig) -> Iterator[None]:
     finally:
         for variable, value in zip(optimizer.variables, before, strict=True):
             variable.assign(value)
+
+
+def _learning_rate(model: Any) -> float:
+    rate = model.optimizer.learning_rate
+    return float(to_numpy(rate) if isinstance(rate, keras().Variable) else rate)
 
 
 def _seed_generators(model: Any, seed: int) -> None:
