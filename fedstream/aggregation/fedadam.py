@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import Field
 
 from fedstream.aggregation.fedavg import federated_average
-from fedstream.aggregation.strategy import Aggregated, Strategy, is_optimized
+from fedstream.aggregation.strategy import Aggregated, Strategy, is_optimized, total
 from fedstream.aggregation.updates import BLOCK, Updates
 from fedstream.record.weights import Weights
 
@@ -54,5 +54,5 @@ class FedAdam(Strategy):
                 new_m[part] = self.beta_1 * m[part].astype(np.float64) + (1 - self.beta_1) * delta
                 new_v[part] = self.beta_2 * v[part].astype(np.float64) + (1 - self.beta_2) * np.square(delta)
                 x[part] = before + self.server_learning_rate * new_m[part].astype(np.float64) / (np.sqrt(new_v[part].astype(np.float64)) + self.tau)
-                squares += float(np.square(delta).sum())
+                squares += total(np.square(delta))
         return squares

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import EntryPoint, entry_points
+from inspect import isabstract
 from typing import Any
 
 from pydantic import ValidationError
@@ -133,6 +134,8 @@ def _load(entry: EntryPoint) -> type[Strategy]:
         raise SpecError(f"{where} cannot be loaded ({type(error).__name__}: {error}); repair or uninstall that package") from error
     if not (isinstance(kind, type) and issubclass(kind, Strategy)):
         raise SpecError(f"{where} is no subclass of fedstream.aggregation.strategy.Strategy; ask the package's author to correct it")
+    if isabstract(kind):
+        raise SpecError(f"{where} does not define aggregate(); ask the package's author to add it")
     return kind
 
 

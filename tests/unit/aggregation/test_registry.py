@@ -74,6 +74,12 @@ def test_what_is_no_strategy_is_refused(tmp_path, monkeypatch):
         find_strategy("FedPath")
 
 
+def test_a_strategy_without_an_aggregation_is_refused(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(install(tmp_path, "bare", "fedstream.aggregation.strategy:Strategy", "FedBare"))
+    with pytest.raises(SpecError, match=r"'FedBare', .* does not define aggregate\(\)"):
+        find_strategy("FedBare")
+
+
 def test_nobody_replaces_a_built_in_strategy(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(install(tmp_path, name="FedAdam"))
     assert find_strategy("FedAdam") is FedAdam
