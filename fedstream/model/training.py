@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -18,8 +18,10 @@ from fedstream.model._tensorflow import configure, keras, tensorflow
 from fedstream.model.devices import device_name, gpu_names
 from fedstream.model.evaluation import evaluate_model, finite
 from fedstream.model.keras_model import as_targets, get_weights, set_weights, to_numpy
+from fedstream.model.rules import corrected, finished
 from fedstream.model.twin import fit_mirrored, twin_of
 from fedstream.record.documents import Metrics
+from fedstream.record.local_rule import NO_RULE, LocalRule, LocalTraining
 from fedstream.record.weights import Weights
 
 STEPS_PER_EXECUTION = 32
@@ -39,6 +41,7 @@ class TrainingConfig:
         mixed_precision: train in half precision; weights stay float32, and the model is measured in float32.
         measure_only: measure the received model and train nothing.
         deadline: `time.monotonic()` at which training is given up; None for never.
+        rule: what the strategy asks for beside plain training.
     """
 
     epochs: int = 1
@@ -49,6 +52,7 @@ class TrainingConfig:
     mixed_precision: bool = False
     measure_only: bool = False
     deadline: float | None = None
+    rule: LocalRule = NO_RULE
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,7 @@ class TrainResult:
         trained: the trained model on them; None without such records, or when only measured.
         training: means over the last epoch while the weights were changing; None when only measured.
         device: what it ran on.
+        extras: arrays that the local rule sends back beside the weights; name -> array.
     """
 
     weights: Weights
@@ -70,6 +75,7 @@ class TrainResult:
     trained: Metrics | None
     training: Metrics | None
     device: str
+    extras: Weights = field(default_factory=dict)
 
 
 def train_client(
@@ -79,6 +85,7 @@ def train_client(
     held_out: NDArray[np.bool_],
     config: TrainingConfig,
     devices: Sequence[str] | None = None,
+    received: Weights | None = None,
 ) -> TrainResult:
     """Train a model on a client's records and measure it, before and after, on those held out.
 
@@ -92,6 +99,7 @@ def train_client(
         held_out: shape (n,); true for records that are measured on and never trained on.
         config: how to train.
         devices: TensorFlow's names of those to train on, the same batches dealt out to all of them; None for every GPU there is, or the processor.
+        received: arrays that came with the global model, for the local rule; None for none.
 
     Raises:
         ModelError: no record is left to train on, training diverged or passed its deadline, or the learning rate cannot be set.
@@ -107,14 +115,18 @@ def train_client(
     if not len(trained_on):
         raise ModelError(f"no record is left to train on: all {len(x)} are held out; send more records or hold out fewer")
     learner = twin_of(model, devices, config.mixed_precision) if len(devices) > 1 or config.mixed_precision else model
-    with _fresh(learner, config):
+    start, received = get_weights(model), received or {}
+    with _fresh(learner, config), corrected(learner, config.rule, start, received):
         values = _fit(learner, x, y, trained_on, config, mirrored=len(devices) > 1)
-    weights = get_weights(learner)
-    _check_finite(weights, values, config)
-    if learner is not model:
+        learning_rate = _learning_rate(learner)
+    trained = get_weights(learner)
+    _check_finite(trained, values, config)
+    steps = config.epochs * math.ceil(len(trained_on) / config.batch_size)
+    weights, extras = finished(config.rule, LocalTraining(start, trained, received, steps, learning_rate, config.seed))
+    if learner is not model or weights is not trained:
         set_weights(model, weights)
     training = Metrics(num_examples=len(trained_on), values=finite(values))
-    return TrainResult(weights, len(trained_on), incoming, _measure(model, x, y, measured_on), training, name)
+    return TrainResult(weights, len(trained_on), incoming, _measure(model, x, y, measured_on), training, name, extras)
 
 
 def _measure(model: Any, x: NDArray[Any], y: NDArray[Any], index: NDArray[np.intp]) -> Metrics | None:
@@ -169,6 +181,11 @@ def _fresh(model: Any, config: TrainingConfig) -> Iterator[None]:
     finally:
         for variable, value in zip(optimizer.variables, before, strict=True):
             variable.assign(value)
+
+
+def _learning_rate(model: Any) -> float:
+    rate = model.optimizer.learning_rate
+    return float(to_numpy(rate) if isinstance(rate, keras().Variable) else rate)
 
 
 def _seed_generators(model: Any, seed: int) -> None:

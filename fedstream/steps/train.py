@@ -7,14 +7,17 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from fedstream import __version__
+from fedstream.aggregation.outcome import strategy_of
 from fedstream.errors import ModelError, ObjectConflict, RecordError
 from fedstream.record.canonical import canonical_json, sha256_hex
 from fedstream.record.documents import Manifest, Metrics, SliceDoc
+from fedstream.record.extras import join
 from fedstream.record.judge import why_not_planned
+from fedstream.record.local_rule import NO_RULE
 from fedstream.record.offsets import parse_ranges
 from fedstream.record.selection import client_seed
 from fedstream.record.spec import RunSpec
-from fedstream.record.weights import to_bytes
+from fedstream.record.weights import Weights, from_bytes, to_bytes
 from fedstream.steps.context import Context
 from fedstream.steps.global_model import load_global_model
 from fedstream.steps.refusal import refusing, why_refused
@@ -86,13 +89,14 @@ def _train(context: Context, state: RunState, round: int, document: SliceDoc, de
         mixed_precision=spec.mixed_precision,
         measure_only=state.selection(round).kind == "closing",
         deadline=deadline,
+        rule=strategy_of(spec).local_rule(),
     )
-    keys, base_key = state.keys.at(round), state.base_keys(round).weights
+    keys, base_key, received = state.keys.at(round), state.base_keys(round).weights, _received(state, round)
     model = load_global_model(state, state.store.get_verified(base_key, base.weights_digest), base_key, spec.threads)
     held_out = split_mask(spec.seed, records.partitions, records.offsets, matched.held_out_rate)
     with measured(spec.threads) as used:
-        result = train_client(model, samples, labels, held_out, config)
-    update = None if config.measure_only else to_bytes(result.weights)
+        result = train_client(model, samples, labels, held_out, config, received=received)
+    update = None if config.measure_only else to_bytes(join(result.weights, result.extras))
     manifest = Manifest(
         run=state.run,
         round=round,
@@ -142,7 +146,7 @@ def _alone(
         return None
     spec, key = state.spec, state.keys.at(0).weights
     model = load_global_model(state, state.store.get_verified(key, state.ledger.commit(0).weights_digest), key, spec.threads)
-    longer = replace(config, epochs=spec.epochs * spec.rounds, seed=client_seed(spec.seed, 0, client))
+    longer = replace(config, epochs=spec.epochs * spec.rounds, seed=client_seed(spec.seed, 0, client), rule=NO_RULE)
     try:
         alone = train_client(model, samples, labels, held_out, longer).trained
     except ModelError as error:
@@ -150,6 +154,12 @@ def _alone(
         return None
     log.info("round %d: %s, trained alone for %d epochs, has %s", round, client, longer.epochs, alone.values if alone else "no metrics")
     return alone
+
+
+def _received(state: RunState, round: int) -> Weights:
+    """Return the arrays that came with the global model of a round; empty for none."""
+    key, digest = state.base_keys(round).broadcast, state.base(round).broadcast_digest
+    return from_bytes(state.store.get_verified(key, digest), key) if digest else {}
 
 
 def _falls_back(spec: RunSpec, client: str) -> bool:
