@@ -65,7 +65,7 @@ class Streams:
 
     def _read(self, client: str, document: SliceDoc) -> str:
         try:
-            size = get_codec("RAW", document.input_config).record_size
+            size = get_codec(document.format).record_size
             broker = self.brokers.at(self.state.record.client(client).bootstrap_servers)
             records = broker.read_ranges(parse_ranges(document.ranges_text), self.deadline_s, size)
         except FedstreamError as error:

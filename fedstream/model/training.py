@@ -17,6 +17,7 @@ from fedstream.errors import ModelError
 from fedstream.model._tensorflow import configure, keras, tensorflow
 from fedstream.model.devices import device_name, gpu_names
 from fedstream.model.evaluation import evaluate_model, finite
+from fedstream.model.examples import Examples
 from fedstream.model.keras_model import as_targets, get_weights, set_weights, to_numpy
 from fedstream.model.twin import fit_mirrored, twin_of
 from fedstream.record.documents import Metrics
@@ -74,9 +75,7 @@ class TrainResult:
 
 def train_client(
     model: Any,
-    x: NDArray[Any],
-    y: NDArray[Any],
-    held_out: NDArray[np.bool_],
+    examples: Examples,
     config: TrainingConfig,
     devices: Sequence[str] | None = None,
 ) -> TrainResult:
@@ -87,9 +86,7 @@ def train_client(
 
     Args:
         model: compiled Keras model that holds the global weights, loaded after `configure(config.threads, ...)`.
-        x: shape (n, *input_shape), any numeric dtype.
-        y: labels, shape (n,), (n, 1) or (n, *output_shape).
-        held_out: shape (n,); true for records that are measured on and never trained on.
+        examples: the records; those without labels are left alone.
         config: how to train.
         devices: TensorFlow's names of those to train on, the same batches dealt out to all of them; None for every GPU there is, or the processor.
 
@@ -99,8 +96,9 @@ def train_client(
     configure(config.threads, config.seed)
     devices = gpu_names() if devices is None else devices
     name = device_name(devices)
-    trained_on = np.flatnonzero(~held_out)
-    measured_on = np.flatnonzero(held_out)
+    x, y = examples.x, examples.y
+    trained_on = np.flatnonzero(~examples.held_out)
+    measured_on = np.flatnonzero(examples.held_out)
     incoming = _measure(model, x, y, measured_on)
     if config.measure_only:
         return TrainResult({}, len(measured_on), incoming, None, None, name)
