@@ -33,8 +33,8 @@ test-cluster: $(JARS)  ## Build the images, push them to CLUSTER_REGISTRY, test 
 	@tests/cluster/images/build
 	@$(BIN)/pytest tests/cluster
 
-lint: $(READY)  ## Check style
-	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
+lint: $(READY)  ## Check style, and who imports whom
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports --no-cache
 
 types: $(READY)  ## Check types
 	@$(BIN)/mypy

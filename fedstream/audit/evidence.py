@@ -8,8 +8,9 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from fedstream.errors import ObjectNotFound
+from fedstream.errors import CorruptObject, ObjectNotFound
 from fedstream.record.canonical import canonical_json, sha256_hex
+from fedstream.record.reading import DOCUMENT_BYTES
 from fedstream.record.weights import Weights, from_bytes
 from fedstream.store.objects import ObjectStore
 
@@ -66,14 +67,23 @@ class Evidence:
     def digest(self, key: str) -> str | None:
         """Return an object's SHA-256; None, and a problem, if it is not there."""
         if key not in self._digests:
-            self._bytes(key)
+            try:
+                self._digests[key] = self.store.digest(key)
+            except ObjectNotFound:
+                self._missing(key)
         return self._digests[key]
 
     def document(self, kind: type[Document], key: str) -> Document | None:
         """Read a document, which must be in its canonical form; one of an earlier version may lack fields that have a default now."""
-        data = self._bytes(key)
-        if data is None:
+        try:
+            data = self.store.get(key, DOCUMENT_BYTES)
+        except ObjectNotFound:
+            self._missing(key)
             return None
+        except CorruptObject as error:
+            self.problem(key, str(error))
+            return None
+        self._digests[key] = sha256_hex(data)
         try:
             document = kind.model_validate_json(data)
         except ValidationError as error:
@@ -101,7 +111,7 @@ class Evidence:
     def same(self, key: str, name: str, found: object, expected: object) -> None:
         """Make it a problem of an object if what it says is not what is expected."""
         if found != expected:
-            self.problem(key, f"{name} is {_short(found)}, expected {_short(expected)}")
+            self.problem(key, f"{name} is {shortened(found)}, expected {shortened(expected)}")
 
     def problem(self, key: str, what: str) -> None:
         problem = Problem(key=key, what=what)
@@ -112,24 +122,19 @@ class Evidence:
         """Tell whether there is a problem with one of some objects."""
         return any(problem.key in keys for problem in self.problems)
 
-    def _bytes(self, key: str) -> bytes | None:
-        try:
-            data = self.store.get(key)
-        except ObjectNotFound:
-            self.problem(key, "is missing")
-            self._digests[key] = None
-            return None
-        self._digests[key] = sha256_hex(data)
-        return data
+    def _missing(self, key: str) -> None:
+        self.problem(key, "is missing")
+        self._digests[key] = None
 
 
 def _explain(error: ValidationError) -> str:
     problem = error.errors()[0]
     where = ".".join(map(str, problem["loc"]))
     what = problem["msg"].removeprefix("Value error, ")
-    return f"{_short(where)}: {what}" if where else what
+    return f"{shortened(where)}: {what}" if where else what
 
 
-def _short(value: object) -> str:
+def shortened(value: object) -> str:
+    """Write a value in at most LONGEST characters."""
     text = str(value)
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..."

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from fedstream.audit.evidence import Evidence, Link
-from fedstream.errors import CorruptObject
+from fedstream.errors import CorruptObject, ObjectNotFound
+from fedstream.record.canonical import parse_json
 from fedstream.record.documents import Commit
 from fedstream.record.layout import ModelKeys
+from fedstream.record.reading import DOCUMENT_BYTES
 from fedstream.record.run import ModelReference
 from fedstream.record.versions import LatestVersion, VersionManifest
+from fedstream.store.objects import ObjectInfo
 
 MANIFEST = "manifest.json"
+
+DEPTH = 100
+"""Levels of nesting in a manifest, which has three."""
 
 
 class PublishedVersions:
@@ -20,17 +26,18 @@ class PublishedVersions:
         run: name of the run.
         model: its initial model.
         chain: the run's spec and commits.
+        listed: objects of the model's versions, listed before the chain was read: what is published later has commits that are not in it.
 
     Attributes:
         vouched: keys of manifests whose digest is in latest.json.
     """
 
-    def __init__(self, evidence: Evidence, run: str, model: ModelReference, chain: list[Link]) -> None:
+    def __init__(self, evidence: Evidence, run: str, model: ModelReference, chain: list[Link], listed: list[ObjectInfo]) -> None:
         self.evidence, self.run, self.model, self.chain = evidence, run, model, chain
         self.keys = ModelKeys(model.name)
         self.vouched: set[str] = set()
         self.manifests: dict[str, VersionManifest] = {}
-        for info in evidence.store.list(self.keys.versions):
+        for info in listed:
             parts = info.key.removeprefix(self.keys.versions).split("/")
             if parts[1:] == [MANIFEST] and self._is_own(info.key) and (manifest := evidence.document(VersionManifest, info.key)):
                 self.manifests[info.key] = manifest
@@ -94,9 +101,14 @@ class PublishedVersions:
     def _is_own(self, key: str) -> bool:
         """Tell whether a manifest is of this run, also if the run's name in it was changed."""
         try:
-            manifest = self.evidence.store.get_json(key)
-        except (CorruptObject, RecursionError) as error:
+            manifest = parse_json(self.evidence.store.get(key, DOCUMENT_BYTES), DEPTH)
+        except ObjectNotFound:  # the version was removed after it was listed
+            return False
+        except CorruptObject as error:
             self.evidence.problem(key, str(error))
+            return False
+        except ValueError as error:
+            self.evidence.problem(key, f"is not JSON ({error}); it was changed after it was written")
             return False
         said = manifest if isinstance(manifest, dict) else {}
         digests = [link.digest for link in self.chain]

@@ -10,20 +10,22 @@ from fedstream.record.documents import Commit, Opening, Refusal
 from fedstream.record.layout import RunKeys
 from fedstream.record.names import NAME
 from fedstream.record.run import RunRecord
+from fedstream.store.objects import ObjectInfo
 
 ATTEMPT = r"[A-Za-z0-9_-]{1,128}"
 
 
-def check_strays(evidence: Evidence, record: RunRecord, commits: list[Commit]) -> None:
+def check_strays(evidence: Evidence, record: RunRecord, commits: list[Commit], listed: list[ObjectInfo]) -> None:
     """Name each object in a run's folder that cannot be the run's.
 
     Args:
         evidence: where problems go.
         record: the run's spec.json.
         commits: all commits that could be read; the round after them may be under way.
+        listed: the folder's objects, listed before the commits were read: of a run that goes on, more may be there by now.
     """
     keys = RunKeys(record.spec.run)
-    for info in evidence.store.list(f"{keys.root}/"):
+    for info in listed:
         if info.key == keys.spec:
             continue
         found = re.fullmatch(r"([0-9]{4,6})/(.+)", info.key.removeprefix(keys.rounds))

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from functools import cached_property
 
+from fedstream.audit.evidence import shortened
 from fedstream.errors import FedstreamError
 from fedstream.record.documents import Commit, Metrics, SliceDoc
-from fedstream.record.offsets import parse_ranges
+from fedstream.record.offsets import OffsetRange
 from fedstream.record.run import MatchedClient
 from fedstream.steps.evaluation import measure_on, read_evaluation
+from fedstream.steps.feeding import why_not_fed
+from fedstream.steps.ingest import describe_slice
 from fedstream.store.state import RunState
 from fedstream.stream.broker import Brokers
 from fedstream.stream.codec import get_codec
-from fedstream.stream.records import RawRecords
+from fedstream.stream.columns import decode_in_order
+from fedstream.stream.reader import RawRecords
 
 TOLERANCE = 1e-3
 """How far a measurement may be from that of another processor: of a value, and of the records in a confusion matrix."""
@@ -32,15 +36,26 @@ class Streams:
 
     def __init__(self, state: RunState, brokers: Brokers, deadline_s: float) -> None:
         self.state, self.brokers, self.deadline_s, self.records = state, brokers, deadline_s, 0
-        self._found: dict[tuple[str, str, str], str] = {}
+        self._again: dict[tuple[str, str], SliceDoc | str] = {}
 
-    def check_slice(self, client: str, document: SliceDoc) -> str:
-        """Return what is wrong with a client's records, or an empty string; the same slice is read once."""
-        slice = (client, document.ranges_text, document.digest)
-        if slice not in self._found:
-            self.records += document.records
-            self._found[slice] = self._read(client, document)
-        return self._found[slice]
+    def check_slice(self, round: int, client: str, document: SliceDoc) -> str:
+        """Return what a slice of a round says that its client's records do not, or an empty string; the same records are read once.
+
+        Offsets that the run's feed does not give are not read: the judge rejects their slice.
+        """
+        if why_not_fed(self.state, round, document, client):
+            return ""
+        slice = (client, document.ranges_text)
+        if slice not in self._again:
+            self._again[slice] = self._read(self.state.record.client(client), document.offsets)
+        again = self._again[slice]
+        if isinstance(again, str):
+            return again
+        if document.digest != again.digest:
+            return f"the records of {again.ranges_text} have digest {again.digest}, expected {document.digest}"
+        if document.class_counts != again.class_counts:
+            return f"its class_counts are {_counts(document)}, and the records of {again.ranges_text} have {_counts(again)}"
+        return ""
 
     def check_measurement(self, commit: Commit) -> str:
         """Return what is wrong with what a commit says its model scores on the evaluation topic, or an empty string."""
@@ -63,20 +78,25 @@ class Streams:
         self.records += evaluation.records
         return read_evaluation(self.brokers.at(""), evaluation, self.deadline_s)
 
-    def _read(self, client: str, document: SliceDoc) -> str:
+    def _read(self, client: MatchedClient, ranges: list[OffsetRange]) -> SliceDoc | str:
+        """Return the slice that the records make now, or why they make none."""
         try:
-            size = get_codec(document.format).record_size
-            broker = self.brokers.at(self.state.record.client(client).bootstrap_servers)
-            records = broker.read_ranges(parse_ranges(document.ranges_text), self.deadline_s, size)
+            broker = self.brokers.at(client.bootstrap_servers)
+            records = broker.read_ranges(ranges, self.deadline_s, get_codec(client.format).record_size)
+            self.records += len(records)
+            return describe_slice(client, records, decode_in_order(self.state.record, client, records)[1])
         except FedstreamError as error:
             return f"its records cannot be read again: {error}"
-        if records.digest == document.digest:
-            return ""
-        return f"the records of {document.ranges_text} have digest {records.digest}, expected {document.digest}"
+
+
+def _counts(document: SliceDoc) -> str:
+    return shortened(", ".join(f"{label}: {count}" for label, count in sorted(document.class_counts.items())) or "none")
 
 
 def why_different(said: Metrics, measured: Metrics) -> str:
     """Return how one measurement differs from another of the same model and records, beyond what processors differ in; or an empty string."""
+    if said.num_examples != measured.num_examples:
+        return f"it was measured on {said.num_examples} records, measured again on {measured.num_examples}"
     if said.values.keys() != measured.values.keys():
         return f"it has metrics {', '.join(sorted(said.values))}, measured again are {', '.join(sorted(measured.values))}"
     for name, value in sorted(measured.values.items()):

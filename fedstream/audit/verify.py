@@ -11,7 +11,7 @@ from fedstream.audit.rounds import RoundAudit
 from fedstream.audit.strays import check_strays
 from fedstream.audit.streams import Streams
 from fedstream.errors import RunError
-from fedstream.record.layout import RunKeys
+from fedstream.record.layout import ModelKeys, RunKeys
 from fedstream.record.names import check_name
 from fedstream.record.run import RunRecord
 from fedstream.store.objects import ObjectStore
@@ -65,8 +65,11 @@ def verify_run(store: ObjectStore, run: str, *, brokers: Brokers | None = None, 
     record = evidence.document(RunRecord, keys.spec)
     if record:
         evidence.same(keys.spec, "run", record.spec.run, run)
+    # Listed before the chain is read: a run may go on meanwhile, and what is seen of it has its commits in the chain.
+    published = store.list(ModelKeys(record.model.name).versions) if record else []
+    listed = store.list(f"{keys.root}/")
     commits, chain = read_chain(evidence, keys)
-    versions = PublishedVersions(evidence, run, record.model, chain) if record else None
+    versions = PublishedVersions(evidence, run, record.model, chain, published) if record else None
     check_links(evidence, chain, versions.claims if versions else {}, versions.vouched if versions else set())
     if expect:
         check_expected(evidence, chain, expect)
@@ -78,7 +81,7 @@ def verify_run(store: ObjectStore, run: str, *, brokers: Brokers | None = None, 
                 rounds.check(commits[:number], commit)
         versions.check(commits)
         if not evidence.accused(keys.at(len(commits)).commit):  # else nobody knows which rounds there are
-            check_strays(evidence, record, commits)
+            check_strays(evidence, record, commits, listed)
     return VerifyReport(
         run=run,
         rounds=max(0, len(commits) - 1),

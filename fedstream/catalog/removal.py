@@ -84,7 +84,7 @@ def _plan_version(store: ObjectStore, model: str, number: int) -> Removal:
     manifest, mark = keys.version(number, MANIFEST), keys.version(number, "removed.json")
     files = [info.key for info in store.list(keys.version(number, "")) if info.key not in (manifest, mark)]
     aliases = [alias for alias, named in list_aliases(store, model).items() if named == number]
-    what = f"version {number} of model {model}, round {version.manifest.get('round')} of run {version.manifest.get('run')}"
+    what = f"version {number} of model {model}, round {version.manifest.round} of run {version.manifest.run}"
     return Removal(model, number, what, [*map(keys.alias, aliases), manifest, *files], [f"alias {alias}" for alias in aliases])
 
 

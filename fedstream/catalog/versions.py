@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import re
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Any
 
 from fedstream.errors import CorruptObject, ModelError, ObjectNotFound, UsageError
 from fedstream.record.canonical import sha256_hex
 from fedstream.record.layout import ModelKeys
 from fedstream.record.names import MODEL_NAME, check_name
-from fedstream.record.reading import DOCUMENT_BYTES, read_document
-from fedstream.record.versions import VersionPointer
+from fedstream.record.reading import read_document
+from fedstream.record.versions import VersionManifest, VersionPointer
+from fedstream.store.loading import load_document
 from fedstream.store.objects import ObjectStore
 
 MANIFEST = "manifest.json"
@@ -38,7 +37,7 @@ class Version:
 
     model: str
     number: int
-    manifest: dict[str, Any]
+    manifest: VersionManifest
 
 
 def parse_version(text: str) -> tuple[str, Which]:
@@ -99,24 +98,14 @@ def find_published(store: ObjectStore, model: str, run: str, head: str) -> Versi
     for number in list_versions(store, model):
         with suppress(CorruptObject):
             version = _read(store, model, number)
-            if (version.manifest.get("run"), version.manifest.get("head")) == (run, head):
+            if (version.manifest.run, version.manifest.head) == (run, head):
                 return version
     return None
 
 
 def _read(store: ObjectStore, model: str, number: int) -> Version:
     key = ModelKeys(model).version(number, MANIFEST)
-    return Version(model, number, _manifest(store.get(key, DOCUMENT_BYTES), key))
-
-
-def _manifest(data: bytes, key: str) -> dict[str, Any]:
-    try:
-        manifest = json.loads(data)
-    except (ValueError, RecursionError) as error:
-        raise CorruptObject(f"{key} is not JSON ({error}); it was changed after it was written") from error
-    if not isinstance(manifest, dict) or not isinstance(manifest.get("files"), dict):
-        raise CorruptObject(f"{key} is no manifest: it names no files")
-    return manifest
+    return Version(model, number, load_document(VersionManifest, store, key))
 
 
 def find_latest(store: ObjectStore, model: str) -> Version:
@@ -198,7 +187,7 @@ def read_version_file(store: ObjectStore, version: Version, name: str = "model.k
         ModelError: the version has no such file.
         CorruptObject: the file's digest is not the one in the manifest.
     """
-    files = version.manifest["files"]
+    files = version.manifest.files
     if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts or name != str(PurePosixPath(name)) or not name.isprintable():
         raise UsageError(f"{name[:100]!r} is no file of a version; `fedstream model show --json` lists them")
     if name not in files:

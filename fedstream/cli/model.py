@@ -98,15 +98,21 @@ def show(model: ModelName, json: Json = False) -> None:
     newest = find_version(store, model).manifest if versions else None
     history = [{"number": added.number, "keras_digest": added.digest} for added in additions(store, model)]
     if json:
-        more = {"parameters": description.parameters, "added": history, "versions": versions, "latest": newest, "aliases": aliases}
+        more = {
+            "parameters": description.parameters,
+            "added": history,
+            "versions": versions,
+            "latest": newest and newest.model_dump(mode="json"),
+            "aliases": aliases,
+        }
         print_json(description.model_dump(mode="json") | more)
         return
     out.print(f"model [bold]{model}[/]: {_summary(description)}", highlight=False)
     earlier = f" (before it {', '.join(str(added['keras_digest'])[:12] for added in history[-2::-1][:SHOWN])})" if len(history) > 1 else ""
     out.print(f"  keras file {description.keras_digest}{earlier}\n  weights    {description.weights_digest}", highlight=False, soft_wrap=True)
     if newest:
-        lineage = f"round {newest.get('round')} of run {newest.get('run')}"
-        out.print(f"  version {versions[-1]}: {lineage}; {metrics_text(newest.get('metrics') or {})}", markup=False, highlight=False)
+        lineage = f"round {newest.round} of run {newest.run}"
+        out.print(f"  version {versions[-1]}: {lineage}; {metrics_text(newest.metrics)}", markup=False, highlight=False)
     if aliases:
         out.print(f"  aliases    {_aliases(aliases)}", highlight=False)
     for what, names in (("features", description.features), ("classes", description.classes)):
@@ -189,9 +195,9 @@ def pull(
     path = output or Path(f"{name.replace(':', '-')}-{version.number}.keras" if file == "model.keras" else Path(file).name)
     write_file(path, data)
     if json:
-        print_json({"model": name, "version": version.number, "file": str(path), "manifest": version.manifest})
+        print_json({"model": name, "version": version.number, "file": str(path), "manifest": version.manifest.model_dump(mode="json")})
     else:
-        lineage = f"round {version.manifest.get('round')} of run {version.manifest.get('run')}"
+        lineage = f"round {version.manifest.round} of run {version.manifest.run}"
         out.print(f"wrote {path}: version {version.number} of {name}, {lineage}", highlight=False)
 
 

@@ -12,6 +12,9 @@ Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 Count = Annotated[int, Field(ge=0, lt=2**63)]
 """A number of rounds, records or the like."""
 
+Number = Annotated[int, Field(gt=-(2**63), lt=2**63)]
+"""A number that somebody claims: it is judged, and must fit a float before that."""
+
 REASON = 2_000
 """Characters of a reason: a page's worth. Its writer cuts it, so a longer one was not written by fedstream."""
 

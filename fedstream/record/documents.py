@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from fedstream.record.document import Count, Digest, Document, Reason, Word
+from fedstream.record.document import Count, Digest, Document, Number, Reason, Word
 from fedstream.record.format import RAW, StreamFormat
 from fedstream.record.offsets import OffsetRange
 
@@ -96,7 +96,7 @@ class Metrics(Document):
         confusion: counts, true class by row and predicted class by column; absent where there are no classes.
     """
 
-    num_examples: int = Field(ge=1)
+    num_examples: int = Field(ge=1, lt=2**63)
     values: dict[Word, float] = Field(max_length=METRICS)
     confusion: list[Annotated[list[int], Field(max_length=CONFUSED)]] | None = Field(default=None, max_length=CONFUSED)
 
@@ -123,7 +123,7 @@ class Manifest(Document):
     client: Word
     base_digest: Digest
     update_digest: Digest | None
-    num_examples: int
+    num_examples: Number
     slice_key: Reason
     slice_digest: Digest
     slice_document: Digest
@@ -153,7 +153,7 @@ class Verdict(Document):
     client: str
     accepted: bool
     reason: str
-    num_examples: int
+    num_examples: Number
     update_digest: Digest | None = None
     manifest_digest: Digest | None = None
 
@@ -184,7 +184,7 @@ class ClientEntry(Document):
     client: str
     accepted: bool
     reason: str
-    num_examples: int
+    num_examples: Number
     update_digest: Digest | None
     manifest_digest: Digest | None
     slice_digest: Digest | None

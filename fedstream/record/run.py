@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from fedstream.errors import SpecError
-from fedstream.record.document import Document, Word
+from fedstream.record.document import Digest, Document, Word
 from fedstream.record.format import RAW, StreamFormat
-from fedstream.record.names import NAME
+from fedstream.record.names import MODEL_NAME, NAME
 from fedstream.record.spec import RunSpec
 
 LAYOUT = 1
@@ -70,10 +70,10 @@ class ModelReference(Document):
         description_digest: of its description, the .json beside the .keras file.
     """
 
-    name: str
-    keras_digest: str
-    weights_digest: str
-    description_digest: str
+    name: str = Field(pattern=f"^{MODEL_NAME}$")
+    keras_digest: Digest
+    weights_digest: Digest
+    description_digest: Digest
 
 
 class RunRecord(Document):
@@ -105,6 +105,12 @@ class RunRecord(Document):
         if layout != LAYOUT:
             raise ValueError(f"it has layout {layout}, and this version of fedstream reads layout {LAYOUT}; use the version that wrote it")
         return layout
+
+    @model_validator(mode="after")
+    def _evaluation_is_the_spec_s(self) -> RunRecord:
+        if (self.evaluation is None) != self.spec.federated_evaluation:
+            raise ValueError(f"evaluation_topic is {self.spec.evaluation_topic!r}, but it has {'an' if self.evaluation else 'no'} evaluation")
+        return self
 
     def client(self, name: str) -> MatchedClient:
         for matched in self.clients:

@@ -8,6 +8,11 @@ from pydantic import Field, field_validator
 
 from fedstream.record.document import Count, Digest, Document
 
+_PART = r"[A-Za-z0-9_][A-Za-z0-9_.-]*"
+
+LONGEST_FILE = 500
+"""Characters of the name of a version's file: an object's key has 1,024 bytes at most, and the store fails at a longer one."""
+
 
 class VersionManifest(Document):
     """versions/<n>/manifest.json: its existence is the version's existence.
@@ -42,8 +47,8 @@ class VersionManifest(Document):
     @field_validator("files")
     @classmethod
     def _files_stay_inside(cls, files: dict[str, str]) -> dict[str, str]:
-        if outside := [name for name in files if not all(re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", part) for part in name.split("/"))]:
-            raise ValueError(f"{outside[0]!r} is no name of a version's file")
+        if outside := [name for name in files if len(name) > LONGEST_FILE or not re.fullmatch(f"{_PART}(/{_PART})*", name)]:
+            raise ValueError(f"{outside[0][:100]!r} is no name of a version's file")
         return files
 
 

@@ -101,7 +101,7 @@ def _versions(store: ObjectStore, model: str) -> dict[str, int]:
     found = {}
     for number in list_versions(store, model)[-NEWEST_VERSIONS:]:
         try:
-            found[str(find_version(store, model, number).manifest.get("run"))] = number
+            found[find_version(store, model, number).manifest.run] = number
         except CorruptObject:
             continue
     return found

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import urllib3
 
 from fedstream.errors import RegistryError
+from fedstream.record.versions import VersionManifest
 from fedstream.settings import RegistrySettings
 
 API = "/api/model_registry/v1alpha3"
@@ -43,7 +43,7 @@ class ModelRegistry:
         self._settings = settings
         self._http = urllib3.PoolManager(timeout=urllib3.Timeout(timeout_s), retries=TRIES, ca_certs=settings.ca_file or None)
 
-    def register(self, manifest: Mapping[str, Any], digest: str, uri: str) -> str:
+    def register(self, manifest: VersionManifest, digest: str, uri: str) -> str:
         """Register a published version: its model, the version, and where its files are. Found there already is a success.
 
         The version and its artifact are found by the manifest's digest, so a retry goes on where another attempt stopped, and two at once agree.
@@ -59,9 +59,9 @@ class ModelRegistry:
         Raises:
             RegistryError: the registry does not answer, refuses, or has another version of that name.
         """
-        name, number = manifest["model"], manifest["version"]
+        name, number = manifest.model, manifest.version
         identity = {"externalId": f"fedstream:{digest}"}
-        lineage = f"round {manifest['round']} of run {manifest['run']}"
+        lineage = f"round {manifest.round} of run {manifest.run}"
         model = self._ensure("registered_model", {"name": name}, "registered_models", {"description": "Trained with fedstream."})
         said = {"author": "fedstream", "description": lineage, "customProperties": _properties(manifest)}
         version = self._ensure(
@@ -124,9 +124,9 @@ class ModelRegistry:
         )
 
 
-def _properties(manifest: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+def _properties(manifest: VersionManifest) -> dict[str, dict[str, Any]]:
     """Return lineage and metrics as the registry's custom properties."""
     lineage = ("run", "commit", "head", "weights_digest", "code_version")
-    texts = {name: {"metadataType": "MetadataStringValue", "string_value": manifest[name]} for name in lineage}
-    metrics = {name: {"metadataType": "MetadataDoubleValue", "double_value": value} for name, value in manifest["metrics"].items()}
-    return texts | metrics | {"round": {"metadataType": "MetadataIntValue", "int_value": str(manifest["round"])}}
+    texts = {name: {"metadataType": "MetadataStringValue", "string_value": getattr(manifest, name)} for name in lineage}
+    metrics = {name: {"metadataType": "MetadataDoubleValue", "double_value": value} for name, value in manifest.metrics.items()}
+    return texts | metrics | {"round": {"metadataType": "MetadataIntValue", "int_value": str(manifest.round)}}

@@ -90,12 +90,12 @@ class ServedVersion:
         if self._laid_out is None:
             return codec_of(self._store, version)
         codec = codec_class(self._laid_out.format).unlabelled(self._laid_out.config)
-        return codec.in_order(codec.names, version.manifest.get("features") or codec.names)
+        return codec.in_order(codec.names, version.manifest.features or codec.names)
 
     def _same_codec(self, version: Version) -> Codec:
         """Return the codec of another version, which must read records as the present one does: publishing a model does not change the stream."""
         for what in ("features", "classes"):
-            names, known = version.manifest.get(what) or [], list(getattr(self._served, what))
+            names, known = getattr(version.manifest, what), list(getattr(self._served, what))
             if names and known and names != known:
                 raise ModelError(
                     f"version {version.number} has {what} {', '.join(map(str, names))}, those of this stream are {', '.join(map(str, known))};"
@@ -130,7 +130,7 @@ def load(store: ObjectStore, version: Version, codec: Codec) -> Served:
     from fedstream.record.weights import digest
 
     model = load_keras(read_version_file(store, version))
-    expected, found = version.manifest.get("weights_digest"), digest(get_weights(model))
+    expected, found = version.manifest.weights_digest, digest(get_weights(model))
     if found != expected:
         raise CorruptObject(f"version {version.number} of model {version.model!r} has weights {found}, its manifest says {expected}")
     if (shape := tuple(record_shape(model, model.inputs, "input"))) != codec.data_shape:
@@ -138,8 +138,7 @@ def load(store: ObjectStore, version: Version, codec: Codec) -> Served:
             f"version {version.number} of model {version.model!r} has input {shape}, which does not fit records of shape {codec.data_shape};"
             " correct --input-config"
         )
-    names = [version.manifest.get(what) or [] for what in ("features", "classes")]
-    return Served(version.model, version.number, found, codec, predictor(model), *names)
+    return Served(version.model, version.number, found, codec, predictor(model), version.manifest.features, version.manifest.classes)
 
 
 def codec_of(store: ObjectStore, version: Version) -> Codec:
@@ -148,7 +147,7 @@ def codec_of(store: ObjectStore, version: Version) -> Codec:
     Raises:
         ModelError: the run is no longer in the store, or its clients differ.
     """
-    run = version.manifest.get("run", "")
+    run = version.manifest.run
     name = '--input-config \'{"data_type": "float32", "data_reshape": "28 28"}\''
     try:
         record = RunState(store, run).record

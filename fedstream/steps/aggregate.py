@@ -8,7 +8,7 @@ from fedstream.errors import CorruptObject, ObjectConflict, QuorumError
 from fedstream.record.documents import Selection, Verdict, Verdicts
 from fedstream.record.judge import judge, quorum_of, why_wrong_selection, why_wrong_verdicts
 from fedstream.record.weights import Weights, from_bytes, to_bytes
-from fedstream.steps.candidates import read_candidates, read_refusals
+from fedstream.steps.candidates import arrived, read_candidates, read_refusals
 from fedstream.steps.context import Context
 from fedstream.steps.runtime import step
 from fedstream.store.mapped import Downloads, largest_update
@@ -63,7 +63,9 @@ def _freeze(state: RunState, selection: Selection, base: Weights, attempt: str, 
     """Return the verdicts that count: those on record, judged again, or new ones."""
     key, refusals = state.keys.at(selection.round).verdicts, read_refusals(state, selection.round)
     if not state.store.exists(key):
-        verdicts = _judge(state, selection, base, refusals.get(attempt, {}), None, downloads)
+        verdicts, judged = [], None
+        while judged != (judged := arrived(state, selection)):  # another submission's update may come while the others are examined
+            verdicts = _judge(state, selection, base, refusals.get(attempt, {}), None, downloads)
         _check_quorum(state, selection, verdicts)
         document = Verdicts(run=state.run, round=selection.round, verdicts=verdicts)
         try:

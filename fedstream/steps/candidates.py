@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from fedstream.aggregation.validation import examine
 from fedstream.errors import CorruptObject, ObjectNotFound
-from fedstream.record.canonical import sha256_hex
 from fedstream.record.documents import Refusal, Selection, SliceDoc, Verdicts
 from fedstream.record.judge import NO_UPDATE, Candidate, Examined
 from fedstream.record.weights import Weights
 from fedstream.steps.feeding import why_not_fed
 from fedstream.store.state import RunState
+
+SLACK = timedelta(seconds=2)
+"""How long before the verdicts an update may have come that they do not know of: aggregate looks right before, and stores tell whole seconds."""
 
 NEVER = datetime.min.replace(tzinfo=UTC)
 
@@ -39,12 +41,21 @@ def read_candidates(
     keys = state.keys.at(selection.round)
     times = {info.key: info.last_modified for info in state.store.list(f"{keys.root}/")}
     unknown = {verdict.client for verdict in said.verdicts if verdict.manifest_digest is None} if said else set()
-    late = {client for client in unknown & set(selection.clients) if times.get(keys.manifest(client), NEVER) > times.get(keys.verdicts, NEVER)}
+    late = {
+        client for client in unknown & set(selection.clients) if times.get(keys.manifest(client), NEVER) + SLACK > times.get(keys.verdicts, NEVER)
+    }
     here = {client for client in selection.clients if keys.manifest(client) in times} - late
     return [
         _read(state, selection, client, base, load) if client in here else Candidate(client, problem=reasons.get(client) or NO_UPDATE)
         for client in selection.clients
     ]
+
+
+def arrived(state: RunState, selection: Selection) -> set[str]:
+    """Return the clients of a selection that have a manifest by now."""
+    keys = state.keys.at(selection.round)
+    listed = {info.key for info in state.store.list(f"{keys.root}/updates/")}
+    return {client for client in selection.clients if keys.manifest(client) in listed}
 
 
 def read_refusals(state: RunState, round: int) -> dict[str, dict[str, str]]:
@@ -64,7 +75,7 @@ def read_refusals(state: RunState, round: int) -> dict[str, dict[str, str]]:
 
 def _read(state: RunState, selection: Selection, client: str, base: Weights, load: Load) -> Candidate:
     keys = state.keys.at(selection.round)
-    digest, document, document_digest = sha256_hex(state.store.get(keys.manifest(client))), None, None
+    digest, document, document_digest = state.store.digest(keys.manifest(client)), None, None
     try:
         manifest = state.manifest(selection.round, client)
         document, document_digest = _slice(state, selection.round, client)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from typing import Any
 
 from fedstream import __version__
 from fedstream.aggregation.metrics import combine
 from fedstream.aggregation.strategies import get_strategy
-from fedstream.errors import CorruptObject, RunError
+from fedstream.errors import CorruptObject, ObjectNotFound, RunError
 from fedstream.record.canonical import sha256_hex
 from fedstream.record.decision import decide, measurements
 from fedstream.record.documents import ClientEntry, Commit, Manifest, Verdict
+from fedstream.record.reading import DOCUMENT_BYTES, read_document
 from fedstream.record.run import MatchedClient
 from fedstream.steps.context import Context
 from fedstream.steps.evaluation import measure_on, read_evaluation
@@ -74,7 +76,7 @@ def _unmeasured(state: RunState, round: int) -> Commit:
     """Return the commit of a round as far as it does not depend on a measurement."""
     keys, base, selection = state.keys.at(round), state.base(round), state.selection(round)
     verdicts, closing = state.verdicts(round).verdicts, selection.kind == "closing"
-    manifests = {verdict.client: state.manifest(round, verdict.client) for verdict in verdicts if verdict.accepted}
+    manifests = {verdict.client: _judged(state, round, verdict) for verdict in verdicts if verdict.accepted}
     state_digest = base.server_state_digest
     if not closing:
         stateful = get_strategy(state.record.spec.strategy).stateful
@@ -105,6 +107,17 @@ def _decided(state: RunState, commit: Commit) -> Commit:
     before = [state.ledger.commit(round) for round in range(commit.round)]
     history = measurements([*before, commit], state.record.spec.target_metric)
     return commit.model_copy(update={"decision": decide(state.record.spec, [value for _, value in history])})
+
+
+def _judged(state: RunState, round: int, verdict: Verdict) -> Manifest | None:
+    """Return the manifest that the verdict is about; None if its client has changed it since, so that nobody has judged what it says now."""
+    key = state.keys.at(round).manifest(verdict.client)
+    with suppress(CorruptObject, ObjectNotFound):
+        data = state.store.get(key, DOCUMENT_BYTES)
+        if sha256_hex(data) == verdict.manifest_digest:
+            return read_document(Manifest, data, key)
+    log.warning("round %d: %s was changed after it was judged; what its client measured does not count", round, key)
+    return None
 
 
 def _entry(state: RunState, round: int, verdict: Verdict, manifest: Manifest | None) -> ClientEntry:

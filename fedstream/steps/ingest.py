@@ -24,6 +24,7 @@ from fedstream.steps.runtime import step
 from fedstream.store.state import RunState, log
 from fedstream.stream.codec import get_codec
 from fedstream.stream.columns import decode_in_order
+from fedstream.stream.records import RawRecords
 
 
 class Ingested(NamedTuple):
@@ -87,10 +88,21 @@ def _slice(context: Context, state: RunState, round: int, client: MatchedClient)
     records = patiently(deadline, lambda left_s: broker.read_ranges(ranges, left_s, size))
     _, labels = decode_in_order(state.record, client, records)
     check_labels(read_description(state.store, state.record.model.name, state.record.model.keras_digest), labels)
+    return describe_slice(client, records, labels)
+
+
+def describe_slice(client: MatchedClient, records: RawRecords, labels: NDArray[Any]) -> SliceDoc:
+    """Return the document of a slice: what a client was planned with, and what was read of it.
+
+    Args:
+        client: as planned.
+        records: as they were read.
+        labels: of the records, shape (n,) or (n, 1), as the run numbers its classes.
+    """
     return SliceDoc(
         client=client.client,
         bootstrap_servers=client.bootstrap_servers,
-        ranges=[SliceRange(topic=r.topic, partition=r.partition, start=r.start, end=r.end) for r in ranges],
+        ranges=[SliceRange(topic=r.topic, partition=r.partition, start=r.start, end=r.end) for r in records.ranges],
         records=len(records),
         input_format=client.input_format,
         input_config=client.input_config,

@@ -57,9 +57,8 @@ def declined(spec: RunSpec, measured: Metrics | None, newest: Version | None) ->
     if spec.publish == "always" or newest is None or measured is None:
         return ""
     metric, new = spec.target_metric, measured.values[spec.target_metric]
-    known = newest.manifest.get("metrics")
-    old = known.get(metric) if isinstance(known, dict) else None
-    if not isinstance(old, int | float):
+    old = newest.manifest.metrics.get(metric)
+    if old is None:
         return f"publish is `if-better`, and version {newest.number} has no {metric} to compare with"
     better = new > old if higher_is_better(metric) else new < old
     return "" if better else f"publish is `if-better`, and {metric} {new:.4f} is not better than {old:.4f} of version {newest.number}"

@@ -105,7 +105,7 @@ def publish(
     digest = sha256_hex(state.store.get(ModelKeys(state.record.model.name).version(version, "manifest.json")))
     _announce(context.brokers, state, version, manifest, digest)
     if model:
-        model.metadata |= {key: value for key, value in manifest.items() if isinstance(value, str | int | float)}
+        model.metadata |= {key: value for key, value in manifest.model_dump(mode="json").items() if isinstance(value, str | int | float)}
     log.info("model %s version %d is round %d of run %s, %s", state.record.model.name, version, best.round, run, view.attendance.summary)
     if registry:
         _register(state, registry, version, manifest, digest)
@@ -119,7 +119,7 @@ def _show_confusion(commits: list[Commit], classes: list[str], confusion: Confus
         confusion.log_confusion_matrix(names, matrices[-1])
 
 
-def _published(state: RunState) -> tuple[int, dict[str, Any]] | None:
+def _published(state: RunState) -> tuple[int, VersionManifest] | None:
     """Return the version that was published from the run's last commit, and its manifest, if there is one."""
     found = find_published(state.store, state.record.model.name, state.run, _head(state))
     return (found.number, found.manifest) if found else None
@@ -129,7 +129,7 @@ def _head(state: RunState) -> str:
     return state.ledger.digest(state.ledger.commits()[-1].round)
 
 
-def _version(state: RunState, best: Commit, pages: dict[str, bytes]) -> tuple[int, dict[str, Any]]:
+def _version(state: RunState, best: Commit, pages: dict[str, bytes]) -> tuple[int, VersionManifest]:
     """Give a commit a version: a new one, or another publisher's of the same."""
     keys = ModelKeys(state.record.model.name)
     used = (keys.version_of(info.key) for info in state.store.list(keys.versions))
@@ -177,7 +177,7 @@ def _saved_model_uri(state: RunState, number: int) -> str:
     return f"s3://{settings.bucket}/{settings.prefix}{ModelKeys(state.record.model.name).version(number, 'saved_model')}"
 
 
-def _register(state: RunState, registry: RegistrySettings, number: int, manifest: dict[str, Any], digest: str) -> None:
+def _register(state: RunState, registry: RegistrySettings, number: int, manifest: VersionManifest, digest: str) -> None:
     from fedstream.serving.registry import ModelRegistry
 
     where = {"endpoint": state.store.settings.endpoint_url, "defaultRegion": state.store.settings.region}
@@ -185,7 +185,7 @@ def _register(state: RunState, registry: RegistrySettings, number: int, manifest
     log.info("registered at %s as model version %s", registry.url, found)
 
 
-def _write_version(state: RunState, keys: ModelKeys, number: int, best: Commit, files: dict[str, bytes]) -> dict[str, Any]:
+def _write_version(state: RunState, keys: ModelKeys, number: int, best: Commit, files: dict[str, bytes]) -> VersionManifest:
     for name, data in files.items():
         state.store.put_new(keys.version(number, name), data)
     _, measured = best_measured(state)
@@ -202,12 +202,12 @@ def _write_version(state: RunState, keys: ModelKeys, number: int, best: Commit, 
         features=state.record.features,
         classes=state.record.classes,
         code_version=__version__,
-    ).model_dump(mode="json")
-    state.store.put_new_json(keys.version(number, "manifest.json"), manifest)
+    )
+    state.store.put_new_json(keys.version(number, "manifest.json"), manifest.model_dump(mode="json"))
     return manifest
 
 
-def _announce(brokers: Brokers, state: RunState, version: int, manifest: dict[str, Any], digest: str) -> None:
+def _announce(brokers: Brokers, state: RunState, version: int, manifest: VersionManifest, digest: str) -> None:
     """Tell the data owners, then move latest.json: killed in between, the next publish tells them again."""
     keys = ModelKeys(state.record.model.name)
     latest = canonical_json(LatestVersion(version=version, manifest=digest).model_dump(mode="json"))
@@ -238,7 +238,7 @@ def _tell_at(broker: Broker, announcement: ModelAnnouncement, patience: float) -
     patiently(patience, lambda _: broker.announce_model(announcement))
 
 
-def _announcement(state: RunState, manifest: dict[str, Any], key: str) -> ModelAnnouncement:
+def _announcement(state: RunState, manifest: VersionManifest, key: str) -> ModelAnnouncement:
     record = state.record
     description = read_description(state.store, record.model.name, record.model.keras_digest)
     return ModelAnnouncement(
@@ -249,13 +249,13 @@ def _announcement(state: RunState, manifest: dict[str, Any], key: str) -> ModelA
             "min_data": record.spec.min_data,
         },
         model=record.model.name,
-        version=manifest["version"],
+        version=manifest.version,
         run=state.run,
         bucket=state.store.settings.bucket,
         model_key=state.store.settings.prefix + key,
-        model_digest=manifest["files"]["model.keras"],
-        weights_digest=manifest["weights_digest"],
-        head=manifest["head"],
+        model_digest=manifest.files["model.keras"],
+        weights_digest=manifest.weights_digest,
+        head=manifest.head,
         features=record.features,
         classes=record.classes,
     )

@@ -174,6 +174,26 @@ class ObjectStore:
             path.unlink(missing_ok=True)
             raise
 
+    def digest(self, key: str) -> str:
+        """Return the SHA-256 of an object of any size, which is read piece by piece.
+
+        Raises:
+            ObjectNotFound: there is no such object.
+            StoreUnavailable: the server, the bucket or the credentials do not work.
+        """
+
+        def read() -> str:
+            response, hashed = self._client.get_object(self.settings.bucket, self._full(key)), hashlib.sha256()
+            try:
+                for piece in response.stream(PIECE_BYTES):
+                    hashed.update(piece)
+            finally:
+                response.close()
+                response.release_conn()
+            return hashed.hexdigest()
+
+        return self._on(key, read)
+
     def get_json(self, key: str) -> Any:
         """Return the JSON value of an object."""
         try:

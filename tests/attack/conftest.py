@@ -108,6 +108,18 @@ class Forger:
         return {key: "; ".join(what) for key, what in found.items()}
 
 
+def forge(store, key, change):
+    """Change a document, and put the new digest into every document that names the old one, and so on: the whole chain fits again."""
+    old = store.objects[key]
+    store.edit(key, change)
+    changed = [(sha256_hex(old), sha256_hex(store.objects[key]))]
+    for before, after in changed:
+        for other, data in store.objects.items():
+            if other.endswith(".json") and before.encode() in data:
+                store.objects[other] = data.replace(before.encode(), after.encode())
+                changed.append((sha256_hex(data), sha256_hex(store.objects[other])))
+
+
 @pytest.fixture
 def forger(federated):
     return Forger(federated)
@@ -116,3 +128,8 @@ def forger(federated):
 @pytest.fixture
 def forger_of():
     return Forger
+
+
+@pytest.fixture(name="forge")
+def forge_fixture():
+    return forge

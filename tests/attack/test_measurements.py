@@ -1,10 +1,14 @@
 """Numbers that nobody can have measured are refused, and those on an evaluation topic can be measured again."""
 
 import pytest
+from support.recorded import RUN
 
+from fedstream import steps
 from fedstream.audit.streams import why_different
 from fedstream.record.documents import Metrics
 from fedstream.record.measurement import why_implausible
+from fedstream.steps.context import Context
+from fedstream.stream.broker import EnvironmentBrokers
 
 
 def metrics(records=4, confusion=None, **values):
@@ -57,6 +61,37 @@ def test_a_commit_of_an_evaluated_run(evaluated, forger_of, change, reason):
 def test_a_client_that_scores_too_well_does_not_count(forger):
     forger.manifest("b", lambda manifest: manifest["incoming"]["values"].update(accuracy=3.5))
     assert "accepts client 'b', whose update cannot count: its accuracy is 3.5" in forger.found()["verdicts.json"]
+
+
+def test_a_manifest_that_its_client_changes_after_it_was_judged(forger, forge):
+    """No policy of a store tells a first write from a second one, so a client's own key can replace what the client has written."""
+    judged = forger.read("commit.json")["clients"][0]["incoming"]
+    forge(forger.store, f"runs/{RUN}/spec.json", lambda record: record["spec"].update(target_value=0.99))
+    forger.store.remove_below(forger.key("commit"))
+    forger.store.edit(forger.key("updates/b.json"), lambda manifest: manifest["incoming"]["values"].update(accuracy=300.0))
+    assert steps.evaluate.within(Context(forger.store, EnvironmentBrokers()), RUN, 1) == "continue", "the target is not reached"
+    entries = forger.read("commit.json")["clients"]
+    assert (entries[0]["incoming"], entries[1]["accepted"], entries[1]["incoming"]) == (judged, True, None)
+    assert "digest is" in forger.found()["updates/b.json"]
+
+
+HUGE = {
+    "a count beyond any float": lambda commit: commit["clients"][0].update(num_examples=10**400),
+    "counts of nothing": lambda commit: [entry.update(num_examples=0) for entry in commit["clients"]] and None,
+}
+
+
+@pytest.mark.parametrize("change", HUGE.values(), ids=HUGE)
+def test_counts_that_no_mean_can_be_made_of(forger, change):
+    forger.store.edit(forger.key("commit.json"), change)
+    assert "commit.json" in forger.found()
+
+
+def test_confusion_matrices_that_cannot_be_added(forger):
+    for client in ("a", "b", "c"):
+        forger.manifest(client, lambda manifest: manifest["incoming"].update(confusion=[[5, 0], [0]]))
+        forger.manifest("c", lambda manifest: manifest["incoming"].update(confusion=[[5, 0], []]))
+    assert "whose update cannot count: its confusion matrix is not square" in forger.found()["verdicts.json"]
 
 
 def test_measured_again_on_another_processor_is_the_same_within_a_thousandth():

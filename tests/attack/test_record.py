@@ -2,12 +2,21 @@
 
 import json
 import random
+from contextlib import suppress
 
 import pytest
 from support.recorded import MODEL, RUN
 
+from fedstream import steps
 from fedstream.audit import verify_run
+from fedstream.errors import CorruptObject, FedstreamError
 from fedstream.record.canonical import canonical_json, sha256_hex
+from fedstream.report.history import to_history
+from fedstream.report.html import render_report
+from fedstream.report.model_card import render_model_card
+from fedstream.report.view import build_view
+from fedstream.steps.context import Context
+from fedstream.stream.broker import EnvironmentBrokers
 
 VERSION = f"models/{MODEL}/versions/1/"
 
@@ -70,17 +79,17 @@ HOSTILE = {
 }
 
 
-def test_fuzzed_documents_are_findings(federated, evaluated):
+@pytest.mark.parametrize("fault", HOSTILE)
+def test_fuzzed_documents_are_findings(federated, evaluated, fault):
     for store in (federated, evaluated):
         for key, data in list(store.objects.items()):
             if not key.endswith(".json") or "/added/" in key:
                 continue
             document = json.loads(data)
             for name in document:
-                for fault, change in HOSTILE.items():
-                    store.objects[key] = json.dumps(change(document, name), sort_keys=True, separators=(",", ":")).encode()
-                    if store.objects[key] != data:
-                        assert named(store), f"{fault} in {name} of {key}"
+                store.objects[key] = json.dumps(HOSTILE[fault](document, name), sort_keys=True, separators=(",", ":")).encode()
+                if store.objects[key] != data:
+                    assert named(store), f"{fault} in {name} of {key}"
             store.objects[key] = data
 
 
@@ -102,6 +111,70 @@ def test_rubbish_is_a_finding(federated, rubbish):
         kept, federated.objects[key] = federated.objects[key], rubbish
         assert key in named(federated) or key.endswith("spec.json"), key
         federated.objects[key] = kept
+
+
+PLANS = {
+    "a key that leads elsewhere": (lambda record: record["model"].update(keras_digest="../../../x"), "model.keras_digest"),
+    "a model elsewhere": (lambda record: record["model"].update(name="../runs"), "model.name"),
+    "no evaluation": (lambda record: record["spec"].update(evaluation_topic="held"), "evaluation_topic is 'held', but it has no evaluation"),
+}
+
+
+@pytest.mark.parametrize(("change", "what"), PLANS.values(), ids=PLANS)
+def test_a_plan_that_cannot_be_is_one_finding_and_one_line(federated, forge, change, what):
+    """The chain fits, and the keys that follow from the plan are none that a store takes."""
+    forge(federated, f"runs/{RUN}/spec.json", change)
+    (problem,) = verify_run(federated, RUN).problems
+    assert problem.key == f"runs/{RUN}/spec.json"
+    assert what in problem.what
+    with pytest.raises(CorruptObject, match=r"spec\.json"):
+        build_view(federated, RUN)
+
+
+def test_a_version_s_file_of_a_name_that_no_store_takes(federated, forge):
+    key = f"{VERSION}manifest.json"
+    forge(federated, key, lambda manifest: manifest["files"].update({"x" * 2000: "0" * 64}))
+    assert "is no name of a version's file" in named(federated)[key]
+
+
+def test_whatever_is_forged_and_made_to_fit_is_no_traceback(federated, evaluated, forge):
+    """Somewhere in a document stands a hostile value, and all digests fit: verify, the pages, the history and the steps end as they should."""
+    rng = random.Random(7)
+    for store in (federated, evaluated):
+        whole = dict(store.objects)
+        for key in [key for key in sorted(whole) if key.endswith(".json") and "/added/" not in key]:
+            for _ in range(4):
+                store.objects = dict(whole)
+                forge(store, key, lambda document: spoil(document, rng))
+                verify_run(store, RUN)
+                for call in (read_all, aggregate_again):
+                    with suppress(FedstreamError):
+                        call(store)
+
+
+def spoil(document, rng):
+    """Put a hostile value in a random place."""
+    part = document
+    while part:
+        name = rng.choice(list(part) if isinstance(part, dict) else range(len(part)))
+        if not isinstance(part[name], dict | list) or not part[name] or rng.random() < 0.3:
+            part[name] = rng.choice([None, 7, -1, 2**62, 10**400, 1e308, "", "../../x", "[/x]<b>", [], [1], {"a": {"b": 1}}, "0" * 64, "rollback"])
+            return
+        part = part[name]
+
+
+def read_all(store):
+    view = build_view(store, RUN)
+    render_report(view)
+    to_history(view)
+    render_model_card(view, view.best or 0)
+
+
+def aggregate_again(store):
+    store.keep_rounds(2)
+    store.remove_below(store.key(2, "commit"), store.key(2, "global"))
+    steps.aggregate.within(Context(store, EnvironmentBrokers()), RUN, 2, "attempt")
+    steps.open_round.within(Context(store, EnvironmentBrokers()), RUN, 9, "attempt", 0)
 
 
 def test_a_stray_manifest_does_not_blind(federated):

@@ -119,5 +119,21 @@ def test_each_client_s_records_are_read_though_another_has_the_same_digest(strea
     assert f"the records of {topic_of('b')}:0:0:40 have digest" in problem.what
 
 
+def test_classes_that_the_records_do_not_have(streams, platform_env, forger):
+    """The report shows a client's classes from its slice; the digest of the records says nothing of them."""
+    forger.slice("b", lambda document: document.update(class_counts={"0": 38, "1": 1, "2": 1}))
+    assert forger.found() == {}, "the bucket alone cannot tell"
+    (problem,) = verify_run(forger.store, RUN, brokers=EnvironmentBrokers()).problems
+    assert problem.key == forger.key("slices/b.json")
+    assert f"its class_counts are 0: 38, 1: 1, 2: 1, and the records of {topic_of('b')}:0:0:40 have 0: " in problem.what
+
+
+def test_the_classes_of_one_round_are_not_taken_for_those_of_another(streams, platform_env, federated, forger_of):
+    """The records of a client are read once, and compared with its slice of each round."""
+    forger = forger_of(federated, 4)
+    forger.slice("b", lambda document: document.update(class_counts={"0": 40}))
+    assert [problem.key for problem in verify_run(federated, RUN, brokers=EnvironmentBrokers()).problems] == [forger.key("slices/b.json")]
+
+
 def test_the_evaluation_topic_of_the_recorded_run_is_its_own(evaluated):
     assert json.loads(evaluated.objects[f"runs/{RUN}/spec.json"])["evaluation"]["ranges"] == f"{EVALUATION}:0:0:40"

@@ -1,14 +1,17 @@
 """Who has the bucket's keys forges verdicts, slices and manifests, and makes all digests and the average fit: verify and aggregate judge again."""
 
 import json
+from datetime import timedelta
 
 import numpy as np
 import pytest
 from support.recorded import RUN
 
 from fedstream import steps
+from fedstream.audit import verify_run
 from fedstream.errors import CorruptObject
 from fedstream.record.canonical import canonical_json, sha256_hex
+from fedstream.record.reading import DOCUMENT_BYTES
 from fedstream.record.weights import from_bytes, to_bytes
 from fedstream.steps.context import Context
 from fedstream.stream.broker import EnvironmentBrokers
@@ -124,6 +127,46 @@ def test_a_slice_that_was_not_planned(forger, change):
     assert "its slice is not the planned one: " in forger.found()["verdicts.json"]
 
 
+@pytest.mark.parametrize("change", SLICES.values(), ids=SLICES)
+def test_a_slice_that_was_not_planned_is_left_out_by_aggregate(forger, change):
+    forger.slice("b", change)
+    forger.store.remove_below(forger.key("verdicts"), forger.key("global"), forger.key("commit"))
+    steps.aggregate.within(Context(forger.store, EnvironmentBrokers()), RUN, 1, "attempt")
+    said = {verdict["client"]: verdict["reason"] for verdict in forger.read("verdicts.json")["verdicts"]}
+    assert said.pop("b").startswith("its slice is not the planned one: ")
+    assert said == {"a": "valid", "c": "valid"}
+
+
+def test_a_plan_of_more_records_than_its_ranges_hold(federated, forge):
+    """A weight of 10^9 that spec.json, slice, manifest and verdict agree on."""
+    for key, name in (
+        (f"runs/{RUN}/spec.json", ""),
+        (federated.key(1, "slices/b.json"), "records"),
+        (federated.key(1, "updates/b.json"), "num_examples"),
+    ):
+        forge(federated, key, lambda document, name=name: document.update({name: 10**9}) if name else document["clients"][1].update(records=10**9))
+    found = {problem.key: problem.what for problem in verify_run(federated, RUN).problems}
+    assert "its slice is not the planned one: records is 1000000000, but its ranges hold 40" in found[federated.key(1, "verdicts.json")]
+
+
+def test_a_manifest_larger_than_memory_costs_its_client_the_round(forger, monkeypatch):
+    """A client's pod may write its own manifest, of any size."""
+    forger.store.remove_below(forger.key("global"), forger.key("commit"), forger.key("verdicts"))
+    forger.store.objects[forger.key("updates/b.json")] = b" " * (DOCUMENT_BYTES + 1)
+    read = type(forger.store).get_with_etag
+
+    def bounded(self, key, limit=None):
+        assert limit or len(self.objects[key]) <= DOCUMENT_BYTES, f"{key} is read whole"
+        return read(self, key, limit)
+
+    monkeypatch.setattr(type(forger.store), "get_with_etag", bounded)
+    monkeypatch.setattr(type(forger.store), "digest", lambda self, key: sha256_hex(self.objects[key]))
+    steps.aggregate.within(Context(forger.store, EnvironmentBrokers()), RUN, 1, "attempt")
+    steps.evaluate.within(Context(forger.store, EnvironmentBrokers()), RUN, 1)
+    assert "has more than 16,777,216 bytes" in forger.read("verdicts.json")["verdicts"][1]["reason"]
+    assert forger.found() == {}, "b was rightly left out"
+
+
 def test_verdicts_on_record_are_judged_again_before_they_are_aggregated(forger):
     forger.manifest("b", lambda manifest: manifest.update(num_examples=10**9))
     forger.store.remove_below(forger.key("global"), forger.key("commit"))
@@ -164,17 +207,31 @@ def test_an_update_trained_again_on_other_hardware_counts_by_its_manifest(forger
     assert list(forger.found().values()) == [f"digest is {sha256_hex(other)}"]
 
 
-def test_a_late_update_changes_no_verdict(federated, forger_of, monkeypatch):
-    """Another submission's training ended after the round was closed."""
-    from datetime import timedelta
-
+@pytest.mark.parametrize(("seconds", "accused"), [(5, False), (0, False), (-1, False), (-5, True)])
+def test_a_late_update_changes_no_verdict(federated, forger_of, monkeypatch, seconds, accused):
+    """Another submission's training ended when the round was closed already, or was just about to be; well before, it was left out."""
     forger = forger_of(federated, 2)
     late = forger.key("updates/c.json")
-    forger.store.objects[late] = canonical_json(json.loads(forger.store.objects[forger.key("updates/b.json")]) | {"client": "c"})
+    manifest = json.loads(forger.store.objects[forger.key("updates/b.json")]) | {"client": "c"}
+    forger.store.objects[late] = canonical_json(manifest)
     listed = type(forger.store).list
 
     def with_times(self, prefix):
-        return [type(i)(i.key, i.size, i.last_modified + timedelta(seconds=5 * (i.key == late))) for i in listed(self, prefix)]
+        return [type(i)(i.key, i.size, i.last_modified + timedelta(seconds=seconds * (i.key == late))) for i in listed(self, prefix)]
 
     monkeypatch.setattr(type(forger.store), "list", with_times)
-    assert forger.found() == {}
+    assert ("verdicts.json" in forger.found()) == accused
+
+
+def test_an_update_that_comes_while_others_are_examined_counts(forger, monkeypatch):
+    forger.store.remove_below(forger.key("verdicts"), forger.key("global"), forger.key("commit"))
+    late = forger.key("updates/b.json")
+    manifest, download = forger.store.objects.pop(late), type(forger.store).download
+
+    def meanwhile(self, key, digest, path, limit):
+        self.objects[late] = manifest
+        download(self, key, digest, path, limit)
+
+    monkeypatch.setattr(type(forger.store), "download", meanwhile)
+    steps.aggregate.within(Context(forger.store, EnvironmentBrokers()), RUN, 1, "attempt")
+    assert [verdict["accepted"] for verdict in forger.read("verdicts.json")["verdicts"]] == [True, True, True]

@@ -13,6 +13,7 @@ import pytest
 
 from fedstream.errors import ObjectNotFound
 from fedstream.local.platform import Platform
+from fedstream.record.canonical import sha256_hex
 from fedstream.settings import StoreSettings
 from fedstream.store.ledger import Ledger
 from fedstream.store.objects import ObjectInfo, ObjectStore
@@ -216,6 +217,9 @@ class Snapshot(ObjectStore):
         if key not in self.objects:
             raise ObjectNotFound(key)
         return self.objects[key][0], ""
+
+    def digest(self, key):
+        return sha256_hex(self.get(key))
 
     def download(self, key, digest, path, limit):
         path.write_bytes(self.get_verified(key, digest))

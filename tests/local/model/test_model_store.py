@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.versions import version_manifest
 from typer.testing import CliRunner
 
 from fedstream.catalog.additions import Added, additions, current, list_models, record_addition
@@ -34,7 +35,10 @@ def run(*arguments: str) -> Any:
 def publish(store: ObjectStore, model: str, number: int, data: bytes) -> None:
     keys = ModelKeys(model)
     store.put_new(keys.version(number, "model.keras"), data)
-    store.put_new_json(keys.version(number, "manifest.json"), {"run": "r", "round": number, "files": {"model.keras": sha256_hex(data)}})
+    store.put_new_json(
+        keys.version(number, "manifest.json"),
+        version_manifest(model=model, version=number, round=number, files={"model.keras": sha256_hex(data)}).model_dump(mode="json"),
+    )
 
 
 def test_a_builtin_model_is_added_when_first_asked_for(store: ObjectStore) -> None:

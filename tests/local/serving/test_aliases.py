@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from support.versions import version_manifest
 
 from fedstream.catalog.aliases import promote
 from fedstream.catalog.versions import find_latest, find_version, list_aliases, list_versions
@@ -20,7 +21,9 @@ KEYS = ModelKeys("mine")
 def publish(store, number):
     store.put_new(KEYS.version(number, "model.keras"), b"model %d" % number)
     files = {"model.keras": sha256_hex(b"model %d" % number)}
-    digest = store.put_new_json(KEYS.version(number, "manifest.json"), {"run": "r", "round": number, "files": files})
+    digest = store.put_new_json(
+        KEYS.version(number, "manifest.json"), version_manifest(version=number, round=number, files=files).model_dump(mode="json")
+    )
     etag = store.get_with_etag(KEYS.latest)[1] if store.exists(KEYS.latest) else None
     assert store.put_if_match(KEYS.latest, LatestVersion(version=number, manifest=digest).model_dump_json().encode(), etag)
 

@@ -12,7 +12,7 @@ from fedstream.errors import StoreUnavailable
 from fedstream.record.canonical import canonical_json
 from fedstream.record.documents import ClientEntry, Commit, Decision, Metrics, Selection
 from fedstream.record.layout import RoundKeys, RunKeys
-from fedstream.record.run import ModelReference, RunRecord
+from fedstream.record.run import MatchedClient, ModelReference, RunRecord
 from fedstream.record.spec import RunSpec
 
 DIGEST = "0" * 64
@@ -40,7 +40,9 @@ class Objects:
 def plan(store, **spec):
     values = {"run": "r", "model": "m", "rounds": 2, **spec}
     reference = ModelReference(name="m", keras_digest=DIGEST, weights_digest=DIGEST, description_digest=DIGEST)
-    store.put(RunKeys("r").spec, RunRecord(spec=RunSpec(**values), model=reference, clients=[], evaluation=None, announcements=[]))
+    held = MatchedClient(client="held", bootstrap_servers="", ranges="held:0:0:9", input_config={}, held_out_rate=0, records=9)
+    evaluation = held if "evaluation_topic" in spec else None
+    store.put(RunKeys("r").spec, RunRecord(spec=RunSpec(**values), model=reference, clients=[], evaluation=evaluation, announcements=[]))
     commit(store, 0, "initial")
 
 

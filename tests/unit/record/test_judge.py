@@ -81,7 +81,7 @@ def test_counts_are_bounded_by_the_slice_and_not_by_the_announcement():
 
 
 def test_a_slice_counts_the_records_of_its_own_offsets():
-    assert judged(slice={"records": 10}) == "its slice is not the planned one: records is 10, expected 9"
+    assert judged(slice={"records": 10}) == "its slice is not the planned one: records is 10, but its ranges hold 9"
 
 
 def test_a_slice_that_the_feed_does_not_allow_is_rejected():

@@ -9,23 +9,14 @@ from typing import Any
 
 import pytest
 from support.registry import FakeRegistry, serving_registry
+from support.versions import version_manifest
 
 from fedstream.errors import RegistryError, SettingsError
 from fedstream.serving import registry
 from fedstream.serving.registry import ModelRegistry
 from fedstream.settings import RegistrySettings
 
-MANIFEST = {
-    "model": "builtin:digits-mlp",
-    "version": 3,
-    "run": "r",
-    "round": 2,
-    "commit": "c" * 64,
-    "head": "d" * 64,
-    "weights_digest": "e" * 64,
-    "metrics": {"accuracy": 0.9},
-    "code_version": "0.1.0",
-}
+MANIFEST = version_manifest(model="builtin:digits-mlp", version=3, round=2, metrics={"accuracy": 0.9})
 ABSENT = "is '/absent', and there is no such file"
 URI = "s3://bucket/models/builtin-digits-mlp/versions/3/saved_model"
 
@@ -41,8 +32,8 @@ def fake() -> Iterator[FakeRegistry]:
         yield server
 
 
-def register(fake: FakeRegistry, **changes: Any) -> str:
-    return ModelRegistry(fake.settings, timeout_s=2.0).register(MANIFEST | changes, changes.get("digest", "f" * 64), URI)
+def register(fake: FakeRegistry, digest: str = "f" * 64, **changes: Any) -> str:
+    return ModelRegistry(fake.settings, timeout_s=2.0).register(MANIFEST.model_copy(update=changes), digest, URI)
 
 
 def test_a_version_is_registered_with_its_lineage_by_a_fake_registry(fake: FakeRegistry) -> None:

@@ -1,6 +1,7 @@
 """Which models become versions."""
 
 import pytest
+from support.versions import version_manifest
 
 from fedstream.catalog.versions import Version
 from fedstream.record.documents import Commit, Decision, Metrics
@@ -18,7 +19,7 @@ def measured(**values):
 
 
 def newest(**metrics):
-    return Version("m", 7, {"metrics": metrics})
+    return Version("m", 7, version_manifest(version=7, metrics=metrics))
 
 
 def spec(publish, metric="accuracy"):
