@@ -5,6 +5,7 @@ A new format is one file here and one line of CODECS, or an entry point of anoth
 
 from __future__ import annotations
 
+from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 
 from fedstream.errors import AnnouncementError
@@ -13,7 +14,7 @@ from fedstream.stream.codec.json_object import JsonCodec
 from fedstream.stream.codec.protocol import Codec
 from fedstream.stream.codec.raw import RawCodec
 
-__all__ = ["CODECS", "ENTRY_POINTS", "Codec", "codec_class", "get_codec"]
+__all__ = ["CODECS", "ENTRY_POINTS", "Codec", "codec_class", "get_codec", "other_codecs"]
 
 CODECS: dict[str, type[Codec]] = {"JSON": JsonCodec, "RAW": RawCodec}
 """The codecs that come with fedstream; no other package can take their names."""
@@ -30,10 +31,15 @@ def codec_class(name: str) -> type[Codec]:
     """
     if name in CODECS:
         return CODECS[name]
-    others = {point.name: point for point in entry_points(group=ENTRY_POINTS)}
-    if name in others:
-        return _loaded(others[name])
-    raise AnnouncementError(f"input_format: {name[:100]!r} is not offered; the formats are {', '.join(sorted({*CODECS, *others}))}")
+    if name in other_codecs():
+        return _loaded(other_codecs()[name])
+    raise AnnouncementError(f"input_format: {name[:100]!r} is not offered; the formats are {', '.join(sorted({*CODECS, *other_codecs()}))}")
+
+
+@cache
+def other_codecs() -> dict[str, EntryPoint]:
+    """Return the codecs that other packages offer, by name; looked up once, since strangers may announce thousands of unknown formats."""
+    return {point.name: point for point in entry_points(group=ENTRY_POINTS)}
 
 
 def get_codec(said: StreamFormat) -> Codec:

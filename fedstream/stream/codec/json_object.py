@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from functools import cache
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -166,18 +167,24 @@ class JsonCodec:
             raise RecordError("it has no value" if value is None else f"it has a value of {len(value):,} bytes, expected {limit:,} at most")
         return np.array(self._row(_object(value)), self.data_dtype)
 
-    def _row(self, found: dict[str, Any]) -> list[int | float]:
-        return [_number(found.get(name), self.data_dtype, f"field {name!r}") for name in self.fields]
+    def _row(self, found: dict[str, Any]) -> list[Any]:
+        row = [found.get(name) for name in self.fields]
+        bounds = _bounds(self.data_dtype)
+        for name, value in zip(self.fields, row, strict=True):
+            if problem := _why_none(value, bounds):
+                raise RecordError(f"field {name!r} {problem}")
+        return row
 
-    def _label(self, found: dict[str, Any], key: bytes) -> int | float:
+    def _label(self, found: dict[str, Any], key: bytes) -> Any:
         if self.label_field:
-            return _number(found.get(self.label_field), self.label_dtype, f"field {self.label_field!r} (its label)")
-        if key == UNLABELLED:
+            value, what = found.get(self.label_field), f"field {self.label_field!r}"
+        elif key == UNLABELLED:
             raise RecordError("its key is a single zero byte, which marks a record without label")
-        try:
-            return _number(parse_json(key, 1), self.label_dtype, "its key (its label)")
-        except ValueError as error:
-            raise RecordError("its key (its label) is not JSON") from error
+        else:
+            value, what = _key(key), "its key"
+        if problem := _why_none(value, _bounds(self.label_dtype)):
+            raise RecordError(f"{what} (its label) {problem}")
+        return value
 
 
 def _object(value: bytes) -> dict[str, Any]:
@@ -190,22 +197,36 @@ def _object(value: bytes) -> dict[str, Any]:
     return found
 
 
-def _number(value: Any, dtype: np.dtype[Any], what: str) -> int | float:
-    """Return a number that the type can hold; a message says what is there instead, but no record's content."""
-    if type(value) not in (int, float):
-        raise RecordError(f"{what} is {'missing or null' if value is None else f'a {type(value).__name__}'}, expected a number")
-    low, high = _limits(dtype)
-    if not low <= value <= high:
-        raise RecordError(f"{what} is out of range for {dtype.name}")
-    if dtype.kind != "f" and value != int(value):
-        raise RecordError(f"{what} has a fraction, expected {dtype.name}")
-    return int(value) if dtype.kind != "f" else float(value)
+def _key(key: bytes) -> Any:
+    try:
+        return parse_json(key, 1)
+    except ValueError as error:
+        raise RecordError("its key (its label) is not JSON") from error
 
 
-def _limits(dtype: np.dtype[Any]) -> tuple[int | float, int | float]:
+class _Bounds(NamedTuple):
+    """What a numpy type can hold."""
+
+    low: int | float
+    high: int | float
+    whole: bool
+    name: str
+
+
+@cache
+def _bounds(dtype: np.dtype[Any]) -> _Bounds:
     if dtype.kind == "f":
-        return float(np.finfo(dtype).min), float(np.finfo(dtype).max)
-    return int(np.iinfo(dtype).min), int(np.iinfo(dtype).max)
+        return _Bounds(float(np.finfo(dtype).min), float(np.finfo(dtype).max), False, dtype.name)
+    return _Bounds(int(np.iinfo(dtype).min), int(np.iinfo(dtype).max), True, dtype.name)
+
+
+def _why_none(value: Any, bounds: _Bounds) -> str:
+    """Return why a value is no number that a type can hold, or an empty string; it says what is there instead, but no record's content."""
+    if type(value) is not float and type(value) is not int:
+        return f"is {'missing or null' if value is None else f'a {type(value).__name__}'}, expected a number"
+    if not bounds.low <= value <= bounds.high:
+        return f"is out of range for {bounds.name}"
+    return f"has a fraction, expected {bounds.name}" if bounds.whole and value != int(value) else ""
 
 
 def _number_type(config: dict[str, Any], field: str) -> np.dtype[Any]:

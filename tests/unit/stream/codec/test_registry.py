@@ -7,7 +7,7 @@ import pytest
 from fedstream.errors import AnnouncementError
 from fedstream.record.format import StreamFormat
 from fedstream.stream import codec
-from fedstream.stream.codec import ENTRY_POINTS, codec_class, get_codec
+from fedstream.stream.codec import ENTRY_POINTS, codec_class, get_codec, other_codecs
 from fedstream.stream.codec.json_object import JsonCodec
 from fedstream.stream.codec.raw import RawCodec
 
@@ -17,8 +17,9 @@ def offered(monkeypatch):
     """Let another package offer codecs."""
 
     def offer(**values):
-        points = EntryPoints(EntryPoint(name, value, ENTRY_POINTS) for name, value in values.items())
-        monkeypatch.setattr(codec, "entry_points", lambda group: points.select(group=group))
+        points = EntryPoints([EntryPoint(name, value, ENTRY_POINTS) for name, value in values.items()] + [EntryPoint("CSV", "x:y", "other.group")])
+        monkeypatch.setattr(codec, "entry_points", points.select)
+        monkeypatch.setattr(codec, "other_codecs", other_codecs.__wrapped__)
 
     return offer
 
