@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from support.codecs import records
@@ -84,7 +84,7 @@ def test_every_codec_has_a_case():
 
 
 @pytest.mark.parametrize("name", CASES)
-@settings(deadline=None)
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data())
 def test_what_is_sent_is_what_is_read(name, data):
     case, kind = CASES[name], codec_class(name)
@@ -134,7 +134,7 @@ def test_a_record_without_label_or_value_is_named(name):
 
 
 @pytest.mark.parametrize("name", CASES)
-@settings(deadline=None)
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(value=st.binary(max_size=40), key=st.binary(max_size=12))
 def test_whatever_the_bytes_there_is_no_traceback(name, value, key):
     codec = get_codec(StreamFormat(name, CASES[name].config))
@@ -149,7 +149,7 @@ any_json = st.recursive(
 
 
 @pytest.mark.parametrize("name", CASES)
-@settings(deadline=None)
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data())
 def test_whatever_the_configuration_there_is_no_traceback(name, data):
     fields = sorted({*CASES[name].config, "label_field", "data_type"})
