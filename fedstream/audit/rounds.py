@@ -110,7 +110,7 @@ class RoundAudit:
         if entry.slice_document and self.evidence.has_digest(key, entry.slice_document) and (document := self.evidence.document(SliceDoc, key)):
             same(keys.commit, f"slice_digest of {entry.client}", entry.slice_digest, document.digest)
             same(keys.commit, f"ranges of {entry.client}", entry.ranges, document.ranges)
-            if entry.accepted and self.streams and (what := self.streams.check_slice(entry.client, document)):
+            if entry.accepted and self.streams and (what := self.streams.check_slice(commit.round, entry.client, document)):
                 self.evidence.problem(key, what)
         if entry.update_digest:
             self.evidence.has_digest(keys.update(entry.client, entry.update_digest), entry.update_digest)

@@ -17,6 +17,7 @@ from fedstream.errors import ModelError
 from fedstream.model._tensorflow import configure, keras, tensorflow
 from fedstream.model.devices import device_name, gpu_names
 from fedstream.model.evaluation import evaluate_model, finite
+from fedstream.model.examples import Examples
 from fedstream.model.keras_model import as_targets, get_weights, set_weights, to_numpy
 from fedstream.model.rules import corrected, finished
 from fedstream.model.twin import fit_mirrored, twin_of
@@ -42,6 +43,7 @@ class TrainingConfig:
         measure_only: measure the received model and train nothing.
         deadline: `time.monotonic()` at which training is given up; None for never.
         rule: what the strategy asks for beside plain training.
+        received: arrays that came with the global model, for the rule; name -> array.
     """
 
     epochs: int = 1
@@ -53,6 +55,7 @@ class TrainingConfig:
     measure_only: bool = False
     deadline: float | None = None
     rule: LocalRule = NO_RULE
+    received: Weights = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -80,12 +83,9 @@ class TrainResult:
 
 def train_client(
     model: Any,
-    x: NDArray[Any],
-    y: NDArray[Any],
-    held_out: NDArray[np.bool_],
+    examples: Examples,
     config: TrainingConfig,
     devices: Sequence[str] | None = None,
-    received: Weights | None = None,
 ) -> TrainResult:
     """Train a model on a client's records and measure it, before and after, on those held out.
 
@@ -94,12 +94,9 @@ def train_client(
 
     Args:
         model: compiled Keras model that holds the global weights, loaded after `configure(config.threads, ...)`.
-        x: shape (n, *input_shape), any numeric dtype.
-        y: labels, shape (n,), (n, 1) or (n, *output_shape).
-        held_out: shape (n,); true for records that are measured on and never trained on.
+        examples: the records; those without labels are left alone.
         config: how to train.
         devices: TensorFlow's names of those to train on, the same batches dealt out to all of them; None for every GPU there is, or the processor.
-        received: arrays that came with the global model, for the local rule; None for none.
 
     Raises:
         ModelError: no record is left to train on, training diverged or passed its deadline, or the learning rate cannot be set.
@@ -107,22 +104,23 @@ def train_client(
     configure(config.threads, config.seed)
     devices = gpu_names() if devices is None else devices
     name = device_name(devices)
-    trained_on = np.flatnonzero(~held_out)
-    measured_on = np.flatnonzero(held_out)
+    x, y = examples.x, examples.y
+    trained_on = np.flatnonzero(~examples.held_out)
+    measured_on = np.flatnonzero(examples.held_out)
     incoming = _measure(model, x, y, measured_on)
     if config.measure_only:
         return TrainResult({}, len(measured_on), incoming, None, None, name)
     if not len(trained_on):
         raise ModelError(f"no record is left to train on: all {len(x)} are held out; send more records or hold out fewer")
     learner = twin_of(model, devices, config.mixed_precision) if len(devices) > 1 or config.mixed_precision else model
-    start, received = get_weights(model), received or {}
-    with _fresh(learner, config), corrected(learner, config.rule, start, received):
+    start = get_weights(model)
+    with _fresh(learner, config), corrected(learner, config.rule, start, config.received):
         values = _fit(learner, x, y, trained_on, config, mirrored=len(devices) > 1)
         learning_rate = _learning_rate(learner)
     trained = get_weights(learner)
     _check_finite(trained, values, config)
     steps = config.epochs * math.ceil(len(trained_on) / config.batch_size)
-    weights, extras = finished(config.rule, LocalTraining(start, trained, received, steps, learning_rate, config.seed))
+    weights, extras = finished(config.rule, LocalTraining(start, trained, config.received, steps, learning_rate, config.seed))
     if learner is not model or weights is not trained:
         set_weights(model, weights)
     training = Metrics(num_examples=len(trained_on), values=finite(values))

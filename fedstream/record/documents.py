@@ -7,6 +7,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from fedstream.record.document import Count, Digest, Document, Number, Reason, Word
+from fedstream.record.format import RAW, StreamFormat
+from fedstream.record.offsets import OffsetRange
 
 CLASSES = 10_000
 """Classes whose records are counted: with more, the labels are measurements, and a slice's document would be as long as the slice."""
@@ -72,7 +74,8 @@ class SliceDoc(Document):
         bootstrap_servers: its brokers; empty for the default ones.
         ranges: offsets, in canonical order.
         records: how many.
-        input_config: the codec's configuration.
+        input_format: name of the codec.
+        input_config: its configuration.
         class_counts: label -> records.
         digest: SHA-256 of all records (fedstream.stream.reader).
     """
@@ -81,14 +84,25 @@ class SliceDoc(Document):
     bootstrap_servers: str
     ranges: list[SliceRange]
     records: Count
+    input_format: Word = RAW
     input_config: dict[str, Any]
     class_counts: dict[Word, Count] = Field(max_length=CLASSES)
     digest: Digest
 
     @property
+    def format(self) -> StreamFormat:
+        """How the records are laid out."""
+        return StreamFormat(self.input_format, self.input_config)
+
+    @property
+    def offsets(self) -> list[OffsetRange]:
+        """The ranges, to reckon with."""
+        return [OffsetRange(r.topic, r.partition, r.start, r.end) for r in self.ranges]
+
+    @property
     def ranges_text(self) -> str:
         """The ranges as in an announcement: `topic:partition:start:end[,...]`."""
-        return ",".join(f"{r.topic}:{r.partition}:{r.start}:{r.end}" for r in self.ranges)
+        return ",".join(map(str, self.offsets))
 
 
 class Metrics(Document):

@@ -7,11 +7,11 @@ from datetime import UTC, datetime, timedelta
 
 from fedstream.aggregation.validation import examine
 from fedstream.errors import CorruptObject, ObjectNotFound
-from fedstream.record.canonical import sha256_hex
 from fedstream.record.documents import Refusal, Selection, SliceDoc, Verdicts
 from fedstream.record.judge import NO_UPDATE, Candidate, Examined
 from fedstream.record.weights import Weights
 from fedstream.steps.aggregation import returned_arrays
+from fedstream.steps.feeding import why_not_fed
 from fedstream.store.state import RunState
 
 SLACK = timedelta(seconds=2)
@@ -82,19 +82,18 @@ def _read(state: RunState, selection: Selection, client: str, load: Load, examin
     digest, document, document_digest = state.store.digest(keys.manifest(client)), None, None
     try:
         manifest = state.manifest(selection.round, client)
-        document, document_digest = _slice(state, keys.slice(client))
+        document, document_digest = _slice(state, selection.round, client)
+        not_fed = why_not_fed(state, selection.round, document, client) if document else ""
         wanted = manifest.update_digest if selection.kind == "training" else None
         weights = _examine(load, keys.update(client, wanted), wanted, examined) if wanted else None
     except CorruptObject as error:
         return Candidate(client, manifest_digest=digest, slice=document, slice_document=document_digest, problem=str(error))
-    return Candidate(client, manifest, digest, document, document_digest, weights)
+    return Candidate(client, manifest, digest, document, document_digest, weights, not_fed=not_fed)
 
 
-def _slice(state: RunState, key: str) -> tuple[SliceDoc | None, str | None]:
-    try:
-        return state.read(SliceDoc, key), sha256_hex(state.store.get(key))
-    except ObjectNotFound:
-        return None, None
+def _slice(state: RunState, round: int, client: str) -> tuple[SliceDoc | None, str | None]:
+    document = state.slice(round, client)
+    return document, state.slice_digest(round, client) if document else None
 
 
 def _examine(load: Load, key: str, digest: str, examined: Callable[[Weights], Examined]) -> Examined:

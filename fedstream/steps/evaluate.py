@@ -133,7 +133,7 @@ def _entry(state: RunState, round: int, verdict: Verdict, manifest: Manifest | N
         update_digest=verdict.update_digest,
         manifest_digest=verdict.manifest_digest,
         slice_digest=document.digest if document else None,
-        slice_document=sha256_hex(state.store.get(state.keys.at(round).slice(verdict.client))) if document else None,
+        slice_document=state.slice_digest(round, verdict.client) if document else None,
         ranges=document.ranges if document else [],
         incoming=manifest.incoming if manifest else None,
         trained=manifest.trained if manifest else None,

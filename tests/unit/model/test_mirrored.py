@@ -14,6 +14,7 @@ tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU"
 import numpy as np
 from fedstream.model.files import load_keras, save_keras
 from fedstream.model.keras_model import get_weights, set_weights
+from fedstream.model.examples import Examples
 from fedstream.model.training import TrainingConfig, train_client
 from fedstream.record.local_rule import Proximal
 from fedstream.record.weights import digest
@@ -27,7 +28,7 @@ said = {}
 
 def train(devices, **config):
     set_weights(model, weights)
-    return train_client(model, x, y, held_out, TrainingConfig(**({"epochs": 2, "batch_size": 13, "seed": 5} | config)), devices)
+    return train_client(model, Examples(x, y, held_out), TrainingConfig(**({"epochs": 2, "batch_size": 13, "seed": 5} | config)), devices)
 
 for case, loss, layer in [("classes", "sparse_categorical_crossentropy", layers.Flatten()), ("sequence", "mse", layers.Dense(8, "relu"))]:
     last = layers.Dense(4, "softmax", kernel_regularizer="l2") if case == "classes" else layers.Dense(1)

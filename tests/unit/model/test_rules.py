@@ -32,7 +32,7 @@ def make(*layers: Any, optimizer: Any = None) -> Any:
 def trained(model: Any, weights: dict[str, np.ndarray], rule: LocalRule, received: Any = None, devices: Any = None, **config: Any) -> TrainResult:
     set_weights(model, weights)
     how = TrainingConfig(**({"epochs": 2, "batch_size": 1000, "rule": rule, "seed": 5} | config))
-    return train_client(model, X, Y, np.arange(N) % 10 == 0, how, devices, received)
+    return train_client(model, Examples(X, Y, np.arange(N) % 10 == 0), how, devices)
 
 
 def gradient(kernel: np.ndarray, bias: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
