@@ -10,6 +10,7 @@ from support.strategies import LocalNoise, Variates
 
 from fedstream.errors import ModelError
 from fedstream.model._tensorflow import keras
+from fedstream.model.examples import Examples
 from fedstream.model.files import load_keras, save_keras
 from fedstream.model.keras_model import get_weights, set_weights
 from fedstream.model.training import TrainingConfig, TrainResult, train_client
@@ -31,7 +32,7 @@ def make(*layers: Any, optimizer: Any = None) -> Any:
 
 def trained(model: Any, weights: dict[str, np.ndarray], rule: LocalRule, received: Any = None, devices: Any = None, **config: Any) -> TrainResult:
     set_weights(model, weights)
-    how = TrainingConfig(**({"epochs": 2, "batch_size": 1000, "rule": rule, "seed": 5} | config))
+    how = TrainingConfig(**({"epochs": 2, "batch_size": 1000, "rule": rule, "received": received or {}, "seed": 5} | config))
     return train_client(model, Examples(X, Y, np.arange(N) % 10 == 0), how, devices)
 
 
