@@ -41,8 +41,10 @@ class LocalRule:
     * `returns` declares these arrays, so that everybody can check them.
     """
 
-    corrects = False
-    """Whether `gradient` is to be asked; training without it is left exactly as it is."""
+    @property
+    def corrects(self) -> bool:
+        """Whether `gradient` is to be asked; training without it is left exactly as it is."""
+        return False
 
     def gradient(self, name: str, value: Any, start: Any, received: Mapping[str, Any]) -> Any:
         """Return what to add to the gradient of a trainable variable in a step; None for nothing.
@@ -85,7 +87,7 @@ class Proximal(LocalRule):
     mu: float
 
     @property
-    def corrects(self) -> bool:  # type: ignore[override]
+    def corrects(self) -> bool:
         return self.mu > 0
 
     def gradient(self, name: str, value: Any, start: Any, received: Mapping[str, Any]) -> Any:
