@@ -39,14 +39,14 @@ lint: $(READY)  ## Check style, and who imports whom
 types: $(READY)  ## Check types
 	@$(BIN)/mypy
 
-stale: $(READY)  ## Check that the compiled YAML is current
-	@$(BIN)/python -m fedstream.pipelines.compile --check
+stale: $(READY)  ## Check that what is made of the form and the pipelines is current
+	@$(BIN)/python -m fedstream.components.form --check && $(BIN)/python -m fedstream.pipelines.compile --check
 
 format: $(READY)  ## Format the code
 	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format --quiet .
 
-compile: $(READY)  ## Compile the pipelines to YAML
-	@$(BIN)/python -m fedstream.pipelines.compile
+compile: $(READY)  ## Compile the pipelines to YAML, and write what is made of the form
+	@$(BIN)/python -m fedstream.components.form && $(BIN)/python -m fedstream.pipelines.compile
 
 golden: $(READY)  ## Store what the overlays of kustomize/ render
 	@PYTHONPATH=tests $(BIN)/python -m support.golden

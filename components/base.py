@@ -15,4 +15,5 @@ SLIM_IMAGE = os.environ.get("FEDSTREAM_SLIM_IMAGE", "localhost:5000/fedstream-py
 
 def step(image: str) -> Callable[[Callable[..., Any]], Any]:
     """Return the decorator that makes a component of a function; fedstream and kfp are in the image, so nothing is installed at run time."""
-    return dsl.component(base_image=image, install_kfp_package=False)
+    decorator: Callable[[Callable[..., Any]], Any] = dsl.component(base_image=image, install_kfp_package=False)
+    return decorator

@@ -1,4 +1,4 @@
-"""Compile a pipeline to YAML, with drop-downs. Run as a module it writes every compiled file; with --check it only tells which are stale."""
+"""Compile a pipeline to YAML, with drop-downs. Run as a module it writes every file that is made; with --check it only tells which are stale."""
 
 import hashlib
 import sys
@@ -9,14 +9,16 @@ from typing import Any
 
 import yaml
 from fedstream.pipelines.federated_training.pipeline import federated_training
+from fedstream.pipelines.page import form_page
 from kfp import compiler
 from kfp.compiler.compiler_utils import KubernetesManifestOptions
 
 from fedstream import __version__
-from fedstream.aggregation.strategies import STRATEGIES
+from fedstream.record.form import form_of
+from fedstream.record.pipeline_options import PipelineOptions
+from fedstream.record.spec import RunSpec
 
-CHOICES = {"strategy": sorted(STRATEGIES), "slices": ["newest", "all"], "publish": ["always", "if-better", "never"]}
-"""Parameters that the Kubeflow UI shows as a drop-down. The pipeline format and the UI know `literals`; SDK 2.17.0 cannot write them yet."""
+FORM = form_of(RunSpec, PipelineOptions)
 
 PIPELINES: dict[str, Callable[..., Any]] = {"federated_training": federated_training}
 
@@ -24,14 +26,15 @@ ROOT = Path(__file__).parent.parent
 MANIFESTS = ROOT / "kustomize" / "pipelines"
 """Where the resources for GitOps lie; a wheel has no such folder."""
 
+PAGE = ROOT / "docs" / "form.md"
+"""The page that describes the form; a wheel has no such folder either."""
+
 
 def compile_text(pipeline: Callable[..., Any]) -> str:
     """Return the YAML of a pipeline."""
-    text = _compiled(pipeline)
-    header = "".join(line for line in text.splitlines(keepends=True) if line.startswith("#"))
-    documents = list(yaml.safe_load_all(text))
+    documents = list(yaml.safe_load_all(_compiled(pipeline)))
     _add_choices(documents[0])
-    return header + _dump(documents)
+    return _dump(documents)
 
 
 def manifest_text(pipeline: Callable[..., Any]) -> str:
@@ -46,7 +49,7 @@ def manifest_text(pipeline: Callable[..., Any]) -> str:
     )
     documents = list(yaml.safe_load_all(_compiled(pipeline, kubernetes_manifest_format=True, kubernetes_manifest_options=options)))
     _add_choices(documents[1]["spec"]["pipelineSpec"])
-    return "# Made by `make compile`.\n" + _dump(documents)
+    return _dump(documents)
 
 
 def path_of(name: str) -> Path:
@@ -62,22 +65,31 @@ def _compiled(pipeline: Callable[..., Any], **options: Any) -> str:
 
 
 def _add_choices(spec: dict[str, Any]) -> None:
+    """Add what the Kubeflow UI shows as drop-downs. The pipeline format and the UI know `literals`; SDK 2.17.0 cannot write them yet."""
     parameters = spec["root"]["inputDefinitions"]["parameters"]
-    for name, choices in CHOICES.items():
-        parameters[name]["literals"] = choices
+    for field in FORM:
+        if field.choices:
+            parameters[field.name]["literals"] = list(field.choices)
 
 
 def _dump(documents: list[dict[str, Any]]) -> str:
-    return yaml.safe_dump_all(documents, sort_keys=True, width=10_000)
+    """Return YAML that is the same each time: kfp's own has comments with objects in any order."""
+    return "# Made by `make compile`.\n" + yaml.safe_dump_all(documents, sort_keys=True, width=10_000)
 
 
 def _stale() -> Iterator[tuple[Path, str]]:
-    """Yield each file that isn't what its pipeline compiles to, and what it should be."""
+    """Yield each file that isn't what it is made from, and what it should be."""
+    if PAGE.parent.is_dir():
+        yield from _changed({PAGE: form_page(FORM)})
     for name, pipeline in PIPELINES.items():
         texts = {path_of(name): compile_text(pipeline)}
         if MANIFESTS.is_dir():
             texts[MANIFESTS / f"{name.replace('_', '-')}.yaml"] = manifest_text(pipeline)
-        yield from ((path, text) for path, text in texts.items() if not path.exists() or path.read_text(encoding="utf-8") != text)
+        yield from _changed(texts)
+
+
+def _changed(texts: dict[Path, str]) -> Iterator[tuple[Path, str]]:
+    return ((path, text) for path, text in texts.items() if not path.exists() or path.read_text(encoding="utf-8") != text)
 
 
 def main(arguments: list[str]) -> int:

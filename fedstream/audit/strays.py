@@ -6,10 +6,12 @@ import re
 
 from fedstream.aggregation.strategies import get_strategy
 from fedstream.audit.evidence import Evidence
-from fedstream.record.documents import Commit, Opening, Refusal
+from fedstream.errors import SpecError
+from fedstream.record.documents import Commit, Opening, Refusal, Submission
 from fedstream.record.layout import RunKeys
 from fedstream.record.names import NAME
 from fedstream.record.run import RunRecord
+from fedstream.record.spec import carried_out
 from fedstream.store.objects import ObjectInfo
 
 ATTEMPT = r"[A-Za-z0-9_-]{1,128}"
@@ -25,8 +27,9 @@ def check_strays(evidence: Evidence, record: RunRecord, commits: list[Commit], l
         listed: the folder's objects, listed before the commits were read: of a run that goes on, more may be there by now.
     """
     keys = RunKeys(record.spec.run)
+    submissions = _check_submissions(evidence, record)
     for info in listed:
-        if info.key == keys.spec:
+        if info.key == keys.spec or info.key in submissions:
             continue
         found = re.fullmatch(r"([0-9]{4,6})/(.+)", info.key.removeprefix(keys.rounds))
         number = int(found[1]) if found else -1
@@ -34,6 +37,21 @@ def check_strays(evidence: Evidence, record: RunRecord, commits: list[Commit], l
             evidence.problem(info.key, "belongs to no round of the run")
         elif what := _why_stray(evidence, record, commits[number] if number < len(commits) else None, number, found[2]):
             evidence.problem(info.key, what)
+
+
+def _check_submissions(evidence: Evidence, record: RunRecord) -> list[str]:
+    """Check what later submissions changed, which can only be operational values of the run, and return the keys."""
+    keys, found = RunKeys(record.spec.run), list[str]()
+    while evidence.store.exists(key := keys.submission(len(found) + 1)):
+        found.append(key)
+        if submission := evidence.document(Submission, key):
+            evidence.same(key, "run", submission.run, record.spec.run)
+            evidence.same(key, "number", submission.number, len(found))
+            try:
+                carried_out(record.spec, submission.values)
+            except SpecError as error:
+                evidence.problem(key, f"does not fit the run: {error}")
+    return found
 
 
 def _why_stray(evidence: Evidence, record: RunRecord, commit: Commit | None, number: int, name: str) -> str:

@@ -1,4 +1,4 @@
-"""Command line options of a run, made from RunSpec, so that the form, the command line and the spec cannot disagree."""
+"""Command line options, made from the entries of a form, so that the form and the command line cannot disagree."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ import inspect
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, get_origin
+from typing import Annotated, Any
 
 import typer
+from pydantic import BaseModel
 
 from fedstream.errors import UsageError
-from fedstream.record.spec import RunSpec
+from fedstream.record.form import FormField, Kind, form_of
+from fedstream.record.pipeline_options import PipelineOptions
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it."""
@@ -19,56 +21,75 @@ INTERRUPTED = 130
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
 RunName = Annotated[str, typer.Argument(help="Name of the run.", show_default=False)]
 
+THE_FORMS = "the form's"
+"""Default of an option whose value the compiled pipeline has."""
+
+KEYWORD_ONLY = inspect.Parameter.KEYWORD_ONLY
+
+OPTION_TYPES: dict[Kind, type] = {"flag": bool, "integer": int, "number": float}
+"""Of the kinds that are not given as a text."""
+
+HINTS: dict[Kind, str] = {"names": " Separated by commas.", "document": " JSON, or a file of it."}
+
+
+def with_options(model: type[BaseModel], receiver: str, unset: str = "") -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Return a decorator that gives a command an option for every entry of a form, in the form's groups.
+
+    Args:
+        model: the form.
+        receiver: the command's parameter that receives the values, as a dictionary.
+        unset: what stands for a value that is not given, such as "the form's"; it is then None. Empty for the form's own defaults.
+    """
+    fields = form_of(model)
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        others = {name: parameter for name, parameter in inspect.signature(command, eval_str=True).parameters.items() if name != receiver}
+        parameters = [_parameter(field, unset) for field in fields] + [parameter.replace(kind=KEYWORD_ONLY) for parameter in others.values()]
+
+        def wrapper(**values: Any) -> Any:
+            given = {field.name: _parse(field, values.pop(field.name)) for field in fields}
+            return command(**{receiver: given}, **values)
+
+        wrapper.__name__, wrapper.__doc__ = command.__name__, command.__doc__
+        wrapper.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+        wrapper.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        return wrapper
+
+    return decorate
+
+
+def option_of(model: type[BaseModel], name: str, unset: str) -> Any:
+    """Return the option of one entry of a form, for a command that takes only some of them."""
+    return _option(next(field for field in form_of(model) if field.name == name), unset)
+
+
+def _parameter(field: FormField, unset: str) -> inspect.Parameter:
+    kind: Any = OPTION_TYPES.get(field.kind, str)
+    default = inspect.Parameter.empty if field.required else "" if field.kind in HINTS else field.default
+    if unset:
+        kind, default = kind | None, None
+    return inspect.Parameter(field.name, KEYWORD_ONLY, default=default, annotation=Annotated[kind, _option(field, unset)])
+
+
+def _option(field: FormField, unset: str) -> Any:
+    shown = unset or (field.kind not in HINTS and field.default not in ("", 0))
+    help = field.description + HINTS.get(field.kind, "")
+    return typer.Option(field.flag, help=help, show_default=shown, rich_help_panel=field.group.capitalize())
+
+
+def _parse(field: FormField, value: Any) -> Any:
+    if value is None:
+        return None
+    if field.kind == "names":
+        return [name.strip() for name in value.split(",") if name.strip()]
+    return parse_document(field.name, value) if field.kind == "document" else value
+
+
 KubeflowNamespace = Annotated[str, typer.Option(help="Where Kubeflow Pipelines is installed.")]
-ConfigMap = Annotated[str | None, typer.Option(help="Config map with the addresses of Kafka and the store.", show_default="the form's")]
-StoreSecret = Annotated[str | None, typer.Option(help="Secret with the store's accesskey and secretkey.", show_default="the form's")]
-KafkaSecret = Annotated[str | None, typer.Option(help="Secret with Kafka's username and password; may be absent.", show_default="the form's")]
+ConfigMap = Annotated[str | None, option_of(PipelineOptions, "config_map", THE_FORMS)]
+StoreSecret = Annotated[str | None, option_of(PipelineOptions, "store_secret", THE_FORMS)]
+KafkaSecret = Annotated[str | None, option_of(PipelineOptions, "kafka_secret", THE_FORMS)]
 PackageFile = Annotated[Path | None, typer.Option(help="Compiled pipeline.", show_default="fedstream's own")]
-
-RENAMED = {"run": "--name", "round_deadline_s": "--round-deadline"}
-
-
-def with_spec_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command an option for every field of RunSpec; it receives them as `spec`, a dictionary of form values."""
-    own = inspect.signature(command).parameters
-    annotations = dict(inspect.get_annotations(command, eval_str=True))
-    annotations.pop("spec")
-    parameters = []
-    for name, field in RunSpec.model_fields.items():
-        text = field.annotation is str or get_origin(field.annotation) is not None or field.annotation not in (bool, int, float)
-        flag = RENAMED.get(name, f"--{name.replace('_', '-')}")
-        option = typer.Option(flag, help=_help(name, field.annotation, field.description or ""), show_default=field.default not in ({}, [], "", 0.0))
-        default = inspect.Parameter.empty if field.is_required() else field.default if not text or isinstance(field.default, str) else ""
-        annotations[name] = Annotated[str if text else field.annotation, option]
-        parameters.append(inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotations[name]))
-
-    def wrapper(**values: Any) -> Any:
-        spec = {name: _parse(name, values.pop(name)) for name in RunSpec.model_fields}
-        return command(spec=spec, **values)
-
-    others = [
-        parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=annotations[name]) for name, parameter in own.items() if name != "spec"
-    ]
-    wrapper.__name__, wrapper.__doc__ = command.__name__, command.__doc__
-    wrapper.__annotations__ = annotations
-    wrapper.__signature__ = inspect.Signature([*parameters, *others])  # type: ignore[attr-defined]
-    return wrapper
-
-
-def _help(name: str, annotation: Any, description: str) -> str:
-    if name == "clients":
-        return f"{description} Separated by commas."
-    return f"{description} JSON, or a file of it." if _is_document(name) else description
-
-
-def _is_document(name: str) -> bool:
-    return name in ("data_restriction", "sites", "placement")
-
-
-def _parse(name: str, value: Any) -> Any:
-    if name == "clients":
-        return [client.strip() for client in value.split(",") if client.strip()]
-    return parse_document(name, value) if _is_document(name) else value
 
 
 def parse_document(name: str, value: str) -> dict[str, Any]:

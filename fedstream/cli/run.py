@@ -8,15 +8,16 @@ from typing import Annotated, Any, Literal
 import typer
 from rich.text import Text
 
-from fedstream.cli.options import INTERRUPTED, Json, with_spec_options
+from fedstream.cli.options import INTERRUPTED, Json, with_options
 from fedstream.cli.output import err, metrics_text, out, print_json, print_warnings
 from fedstream.cli.watch import watching
 from fedstream.errors import UsageError
 from fedstream.record.attendance import Absence
+from fedstream.record.spec import RunSpec
 from fedstream.text import count
 
 
-@with_spec_options
+@with_options(RunSpec, "spec")
 def run_command(
     spec: dict[str, Any],
     runner: Annotated[

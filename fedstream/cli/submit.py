@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fedstream.cli.options import INTERRUPTED, ConfigMap, KafkaSecret, KubeflowNamespace, PackageFile, StoreSecret, with_spec_options
+from fedstream.cli.options import INTERRUPTED, THE_FORMS, KubeflowNamespace, PackageFile, with_options
 from fedstream.cli.output import err, metrics_text, out, print_json
 from fedstream.cli.watch import Watch
 from fedstream.errors import FedstreamError
+from fedstream.record.pipeline_options import PipelineOptions
 from fedstream.record.spec import RunSpec, parse_spec
 from fedstream.settings import StoreSettings
 from fedstream.store.objects import ObjectStore
@@ -37,19 +38,11 @@ RESULT = ("model", "version", "reason", "rounds", "round", "metrics", "weights_d
 """What `fedstream run --json` says of a run, by the store."""
 
 
-@with_spec_options
+@with_options(RunSpec, "spec")
+@with_options(PipelineOptions, "given", unset=THE_FORMS)
 def submit(
     spec: dict[str, Any],
-    node_budget: Annotated[int | None, typer.Option(min=1, help="Argo nodes one submission may use.", show_default="the form's")] = None,
-    memory: Annotated[
-        str | None, typer.Option(help="Memory at which a step that holds records or weights is ended, as 4Gi.", show_default="the form's")
-    ] = None,
-    config_map: ConfigMap = None,
-    store_secret: StoreSecret = None,
-    client_store_secret: Annotated[
-        str | None, typer.Option(help="The same for the pods of clients, whose key may do less.", show_default="the store's secret")
-    ] = None,
-    kafka_secret: KafkaSecret = None,
+    given: dict[str, Any],
     package_file: PackageFile = None,
     experiment_name: Annotated[str, typer.Option(help="Experiment of the run; made if there is none.")] = "fedstream",
     namespace: Annotated[str, typer.Option(help="Your profile's namespace, where Kubeflow has users.", show_default="none")] = "",
@@ -84,14 +77,6 @@ def submit(
     from fedstream.kubeflow.values import form_values
 
     parsed, package = parse_spec(spec), read_package(package_file or shipped_pipeline())
-    given = {
-        "node_budget": node_budget,
-        "memory": memory,
-        "config_map": config_map,
-        "store_secret": store_secret,
-        "client_store_secret": client_store_secret,
-        "kafka_secret": kafka_secret,
-    }
     form_values(parsed, given, package)
     api = PipelinesApi(connect(host, token_file, ca_file, kubeflow_namespace))
     outcome = work.Outcome()

@@ -7,6 +7,8 @@ from typing import Any
 
 from fedstream.errors import SpecError, UsageError
 from fedstream.kubeflow.package import Package
+from fedstream.record.form import parse_form
+from fedstream.record.pipeline_options import PipelineOptions
 from fedstream.record.spec import RunSpec, parse_spec
 
 
@@ -14,9 +16,11 @@ def form_values(spec: RunSpec, given: dict[str, Any], package: Package) -> dict[
     """Return the form values to submit: those the pipeline knows.
 
     Raises:
-        UsageError: a value was given that the pipeline has no parameter for, or less memory than its steps need.
+        UsageError: a value was given that cannot be, that the pipeline has no parameter for, or less memory than its steps need.
     """
-    values = spec.model_dump(mode="json") | {name: value for name, value in given.items() if value is not None}
+    given = {name: value for name, value in given.items() if value is not None}
+    parse_form(PipelineOptions, given)
+    values = spec.model_dump(mode="json") | given
     defaults = parse_spec({"run": spec.run, "model": spec.model}).model_dump(mode="json")
     unknown = [name for name, value in values.items() if name not in package.parameters and value != defaults.get(name)]
     if unknown:

@@ -46,7 +46,7 @@ def run(values: dict[str, Any], runner: Literal["inprocess", "kfp"], node_budget
     _check(spec, kafka, store, log)
     with progress(store, spec):
         if runner == "kfp":
-            version = run_pipeline({**values, "node_budget": node_budget}, log)
+            version = run_pipeline({**spec.model_dump(mode="json"), "node_budget": node_budget}, log)
         else:
             with _logged_to(log):
                 version = run_inprocess(values, node_budget)

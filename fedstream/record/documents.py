@@ -24,6 +24,19 @@ class SliceRange(Document):
     end: Count
 
 
+class Submission(Document):
+    """submissions/<number>.json: the operational values of a run from a submission on that changed them; before the first, those of spec.json count.
+
+    Attributes:
+        number: 1, 2, ...; the highest counts.
+        values: as fedstream.record.operational takes them out of a RunSpec.
+    """
+
+    run: Word
+    number: Count
+    values: dict[str, Any]
+
+
 class Opening(Document):
     """opened/<attempt>-<slot>.json: which slot of which submission opened a round; the store's own time says when."""
 
@@ -98,6 +111,7 @@ class Manifest(Document):
         slice_document: SHA-256 of the slice's own bytes.
         device: what it ran on.
         cpu_fallback: whether that was a processor for want of the GPU that its placement asks for.
+        submission: number of the Submission that was in force; absent for spec.json's own values.
         incoming: the received model on held-out records.
         trained: the trained model on held-out records.
         training: the training's own metrics, last epoch.
@@ -117,6 +131,7 @@ class Manifest(Document):
     threads: int
     device: Word
     cpu_fallback: bool = False
+    submission: Count | None = Field(default=None, exclude_if=lambda number: number is None)
     code_version: Word
     measure_only: bool
     incoming: Metrics | None

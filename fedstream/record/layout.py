@@ -128,6 +128,10 @@ class RunKeys:
     def spec(self) -> str:
         return f"{self.root}/spec.json"
 
+    def submission(self, number: int) -> str:
+        """Return the key of the `number`-th change of the operational values (1, 2, ...); the highest counts."""
+        return f"{self.root}/submissions/{number}.json"
+
     @property
     def rounds(self) -> str:
         return f"{self.root}/rounds/"

@@ -3,29 +3,35 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from fedstream.errors import SpecError
 from fedstream.record.document import Document
+from fedstream.record.form import Entry, explained, parse_form
 from fedstream.record.names import NAME, NAME_RULE, TOPIC
+from fedstream.record.operational import OPERATIONAL, identity, with_operational
 
 
 class Placement(Document):
-    """Where a client's training runs.
+    """Where a client's training runs, and what it may take there.
 
     Attributes:
         node_selector: Kubernetes node labels, all of which must match.
         tolerations: Kubernetes tolerations, as in a pod's YAML.
         gpu_type: resource name such as `nvidia.com/gpu`; empty for none.
         gpu_count: how many of them; of shared memory, in the unit its device plugin counts.
+        gpu_memory_mib: most memory the training takes on each GPU, in MiB, where pods share one; 0 to take more as it is needed.
+        cpu_fallback: train on the processor if there is no GPU though one is asked for, instead of leaving the client out.
     """
 
     node_selector: dict[str, str] = {}
     tolerations: list[dict[str, Any]] = []
     gpu_type: str = ""
     gpu_count: int = Field(default=0, ge=0, le=1_000_000)
+    gpu_memory_mib: int = Field(default=0, ge=0, le=1_000_000)
+    cpu_fallback: bool = False
 
     @model_validator(mode="after")
     def _gpu_is_whole(self) -> Placement:
@@ -44,75 +50,110 @@ class Site(Document):
     """
 
     bootstrap_servers: str = ""
-    placement: Placement | None = None
-    store_secret: str = Field(default="", max_length=253, pattern=r"^([a-z0-9]([a-z0-9.-]*[a-z0-9])?)?$")
+    placement: Annotated[Placement | None, OPERATIONAL] = None
+    store_secret: Annotated[str, OPERATIONAL] = Field(default="", max_length=253, pattern=r"^([a-z0-9]([a-z0-9.-]*[a-z0-9])?)?$")
+
+
+BESIDE_PLACEMENTS = ("cpu_fallback", "gpu_memory_mib")
+"""Fields of a RunSpec that are now a Placement's."""
+
+
+def _with_placement(beside: dict[str, Any], holder: Any, default: Any = None) -> Any:
+    """Add to the placement that the values of a site or of a run have; what is no placement is left for the validation to name."""
+    placement = holder.get("placement", default) if isinstance(holder, dict) else None
+    return holder | {"placement": beside | placement} if isinstance(placement, dict) else holder
 
 
 class RunSpec(Document):
-    """Everything a model owner decides about a run. The descriptions are those of the form and of `fedstream run --help`."""
+    """Everything a model owner decides about a run. One field is one entry of the form: see fedstream.record.form."""
 
-    run: str = Field(pattern=f"^{NAME}$", description="Name of the run; submitted again with the same name, a run goes on where it stopped.")
-    model: str = Field(
+    run: Annotated[str, Entry("who", flag="--name")] = Field(
+        pattern=f"^{NAME}$", description="Name of the run; submitted again with the same name, a run goes on where it stopped."
+    )
+    model: Annotated[str, Entry("who")] = Field(
         pattern=f"^(builtin:)?{NAME}$", description="Name of an added model, or builtin:digits-mlp, builtin:mnist-2nn, builtin:mnist-cnn."
     )
-    purpose: str = Field("", max_length=500, description="What the model is for, in a sentence or two; stands in the report and in the model card.")
-    clients: list[str] = Field([], description="Clients to ask; empty for all whose announcements match.")
-    evaluation_topic: str = Field(
+    purpose: Annotated[str, Entry("who")] = Field(
+        "", max_length=500, description="What the model is for, in a sentence or two; it appears in the report and in the model card."
+    )
+    clients: Annotated[list[str], Entry("who")] = Field([], description="Clients to ask; empty for all whose announcements match.")
+    client_fraction: Annotated[float, Entry("who")] = Field(
+        1.0, gt=0, le=1, description="Part of the clients asked in each round, above 0 and up to 1."
+    )
+    min_clients: Annotated[int, Entry("who")] = Field(
+        0, ge=0, description="Quorum: accepted updates that a round needs; 0 for all that are asked where clients are named, else for 1."
+    )
+    evaluation_topic: Annotated[str, Entry("data")] = Field(
         "",
         description="Labelled records to measure each global model on: a topic, or offsets as topic:0:0:360; empty for federated evaluation.",
     )
-    data_restriction: dict[str, Any] = Field({}, description="Must equal the restrictions of an announcement; {} for streams without any.")
-    slices: Literal["newest", "all"] = Field(
+    data_restriction: Annotated[dict[str, Any], Entry("data")] = Field(
+        {}, description="Must equal the restrictions of an announcement; {} for streams without any."
+    )
+    slices: Annotated[Literal["newest", "all"], Entry("data")] = Field(
         "newest", description="Which announcements of a client count: newest for the last one alone, all for all together."
     )
-    own_topics: bool = Field(
+    own_topics: Annotated[bool, Entry("data")] = Field(
         False,
         description="Accept only announcements of topics that begin with the client's name and a dot, as a secured broker's rights enforce.",
     )
-    min_data: int = Field(1, ge=1, description="Records a client must have announced.")
-    validation_rate: float = Field(0.1, ge=0, lt=1, description="Part of the records held out at clients whose announcement names none.")
-    rounds: int = Field(15, ge=1, le=10_000, description="Training rounds in all; the one value that may grow when a run is submitted again.")
-    client_fraction: float = Field(1.0, gt=0, le=1, description="Part of the clients asked in each round, above 0 and up to 1.")
-    min_clients: int = Field(
-        0, ge=0, description="Quorum: accepted updates that a round needs; 0 for all that are asked where clients are named, else for 1."
+    min_data: Annotated[int, Entry("data")] = Field(1, ge=1, description="Records a client must have announced.")
+    validation_rate: Annotated[float, Entry("data")] = Field(
+        0.1, ge=0, lt=1, description="Part of the records held out at clients whose announcement names none."
     )
-    strategy: Literal["FedAvg"] = Field("FedAvg", description="How updates become the next global model.")
-    outlier_bound: float = Field(
-        10.0, ge=0, description="From three updates up, reject one whose norm exceeds the round's median this many times; 0 to reject none."
+    epochs: Annotated[int, Entry("training")] = Field(1, ge=1, le=10_000, description="Passes over a client's records in a round.")
+    batch_size: Annotated[int, Entry("training")] = Field(32, ge=1, le=1_000_000, description="Records in one optimizer step.")
+    learning_rate: Annotated[float, Entry("training")] = Field(
+        0.0, ge=0, description="Learning rate of the clients' optimizer; 0 for the one that the model was compiled with."
     )
-    epochs: int = Field(1, ge=1, le=10_000, description="Passes over a client's records in a round.")
-    batch_size: int = Field(32, ge=1, le=1_000_000, description="Records in one optimizer step.")
-    learning_rate: float = Field(0.0, ge=0, description="Of the clients' optimizer; 0 for the one the model was compiled with.")
-    mixed_precision: bool = Field(
+    mixed_precision: Annotated[bool, Entry("training")] = Field(
         False, description="Train in half precision: float16 on GPUs, bfloat16 on processors. Weights and measurements stay float32."
     )
-    seed: int = Field(0, ge=0, lt=2**31, description="Of client selection, splits and shuffles.")
-    threads: int = Field(2, ge=1, le=256, description="TensorFlow threads of a training; part of what makes a digest.")
-    target_metric: str = Field("accuracy", description="Metric watched for the target, patience and the best model.")
-    target_value: float = Field(0.0, ge=0, description="The run stops when the metric reaches it; 0 for no target.")
-    patience: int = Field(0, ge=0, description="The run stops after this many measurements without improvement; 0 for never.")
-    baseline: bool = Field(
+    seed: Annotated[int, Entry("training")] = Field(0, ge=0, lt=2**31, description="Seed of client selection, splits and shuffles.")
+    threads: Annotated[int, Entry("training")] = Field(2, ge=1, le=256, description="TensorFlow threads of a training; they affect the digests.")
+    baseline: Annotated[bool, Entry("training")] = Field(
         False, description="Also train each client alone, once, for comparison in the report; takes as long as its part of the run."
     )
-    publish: Literal["always", "if-better", "never"] = Field(
+    strategy: Annotated[Literal["FedAvg"], Entry("aggregation")] = Field("FedAvg", description="How updates become the next global model.")
+    outlier_bound: Annotated[float, Entry("aggregation")] = Field(
+        10.0, ge=0, description="From three updates up, reject one whose norm exceeds the round's median this many times; 0 to reject none."
+    )
+    rounds: Annotated[int, Entry("stopping")] = Field(
+        15, ge=1, le=10_000, description="Training rounds in all; the number may grow when a run is submitted again."
+    )
+    target_metric: Annotated[str, Entry("stopping")] = Field("accuracy", description="Metric watched for the target, patience and the best model.")
+    target_value: Annotated[float, Entry("stopping")] = Field(
+        0.0, ge=0, description="The run stops when the metric reaches this value; 0 for no target."
+    )
+    patience: Annotated[int, Entry("stopping")] = Field(
+        0, ge=0, description="The run stops after this many measurements without improvement; 0 for never."
+    )
+    publish: Annotated[Literal["always", "if-better", "never"], Entry("stopping")] = Field(
         "always", description="Whether a finished run becomes a version of the model: always, if-better than the newest one, or never."
     )
-    round_deadline_s: float = Field(600.0, gt=0, le=7 * 86_400, description="Seconds a client may wait for its data, and again train.")
-    placement: Placement = Field(
-        Placement(), description='Default placement, as {"node_selector": {}, "tolerations": [], "gpu_type": "nvidia.com/gpu", "gpu_count": 1}.'
+    round_deadline_s: Annotated[float, Entry("where it runs", flag="--round-deadline"), OPERATIONAL] = Field(
+        600.0, gt=0, le=7 * 86_400, description="Seconds a client may wait for its data, and again train."
     )
-    sites: dict[str, Site] = Field(
+    placement: Annotated[Placement, Entry("where it runs"), OPERATIONAL] = Field(
+        Placement(),
+        description='Where clients train, as {"node_selector": {"gpu": "h100"}, "gpu_type": "nvidia.com/gpu", "gpu_count": 1}; see docs/gpu.md.',
+    )
+    sites: Annotated[dict[str, Site], Entry("where it runs")] = Field(
         {},
         description='What differs per client, as {"a": {"bootstrap_servers": "a:1", "store_secret": "a", '
         '"placement": {"node_selector": {"site": "a"}}}}.',
     )
-    cpu_fallback: bool = Field(False, description="Train on the processor at clients that ask for a GPU and find none, instead of leaving them out.")
-    gpu_memory_mib: int = Field(
-        0,
-        ge=0,
-        le=1_000_000,
-        description="Most memory a training takes on each GPU, in MiB, where pods share one; 0 to take more as it is needed.",
-    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _gpus_belong_to_placements(cls, values: Any) -> Any:
+        """Read a spec from before they did: what stood beside the placements held for all of them."""
+        if not isinstance(values, dict) or not (beside := {name: values[name] for name in BESIDE_PLACEMENTS if name in values}):
+            return values
+        rest = {name: value for name, value in values.items() if name not in beside}
+        if isinstance(sites := rest.get("sites"), dict):
+            rest["sites"] = {client: _with_placement(beside, site) for client, site in sites.items()}
+        return _with_placement(beside, rest, default={})
 
     @field_validator("evaluation_topic")
     @classmethod
@@ -166,24 +207,29 @@ def parse_spec(values: dict[str, Any]) -> RunSpec:
     Raises:
         SpecError: one line that names each wrong field, what was given, and what is expected.
     """
+    return parse_form(RunSpec, values)
+
+
+def carried_out(spec: RunSpec, values: dict[str, Any]) -> RunSpec:
+    """Return a run's spec with the operational values of a later submission.
+
+    Raises:
+        SpecError: a value is not operational, or does not fit the run.
+    """
     try:
-        return RunSpec.model_validate(values)
+        new = with_operational(spec, values)
     except ValidationError as error:
-        raise SpecError("; ".join(_explain(problem) for problem in error.errors())) from error
-
-
-def _explain(problem: Any) -> str:
-    where = ".".join(str(part) for part in problem["loc"])
-    what = NAME_RULE if problem["type"] == "string_pattern_mismatch" else problem["msg"].removeprefix("Value error, ")
-    if not where or problem["type"] == "missing":
-        return f"{where}: {what}" if where else what
-    return f"{where}: {what} (given: {problem['input']!r})"
+        raise SpecError(explained(error)) from error
+    before, after = identity(spec), identity(new)
+    if changed := [name for name in before if before[name] != after[name]]:
+        raise SpecError(f"it changes {changed[0]} beyond what is operational")
+    return new
 
 
 def changed_field(old: RunSpec, new: RunSpec) -> str:
-    """Name the first field that keeps `new` from continuing `old`, with both values; empty if it may go on."""
-    for name in RunSpec.model_fields:
-        before, after = getattr(old, name), getattr(new, name)
-        if before != after and not (name == "rounds" and after > before):
-            return f"{name} was {before!r} and is now {after!r}" + (" (it may only grow)" if name == "rounds" else "")
+    """Name the first field that keeps `new` from continuing `old`, with both values; empty if it may go on. Operational values may change."""
+    before, after = identity(old), identity(new)
+    for name in before:
+        if before[name] != after[name] and not (name == "rounds" and new.rounds > old.rounds):
+            return f"{name} was {before[name]!r} and is now {after[name]!r}" + (" (it may only grow)" if name == "rounds" else "")
     return ""

@@ -6,11 +6,13 @@ import json
 import shlex
 from dataclasses import dataclass
 from functools import cache
+from itertools import groupby
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from fedstream.record.form import form_of
 from fedstream.record.selection import clients_asked, quorum
 from fedstream.record.spec import RunSpec
 from fedstream.report import figures, tables
@@ -39,7 +41,7 @@ def render_report(view: RunView) -> str:
         .get_template("report.html.j2")
         .render(
             view=view,
-            spec=view.record.spec,
+            spec=view.spec,
             tiles=_tiles(view),
             learning=figures.learning(view),
             curves=figures.client_curves(view, view.metric),
@@ -58,8 +60,8 @@ def render_report(view: RunView) -> str:
             slices=tables.slice_rows(view),
             class_rows=tables.class_rows(measured.metrics if measured else None, view.classes),
             chain=_chain(view),
-            settings=_settings(view.record.spec),
-            command=_command(view.record.spec),
+            settings=_settings(view.spec),
+            command=_command(view.spec),
             code_versions=sorted({item.commit.code_version for item in view.rounds}),
             max_rows=MAX_ROWS,
             max_names=MAX_NAMES,
@@ -173,10 +175,13 @@ def _chain(view: RunView) -> list[Link]:
     return links
 
 
-def _settings(spec: RunSpec) -> list[tuple[str, str, str]]:
-    """Return (name, value, description) of everything the model owner decided."""
-    values = spec.model_dump(mode="json")
-    return [(name, _plain(values[name]), field.description or "") for name, field in RunSpec.model_fields.items()]
+def _settings(spec: RunSpec) -> list[tuple[str, list[tuple[str, str, str]]]]:
+    """Return (name, value, description) of everything the model owner decided, by the groups of the form."""
+    values, form = spec.model_dump(mode="json"), form_of(type(spec))
+    return [
+        (group, [(field.name, _plain(values[field.name]), field.description) for field in fields])
+        for group, fields in groupby(form, key=lambda field: field.group)
+    ]
 
 
 def _plain(value: Any) -> str:
@@ -185,11 +190,9 @@ def _plain(value: Any) -> str:
 
 def _command(spec: RunSpec) -> str:
     """Return the command that starts this run, with what differs from the defaults."""
-    from fedstream.cli.options import RENAMED
-
-    given = spec.model_dump(mode="json", exclude_defaults=True)
-    words = ["fedstream", "run"]
-    for name, value in given.items():
-        text = ",".join(value) if name == "clients" else _plain(value)
-        words += [RENAMED.get(name, f"--{name.replace('_', '-')}"), *([] if value is True else [text])]
+    given, words = spec.model_dump(mode="json", exclude_defaults=True), ["fedstream", "run"]
+    for field in form_of(type(spec)):
+        if field.name in given:
+            value = given[field.name]
+            words += [field.flag] if value is True else [field.flag, ",".join(value) if field.kind == "names" else _plain(value)]
     return shlex.join(words)

@@ -16,6 +16,7 @@ from fedstream.record.documents import ClientEntry, Commit, Manifest, Refusal, S
 from fedstream.record.layout import ModelKeys, RoundKeys
 from fedstream.record.reading import DOCUMENT_BYTES, read_document
 from fedstream.record.run import RunRecord
+from fedstream.record.spec import RunSpec
 from fedstream.record.versions import VersionManifest
 from fedstream.report.elements import ClientView, Pending, RoundView, Version
 from fedstream.report.reading import check, read, read_if_sound
@@ -33,6 +34,7 @@ class RunView:
 
     Attributes:
         record: spec.json.
+        spec: the one in it, with the operational values of the newest submission.
         spec_digest: SHA-256 of its bytes; the parent of round 0.
         model: the initial model's description; absent when it is not in the bucket.
         rounds: committed rounds from 0 on.
@@ -46,6 +48,7 @@ class RunView:
     """
 
     record: RunRecord
+    spec: RunSpec
     spec_digest: str
     model: ModelDescription | None
     rounds: list[RoundView]
@@ -165,6 +168,7 @@ def build_view(store: ObjectStore, run: str, rounds: int | None = None) -> RunVi
     planned = infos.get(state.keys.spec)
     return RunView(
         record=record,
+        spec=state.spec,
         spec_digest=sha256_hex(store.get(state.keys.spec)),
         model=_model(store, record),
         rounds=_rounds(commits, [state.ledger.digest(commit.round) for commit in commits], infos),

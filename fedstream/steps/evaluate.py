@@ -79,7 +79,7 @@ def _unmeasured(state: RunState, round: int) -> Commit:
     manifests = {verdict.client: _judged(state, round, verdict) for verdict in verdicts if verdict.accepted}
     state_digest = base.server_state_digest
     if not closing:
-        stateful = get_strategy(state.record.spec.strategy).stateful
+        stateful = get_strategy(state.spec.strategy).stateful
         state_digest = sha256_hex(state.store.get(keys.server_state)) if stateful else None
     return Commit(
         run=state.run,
@@ -105,8 +105,8 @@ def _commit(context: Context, state: RunState, round: int) -> Commit:
 def _decided(state: RunState, commit: Commit) -> Commit:
     """Return a commit with the decision that follows from its metrics and from those before."""
     before = [state.ledger.commit(round) for round in range(commit.round)]
-    history = measurements([*before, commit], state.record.spec.target_metric)
-    return commit.model_copy(update={"decision": decide(state.record.spec, [value for _, value in history])})
+    history = measurements([*before, commit], state.spec.target_metric)
+    return commit.model_copy(update={"decision": decide(state.spec, [value for _, value in history])})
 
 
 def _judged(state: RunState, round: int, verdict: Verdict) -> Manifest | None:
@@ -152,12 +152,12 @@ def _on_topic(broker: Broker, state: RunState, commit: Commit, evaluation: Match
     Raises:
         RunError: the model has no finite target metric.
     """
-    deadline = time.monotonic() + state.record.spec.round_deadline_s
+    deadline = time.monotonic() + state.spec.round_deadline_s
     records = patiently(deadline, lambda left_s: read_evaluation(broker, evaluation, left_s))
     measured = measure_on(state, commit.round, commit.weights_digest, records)
-    if state.record.spec.target_metric not in measured.values:
+    if state.spec.target_metric not in measured.values:
         raise RunError(
-            f"round {commit.round} of run {state.run!r}: the global model has no finite {state.record.spec.target_metric}: training diverged; "
+            f"round {commit.round} of run {state.run!r}: the global model has no finite {state.spec.target_metric}: training diverged; "
             "use a smaller learning rate in a new run"
         )
     return {"metrics": measured, "measured_round": commit.round, "evaluation_digest": records.digest}

@@ -70,13 +70,13 @@ def ingest_from_kafka(context: Context, run: str, round: int, client: str, attem
         document = _slice(context, state, round, state.record.client(client))
         state.store.put_new_json(key, document.model_dump(mode="json"))
         log.info("round %d: client %s has %d records (%s)", round, client, document.records, document.digest[:12])
-        spec = state.record.spec
+        spec = state.spec
         return _placed(key, spec.placement_of(client), spec.store_secret_of(client) or store_secret)
     return NOTHING._replace(store_secret=store_secret)
 
 
 def _slice(context: Context, state: RunState, round: int, client: MatchedClient) -> SliceDoc:
-    broker, deadline = context.broker_of(state, client.client), time.monotonic() + state.record.spec.round_deadline_s
+    broker, deadline = context.broker_of(state, client.client), time.monotonic() + state.spec.round_deadline_s
     ranges = parse_ranges(client.ranges)
     if validated := _validated_before(state, round, client.client):
         patiently(deadline, lambda _: broker.check_retention(ranges))

@@ -11,8 +11,9 @@ from fedstream.errors import BrokerError, ObjectConflict, QuorumError, RunError,
 from fedstream.record.canonical import canonical_json, sha256_hex
 from fedstream.record.decision import trained_rounds
 from fedstream.record.description import ModelDescription
-from fedstream.record.documents import Commit, Decision
+from fedstream.record.documents import Commit, Decision, Submission
 from fedstream.record.layout import ModelKeys
+from fedstream.record.operational import operational
 from fedstream.record.run import AnnouncementRow, ModelReference, RunRecord
 from fedstream.record.selection import clients_asked
 from fedstream.record.spec import RunSpec, changed_field, parse_spec
@@ -43,7 +44,8 @@ ROUND_NODES, CLIENT_NODES = 33, 18
 def plan_training(context: Context, values: dict[str, Any], node_budget: int, markdown_path: str | None = None) -> list[int]:
     """Plan a run, or take up one that is on record, and return the loop's slots.
 
-    1. validate the form values; 2. match and write spec.json, or compare with the one on record; 3. write round 0; 4. count the slots.
+    1. validate the form values; 2. match and write spec.json, or compare with the one on record; 3. put its operational values in force;
+    4. write round 0; 5. count the slots.
 
     Args:
         context: where the step works.
@@ -62,6 +64,7 @@ def plan_training(context: Context, values: dict[str, Any], node_budget: int, ma
     state = context.run(spec.run)
     state.store.check()
     record = _record(context, state, spec)
+    put_in_force(state, spec)
     _write_round_zero(state, record)
     slots, note = _slots(state, spec, node_budget)
     log.info(note)
@@ -73,7 +76,7 @@ def plan_training(context: Context, values: dict[str, Any], node_budget: int, ma
 
 def _record(context: Context, state: RunState, spec: RunSpec) -> RunRecord:
     if not state.store.exists(state.keys.spec):
-        model = ensure_model(state.store, spec.model, spec.threads, spec.gpu_memory_mib)
+        model = ensure_model(state.store, spec.model, spec.threads, spec.placement.gpu_memory_mib or None)
         matching = match(spec, model, _hear(context.brokers, spec))
         _check(context.brokers, spec, model, matching)
         record = RunRecord(
@@ -111,6 +114,20 @@ def _spec_bytes(record: RunRecord) -> bytes:
             "name fewer clients, or let them announce fewer ranges of offsets"
         )
     return data
+
+
+def put_in_force(state: RunState, spec: RunSpec) -> None:
+    """Put the operational values of this submission on record, if others are in force; the steps that follow read them there."""
+    while (before := operational(state.spec)) != (values := operational(spec)):
+        number = len(state.submissions) + 1
+        submission = Submission(run=state.run, number=number, values=values)
+        try:
+            state.store.put_new_json(state.keys.submission(number), submission.model_dump(mode="json"))
+            changed = [name for name, value in values.items() if value != before[name]]
+            log.info("run %s goes on with other values of %s than before, as %s says", state.run, ", ".join(changed), state.keys.submission(number))
+        except ObjectConflict:
+            log.info("another submission of run %s has changed its operational values at the same time", state.run)
+        state = RunState(state.store, state.run)
 
 
 def check_on_record(state: RunState, spec: RunSpec) -> None:

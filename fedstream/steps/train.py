@@ -60,7 +60,7 @@ def local_train(context: Context, run: str, round: int, client: str, slice_key: 
             raise RecordError(f"slice {slice_key} is not in the store; ingest_from_kafka must run first")
         if wrong := why_not_planned(document, state.record.client(client)):
             raise RecordError(f"slice {slice_key} is not the planned one: {wrong}; it was changed after ingest_from_kafka wrote it")
-        return _train(context, state, round, document, time.monotonic() + state.record.spec.round_deadline_s, usage)
+        return _train(context, state, round, document, time.monotonic() + state.spec.round_deadline_s, usage)
     return f"{client}: does not take part in round {round}"
 
 
@@ -70,10 +70,10 @@ def _train(context: Context, state: RunState, round: int, document: SliceDoc, de
     from fedstream.model.training import TrainingConfig, train_client
     from fedstream.model.usage import measured
 
-    spec, client, base = state.record.spec, document.client, state.base(round)
+    spec, client, base = state.spec, document.client, state.base(round)
     matched = state.record.client(client)
     seed = client_seed(spec.seed, round, client)
-    configure(spec.threads, seed, spec.gpu_memory_mib)
+    configure(spec.threads, seed, spec.placement_of(client).gpu_memory_mib or None)
     fallback = _falls_back(spec, client)
     records = _read(context.broker_of(state, client), document, get_codec("RAW", matched.input_config).record_size, deadline)
     samples, labels = decode_in_order(state.record, matched, records)
@@ -107,6 +107,7 @@ def _train(context: Context, state: RunState, round: int, document: SliceDoc, de
         threads=spec.threads,
         device=result.device,
         cpu_fallback=fallback,
+        submission=len(state.submissions) or None,
         code_version=__version__,
         measure_only=config.measure_only,
         incoming=result.incoming,
@@ -139,7 +140,7 @@ def _alone(
 
     if not held_out.any() or any(state.finished(before, client) for before in range(1, round)):
         return None
-    spec, key = state.record.spec, state.keys.at(0).weights
+    spec, key = state.spec, state.keys.at(0).weights
     model = load_global_model(state, state.store.get_verified(key, state.ledger.commit(0).weights_digest), key, spec.threads)
     longer = replace(config, epochs=spec.epochs * spec.rounds, seed=client_seed(spec.seed, 0, client))
     try:
@@ -162,10 +163,10 @@ def _falls_back(spec: RunSpec, client: str) -> bool:
     placement = spec.placement_of(client)
     if not placement.gpu_type or gpu_names():
         return False
-    if not spec.cpu_fallback:
+    if not placement.cpu_fallback:
         raise ModelError(
             f"its placement asks for {placement.gpu_count} {placement.gpu_type}, but {what_is_there()}: run local_train from the image "
-            "fedstream-python-gpu, check the node's driver (docs/gpu.md), or start a run with cpu_fallback"
+            "fedstream-python-gpu, check the node's driver (docs/gpu.md), or submit the run again with cpu_fallback in the placement"
         )
     return True
 

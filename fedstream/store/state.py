@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import logging
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
-from fedstream.errors import ObjectNotFound, RunError
+from fedstream.errors import CorruptObject, ObjectNotFound, RunError, SpecError
 from fedstream.record.decision import lineage, trained_rounds
-from fedstream.record.documents import Commit, Manifest, Selection, SliceDoc, Verdicts
+from fedstream.record.documents import Commit, Manifest, Selection, SliceDoc, Submission, Verdicts
 from fedstream.record.layout import RUNS, RoundKeys, RunKeys
 from fedstream.record.names import NAME, check_name
 from fedstream.record.reading import Document
 from fedstream.record.run import RunRecord
+from fedstream.record.spec import RunSpec, carried_out
 from fedstream.store.ledger import Ledger
 from fedstream.store.loading import load_document
 from fedstream.store.objects import ObjectStore
@@ -61,6 +63,31 @@ class RunState:
             return self.read(RunRecord, self.keys.spec)
         except ObjectNotFound as error:
             raise RunError(f"there is no run {self.run!r} in this bucket; start it with `fedstream run --name {self.run}` or submit it") from error
+
+    @cached_property
+    def submissions(self) -> list[Submission]:
+        """What later submissions changed, oldest first. They are asked for one after another, since a client's key may not list."""
+        found: list[Submission] = []
+        with suppress(ObjectNotFound):
+            while True:
+                found.append(self.read(Submission, self.keys.submission(len(found) + 1)))
+        return found
+
+    @cached_property
+    def spec(self) -> RunSpec:
+        """The run's spec with the operational values of its newest submission.
+
+        Raises:
+            CorruptObject: they are none.
+        """
+        if not self.submissions:
+            return self.record.spec
+        try:
+            return carried_out(self.record.spec, self.submissions[-1].values)
+        except SpecError as error:
+            raise CorruptObject(
+                f"{self.keys.submission(len(self.submissions))} does not fit the run: {error}; run `fedstream verify {self.run}`"
+            ) from error
 
     def selection(self, round: int) -> Selection:
         return self.read(Selection, self.keys.at(round).selection)

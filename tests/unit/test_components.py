@@ -11,6 +11,7 @@ import yaml
 from packaging.requirements import Requirement
 
 from fedstream import components, steps
+from fedstream.record.spec import RunSpec
 
 ROOT = Path(__file__).parents[2]
 FOLDERS = sorted(path.parent for path in ROOT.glob("components/*/component.py"))
@@ -34,31 +35,26 @@ def test_a_body_only_imports_the_steps_and_calls_one(name):
     assert len(values) == (1 if name == "plan_training" else 0)
 
 
-ARTIFACTS = {"plan_training": ["matched"], "local_train": ["usage"], "evaluate": ["metrics"], "publish": ["report", "model", "confusion"]}
-
-UNUSED = {"gpu_type", "gpu_count", "memory", "trained", *ARTIFACTS["plan_training"], "node_budget"}
-"""Parameters that are there for the scheduler, or that are no values of the form."""
-
-
 class Artifact:
-    path = "page"
+    """Stands for an output artifact: a step is given the artifact, or its path."""
+
+    path = "path of an artifact"
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_calling_a_component_s_function_calls_the_step_with_its_values(name, monkeypatch):
+def test_a_step_is_called_with_the_component_s_values_under_their_own_names(name, monkeypatch):
     heard = []
-    monkeypatch.setattr(steps, name, lambda *values: heard.append(values) or "done")
-    function = getattr(components, name).python_func
-    artifact, artifacts = Artifact(), ARTIFACTS.get(name, [])
-    arguments = {parameter: artifact if parameter in artifacts else parameter for parameter in inspect.signature(function).parameters}
-    assert function(**arguments) == "done"
-    used = {parameter: value for parameter, value in arguments.items() if parameter not in UNUSED}
-    if name == "plan_training":
-        assert heard == [(used, "node_budget", "page")]
-    elif name == "publish":
-        assert heard == [("run", "rounds", "page", artifact, artifact)]
-    else:
-        assert heard == [tuple(used.values())]
+    function, step = getattr(components, name).python_func, inspect.signature(getattr(steps, name))
+    monkeypatch.setattr(steps, name, lambda *values, **named: heard.append(step.bind(*values, **named).arguments) or "done")
+    plain = {parameter: f"value of {parameter}" for parameter in getattr(components, name).component_spec.inputs}
+    artifacts = {parameter: Artifact() for parameter in inspect.signature(function).parameters if parameter not in plain}
+    assert function(**plain, **artifacts) == "done"
+    (arguments,) = heard
+    form = arguments.pop("values", {})
+    assert form == {field: plain[field] for field in (RunSpec.model_fields if form else ())}
+    assert arguments.keys() - plain.keys() == {argument for argument in step.parameters if argument not in (*plain, "values")}
+    for argument, value in arguments.items():
+        assert value == plain[argument] if argument in plain else value in (Artifact.path, *artifacts.values()), argument
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=NAMES)

@@ -1,32 +1,50 @@
-"""The options of `fedstream run` are the fields of RunSpec, and say the same."""
+"""The options of a command are the entries of a form."""
 
 import json
+import re
+from typing import Annotated, Literal
 
 import pytest
 import typer
+from pydantic import Field
 from typer.testing import CliRunner
 
-from fedstream.cli.options import RENAMED, parse_document, with_spec_options
+from fedstream.cli.options import parse_document, with_options
 from fedstream.errors import UsageError
+from fedstream.record.document import Document
+from fedstream.record.form import Entry, form_of
+from fedstream.record.pipeline_options import PipelineOptions
 from fedstream.record.spec import RunSpec, parse_spec
 
 REQUIRED = ["--name", "r", "--model", "m"]
 
 
-def flag(name):
-    return RENAMED.get(name, f"--{name.replace('_', '-')}")
+class Place(Document):
+    town: str = ""
 
 
-def given(*words):
+class Form(Document):
+    """An entry of every kind."""
+
+    name: Annotated[str, Entry("who", flag="--called")] = Field(description="What it is called.")
+    friends: Annotated[list[str], Entry("who")] = Field([], description="Who comes along.")
+    place: Annotated[Place, Entry("where it runs")] = Field(Place(town="Ghent"), description="Where it is.")
+    count: Annotated[int, Entry("training")] = Field(3, description="How many.")
+    part: Annotated[float, Entry("training")] = Field(0.5, description="How much.")
+    loud: Annotated[bool, Entry("training")] = Field(False, description="Whether it is heard.")
+    size: Annotated[Literal["small", "large"], Entry("stopping")] = Field("small", description="How large.")
+
+
+def given(*words, form=RunSpec, unset=""):
     """Return the form values that a command receives, and its own option."""
     app = typer.Typer()
     heard = []
 
     @app.command()
-    @with_spec_options
-    def command(spec: dict, loud: bool = False) -> None:
+    @with_options(form, "values", unset)
+    def command(values: dict, own: bool = False) -> None:
         """Do it."""
-        heard.extend([spec, loud])
+        heard.extend([values, own])
 
     done = CliRunner().invoke(app, list(words), env={"COLUMNS": "200", "TERMINAL_WIDTH": "200"})
     if done.exception and not isinstance(done.exception, SystemExit):
@@ -34,43 +52,51 @@ def given(*words):
     return heard or done.output
 
 
+def test_an_option_of_every_kind_is_read_as_its_field_needs_it():
+    words = ["--called", "x", "--friends", "b, a,", "--place", '{"town": "Lyon"}', "--count", "4", "--part", "0.25", "--loud", "--size", "large"]
+    values, own = given(*words, "--own", form=Form)
+    assert own
+    assert values == {"name": "x", "friends": ["b", "a"], "place": {"town": "Lyon"}, "count": 4, "part": 0.25, "loud": True, "size": "large"}
+
+
+def test_what_is_not_given_has_the_form_s_default_or_none_where_another_form_decides():
+    values, own = given("--called", "x", form=Form)
+    assert not own
+    assert {name: values[name] for name in ("friends", "count", "part", "loud", "size")} == {
+        "friends": [],
+        "count": 3,
+        "part": 0.5,
+        "loud": False,
+        "size": "small",
+    }
+    assert given(form=PipelineOptions, unset="the form's")[0] == dict.fromkeys(PipelineOptions.model_fields)
+
+
+def test_help_shows_the_options_in_the_form_s_groups():
+    said = given("--help", form=Form)
+    panels = dict(re.findall(r"─ ([A-Z][a-z ]+) ─+╮\n(.*?)╰", said, re.S))
+    assert list(panels) == ["Options", "Who", "Training", "Stopping", "Where it runs"]
+    assert re.findall(r"--[a-z]+", panels["Training"]) == ["--count", "--part", "--loud"]
+    assert "What it is called." in panels["Who"]
+    assert "Who comes along. Separated by commas." in panels["Who"]
+    assert "Where it is. JSON, or a file of it." in panels["Where it runs"]
+    assert "[default: 0.5]" in panels["Training"]
+
+
 def test_without_options_a_run_has_the_defaults_of_the_spec():
-    spec, loud = given(*REQUIRED)
+    spec, _ = given(*REQUIRED)
     assert spec.keys() == RunSpec.model_fields.keys()
     assert parse_spec(spec) == RunSpec(run="r", model="m")
-    assert loud is False
 
 
-def test_every_field_has_an_option_with_its_description():
-    said = " ".join(given("--help").replace("│", " ").split())
-    for name, field in RunSpec.model_fields.items():
-        assert flag(name) in said
-        assert " ".join(field.description.split()[:6]) in said
-
-
-def test_every_option_reaches_its_field():
-    words = {
-        "clients": "b, a,",
-        "data_restriction": '{"k": 1}',
-        "sites": '{"a": {"bootstrap_servers": "x:1"}}',
-        "placement": '{"gpu_type": "g", "gpu_count": 2}',
-    }
-    words |= {"rounds": "3", "epochs": "4", "batch_size": "5", "learning_rate": "0.5", "client_fraction": "0.5", "seed": "6", "min_clients": "2"}
-    words |= {"min_data": "7", "validation_rate": "0.2", "target_metric": "loss", "target_value": "0.9", "patience": "8", "threads": "1"}
-    words |= {"evaluation_topic": "held", "round_deadline_s": "9.5", "strategy": "FedAvg", "gpu_memory_mib": "4096"}
-    words |= {"purpose": "Triage", "slices": "all", "outlier_bound": "4.5", "publish": "if-better"}
-    flags = {"mixed_precision", "cpu_fallback", "own_topics", "baseline"}
-    assert words.keys() | flags | {"run", "model"} == RunSpec.model_fields.keys()
-    spec, loud = given(*REQUIRED, "--loud", *map(flag, sorted(flags)), *(word for name, value in words.items() for word in (flag(name), value)))
-    document = parse_spec(spec).model_dump(mode="json")
-    assert loud
-    assert all(document[name] is True for name in flags)
-    assert document["clients"] == ["a", "b"]
-    assert document["data_restriction"] == {"k": 1}
-    assert document["sites"]["a"]["bootstrap_servers"] == "x:1"
-    assert (document["placement"]["gpu_type"], document["placement"]["gpu_count"]) == ("g", 2)
-    for name in words.keys() - {"clients", "data_restriction", "sites", "placement"}:
-        assert str(document[name]) == words[name], name
+def test_every_option_of_a_run_reaches_its_own_field():
+    wanted, words = {}, []
+    for number, field in enumerate(form_of(RunSpec), 100):
+        own = {"flag": True, "integer": number, "number": number + 0.5, "names": [field.name], "document": {"of": field.name}}
+        wanted[field.name] = value = own.get(field.kind, f"a {field.name}")
+        texts = {"flag": [], "names": [field.name], "document": [json.dumps(value)]}
+        words += [field.flag, *texts.get(field.kind, [str(value)])]
+    assert given(*words)[0] == wanted
 
 
 @pytest.mark.parametrize("missing", ["--name", "--model"])

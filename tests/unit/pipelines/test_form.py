@@ -1,44 +1,118 @@
-"""The form, the command line and the spec say the same."""
+"""A form entry is one line of RunSpec: all that shows the form is made from it."""
 
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
 import yaml
-from docstring_parser import parse
-from fedstream.components import plan_training
+from fedstream.components.form import COMPONENT, with_form
+from fedstream.components.form import FORM as FORM_OF_COMPONENT
 from fedstream.pipelines import FEDERATED_TRAINING_YAML, federated_training
-from fedstream.pipelines.compile import CHOICES, PIPELINES, compile_text, path_of
+from fedstream.pipelines.compile import PAGE, PIPELINES, compile_text, path_of
+from fedstream.pipelines.page import form_page
 
+from fedstream.record.form import form_of
+from fedstream.record.pipeline_options import PipelineOptions
 from fedstream.record.spec import RunSpec
 
+ROOT = Path(__file__).parents[3]
 DEFINITION = next(yaml.safe_load_all(FEDERATED_TRAINING_YAML.read_text()))
 FORM = DEFINITION["root"]["inputDefinitions"]["parameters"]
 
+LINE = """    warmth: Annotated[Literal["mild", "hot"], Entry("training", flag="--heat"), OPERATIONAL] = Field("mild", description="How it feels.")
+"""
 
-def plain(default):
-    return default.model_dump(exclude_defaults=True) if hasattr(default, "model_dump") else default
+
+@pytest.fixture(scope="module")
+def grown(tmp_path_factory):
+    """A copy of the packages, laid out as in a wheel, whose RunSpec has one more line, and all that `make compile` makes of it."""
+    root = tmp_path_factory.mktemp("grown")
+    for source, target in (("fedstream", "fedstream"), ("components", "fedstream/components"), ("pipelines", "fedstream/pipelines")):
+        shutil.copytree(ROOT / source, root / target, ignore=shutil.ignore_patterns("__pycache__"))
+    (root / "fedstream" / "docs").mkdir()
+    spec = root / "fedstream" / "record" / "spec.py"
+    head, first, rest = spec.read_text().partition('    run: Annotated[str, Entry("who"')
+    assert first
+    spec.write_text(head + LINE + first + rest)
+    for module in ("components.form", "pipelines.compile"):
+        done = python(root, "-m", f"fedstream.{module}", "--check")
+        assert (done.returncode, "is stale; run `make compile`" in done.stderr) == (1, True), done.stderr
+        done = python(root, "-m", f"fedstream.{module}")
+        assert done.returncode == 0, done.stderr
+    return root
 
 
-def test_the_compiled_yaml_is_current():
+def python(root, *words):
+    environment = {**os.environ, "PYTHONPATH": str(root), "COLUMNS": "200", "PYTHONDONTWRITEBYTECODE": "1"}
+    return subprocess.run([sys.executable, *words], cwd=root, env=environment, capture_output=True, text=True, check=False, timeout=120)
+
+
+def test_a_new_field_is_in_the_form_with_a_drop_down_and_reaches_the_component(grown):
+    definition = next(yaml.safe_load_all((grown / "fedstream/pipelines/federated_training/pipeline.yaml").read_text()))
+    entry = definition["root"]["inputDefinitions"]["parameters"]["warmth"]
+    assert entry["literals"] == ["mild", "hot"]
+    assert (entry["defaultValue"], entry["description"], entry["parameterType"]) == ("mild", "How it feels.", "STRING")
+    component = definition["components"]["comp-plan-training"]["inputDefinitions"]["parameters"]["warmth"]
+    assert (component["defaultValue"], component["description"]) == ("mild", "How it feels.")
+    given = definition["root"]["dag"]["tasks"]["plan-training"]["inputs"]["parameters"]["warmth"]
+    assert given == {"componentInputParameter": "warmth"}
+    assert 'warmth: str = "mild"' in str(definition["deploymentSpec"]["executors"]["exec-plan-training"]["container"]["command"])
+
+
+def test_a_new_field_is_an_option_of_the_command_line(grown):
+    for command in ("run", "submit"):
+        done = python(grown, "-m", "fedstream.cli", command, "--help")
+        training = done.stdout.partition("─ Training ─")[2].partition("╰")[0]
+        assert "--heat" in training, done.stdout + done.stderr
+        assert "How it feels." in training
+
+
+def test_a_new_field_is_in_the_docs_and_in_the_report(grown):
+    page = (grown / "fedstream/docs/form.md").read_text()
+    training = page.partition("## Training\n")[2].partition("\n## ")[0]
+    assert '| `warmth`* | `--heat` | `"mild"` | How it feels. One of `mild`, `hot`. |' in training
+    code = """
+import json
+from fedstream.record.spec import parse_spec
+from fedstream.report.html import _command, _settings
+spec = parse_spec({"run": "r", "model": "m", "warmth": "hot"})
+print(json.dumps([dict(_settings(spec))["training"], _command(spec)]))
+"""
+    done = python(grown, "-c", code)
+    assert done.returncode == 0, done.stderr
+    settings, command = json.loads(done.stdout)
+    assert ["warmth", "hot", "How it feels."] in settings
+    assert "--heat hot" in command
+
+
+def test_a_new_operational_field_may_change(grown):
+    code = """
+from fedstream.record.operational import operational
+from fedstream.record.spec import carried_out, changed_field, parse_spec
+old, new = (parse_spec({"run": "r", "model": "m", "warmth": warmth}) for warmth in ("mild", "hot"))
+print(changed_field(old, new) == "", carried_out(old, operational(new)) == new)
+"""
+    assert python(grown, "-c", code).stdout.split() == ["True", "True"]
+
+
+def test_what_is_made_is_current():
+    assert COMPONENT.read_text() == with_form(COMPONENT.read_text(), FORM_OF_COMPONENT)
+    assert PAGE.read_text() == form_page(form_of(RunSpec, PipelineOptions))
     assert all(path_of(name).read_text() == compile_text(pipeline) for name, pipeline in PIPELINES.items())
 
 
-def test_the_form_has_every_field_of_the_spec_with_its_default_and_description():
-    for name, field in RunSpec.model_fields.items():
-        assert FORM[name]["description"] == field.description, name
-        if not field.is_required():
-            assert FORM[name]["defaultValue"] == plain(field.default), name
+def test_a_page_of_the_form_has_no_more_entries_than_a_person_looks_through():
+    assert FORM.keys() == {field.name for field in form_of(RunSpec, PipelineOptions)}
+    assert len(FORM) <= 35
+    assert all(parameter["description"] for parameter in FORM.values())
 
 
-def test_component_and_pipeline_describe_the_same_parameters():
-    said = {parameter.arg_name: parameter.description for parameter in parse(plan_training.python_func.__doc__).params}
-    assert all(said[name] == field.description for name, field in RunSpec.model_fields.items())
-
-
-def test_every_form_value_is_described():
-    assert all(parameter.get("description") for parameter in FORM.values())
-    assert set(FORM) - set(RunSpec.model_fields) == {"node_budget", "memory", "config_map", "store_secret", "client_store_secret", "kafka_secret"}
-
-
-def test_choices_are_drop_downs():
-    assert {name: FORM[name]["literals"] for name in CHOICES} == CHOICES
+def test_an_object_s_default_shows_its_keys():
+    assert FORM["placement"]["defaultValue"].keys() == RunSpec(run="r", model="m").placement.model_dump().keys()
 
 
 def test_no_task_is_cached():

@@ -1,14 +1,16 @@
 """RunSpec at the door, selection and seeds."""
 
 import math
+import re
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from fedstream.errors import SpecError
+from fedstream.record.operational import operational as values_of
 from fedstream.record.selection import client_seed, select
-from fedstream.record.spec import RunSpec, changed_field, parse_spec
+from fedstream.record.spec import Placement, RunSpec, carried_out, changed_field, parse_spec
 
 GOOD = {"run": "r", "model": "builtin:digits-mlp"}
 
@@ -38,7 +40,7 @@ GOOD = {"run": "r", "model": "builtin:digits-mlp"}
         ({"clients": ["a"], "min_clients": 2}, "min_clients is 2, but only 1 clients are named"),
         ({"clients": ["a"], "sites": {"b": {}}}, "sites names 'b'"),
         ({"placement": {"gpu_type": "nvidia.com/gpu"}}, "placement: gpu_type is 'nvidia.com/gpu' and gpu_count is 0"),
-        ({"gpu_memory_mib": -1}, "gpu_memory_mib: Input should be greater than or equal to 0 (given: -1)"),
+        ({"placement": {"gpu_memory_mib": -1}}, "placement.gpu_memory_mib: Input should be greater than or equal to 0 (given: -1)"),
         ({"mixed_precision": "half"}, "mixed_precision: Input should be a valid boolean"),
         ({"sites": {"a": {"brokers": "x"}}}, "sites.a.brokers: Extra inputs are not permitted"),
         ({"colour": "red"}, "colour: Extra inputs are not permitted"),
@@ -61,6 +63,54 @@ def test_only_the_round_budget_may_grow():
     assert changed_field(old, parse_spec({**GOOD, "rounds": 5})) == ""
     assert changed_field(old, parse_spec({**GOOD, "rounds": 2})) == "rounds was 3 and is now 2 (it may only grow)"
     assert changed_field(old, parse_spec({**GOOD, "rounds": 3, "epochs": 2})) == "epochs was 1 and is now 2"
+
+
+GPU = {"gpu_type": "nvidia.com/gpu", "gpu_count": 1}
+
+
+@pytest.mark.parametrize(
+    "operational",
+    [
+        {"round_deadline_s": 5},
+        {"placement": GPU},
+        {"placement": {"gpu_memory_mib": 4096, "cpu_fallback": True}},
+        {"sites": {"a": {"bootstrap_servers": "x:1", "placement": GPU, "store_secret": "key"}}},
+        {"sites": {"a": {"bootstrap_servers": "x:1"}, "b": {"store_secret": "key"}}},
+    ],
+)
+def test_operational_values_may_change_and_be_applied_again(operational):
+    old = parse_spec({**GOOD, "epochs": 3, "sites": {"a": {"bootstrap_servers": "x:1"}}})
+    new = parse_spec({**GOOD, "epochs": 3, "sites": {"a": {"bootstrap_servers": "x:1"}}, **operational})
+    assert changed_field(old, new) == changed_field(new, old) == ""
+    assert carried_out(old, values_of(new)) == new
+    assert carried_out(new, values_of(old)) == old
+
+
+def test_a_site_s_brokers_are_part_of_the_run():
+    old, new = parse_spec(GOOD), parse_spec({**GOOD, "sites": {"a": {"bootstrap_servers": "x:1", "store_secret": "key"}}})
+    assert changed_field(old, new) == "sites was {} and is now {'a': {'bootstrap_servers': 'x:1'}}"
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"epochs": 2}, "it changes epochs beyond what is operational"),
+        ({"round_deadline_s": -1}, "round_deadline_s: Input should be greater than 0"),
+        ({"sites": {"stranger": {"store_secret": "key"}}}, "sites names 'stranger'"),
+        ({"sites": 3}, "sites: Input should be a valid dictionary"),
+    ],
+)
+def test_what_is_no_operational_value_is_named(values, said):
+    with pytest.raises(SpecError, match=re.escape(said)):
+        carried_out(parse_spec({**GOOD, "clients": ["a"]}), values)
+
+
+def test_a_spec_from_before_gpus_belonged_to_placements_is_read():
+    older = {**GOOD, "cpu_fallback": True, "gpu_memory_mib": 4096, "placement": GPU, "sites": {"a": {"placement": GPU}, "b": {}}}
+    spec = parse_spec(older)
+    assert all(spec.placement_of(client) == Placement(**GPU, gpu_memory_mib=4096, cpu_fallback=True) for client in "abc")
+    assert parse_spec({**older, "placement": {**GPU, "cpu_fallback": False}}).placement.cpu_fallback is False
+    assert spec.sites["b"].placement is None
 
 
 def test_selection_is_a_pure_function_of_seed_and_round():
