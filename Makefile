@@ -39,14 +39,16 @@ lint: $(READY)  ## Check style, and who imports whom
 types: $(READY)  ## Check types
 	@$(BIN)/mypy
 
-stale: $(READY)  ## Check that what is made of the form and the pipelines is current
+stale: $(READY)  ## Check that what is made of the form, the pipelines and the strategies is current
 	@$(BIN)/python -m fedstream.components.form --check && $(BIN)/python -m fedstream.pipelines.compile --check
+	@$(BIN)/python -m fedstream.aggregation.page | diff docs/strategies.md - || { echo "docs/strategies.md is stale; run \`make compile\`"; exit 1; }
 
 format: $(READY)  ## Format the code
 	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format --quiet .
 
-compile: $(READY)  ## Compile the pipelines to YAML, and write what is made of the form
+compile: $(READY)  ## Compile the pipelines to YAML, and write what is made of the form and the strategies
 	@$(BIN)/python -m fedstream.components.form && $(BIN)/python -m fedstream.pipelines.compile
+	@$(BIN)/python -m fedstream.aggregation.page > docs/strategies.md
 
 golden: $(READY)  ## Store what the overlays of kustomize/ render
 	@PYTHONPATH=tests $(BIN)/python -m support.golden

@@ -12,16 +12,19 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 
-from fedstream.aggregation.fedavg import Updates, federated_average
+from fedstream.aggregation.fedavg import federated_average
 from fedstream.cli.output import print_table
 from fedstream.record.weights import to_bytes
 from fedstream.store.mapped import map_weights
+
+Updates = Sequence[tuple[int, Mapping[str, np.ndarray]]]
+"""(num_examples, weights) of each client."""
 
 TURNS = 3
 SAMPLE_S = 0.01

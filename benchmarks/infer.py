@@ -28,7 +28,7 @@ from fedstream.model.prediction import predictor
 from fedstream.serving.inference import Inference, Pace, Streams
 from fedstream.serving.versions import Served
 from fedstream.settings import KafkaSettings
-from fedstream.stream.codec import RawCodec
+from fedstream.stream.codec.raw import RawCodec
 from fedstream.stream.send import create_topic, send_dataset
 
 MODELS = {"builtin:digits-mlp": ((8, 8), np.float32), "builtin:mnist-cnn": ((28, 28), np.uint8)}

@@ -54,7 +54,7 @@ def bare_poll_loop(kafka: KafkaSettings, said: DataAnnouncement, **options: int)
 def our_reader(kafka: KafkaSettings, said: DataAnnouncement) -> int:
     """Read, check and decode them, with the digest."""
     records = read_ranges(kafka, said.ranges, 300)
-    samples, _ = get_codec(said.input_format, said.input_config).decode_records(records)
+    samples, _ = get_codec(said.format).decode_records(records)
     return len(samples) if records.digest else 0
 
 

@@ -14,11 +14,15 @@ from kfp import compiler
 from kfp.compiler.compiler_utils import KubernetesManifestOptions
 
 from fedstream import __version__
+from fedstream.aggregation.registry import strategy_names
 from fedstream.record.form import form_of
 from fedstream.record.pipeline_options import PipelineOptions
 from fedstream.record.spec import RunSpec
 
 FORM = form_of(RunSpec, PipelineOptions)
+
+CHOICES = {"strategy": strategy_names()}
+"""Drop-downs beside those that a field's type makes."""
 
 PIPELINES: dict[str, Callable[..., Any]] = {"federated_training": federated_training}
 
@@ -68,8 +72,8 @@ def _add_choices(spec: dict[str, Any]) -> None:
     """Add what the Kubeflow UI shows as drop-downs. The pipeline format and the UI know `literals`; SDK 2.17.0 cannot write them yet."""
     parameters = spec["root"]["inputDefinitions"]["parameters"]
     for field in FORM:
-        if field.choices:
-            parameters[field.name]["literals"] = list(field.choices)
+        if choices := CHOICES.get(field.name, field.choices):
+            parameters[field.name]["literals"] = list(choices)
 
 
 def _dump(documents: list[dict[str, Any]]) -> str:

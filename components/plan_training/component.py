@@ -30,6 +30,7 @@ def plan_training(
     threads: int = 2,
     baseline: bool = False,
     strategy: str = "FedAvg",
+    strategy_config: Dict[str, Any] = {},
     outlier_bound: float = 10.0,
     rounds: int = 15,
     target_metric: str = "accuracy",
@@ -65,7 +66,8 @@ def plan_training(
         seed: Seed of client selection, splits and shuffles.
         threads: TensorFlow threads of a training; they affect the digests.
         baseline: Also train each client alone, once, for comparison in the report; takes as long as its part of the run.
-        strategy: How updates become the next global model.
+        strategy: How updates become the next global model; `fedstream strategies` lists them.
+        strategy_config: Parameters of the strategy, as {"server_learning_rate": 0.05} of FedAdam; those left out have their defaults.
         outlier_bound: From three updates up, reject one whose norm exceeds the round's median this many times; 0 to reject none.
         rounds: Training rounds in all; the number may grow when a run is submitted again.
         target_metric: Metric watched for the target, patience and the best model.

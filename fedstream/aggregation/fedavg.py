@@ -1,26 +1,35 @@
-"""Stage 2: the weighted mean of FedAvg (McMahan et al. 2017, arXiv 1602.05629, algorithm 1), correctly rounded, block by block."""
+"""FedAvg (McMahan et al. 2017, arXiv 1602.05629, algorithm 1): the weighted mean, correctly rounded, block by block."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import ClassVar
 
 import numpy as np
 
 from fedstream.aggregation.rounding import rounded_means
+from fedstream.aggregation.strategy import Aggregated, Strategy
+from fedstream.aggregation.updates import BLOCK, Updates
 from fedstream.errors import UpdateError
-
-Updates = Sequence[tuple[int, Mapping[str, np.ndarray]]]
-
-BLOCK = 32_768
-"""Elements at once: three float64 arrays of it fit in a core's cache."""
+from fedstream.record.weights import Weights
 
 THREADS = 2
 """Blocks at once. numpy lets go of the interpreter's lock, and two cores nearly take all the memory's bandwidth."""
 
 
-def federated_average(updates: Updates, threads: int = THREADS) -> dict[str, np.ndarray]:
+class FedAvg(Strategy):
+    """The new global model is the mean of the updates, weighted by their examples."""
+
+    paper: ClassVar[str] = "McMahan et al. 2017, arXiv 1602.05629, algorithm 1"
+    when: ClassVar[str] = "The first choice: it has no parameters, and every client's records count the same."
+
+    def aggregate(self, base: Weights, updates: Updates, state: Weights) -> Aggregated:
+        return Aggregated(federated_average(updates.weighted))
+
+
+def federated_average(updates: Sequence[tuple[int, Mapping[str, np.ndarray]]], threads: int = THREADS) -> dict[str, np.ndarray]:
     """Return the mean of the updates, weighted by their examples.
 
     Each element of a float16, float32 or float64 variable is the exact mean, rounded once (to nearest, ties to even), so the order of the updates
@@ -52,7 +61,7 @@ def _average(values: Sequence[np.ndarray], counts: Sequence[int], pool: ThreadPo
     def fill(first: int) -> None:
         for start in range(first, mean.size, threads * BLOCK):
             block = slice(start, start + BLOCK)
-            mean[block] = _block([value[block] for value in flat], counts)
+            mean[block] = mean_of_block([value[block] for value in flat], counts)
 
     starts = range(0, min(mean.size, threads * BLOCK), BLOCK)
     for _ in pool.map(fill, starts) if len(starts) > 1 else map(fill, starts):
@@ -60,8 +69,15 @@ def _average(values: Sequence[np.ndarray], counts: Sequence[int], pool: ThreadPo
     return mean.reshape(values[0].shape)
 
 
-def _block(values: Sequence[np.ndarray], counts: Sequence[int]) -> np.ndarray:
-    """Return the mean of a block: a float64 sum and a bound of its error do, but for the few elements that the error could round otherwise."""
+def mean_of_block(values: Sequence[np.ndarray], counts: Sequence[int]) -> np.ndarray:
+    """Return the exact weighted mean of each element, rounded once.
+
+    A float64 sum and a bound of its error do, but for the few elements that the error could round otherwise.
+
+    Args:
+        values: of each update, one-dimensional, of one length and one floating dtype; all finite.
+        counts: weight of each update, at least 1.
+    """
     if values[0].dtype == np.float64:
         return rounded_means(values, counts, np.arange(values[0].size))
     mean, error = _plain_mean(values, counts)

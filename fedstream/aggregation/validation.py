@@ -6,44 +6,33 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from fedstream.record.extras import ArraySpec, spec_of, split, why_not
 from fedstream.record.judge import Examined
 
 Weights = Mapping[str, np.ndarray]
 
 
-def examine(base: Weights, update: Weights) -> Examined:
+def examine(base: Weights, update: Weights, returned: Mapping[str, ArraySpec] | None = None) -> Examined:
     """Compare an update with the global model it started from.
 
     Args:
         base: the global model the client received; name -> array.
-        update: the client's weights; must have the names, shapes and dtypes of `base`, and be finite.
+        update: what the client sent; its weights must have the names, shapes and dtypes of `base`, and be finite.
+        returned: the extra arrays that the strategy's LocalRule returns; absent for none.
     """
-    problem = _why_bad_names(base, update) or _why_bad_arrays(base, update)
-    return Examined(problem) if problem else Examined("", _distance(base, update))
+    weights, extras = split(update)
+    problem = (
+        why_not({name: spec_of(array) for name, array in base.items()}, weights, "variable", "the global model")
+        or _why_changed(base, weights)
+        or why_not(returned or {}, extras, "extra array", "what the strategy asks for")
+    )
+    return Examined(problem) if problem else Examined("", _distance(base, weights))
 
 
-def _why_bad_names(base: Weights, update: Weights) -> str:
-    missing, extra = sorted(base.keys() - update.keys()), sorted(update.keys() - base.keys())
-    if missing:
-        return f"variable {missing[0]!r} is missing ({len(missing)} in all)"
-    if extra:
-        return f"variable {extra[0]!r} is not in the global model ({len(extra)} in all)"
-    return ""
-
-
-def _why_bad_arrays(base: Weights, update: Weights) -> str:
+def _why_changed(base: Weights, weights: Weights) -> str:
     for name in sorted(base):
-        expected, got = base[name], update[name]
-        if got.shape != expected.shape:
-            return f"variable {name!r} has shape {got.shape}, expected {expected.shape}"
-        if got.dtype != expected.dtype:
-            return f"variable {name!r} has dtype {got.dtype}, expected {expected.dtype}"
-        if not np.issubdtype(got.dtype, np.floating):
-            if not np.array_equal(got, expected):
-                return f"integer variable {name!r} differs from the global model; such variables are never averaged"
-        elif not np.isfinite(got).all():
-            bad = got[~np.isfinite(got)]
-            return f"variable {name!r} has {bad.size} values that are not finite (first: {bad.flat[0]})"
+        if not np.issubdtype(base[name].dtype, np.floating) and not np.array_equal(weights[name], base[name]):
+            return f"integer variable {name!r} differs from the global model; such variables are never averaged"
     return ""
 
 

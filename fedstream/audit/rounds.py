@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from fedstream import __version__
 from fedstream.aggregation.metrics import combine
-from fedstream.aggregation.strategies import get_strategy
+from fedstream.aggregation.outcome import first_broadcast
 from fedstream.audit.evidence import Evidence
 from fedstream.audit.streams import Streams
 from fedstream.errors import FedstreamError, StoreUnavailable, UsageError
-from fedstream.record.canonical import sha256_hex
 from fedstream.record.decision import decide, measurements, model_round, rolled_back
-from fedstream.record.documents import ClientEntry, Commit, Manifest, Selection, SliceDoc, Verdicts
+from fedstream.record.documents import Aggregation, ClientEntry, Commit, Manifest, Selection, SliceDoc, Verdicts
 from fedstream.record.judge import judge, why_wrong_selection, why_wrong_verdicts
 from fedstream.record.layout import RunKeys
 from fedstream.record.measurement import why_implausible
 from fedstream.record.run import RunRecord
-from fedstream.record.weights import Weights, from_bytes, to_bytes
+from fedstream.record.weights import Weights, digest, from_bytes
+from fedstream.steps.aggregation import aggregate_round, beside_model, returned_arrays, same_figures
 from fedstream.steps.candidates import read_candidates, read_refusals
 from fedstream.store.mapped import Downloads, largest_update
 from fedstream.store.state import RunState
@@ -32,7 +32,7 @@ class RoundAudit:
 
     def __init__(self, evidence: Evidence, record: RunRecord, streams: Streams | None) -> None:
         self.evidence, self.record, self.streams = evidence, record, streams
-        self.keys = RunKeys(record.spec.run)
+        self.keys, self.state = RunKeys(record.spec.run), RunState(evidence.store, record.spec.run)
 
     def check(self, before: list[Commit], commit: Commit) -> None:
         """Check a commit, given those before it."""
@@ -46,7 +46,16 @@ class RoundAudit:
     def _check_initial(self, commit: Commit) -> None:
         keys = self.keys.at(0)
         self.evidence.same(keys.commit, "weights_digest", commit.weights_digest, self.record.model.weights_digest)
-        self.evidence.has_digest(keys.weights, commit.weights_digest)
+        if not self.evidence.has_digest(keys.weights, commit.weights_digest):
+            return
+        try:
+            broadcast = first_broadcast(self.record.spec, self.evidence.weights(keys.weights))
+        except FedstreamError as error:
+            self.evidence.problem(self.keys.spec, str(error))
+            return
+        self.evidence.same(keys.commit, "broadcast_digest", commit.broadcast_digest, digest(broadcast) if broadcast else None)
+        if commit.broadcast_digest:
+            self.evidence.has_digest(keys.broadcast, commit.broadcast_digest)
 
     def _check_rollback(self, before: list[Commit], commit: Commit) -> None:
         key = self.keys.at(commit.round).commit
@@ -85,7 +94,9 @@ class RoundAudit:
             self._judge_again(before, commit, selection, verdicts)
         if commit.kind == "closing":
             same(keys.commit, "weights_digest", commit.weights_digest, before[-1].weights_digest)
-            same(keys.commit, "server_state_digest", commit.server_state_digest, before[-1].server_state_digest)
+            for name in ("server_state_digest", "broadcast_digest"):
+                same(keys.commit, name, getattr(commit, name), getattr(before[-1], name))
+            same(keys.commit, "figures", commit.figures, {})
         else:
             self._check_aggregation(before, commit)
 
@@ -99,7 +110,7 @@ class RoundAudit:
         if entry.slice_document and self.evidence.has_digest(key, entry.slice_document) and (document := self.evidence.document(SliceDoc, key)):
             same(keys.commit, f"slice_digest of {entry.client}", entry.slice_digest, document.digest)
             same(keys.commit, f"ranges of {entry.client}", entry.ranges, document.ranges)
-            if entry.accepted and self.streams and (what := self.streams.check_slice(entry.client, document)):
+            if entry.accepted and self.streams and (what := self.streams.check_slice(commit.round, entry.client, document)):
                 self.evidence.problem(key, what)
         if entry.update_digest:
             self.evidence.has_digest(keys.update(entry.client, entry.update_digest), entry.update_digest)
@@ -145,12 +156,11 @@ class RoundAudit:
     def _judge_again(self, before: list[Commit], commit: Commit, selection: Selection, verdicts: Verdicts) -> None:
         """Repeat the verdicts, unless what they were made of is damaged."""
         keys, base, evidence = self.keys.at(commit.round), self.keys.at(model_round(before)).weights, self.evidence
-        if evidence.accused(base, keys.selection, keys.verdicts, *self._of_clients(commit)):
+        if evidence.accused(self.keys.spec, base, keys.selection, keys.verdicts, *self._of_clients(commit)):
             return
-        state = RunState(evidence.store, self.record.spec.run)
-        refusals = read_refusals(state, commit.round)
+        refusals = read_refusals(self.state, commit.round)
         try:
-            candidates = read_candidates(state, selection, evidence.weights(base), self._load, {}, verdicts)
+            candidates = read_candidates(self.state, selection, evidence.weights(base), self._load, {}, verdicts)
         except StoreUnavailable:
             raise
         except FedstreamError as error:
@@ -169,26 +179,30 @@ class RoundAudit:
     def _check_aggregation(self, before: list[Commit], commit: Commit) -> None:
         """Make the round's global model again, unless what it was made of is damaged."""
         evidence, keys, base = self.evidence, self.keys.at(commit.round), self.keys.at(model_round(before))
-        digests = [(entry.num_examples, entry.client, entry.update_digest or "") for entry in commit.clients if entry.accepted]
-        accepted = [(examples, keys.update(client, digest), digest) for examples, client, digest in digests]
         whole = evidence.has_digest(keys.weights, commit.weights_digest)
-        if commit.server_state_digest:
-            whole &= evidence.has_digest(keys.server_state, commit.server_state_digest)
-        if not whole or evidence.accused(base.weights, base.server_state, keys.verdicts, *(key for _, key, _ in accepted)):
+        for key, wanted in ((keys.server_state, commit.server_state_digest), (keys.broadcast, commit.broadcast_digest)):
+            whole &= not wanted or evidence.has_digest(key, wanted)
+        said = Aggregation(server_state_digest=commit.server_state_digest, broadcast_digest=commit.broadcast_digest, figures=commit.figures)
+        if said != Aggregation() and (document := evidence.document(Aggregation, keys.aggregation)):
+            evidence.same(keys.aggregation, "content", document, said)
+        updates = [keys.update(entry.client, entry.update_digest) for entry in commit.clients if entry.accepted and entry.update_digest]
+        if not whole or evidence.accused(self.keys.spec, base.weights, base.server_state, keys.verdicts, *updates):
             return
         try:
-            state = evidence.weights(base.server_state) if before[-1].server_state_digest else {}
             model = evidence.weights(base.weights)
-            with Downloads(evidence.store, largest_update(model)) as downloads:
-                updates = [(examples, downloads.weights(key, digest)) for examples, key, digest in accepted]
-                new, state = get_strategy(self.record.spec.strategy).aggregate(model, updates, state)
+            with Downloads(evidence.store, largest_update(model, returned_arrays(self.record, model))) as downloads:
+                outcome = aggregate_round(self.state, commit.round, model, commit.clients, downloads)
         except StoreUnavailable:
             raise
         except (FedstreamError, ValueError, KeyError, ArithmeticError) as error:
             evidence.problem(keys.weights, f"cannot be made again from the round's updates: {error}")
             return
-        evidence.same(keys.weights, "digest", commit.weights_digest, sha256_hex(to_bytes(new)))
-        evidence.same(keys.commit, "server_state_digest", commit.server_state_digest, sha256_hex(to_bytes(state)) if state else None)
+        evidence.same(keys.weights, "digest", commit.weights_digest, digest(outcome.weights))
+        again = beside_model(outcome)
+        evidence.same(keys.commit, "server_state_digest", commit.server_state_digest, again.server_state_digest)
+        evidence.same(keys.commit, "broadcast_digest", commit.broadcast_digest, again.broadcast_digest)
+        if not same_figures(commit.figures, again.figures):
+            evidence.same(keys.commit, "figures", commit.figures, again.figures)
 
     def _load(self, key: str, digest: str) -> Weights:
         return from_bytes(self.evidence.store.get_verified(key, digest), key)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
-from fedstream.aggregation.strategies import get_strategy
 from fedstream.audit.evidence import Evidence
 from fedstream.errors import SpecError
 from fedstream.record.documents import Commit, Opening, Refusal, Submission
@@ -15,6 +15,13 @@ from fedstream.record.spec import carried_out
 from fedstream.store.objects import ObjectInfo
 
 ATTEMPT = r"[A-Za-z0-9_-]{1,128}"
+
+BESIDE: dict[str, Callable[[Commit], object]] = {
+    "server_state.safetensors": lambda commit: commit.kind == "training" and commit.server_state_digest,
+    "broadcast.safetensors": lambda commit: commit.kind in ("initial", "training") and commit.broadcast_digest,
+    "aggregation.json": lambda commit: commit.kind == "training" and (commit.server_state_digest or commit.broadcast_digest or commit.figures),
+}
+"""What an aggregation may make beside the global model, and whether a commit says that it did."""
 
 
 def check_strays(evidence: Evidence, record: RunRecord, commits: list[Commit], listed: list[ObjectInfo]) -> None:
@@ -62,8 +69,9 @@ def _why_stray(evidence: Evidence, record: RunRecord, commit: Commit | None, num
     kind = commit.kind if commit and commit.kind != "rollback" else "training"  # what a rollback cut off lies in its round
     if name == "global.safetensors":
         return "" if kind != "closing" else "a closing round makes no model"
-    if name == "server_state.safetensors":
-        return "" if get_strategy(record.spec.strategy).stateful and kind == "training" else f"{record.spec.strategy} keeps no server state"
+    if name in BESIDE:
+        under_way = commit is None or commit.kind == "rollback"
+        return "" if under_way or (commit and BESIDE[name](commit)) else "is no object that the round's commit knows of"
     if number == 0:
         return "is no object of round 0"
     if name in ("selection.json", "verdicts.json"):

@@ -7,9 +7,10 @@ from functools import cached_property
 from fedstream.audit.evidence import shortened
 from fedstream.errors import FedstreamError
 from fedstream.record.documents import Commit, Metrics, SliceDoc
-from fedstream.record.offsets import parse_ranges
+from fedstream.record.offsets import OffsetRange
 from fedstream.record.run import MatchedClient
 from fedstream.steps.evaluation import measure_on, read_evaluation
+from fedstream.steps.feeding import why_not_fed
 from fedstream.steps.ingest import describe_slice
 from fedstream.store.state import RunState
 from fedstream.stream.broker import Brokers
@@ -35,13 +36,19 @@ class Streams:
 
     def __init__(self, state: RunState, brokers: Brokers, deadline_s: float) -> None:
         self.state, self.brokers, self.deadline_s, self.records = state, brokers, deadline_s, 0
-        self._again: dict[str, SliceDoc | str] = {}
+        self._again: dict[tuple[str, str], SliceDoc | str] = {}
 
-    def check_slice(self, client: str, document: SliceDoc) -> str:
-        """Return what a slice says that its client's records do not, or an empty string; the records of a client are read once."""
-        if client not in self._again:
-            self._again[client] = self._read(self.state.record.client(client))
-        again = self._again[client]
+    def check_slice(self, round: int, client: str, document: SliceDoc) -> str:
+        """Return what a slice of a round says that its client's records do not, or an empty string; the same records are read once.
+
+        Offsets that the run's feed does not give are not read: the judge rejects their slice.
+        """
+        if why_not_fed(self.state, round, document, client):
+            return ""
+        slice = (client, document.ranges_text)
+        if slice not in self._again:
+            self._again[slice] = self._read(self.state.record.client(client), document.offsets)
+        again = self._again[slice]
         if isinstance(again, str):
             return again
         if document.digest != again.digest:
@@ -71,12 +78,11 @@ class Streams:
         self.records += evaluation.records
         return read_evaluation(self.brokers.at(""), evaluation, self.deadline_s)
 
-    def _read(self, client: MatchedClient) -> SliceDoc | str:
+    def _read(self, client: MatchedClient, ranges: list[OffsetRange]) -> SliceDoc | str:
         """Return the slice that the records make now, or why they make none."""
         try:
-            size = get_codec("RAW", client.input_config).record_size
             broker = self.brokers.at(client.bootstrap_servers)
-            records = broker.read_ranges(parse_ranges(client.ranges), self.deadline_s, size)
+            records = broker.read_ranges(ranges, self.deadline_s, get_codec(client.format).record_size)
             self.records += len(records)
             return describe_slice(client, records, decode_in_order(self.state.record, client, records)[1])
         except FedstreamError as error:

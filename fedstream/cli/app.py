@@ -17,6 +17,7 @@ from fedstream.cli.results import report, rollback, rounds, verify
 from fedstream.cli.run import demo, run_command
 from fedstream.cli.runs import runs
 from fedstream.cli.services import services_app
+from fedstream.cli.strategies import strategies
 from fedstream.cli.stream import stream_app
 from fedstream.cli.submit import submit
 from fedstream.errors import FedstreamError
@@ -32,7 +33,7 @@ app.add_typer(services_app, name="services")
 app.add_typer(stream_app, name="stream")
 app.add_typer(model_app, name="model")
 app.command("run")(run_command)
-for command in (demo, rounds, verify, rollback, report, runs, submit, infer, doctor):
+for command in (demo, rounds, verify, rollback, report, runs, strategies, submit, infer, doctor):
     app.command()(command)
 
 
@@ -41,7 +42,7 @@ def _root(context: typer.Context, version: Annotated[bool, typer.Option("--versi
     if version:
         print(__version__)
         raise typer.Exit
-    if context.invoked_subcommand not in ("services", "submit"):  # a cluster does not use the platform of this machine
+    if context.invoked_subcommand not in ("services", "strategies", "submit"):  # a cluster does not use the platform of this machine
         adopt_running_platform()
 
 

@@ -36,6 +36,7 @@ def infer(
             help="""Format of the records, as '{"data_type": "float32", "data_reshape": "28 28"}' or a file of it.""", show_default="as trained on"
         ),
     ] = "",
+    input_format: Annotated[str, typer.Option(help="Format that --input-config configures, such as RAW or JSON.")] = "RAW",
     batch_size: Annotated[int, typer.Option(min=1, max=10_000, help="Records predicted at once, at most.")] = 32,
     check_every: Annotated[float, typer.Option(min=0.1, help="Seconds between two looks for another version.")] = 30.0,
     until_end: Annotated[bool, typer.Option("--until-end", help="Stop where the topic ends now, instead of waiting for more.")] = False,
@@ -52,6 +53,7 @@ def infer(
     """
     from fedstream.catalog.versions import parse_version
     from fedstream.cli.options import parse_document
+    from fedstream.record.format import StreamFormat
     from fedstream.record.offsets import invalid_topic_name
 
     name, which = parse_version(model)
@@ -60,7 +62,7 @@ def infer(
             raise UsageError(f"{option}: {reason}")
     if input_topic in (output_topic, error_topic):
         raise UsageError(f"the predictions may not go to the topic {input_topic!r} that they are made from; name another")
-    config = parse_document("--input-config", input_config) if input_config else {}
+    laid_out = StreamFormat(input_format, parse_document("--input-config", input_config)) if input_config else None
 
     from fedstream.serving.inference import Inference, Pace, Streams
     from fedstream.serving.versions import ServedVersion
@@ -75,7 +77,7 @@ def infer(
             heartbeat_file.unlink()
     with _logging(), _stopped_by_signals() as (stop, received):
         with err.status("Loading the model (TensorFlow starts) ..."):
-            version = ServedVersion(store, name, which, config, check_every)
+            version = ServedVersion(store, name, which, laid_out, check_every)
         inference = Inference(kafka, streams, version, pace, stop)
         err.print(f"predicting {input_topic} to {output_topic} as {streams.group}", highlight=False, markup=False, soft_wrap=True)
         counts: dict[str, Any] = {"model": name, "version": version.current().number, **vars(inference.run())}

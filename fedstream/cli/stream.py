@@ -9,11 +9,12 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from fedstream.cli.output import err, out, print_json, print_table
-from fedstream.errors import BrokerAway, BrokerError, DeadlineError, UsageError
+from fedstream.errors import AnnouncementError, BrokerAway, BrokerError, DeadlineError, UsageError
 
 if TYPE_CHECKING:
     from fedstream.settings import KafkaSettings
     from fedstream.stream.announced import Announced
+    from fedstream.stream.announcement import DataAnnouncement
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
 
@@ -31,6 +32,7 @@ def send(
     description: Annotated[str, typer.Option(help="Free text, announced with the stream.")] = "",
     label: Annotated[str, typer.Option(help="Column of the labels in a .csv file.")] = "label",
     shape: Annotated[str, typer.Option(help="Shape of a sample, as '28 28'.", show_default="the file's")] = "",
+    format: Annotated[str, typer.Option(help="Format of the records: RAW, or JSON for tables.")] = "RAW",
     partitions: Annotated[int, typer.Option(min=1, max=1000, help="Partitions of the topic, if it is new.")] = 1,
     classes: Annotated[
         str, typer.Option(help="Names of the classes 0, 1, ..., separated by commas, or a .json list.", show_default="labels that are texts, sorted")
@@ -75,6 +77,7 @@ def send(
             client,
             x,
             y,
+            format=format,
             validation_rate=validation_rate,
             test_rate=test_rate,
             restrictions=restrictions,
@@ -150,13 +153,24 @@ def list_(json: Json = False) -> None:
     print_table(f"announcements on {DATA_CONTROL_TOPIC}", ["at", *names], table)
 
 
+def _samples(said: DataAnnouncement) -> dict[str, str]:
+    """Return shape and type of an announcement's samples; empty where its format cannot be read."""
+    from fedstream.stream.codec import get_codec
+
+    try:
+        codec = get_codec(said.format)
+    except AnnouncementError:
+        return {"shape": "", "type": ""}
+    return {"shape": " ".join(map(str, codec.data_shape)), "type": codec.data_dtype.name}
+
+
 def _entry(one: Announced) -> dict[str, Any]:
     from fedstream.record.offsets import total_records
 
     said, entry = one.said, dict[str, Any](partition=one.partition, offset=one.offset, client="", stream="", records=0, shape="", columns=0)
     if said:
         entry |= {"client": said.client, "stream": said.topic, "records": total_records(said.ranges), "columns": len(said.features)}
-        entry |= {"shape": str(said.input_config.get("data_reshape", "")), "type": str(said.input_config.get("data_type", ""))}
+        entry |= _samples(said)
         entry |= {"format": said.input_format, "classes": said.classes, "restrictions": said.restrictions, "held_out": said.held_out_rate() or 0.0}
         entry |= {"description": said.description, "append": said.append}
     return entry | {"state": one.fate.state, "reason": one.fate.reason}

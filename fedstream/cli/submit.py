@@ -14,7 +14,7 @@ from fedstream.cli.output import err, metrics_text, out, print_json
 from fedstream.cli.watch import Watch
 from fedstream.errors import FedstreamError
 from fedstream.record.pipeline_options import PipelineOptions
-from fedstream.record.spec import RunSpec, parse_spec
+from fedstream.record.spec import RunSpec
 from fedstream.settings import StoreSettings
 from fedstream.store.objects import ObjectStore
 
@@ -75,8 +75,9 @@ def submit(
     from fedstream.kubeflow.connection import connect
     from fedstream.kubeflow.package import read_package, shipped_pipeline
     from fedstream.kubeflow.values import form_values
+    from fedstream.steps.plan import checked_spec
 
-    parsed, package = parse_spec(spec), read_package(package_file or shipped_pipeline())
+    parsed, package = checked_spec(spec), read_package(package_file or shipped_pipeline())
     form_values(parsed, given, package)
     api = PipelinesApi(connect(host, token_file, ca_file, kubeflow_namespace))
     outcome = work.Outcome()

@@ -10,6 +10,7 @@ from fedstream.kubeflow.package import Package
 from fedstream.record.form import parse_form
 from fedstream.record.pipeline_options import PipelineOptions
 from fedstream.record.spec import RunSpec, parse_spec
+from fedstream.steps.plan import checked_spec
 
 
 def form_values(spec: RunSpec, given: dict[str, Any], package: Package) -> dict[str, Any]:
@@ -64,7 +65,7 @@ def difference(running: dict[str, Any], wanted: dict[str, Any], package: Package
 
 def _read(values: dict[str, Any], package: Package) -> dict[str, Any]:
     typed = {name: _typed(value, package.types.get(name, "")) for name, value in values.items()}
-    spec = parse_spec({name: value for name, value in typed.items() if name in RunSpec.model_fields})
+    spec = checked_spec({name: value for name, value in typed.items() if name in RunSpec.model_fields})
     return typed | spec.model_dump(mode="json")
 
 

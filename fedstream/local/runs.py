@@ -12,10 +12,10 @@ from fedstream.errors import UsageError
 from fedstream.local.inprocess import run_inprocess
 from fedstream.local.launch import run_pipeline
 from fedstream.local.paths import default_state_dir
-from fedstream.record.spec import RunSpec, parse_spec
+from fedstream.record.spec import RunSpec
 from fedstream.settings import KafkaSettings
 from fedstream.steps.outcome import outcome
-from fedstream.steps.plan import check_on_record
+from fedstream.steps.plan import check_on_record, checked_spec
 from fedstream.store.objects import ObjectStore
 from fedstream.store.state import RunState
 from fedstream.stream.client import admin
@@ -40,7 +40,7 @@ def run(values: dict[str, Any], runner: Literal["inprocess", "kfp"], node_budget
     Raises:
         FedstreamError: of any kind; the run can be started again.
     """
-    spec = parse_spec(values)
+    spec = checked_spec(values)
     kafka, store = KafkaSettings.from_env(), ObjectStore.from_env()
     log = log or default_state_dir() / "logs" / f"{spec.run}.log"
     _check(spec, kafka, store, log)

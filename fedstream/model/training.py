@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -17,9 +17,12 @@ from fedstream.errors import ModelError
 from fedstream.model._tensorflow import configure, keras, tensorflow
 from fedstream.model.devices import device_name, gpu_names
 from fedstream.model.evaluation import evaluate_model, finite
+from fedstream.model.examples import Examples
 from fedstream.model.keras_model import as_targets, get_weights, set_weights, to_numpy
+from fedstream.model.rules import corrected, finished
 from fedstream.model.twin import fit_mirrored, twin_of
 from fedstream.record.documents import Metrics
+from fedstream.record.local_rule import NO_RULE, LocalRule, LocalTraining
 from fedstream.record.weights import Weights
 
 STEPS_PER_EXECUTION = 32
@@ -39,6 +42,8 @@ class TrainingConfig:
         mixed_precision: train in half precision; weights stay float32, and the model is measured in float32.
         measure_only: measure the received model and train nothing.
         deadline: `time.monotonic()` at which training is given up; None for never.
+        rule: what the strategy asks for beside plain training.
+        received: arrays that came with the global model, for the rule; name -> array.
     """
 
     epochs: int = 1
@@ -49,6 +54,8 @@ class TrainingConfig:
     mixed_precision: bool = False
     measure_only: bool = False
     deadline: float | None = None
+    rule: LocalRule = NO_RULE
+    received: Weights = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -62,6 +69,7 @@ class TrainResult:
         trained: the trained model on them; None without such records, or when only measured.
         training: means over the last epoch while the weights were changing; None when only measured.
         device: what it ran on.
+        extras: arrays that the local rule sends back beside the weights; name -> array.
     """
 
     weights: Weights
@@ -70,13 +78,12 @@ class TrainResult:
     trained: Metrics | None
     training: Metrics | None
     device: str
+    extras: Weights = field(default_factory=dict)
 
 
 def train_client(
     model: Any,
-    x: NDArray[Any],
-    y: NDArray[Any],
-    held_out: NDArray[np.bool_],
+    examples: Examples,
     config: TrainingConfig,
     devices: Sequence[str] | None = None,
 ) -> TrainResult:
@@ -87,9 +94,7 @@ def train_client(
 
     Args:
         model: compiled Keras model that holds the global weights, loaded after `configure(config.threads, ...)`.
-        x: shape (n, *input_shape), any numeric dtype.
-        y: labels, shape (n,), (n, 1) or (n, *output_shape).
-        held_out: shape (n,); true for records that are measured on and never trained on.
+        examples: the records; those without labels are left alone.
         config: how to train.
         devices: TensorFlow's names of those to train on, the same batches dealt out to all of them; None for every GPU there is, or the processor.
 
@@ -99,22 +104,27 @@ def train_client(
     configure(config.threads, config.seed)
     devices = gpu_names() if devices is None else devices
     name = device_name(devices)
-    trained_on = np.flatnonzero(~held_out)
-    measured_on = np.flatnonzero(held_out)
+    x, y = examples.x, examples.y
+    trained_on = np.flatnonzero(~examples.held_out)
+    measured_on = np.flatnonzero(examples.held_out)
     incoming = _measure(model, x, y, measured_on)
     if config.measure_only:
         return TrainResult({}, len(measured_on), incoming, None, None, name)
     if not len(trained_on):
         raise ModelError(f"no record is left to train on: all {len(x)} are held out; send more records or hold out fewer")
     learner = twin_of(model, devices, config.mixed_precision) if len(devices) > 1 or config.mixed_precision else model
-    with _fresh(learner, config):
+    start = get_weights(model)
+    with _fresh(learner, config), corrected(learner, config.rule, start, config.received):
         values = _fit(learner, x, y, trained_on, config, mirrored=len(devices) > 1)
-    weights = get_weights(learner)
-    _check_finite(weights, values, config)
-    if learner is not model:
+        learning_rate = _learning_rate(learner)
+    trained = get_weights(learner)
+    _check_finite(trained, values, config)
+    steps = config.epochs * math.ceil(len(trained_on) / config.batch_size)
+    weights, extras = finished(config.rule, LocalTraining(start, trained, config.received, steps, learning_rate, config.seed))
+    if learner is not model or weights is not trained:
         set_weights(model, weights)
     training = Metrics(num_examples=len(trained_on), values=finite(values))
-    return TrainResult(weights, len(trained_on), incoming, _measure(model, x, y, measured_on), training, name)
+    return TrainResult(weights, len(trained_on), incoming, _measure(model, x, y, measured_on), training, name, extras)
 
 
 def _measure(model: Any, x: NDArray[Any], y: NDArray[Any], index: NDArray[np.intp]) -> Metrics | None:
@@ -169,6 +179,11 @@ def _fresh(model: Any, config: TrainingConfig) -> Iterator[None]:
     finally:
         for variable, value in zip(optimizer.variables, before, strict=True):
             variable.assign(value)
+
+
+def _learning_rate(model: Any) -> float:
+    rate = model.optimizer.learning_rate
+    return float(to_numpy(rate) if isinstance(rate, keras().Variable) else rate)
 
 
 def _seed_generators(model: Any, seed: int) -> None:

@@ -102,6 +102,7 @@ def rolled_back(commits: Sequence[Commit], parent: str, to: int) -> Commit:
         base_digest=head.weights_digest,
         weights_digest=commits[to].weights_digest,
         server_state_digest=commits[to].server_state_digest,
+        broadcast_digest=commits[to].broadcast_digest,
         restores=to,
         decision=Decision(action="continue", reason=f"went back to the model of round {to}"),
         code_version=__version__,

@@ -7,9 +7,16 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from fedstream.record.document import Count, Digest, Document, Number, Reason, Word
+from fedstream.record.format import RAW, StreamFormat
+from fedstream.record.offsets import OffsetRange
 
 CLASSES = 10_000
 """Classes whose records are counted: with more, the labels are measurements, and a slice's document would be as long as the slice."""
+
+Figures = Annotated[
+    dict[Annotated[str, Field(min_length=1, max_length=60)], Annotated[float, Field(allow_inf_nan=False)] | Word], Field(max_length=30)
+]
+"""What a strategy says of an aggregation: a few finite numbers and short texts, by name."""
 
 METRICS, CONFUSED = 100, 100
 """Metrics of a model, and classes of a confusion matrix: a commit holds those of every client, twice."""
@@ -67,7 +74,8 @@ class SliceDoc(Document):
         bootstrap_servers: its brokers; empty for the default ones.
         ranges: offsets, in canonical order.
         records: how many.
-        input_config: the codec's configuration.
+        input_format: name of the codec.
+        input_config: its configuration.
         class_counts: label -> records.
         digest: SHA-256 of all records (fedstream.stream.reader).
     """
@@ -76,14 +84,25 @@ class SliceDoc(Document):
     bootstrap_servers: str
     ranges: list[SliceRange]
     records: Count
+    input_format: Word = RAW
     input_config: dict[str, Any]
     class_counts: dict[Word, Count] = Field(max_length=CLASSES)
     digest: Digest
 
     @property
+    def format(self) -> StreamFormat:
+        """How the records are laid out."""
+        return StreamFormat(self.input_format, self.input_config)
+
+    @property
+    def offsets(self) -> list[OffsetRange]:
+        """The ranges, to reckon with."""
+        return [OffsetRange(r.topic, r.partition, r.start, r.end) for r in self.ranges]
+
+    @property
     def ranges_text(self) -> str:
         """The ranges as in an announcement: `topic:partition:start:end[,...]`."""
-        return ",".join(f"{r.topic}:{r.partition}:{r.start}:{r.end}" for r in self.ranges)
+        return ",".join(map(str, self.offsets))
 
 
 class Metrics(Document):
@@ -167,6 +186,20 @@ class Verdicts(Document):
     verdicts: list[Verdict]
 
 
+class Aggregation(Document):
+    """aggregation.json: what an aggregation made beside the global model; written before it, and only where there is something.
+
+    Attributes:
+        server_state_digest: of the strategy's state, if it keeps any.
+        broadcast_digest: of the arrays that go out with the global model, if there are any.
+        figures: what the strategy says of the aggregation.
+    """
+
+    server_state_digest: Digest | None = None
+    broadcast_digest: Digest | None = None
+    figures: Figures = {}
+
+
 class Decision(Document):
     """Whether the run goes on, and why."""
 
@@ -203,6 +236,7 @@ class Commit(Document):
         base_digest: of the round's incoming global model.
         weights_digest: of its outgoing one; the same in a closing round.
         server_state_digest: of the strategy's state, if it keeps any.
+        broadcast_digest: of the arrays that go out with the global model, if there are any.
         clients: all that were asked, sorted.
         measured_round: round whose global model `metrics` belong to.
         metrics: of that model.
@@ -210,6 +244,7 @@ class Commit(Document):
         restores: in a rollback, the round whose global model the run goes back to.
         decision: whether the run goes on.
         verdicts_digest: of verdicts.json; absent in round 0.
+        figures: what the strategy says of the aggregation; not written where there are none.
         code_version: of fedstream.
     """
 
@@ -220,6 +255,7 @@ class Commit(Document):
     base_digest: Digest
     weights_digest: Digest
     server_state_digest: Digest | None = None
+    broadcast_digest: Digest | None = Field(default=None, exclude_if=lambda digest: digest is None)
     clients: list[ClientEntry] = []
     measured_round: Count | None = None
     metrics: Metrics | None = None
@@ -227,6 +263,7 @@ class Commit(Document):
     restores: Count | None = None
     decision: Decision
     verdicts_digest: Digest | None = None
+    figures: Figures = Field(default={}, exclude_if=lambda figures: not figures)
     code_version: str
 
     @model_validator(mode="after")

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from fedstream.record.documents import Manifest, Selection, SliceDoc, Verdict, Verdicts
 from fedstream.record.measurement import why_implausible
+from fedstream.record.offsets import total_records
 from fedstream.record.run import MatchedClient, RunRecord
 from fedstream.record.selection import quorum, select
 
@@ -44,6 +45,7 @@ class Candidate:
         slice_document: SHA-256 of the slice's bytes.
         weights: what was found in its weights; None in a closing round, or if they were not read.
         problem: why there is nothing, or nothing more, to judge: a refusal's reason, or an object that is damaged.
+        not_fed: why the slice cannot have its offsets; empty if the run's feed allows them to this client in this round.
     """
 
     client: str
@@ -53,6 +55,7 @@ class Candidate:
     slice_document: str | None = None
     weights: Examined | None = None
     problem: str = ""
+    not_fed: str = ""
 
 
 def judge(record: RunRecord, selection: Selection, base_digest: str, candidates: Sequence[Candidate]) -> list[Verdict]:
@@ -110,22 +113,20 @@ def quorum_of(record: RunRecord, selection: Selection) -> int:
 
 
 def why_not_planned(document: SliceDoc, planned: MatchedClient) -> str:
-    """Return what in a slice is not what its client was planned with, or an empty string."""
-    if document.records != (held := sum(part.end - part.start for part in document.ranges)):
+    """Return what in a slice is not what its client was planned with, or an empty string; which offsets it may have is for the run's feed to say."""
+    if document.records != (held := total_records(document.offsets)):
         return f"records is {document.records}, but its ranges hold {held}"
     return _first_difference(
         {
             "client": document.client,
             "bootstrap_servers": document.bootstrap_servers,
-            "ranges": document.ranges_text,
-            "records": document.records,
+            "input_format": document.input_format,
             "input_config": document.input_config,
         },
         {
             "client": planned.client,
             "bootstrap_servers": planned.bootstrap_servers,
-            "ranges": planned.ranges,
-            "records": planned.records,
+            "input_format": planned.input_format,
             "input_config": planned.input_config,
         },
     )
@@ -169,11 +170,11 @@ def _why_not(record: RunRecord, selection: Selection, base_digest: str, candidat
         return candidate.problem or NO_UPDATE
     if candidate.slice is None:
         return "its slice is not in the store"
-    if reason := why_not_planned(candidate.slice, planned):
+    if reason := candidate.not_fed or why_not_planned(candidate.slice, planned):
         return f"its slice is not the planned one: {reason}"
     if reason := _why_unexpected(record, selection, base_digest, candidate.slice, candidate):
         return reason
-    return _why_unusable(record, selection, manifest, planned.records, candidate.weights)
+    return _why_unusable(record, selection, manifest, candidate.slice.records, candidate.weights)
 
 
 def _why_unexpected(record: RunRecord, selection: Selection, base_digest: str, document: SliceDoc, candidate: Candidate) -> str:

@@ -106,6 +106,15 @@ class RoundKeys:
         return f"{self.root}/server_state.safetensors"
 
     @property
+    def broadcast(self) -> str:
+        """Return the key of the arrays that go out to the clients with the round's global model."""
+        return f"{self.root}/broadcast.safetensors"
+
+    @property
+    def aggregation(self) -> str:
+        return f"{self.root}/aggregation.json"
+
+    @property
     def commit(self) -> str:
         return f"{self.root}/commit.json"
 

@@ -7,7 +7,8 @@ from typing import Any
 from pydantic import Field, field_validator, model_validator
 
 from fedstream.errors import SpecError
-from fedstream.record.document import Digest, Document
+from fedstream.record.document import Digest, Document, Word
+from fedstream.record.format import RAW, StreamFormat
 from fedstream.record.names import MODEL_NAME, NAME
 from fedstream.record.spec import RunSpec
 
@@ -22,7 +23,8 @@ class MatchedClient(Document):
         client: its name.
         bootstrap_servers: its brokers; empty for the default ones.
         ranges: `topic:partition:start:end[,...]`, as announced.
-        input_config: the codec's configuration, as announced.
+        input_format: name of the codec, as announced.
+        input_config: its configuration, as announced.
         held_out_rate: part of its records that is never trained on, in [0, 1).
         records: how many it announced.
         features: names of its columns, in its order; empty where it announced none.
@@ -32,11 +34,17 @@ class MatchedClient(Document):
     client: str = Field(pattern=f"^{NAME}$")
     bootstrap_servers: str
     ranges: str
+    input_format: Word = RAW
     input_config: dict[str, Any]
     held_out_rate: float = Field(ge=0, lt=1)
     records: int = Field(ge=1)
     features: list[str] = []
     classes: list[str] = []
+
+    @property
+    def format(self) -> StreamFormat:
+        """How the records are laid out."""
+        return StreamFormat(self.input_format, self.input_config)
 
 
 class AnnouncementRow(Document):

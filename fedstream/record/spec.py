@@ -114,7 +114,12 @@ class RunSpec(Document):
     baseline: Annotated[bool, Entry("training")] = Field(
         False, description="Also train each client alone, once, for comparison in the report; takes as long as its part of the run."
     )
-    strategy: Annotated[Literal["FedAvg"], Entry("aggregation")] = Field("FedAvg", description="How updates become the next global model.")
+    strategy: Annotated[str, Entry("aggregation")] = Field(
+        "FedAvg", max_length=100, description="How updates become the next global model; `fedstream strategies` lists them."
+    )
+    strategy_config: Annotated[dict[str, Any], Entry("aggregation")] = Field(
+        {}, description='Parameters of the strategy, as {"server_learning_rate": 0.05} of FedAdam; those left out have their defaults.'
+    )
     outlier_bound: Annotated[float, Entry("aggregation")] = Field(
         10.0, ge=0, description="From three updates up, reject one whose norm exceeds the round's median this many times; 0 to reject none."
     )

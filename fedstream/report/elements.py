@@ -66,6 +66,11 @@ class RoundView:
         return [entry for entry in self.commit.clients if not entry.accepted]
 
     @property
+    def figures(self) -> str:
+        """What the strategy says of the round's aggregation; empty where it says nothing."""
+        return "; ".join(f"{name} {value if isinstance(value, str) else format(value, '.4g')}" for name, value in self.commit.figures.items())
+
+    @property
     def records(self) -> int:
         """Records trained on in accepted updates; 0 in a round that trains nothing."""
         return sum(entry.num_examples for entry in self.accepted) if self.commit.kind == "training" else 0

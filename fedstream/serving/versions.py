@@ -6,19 +6,17 @@ import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from fedstream.catalog.versions import Version, Which, find_latest, find_version, read_version_file
 from fedstream.errors import CorruptObject, FedstreamError, ModelError, ObjectNotFound, RunError
 from fedstream.model.prediction import Predict
+from fedstream.record.format import StreamFormat
+from fedstream.record.run import MatchedClient, RunRecord
 from fedstream.store.objects import ObjectStore
 from fedstream.store.state import RunState
-from fedstream.stream.codec import RawCodec
+from fedstream.stream.codec import Codec, codec_class
 
 log = logging.getLogger("fedstream.serving")
-
-UNLABELLED = {"label_type": "uint8", "label_reshape": "1"}
-"""A codec wants to know its labels; records to predict have none."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +36,7 @@ class Served:
     model: str
     number: int
     weights_digest: str
-    codec: RawCodec
+    codec: Codec
     predict: Predict
     features: Sequence[str] = ()
     classes: Sequence[str] = ()
@@ -57,18 +55,18 @@ class ServedVersion:
         store: where models are.
         model: model name.
         which: the version; an alias, or None for the newest, is followed as it moves.
-        input_config: of the records, as in an announcement; empty for that of the version's run.
+        laid_out: the records' format, as in an announcement; None for that of the version's run.
         check_every_s: seconds between two looks at the alias, or at latest.json.
 
     Raises:
         ModelError: there is no such version, or it does not take such records.
-        AnnouncementError: input_config is wrong.
+        AnnouncementError: the format is not offered, or its configuration is wrong.
         CorruptObject: the version is not what was published.
     """
 
-    def __init__(self, store: ObjectStore, model: str, which: Which, input_config: dict[str, Any], check_every_s: float) -> None:
+    def __init__(self, store: ObjectStore, model: str, which: Which, laid_out: StreamFormat | None, check_every_s: float) -> None:
         self._store, self._model, self._which = store, model, which
-        self._input_config, self._check_every_s = input_config, check_every_s
+        self._laid_out, self._check_every_s = laid_out, check_every_s
         version = self._wanted()
         self._served = self._load(version, self._codec(version))
         self._checked = time.monotonic()
@@ -88,10 +86,13 @@ class ServedVersion:
     def _wanted(self) -> Version:
         return find_latest(self._store, self._model) if self._which is None else find_version(self._store, self._model, self._which)
 
-    def _codec(self, version: Version) -> RawCodec:
-        return RawCodec.from_config(UNLABELLED | (self._input_config or input_config_of(self._store, version)))
+    def _codec(self, version: Version) -> Codec:
+        if self._laid_out is None:
+            return codec_of(self._store, version)
+        codec = codec_class(self._laid_out.format).unlabelled(self._laid_out.config)
+        return codec.in_order(codec.names, version.manifest.features or codec.names)
 
-    def _same_codec(self, version: Version) -> RawCodec:
+    def _same_codec(self, version: Version) -> Codec:
         """Return the codec of another version, which must read records as the present one does: publishing a model does not change the stream."""
         for what in ("features", "classes"):
             names, known = getattr(version.manifest, what), list(getattr(self._served, what))
@@ -101,22 +102,22 @@ class ServedVersion:
                     " start again once the stream, and who reads its predictions, have changed"
                 )
         codec, now = self._codec(version), self._served.codec
-        if (codec.data_dtype, codec.data_shape) != (now.data_dtype, now.data_shape):
+        if codec.sample_format != now.sample_format:
             raise ModelError(
-                f"version {version.number} was trained on records of {_shown(codec)}, those of this stream are read as {_shown(now)};"
+                f"version {version.number} was trained on records of {codec.sample_format}, those of this stream are read as {now.sample_format};"
                 " start again once the stream has changed, or name its format with --input-config"
             )
         return codec
 
-    def _load(self, version: Version, codec: RawCodec) -> Served:
+    def _load(self, version: Version, codec: Codec) -> Served:
         served = load(self._store, version, codec)
-        log.info("version %d of %s predicts: weights %s, records %s", served.number, served.model, served.weights_digest[:12], _shown(codec))
+        log.info("version %d of %s predicts: weights %s, records %s", served.number, served.model, served.weights_digest[:12], codec.sample_format)
         if served.features:
             log.info("it takes the columns in this order: %s", ", ".join(map(str, served.features)))
         return served
 
 
-def load(store: ObjectStore, version: Version, codec: RawCodec) -> Served:
+def load(store: ObjectStore, version: Version, codec: Codec) -> Served:
     """Load a version. Imports TensorFlow.
 
     Raises:
@@ -140,8 +141,8 @@ def load(store: ObjectStore, version: Version, codec: RawCodec) -> Served:
     return Served(version.model, version.number, found, codec, predictor(model), version.manifest.features, version.manifest.classes)
 
 
-def input_config_of(store: ObjectStore, version: Version) -> dict[str, Any]:
-    """Return the format of the records that a version's run was trained on.
+def codec_of(store: ObjectStore, version: Version) -> Codec:
+    """Return the codec of the records that a version's run was trained on, in the order of the run's columns.
 
     Raises:
         ModelError: the run is no longer in the store, or its clients differ.
@@ -149,17 +150,18 @@ def input_config_of(store: ObjectStore, version: Version) -> dict[str, Any]:
     run = version.manifest.run
     name = '--input-config \'{"data_type": "float32", "data_reshape": "28 28"}\''
     try:
-        clients = RunState(store, run).record.clients
+        record = RunState(store, run).record
     except (RunError, ObjectNotFound) as error:
         raise ModelError(
             f"run {run!r} of version {version.number} is not in the store, so the records' format is unknown; name it: {name}"
         ) from error
-    configs = {(client.input_config.get("data_type"), client.input_config.get("data_reshape")) for client in clients}
-    if len(configs) != 1:
-        found = " and ".join(sorted(f"{kind} of shape {shape!r}" for kind, shape in configs))
+    codecs = {codec.sample_format: codec for codec in (_codec_of(record, client) for client in record.clients)}
+    if len(codecs) != 1:
+        found = " and ".join(sorted(codecs))
         raise ModelError(f"the clients of run {run!r} sent records of different formats ({found}); name that of the records to predict: {name}")
-    return clients[0].input_config
+    return next(iter(codecs.values()))
 
 
-def _shown(codec: RawCodec) -> str:
-    return f"{codec.data_dtype.name} {' '.join(map(str, codec.data_shape)) or '1'}"
+def _codec_of(record: RunRecord, client: MatchedClient) -> Codec:
+    codec = codec_class(client.input_format).unlabelled(client.input_config)
+    return codec.in_order(client.features, record.features)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from fedstream.aggregation.fedavg import Updates
-from fedstream.aggregation.strategies import get_strategy
 from fedstream.errors import CorruptObject, ObjectConflict, QuorumError
-from fedstream.record.documents import Selection, Verdict, Verdicts
+from fedstream.record.documents import Aggregation, Selection, Verdict, Verdicts
 from fedstream.record.judge import judge, quorum_of, why_wrong_selection, why_wrong_verdicts
 from fedstream.record.weights import Weights, from_bytes, to_bytes
+from fedstream.steps.aggregation import aggregate_round, beside_model, returned_arrays
 from fedstream.steps.candidates import arrived, read_candidates, read_refusals
 from fedstream.steps.context import Context
 from fedstream.steps.runtime import step
@@ -17,7 +16,7 @@ from fedstream.store.state import RunState, log
 
 @step
 def aggregate(context: Context, run: str, round: int, attempt: str) -> str:
-    """Write verdicts.json, then the global model, and return the model's key.
+    """Write verdicts.json, then the global model and what belongs to it, and return the model's key.
 
     1. judge every client asked; 2. freeze the verdicts once the quorum holds, or compare those on record; 3. aggregate the accepted updates in
     canonical order.
@@ -38,25 +37,19 @@ def aggregate(context: Context, run: str, round: int, attempt: str) -> str:
         raise CorruptObject(f"{keys.selection}: {wrong}; it was changed, see `fedstream verify {run}`")
     base_key = state.base_keys(round).weights
     weights = from_bytes(state.store.get_verified(base_key, base.weights_digest), base_key)
-    with Downloads(state.store, largest_update(weights)) as downloads:
+    with Downloads(state.store, largest_update(weights, returned_arrays(state.record, weights))) as downloads:
         verdicts = _freeze(state, selection, weights, attempt, downloads)
         if selection.kind == "closing":
             return base_key
-        new, server_state = _aggregate(state, round, weights, _accepted(state, verdicts, downloads))
-    state.store.put_new(keys.weights, to_bytes(new))
-    if server_state:
-        state.store.put_new(keys.server_state, to_bytes(server_state))
+        outcome = aggregate_round(state, round, weights, verdicts.verdicts, downloads)
+    for key, arrays in ((keys.server_state, outcome.state), (keys.broadcast, outcome.broadcast)):
+        if arrays:
+            state.store.put_new(key, to_bytes(arrays))
+    if (beside := beside_model(outcome)) != Aggregation():
+        state.store.put_new_json(keys.aggregation, beside.model_dump(mode="json"))
+    state.store.put_new(keys.weights, to_bytes(outcome.weights))
     log.info("round %d: global model from %d updates", round, sum(verdict.accepted for verdict in verdicts.verdicts))
     return keys.weights
-
-
-def _aggregate(state: RunState, round: int, weights: Weights, updates: Updates) -> tuple[Weights, Weights]:
-    server_state: Weights = {}
-    base = state.base(round)
-    if base.server_state_digest:
-        key = state.base_keys(round).server_state
-        server_state = from_bytes(state.store.get_verified(key, base.server_state_digest), key)
-    return get_strategy(state.record.spec.strategy).aggregate(weights, updates, server_state)
 
 
 def _freeze(state: RunState, selection: Selection, base: Weights, attempt: str, downloads: Downloads) -> Verdicts:
@@ -95,12 +88,3 @@ def _check_quorum(state: RunState, selection: Selection, verdicts: list[Verdict]
             f"round {selection.round} of run {state.run!r}: {accepted} of {len(selection.clients)} updates are accepted and the quorum is {needed}. "
             f"{missing}. Correct that and submit the run again; finished updates are kept"
         )
-
-
-def _accepted(state: RunState, verdicts: Verdicts, downloads: Downloads) -> Updates:
-    keys = state.keys.at(verdicts.round)
-    return [
-        (verdict.num_examples, downloads.weights(keys.update(verdict.client, verdict.update_digest), verdict.update_digest))
-        for verdict in verdicts.verdicts
-        if verdict.accepted and verdict.update_digest
-    ]

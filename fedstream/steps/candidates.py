@@ -7,10 +7,11 @@ from datetime import UTC, datetime, timedelta
 
 from fedstream.aggregation.validation import examine
 from fedstream.errors import CorruptObject, ObjectNotFound
-from fedstream.record.canonical import sha256_hex
 from fedstream.record.documents import Refusal, Selection, SliceDoc, Verdicts
 from fedstream.record.judge import NO_UPDATE, Candidate, Examined
 from fedstream.record.weights import Weights
+from fedstream.steps.aggregation import returned_arrays
+from fedstream.steps.feeding import why_not_fed
 from fedstream.store.state import RunState
 
 SLACK = timedelta(seconds=2)
@@ -45,8 +46,11 @@ def read_candidates(
         client for client in unknown & set(selection.clients) if times.get(keys.manifest(client), NEVER) + SLACK > times.get(keys.verdicts, NEVER)
     }
     here = {client for client in selection.clients if keys.manifest(client) in times} - late
+    returned = returned_arrays(state.record, base)
     return [
-        _read(state, selection, client, base, load) if client in here else Candidate(client, problem=reasons.get(client) or NO_UPDATE)
+        _read(state, selection, client, load, lambda update: examine(base, update, returned))
+        if client in here
+        else Candidate(client, problem=reasons.get(client) or NO_UPDATE)
         for client in selection.clients
     ]
 
@@ -73,28 +77,27 @@ def read_refusals(state: RunState, round: int) -> dict[str, dict[str, str]]:
     return found
 
 
-def _read(state: RunState, selection: Selection, client: str, base: Weights, load: Load) -> Candidate:
+def _read(state: RunState, selection: Selection, client: str, load: Load, examined: Callable[[Weights], Examined]) -> Candidate:
     keys = state.keys.at(selection.round)
     digest, document, document_digest = state.store.digest(keys.manifest(client)), None, None
     try:
         manifest = state.manifest(selection.round, client)
-        document, document_digest = _slice(state, keys.slice(client))
+        document, document_digest = _slice(state, selection.round, client)
+        not_fed = why_not_fed(state, selection.round, document, client) if document else ""
         wanted = manifest.update_digest if selection.kind == "training" else None
-        weights = _examine(base, load, keys.update(client, wanted), wanted) if wanted else None
+        weights = _examine(load, keys.update(client, wanted), wanted, examined) if wanted else None
     except CorruptObject as error:
         return Candidate(client, manifest_digest=digest, slice=document, slice_document=document_digest, problem=str(error))
-    return Candidate(client, manifest, digest, document, document_digest, weights)
+    return Candidate(client, manifest, digest, document, document_digest, weights, not_fed=not_fed)
 
 
-def _slice(state: RunState, key: str) -> tuple[SliceDoc | None, str | None]:
+def _slice(state: RunState, round: int, client: str) -> tuple[SliceDoc | None, str | None]:
+    document = state.slice(round, client)
+    return document, state.slice_digest(round, client) if document else None
+
+
+def _examine(load: Load, key: str, digest: str, examined: Callable[[Weights], Examined]) -> Examined:
     try:
-        return state.read(SliceDoc, key), sha256_hex(state.store.get(key))
-    except ObjectNotFound:
-        return None, None
-
-
-def _examine(base: Weights, load: Load, key: str, digest: str) -> Examined:
-    try:
-        return examine(base, load(key, digest))
+        return examined(load(key, digest))
     except (CorruptObject, ObjectNotFound) as error:
         return Examined(str(error))

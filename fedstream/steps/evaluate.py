@@ -8,11 +8,10 @@ from typing import Any
 
 from fedstream import __version__
 from fedstream.aggregation.metrics import combine
-from fedstream.aggregation.strategies import get_strategy
 from fedstream.errors import CorruptObject, ObjectNotFound, RunError
 from fedstream.record.canonical import sha256_hex
 from fedstream.record.decision import decide, measurements
-from fedstream.record.documents import ClientEntry, Commit, Manifest, Verdict
+from fedstream.record.documents import Aggregation, ClientEntry, Commit, Manifest, Verdict
 from fedstream.record.reading import DOCUMENT_BYTES, read_document
 from fedstream.record.run import MatchedClient
 from fedstream.steps.context import Context
@@ -77,10 +76,9 @@ def _unmeasured(state: RunState, round: int) -> Commit:
     keys, base, selection = state.keys.at(round), state.base(round), state.selection(round)
     verdicts, closing = state.verdicts(round).verdicts, selection.kind == "closing"
     manifests = {verdict.client: _judged(state, round, verdict) for verdict in verdicts if verdict.accepted}
-    state_digest = base.server_state_digest
+    beside = Aggregation(server_state_digest=base.server_state_digest, broadcast_digest=base.broadcast_digest)
     if not closing:
-        stateful = get_strategy(state.spec.strategy).stateful
-        state_digest = sha256_hex(state.store.get(keys.server_state)) if stateful else None
+        beside = state.read(Aggregation, keys.aggregation) if state.store.exists(keys.aggregation) else Aggregation()
     return Commit(
         run=state.run,
         round=round,
@@ -88,10 +86,12 @@ def _unmeasured(state: RunState, round: int) -> Commit:
         parent=state.ledger.digest(base.round),
         base_digest=base.weights_digest,
         weights_digest=base.weights_digest if closing else sha256_hex(state.store.get(keys.weights)),
-        server_state_digest=state_digest,
+        server_state_digest=beside.server_state_digest,
+        broadcast_digest=beside.broadcast_digest,
         clients=[_entry(state, round, verdict, manifests.get(verdict.client)) for verdict in verdicts],
         decision=base.decision,
         verdicts_digest=sha256_hex(state.store.get(keys.verdicts)),
+        figures=beside.figures,
         code_version=__version__,
     )
 
@@ -133,7 +133,7 @@ def _entry(state: RunState, round: int, verdict: Verdict, manifest: Manifest | N
         update_digest=verdict.update_digest,
         manifest_digest=verdict.manifest_digest,
         slice_digest=document.digest if document else None,
-        slice_document=sha256_hex(state.store.get(state.keys.at(round).slice(verdict.client))) if document else None,
+        slice_document=state.slice_digest(round, verdict.client) if document else None,
         ranges=document.ranges if document else [],
         incoming=manifest.incoming if manifest else None,
         trained=manifest.trained if manifest else None,

@@ -28,7 +28,7 @@ def read_evaluation(broker: Broker, evaluation: MatchedClient, deadline_s: float
     """
     deadline, ranges = time.monotonic() + deadline_s, parse_ranges(evaluation.ranges)
     broker.wait_for_data(ranges, deadline_s)
-    return broker.read_ranges(ranges, max(1.0, deadline - time.monotonic()), get_codec("RAW", evaluation.input_config).record_size)
+    return broker.read_ranges(ranges, max(1.0, deadline - time.monotonic()), get_codec(evaluation.format).record_size)
 
 
 def measure_on(state: RunState, round: int, weights_digest: str, records: RawRecords) -> Metrics:

@@ -9,13 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedstream.catalog.models import read_description
+from fedstream.errors import ObjectConflict
 from fedstream.model.compatibility import check_labels
 from fedstream.record.documents import CLASSES, SliceDoc, SliceRange
 from fedstream.record.judge import why_not_planned
-from fedstream.record.offsets import parse_ranges
+from fedstream.record.offsets import OffsetRange
 from fedstream.record.run import MatchedClient
 from fedstream.record.spec import Placement
 from fedstream.steps.context import Context
+from fedstream.steps.feeding import ranges_of
 from fedstream.steps.refusal import refusing
 from fedstream.steps.retry import patiently
 from fedstream.steps.runtime import step
@@ -68,7 +70,7 @@ def ingest_from_kafka(context: Context, run: str, round: int, client: str, attem
         return NOTHING._replace(slice_key=key, store_secret=store_secret)
     with refusing(state, round, client, attempt, "ingest"):
         document = _slice(context, state, round, state.record.client(client))
-        state.store.put_new_json(key, document.model_dump(mode="json"))
+        _write(state, round, document)
         log.info("round %d: client %s has %d records (%s)", round, client, document.records, document.digest[:12])
         spec = state.spec
         return _placed(key, spec.placement_of(client), spec.store_secret_of(client) or store_secret)
@@ -77,12 +79,12 @@ def ingest_from_kafka(context: Context, run: str, round: int, client: str, attem
 
 def _slice(context: Context, state: RunState, round: int, client: MatchedClient) -> SliceDoc:
     broker, deadline = context.broker_of(state, client.client), time.monotonic() + state.spec.round_deadline_s
-    ranges = parse_ranges(client.ranges)
-    if validated := _validated_before(state, round, client.client):
+    ranges = ranges_of(state, round, client.client)
+    if validated := _validated_before(state, round, client.client, ranges):
         patiently(deadline, lambda _: broker.check_retention(ranges))
         return validated
     patiently(deadline, lambda left_s: broker.wait_for_data(ranges, left_s))
-    size = get_codec("RAW", client.input_config).record_size
+    size = get_codec(client.format).record_size
     records = patiently(deadline, lambda left_s: broker.read_ranges(ranges, left_s, size))
     _, labels = decode_in_order(state.record, client, records)
     check_labels(read_description(state.store, state.record.model.name, state.record.model.keras_digest), labels)
@@ -94,18 +96,27 @@ def describe_slice(client: MatchedClient, records: RawRecords, labels: NDArray[A
 
     Args:
         client: as planned.
-        records: of its ranges.
+        records: as they were read.
         labels: of the records, shape (n,) or (n, 1), as the run numbers its classes.
     """
     return SliceDoc(
         client=client.client,
         bootstrap_servers=client.bootstrap_servers,
-        ranges=[SliceRange(topic=r.topic, partition=r.partition, start=r.start, end=r.end) for r in parse_ranges(client.ranges)],
+        ranges=[SliceRange(topic=r.topic, partition=r.partition, start=r.start, end=r.end) for r in records.ranges],
         records=len(records),
+        input_format=client.input_format,
         input_config=client.input_config,
         class_counts=_class_counts(labels),
         digest=records.digest,
     )
+
+
+def _write(state: RunState, round: int, document: SliceDoc) -> None:
+    try:
+        state.store.put_new_json(state.keys.at(round).slice(document.client), document.model_dump(mode="json"))
+    except ObjectConflict:
+        if state.slice(round, document.client) != document:  # another version has written the same slice with fewer fields
+            raise
 
 
 def _class_counts(labels: NDArray[Any]) -> dict[str, int]:
@@ -114,10 +125,11 @@ def _class_counts(labels: NDArray[Any]) -> dict[str, int]:
     return {str(value): int(count) for value, count in zip(values, counts, strict=True)} if len(values) <= CLASSES else {}
 
 
-def _validated_before(state: RunState, round: int, client: str) -> SliceDoc | None:
-    """Return the client's last slice: announced offsets never change, and local_train checks the digest of what it reads."""
+def _validated_before(state: RunState, round: int, client: str, ranges: list[OffsetRange]) -> SliceDoc | None:
+    """Return the client's last slice of these offsets: what they hold never changes, and local_train checks the digest of what it reads."""
+    planned = state.record.client(client)
     earlier = (state.slice(number, client) for number in range(round - 1, 0, -1))
-    return next((document for document in earlier if document and not why_not_planned(document, state.record.client(client))), None)
+    return next((document for document in earlier if document and document.offsets == ranges and not why_not_planned(document, planned)), None)
 
 
 def _placed(key: str, placement: Placement, store_secret: str) -> Ingested:

@@ -14,7 +14,7 @@ from fedstream.record.description import ModelDescription
 from fedstream.record.offsets import OffsetRange, format_ranges, parse_ranges, total_records
 from fedstream.record.run import AnnouncementRow, MatchedClient
 from fedstream.record.spec import RunSpec
-from fedstream.steps.naming import Names, agree, names_misfit
+from fedstream.steps.naming import Names, agree, features_of, names_misfit
 from fedstream.stream.announcement import DataAnnouncement, invalid_client_name, parse_data_announcement
 from fedstream.stream.codec import get_codec
 from fedstream.stream.offers import gather, taken_back
@@ -196,7 +196,7 @@ def _is_for_evaluation(spec: RunSpec, announcement: DataAnnouncement) -> bool:
 
 
 def _same_records(one: MatchedClient, other: MatchedClient) -> bool:
-    same = ("ranges", "input_config", "features", "classes")
+    same = ("ranges", "input_format", "input_config", "features", "classes")
     return all(getattr(one, name) == getattr(other, name) for name in same)
 
 
@@ -234,7 +234,7 @@ def _why_not(spec: RunSpec, model: ModelDescription, heard: Heard, announcement:
             return f"its restrictions {own} differ from the run's {asked}; a run is given these records with --data-restriction '{own}'"
     if announcement.withdrawn:
         return ""
-    codec = get_codec(announcement.input_format, announcement.input_config)
+    codec = get_codec(announcement.format)
     check_fit(model, codec)
     return names_misfit(model, codec, announcement)
 
@@ -244,15 +244,16 @@ def _too_few(spec: RunSpec, client: MatchedClient) -> str:
 
 
 def _matched(spec: RunSpec, heard: Heard, announcement: DataAnnouncement, ranges: list[OffsetRange], for_evaluation: bool) -> MatchedClient:
-    held_out = announcement.held_out_rate()
+    held_out, codec = announcement.held_out_rate(), get_codec(announcement.format)
     return MatchedClient(
         client=announcement.client,
         bootstrap_servers=heard.bootstrap_servers,
         ranges=format_ranges(ranges),
-        input_config=get_codec(announcement.input_format, announcement.input_config).config(),
+        input_format=announcement.input_format,
+        input_config=codec.config(),
         held_out_rate=0.0 if for_evaluation else spec.validation_rate if held_out is None else held_out,
         records=total_records(ranges),
-        features=announcement.features,
+        features=features_of(announcement, codec),
         classes=announcement.classes,
     )
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from fedstream.record.description import ModelDescription
 from fedstream.record.run import MatchedClient
 from fedstream.stream.announcement import DataAnnouncement
-from fedstream.stream.codec import RawCodec
+from fedstream.stream.codec import Codec
 from fedstream.stream.columns import names_differ
 
 
@@ -40,9 +40,14 @@ def agree(model: ModelDescription, clients: Sequence[MatchedClient]) -> Names:
     return Names(features, model.classes or next((client.classes for client in clients if client.classes), []))
 
 
-def names_misfit(model: ModelDescription, codec: RawCodec, announcement: DataAnnouncement) -> str:
+def features_of(announcement: DataAnnouncement, codec: Codec) -> list[str]:
+    """Return the names of a stream's columns: those that are announced, or else those that the records carry."""
+    return announcement.features or list(codec.names)
+
+
+def names_misfit(model: ModelDescription, codec: Codec, announcement: DataAnnouncement) -> str:
     """Return why an announcement's names fit neither its records nor the model, or an empty string."""
-    features, classes = announcement.features, announcement.classes
+    features, classes = features_of(announcement, codec), announcement.classes
     if features and codec.data_shape != (len(features),):
         return f"names {len(features)} columns, but its records have shape {codec.data_shape}; announce one name for each value of a flat record"
     if classes and codec.label_shape not in ((), (1,)):

@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 from fedstream import __version__
+from fedstream.aggregation.outcome import first_broadcast, strategy_of
 from fedstream.catalog.models import ensure_model
 from fedstream.errors import BrokerError, ObjectConflict, QuorumError, RunError, SpecError
 from fedstream.record.canonical import canonical_json, sha256_hex
@@ -17,6 +18,7 @@ from fedstream.record.operational import operational
 from fedstream.record.run import AnnouncementRow, ModelReference, RunRecord
 from fedstream.record.selection import clients_asked
 from fedstream.record.spec import RunSpec, changed_field, parse_spec
+from fedstream.record.weights import digest, from_bytes, to_bytes
 from fedstream.steps.context import Context
 from fedstream.steps.markdown import plan_page
 from fedstream.steps.matching import Heard, Matching, match, reasons
@@ -60,7 +62,7 @@ def plan_training(context: Context, values: dict[str, Any], node_budget: int, ma
         SpecError: a field is wrong, or differs from the run on record.
         RunError: a client that was asked for does not match, or fewer match than the quorum.
     """
-    spec = parse_spec(values)
+    spec = checked_spec(values)
     state = context.run(spec.run)
     state.store.check()
     record = _record(context, state, spec)
@@ -72,6 +74,16 @@ def plan_training(context: Context, values: dict[str, Any], node_budget: int, ma
         with open(markdown_path, "w", encoding="utf-8") as page:
             page.write(plan_page(record, note))
     return list(range(slots))
+
+
+def checked_spec(values: dict[str, Any]) -> RunSpec:
+    """Validate form values, the strategy and its parameters among them; of those that were left out, the defaults go on record too.
+
+    Raises:
+        SpecError: a value cannot be.
+    """
+    spec = parse_spec(values)
+    return spec.model_copy(update={"strategy_config": strategy_of(spec).model_dump(mode="json")})
 
 
 def _record(context: Context, state: RunState, spec: RunSpec) -> RunRecord:
@@ -202,8 +214,12 @@ def _why_none(rows: list[AnnouncementRow]) -> str:
 def _write_round_zero(state: RunState, record: RunRecord) -> None:
     if state.ledger.head():
         return
-    initial = ModelKeys(record.model.name).initial(record.model.keras_digest, "safetensors")
-    state.store.put_new(state.keys.at(0).weights, state.store.get_verified(initial, record.model.weights_digest))
+    initial, keys = ModelKeys(record.model.name).initial(record.model.keras_digest, "safetensors"), state.keys.at(0)
+    weights = state.store.get_verified(initial, record.model.weights_digest)
+    broadcast = first_broadcast(record.spec, from_bytes(weights, initial))
+    state.store.put_new(keys.weights, weights)
+    if broadcast:
+        state.store.put_new(keys.broadcast, to_bytes(broadcast))
     state.ledger.append(
         Commit(
             run=state.run,
@@ -212,6 +228,7 @@ def _write_round_zero(state: RunState, record: RunRecord) -> None:
             parent=sha256_hex(state.store.get(state.keys.spec)),
             base_digest=record.model.weights_digest,
             weights_digest=record.model.weights_digest,
+            broadcast_digest=digest(broadcast) if broadcast else None,
             decision=Decision(action="continue", reason="initial model"),
             code_version=__version__,
         )

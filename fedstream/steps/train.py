@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fedstream import __version__
+from fedstream.aggregation.outcome import strategy_of
 from fedstream.errors import ModelError, ObjectConflict, RecordError
-from fedstream.record.canonical import canonical_json, sha256_hex
+from fedstream.record.canonical import sha256_hex
 from fedstream.record.documents import Manifest, Metrics, SliceDoc
-from fedstream.record.judge import why_not_planned
+from fedstream.record.extras import join
+from fedstream.record.local_rule import NO_RULE
 from fedstream.record.offsets import parse_ranges
 from fedstream.record.selection import client_seed
 from fedstream.record.spec import RunSpec
-from fedstream.record.weights import to_bytes
+from fedstream.record.weights import Weights, from_bytes, to_bytes
 from fedstream.steps.context import Context
+from fedstream.steps.feeding import why_unexpected
 from fedstream.steps.global_model import load_global_model
 from fedstream.steps.refusal import refusing, why_refused
 from fedstream.steps.retry import patiently
@@ -27,9 +30,7 @@ from fedstream.stream.columns import decode_in_order
 from fedstream.stream.records import RawRecords, RecordSize
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
+    from fedstream.model.examples import Examples
     from fedstream.model.training import TrainingConfig
 
 
@@ -58,7 +59,7 @@ def local_train(context: Context, run: str, round: int, client: str, slice_key: 
         document = state.slice(round, client)
         if document is None:
             raise RecordError(f"slice {slice_key} is not in the store; ingest_from_kafka must run first")
-        if wrong := why_not_planned(document, state.record.client(client)):
+        if wrong := why_unexpected(state, round, document, client):
             raise RecordError(f"slice {slice_key} is not the planned one: {wrong}; it was changed after ingest_from_kafka wrote it")
         return _train(context, state, round, document, time.monotonic() + state.spec.round_deadline_s, usage)
     return f"{client}: does not take part in round {round}"
@@ -66,8 +67,10 @@ def local_train(context: Context, run: str, round: int, client: str, slice_key: 
 
 def _train(context: Context, state: RunState, round: int, document: SliceDoc, deadline: float, usage: MetricsArtifact | None) -> str:
     from fedstream.model._tensorflow import configure
+    from fedstream.model.examples import Examples
+    from fedstream.model.modes import mode_of
     from fedstream.model.split import split_mask
-    from fedstream.model.training import TrainingConfig, train_client
+    from fedstream.model.training import TrainingConfig
     from fedstream.model.usage import measured
 
     spec, client, base = state.spec, document.client, state.base(round)
@@ -75,7 +78,7 @@ def _train(context: Context, state: RunState, round: int, document: SliceDoc, de
     seed = client_seed(spec.seed, round, client)
     configure(spec.threads, seed, spec.placement_of(client).gpu_memory_mib or None)
     fallback = _falls_back(spec, client)
-    records = _read(context.broker_of(state, client), document, get_codec("RAW", matched.input_config).record_size, deadline)
+    records = _read(context.broker_of(state, client), document, get_codec(matched.format).record_size, deadline)
     samples, labels = decode_in_order(state.record, matched, records)
     config = TrainingConfig(
         epochs=spec.epochs,
@@ -86,13 +89,15 @@ def _train(context: Context, state: RunState, round: int, document: SliceDoc, de
         mixed_precision=spec.mixed_precision,
         measure_only=state.selection(round).kind == "closing",
         deadline=deadline,
+        rule=strategy_of(spec).local_rule(),
+        received=_received(state, round),
     )
     keys, base_key = state.keys.at(round), state.base_keys(round).weights
     model = load_global_model(state, state.store.get_verified(base_key, base.weights_digest), base_key, spec.threads)
-    held_out = split_mask(spec.seed, records.partitions, records.offsets, matched.held_out_rate)
+    examples = Examples(samples, labels, split_mask(spec.seed, records.partitions, records.offsets, matched.held_out_rate))
     with measured(spec.threads) as used:
-        result = train_client(model, samples, labels, held_out, config)
-    update = None if config.measure_only else to_bytes(result.weights)
+        result = mode_of(spec).train(model, examples, config)
+    update = None if config.measure_only else to_bytes(join(result.weights, result.extras))
     manifest = Manifest(
         run=state.run,
         round=round,
@@ -102,7 +107,7 @@ def _train(context: Context, state: RunState, round: int, document: SliceDoc, de
         num_examples=result.num_examples,
         slice_key=keys.slice(client),
         slice_digest=document.digest,
-        slice_document=sha256_hex(canonical_json(document.model_dump(mode="json"))),
+        slice_document=state.slice_digest(round, client),
         seed=seed,
         threads=spec.threads,
         device=result.device,
@@ -116,7 +121,7 @@ def _train(context: Context, state: RunState, round: int, document: SliceDoc, de
     )
     if update:
         state.store.put_new(keys.update(client, sha256_hex(update)), update)
-        alone = _alone(state, round, client, samples, labels, held_out, config) if spec.baseline else None
+        alone = _alone(state, round, client, examples, config) if spec.baseline else None
         manifest = manifest.model_copy(update={"alone": alone})
     _write_manifest(state, manifest)
     figures = used.figures(result.num_examples * (1 if config.measure_only else spec.epochs))
@@ -129,27 +134,31 @@ def _train(context: Context, state: RunState, round: int, document: SliceDoc, de
     return line
 
 
-def _alone(
-    state: RunState, round: int, client: str, samples: NDArray[Any], labels: NDArray[Any], held_out: NDArray[np.bool_], config: TrainingConfig
-) -> Metrics | None:
+def _alone(state: RunState, round: int, client: str, examples: Examples, config: TrainingConfig) -> Metrics | None:
     """Train the initial model on these records alone, for as many epochs as the run has, and return what it scores on the held-out ones.
 
     Done once, in the client's first update; None in a later one, without held-out records, and where it fails or does not end before the deadline.
     """
-    from fedstream.model.training import train_client
+    from fedstream.model.modes import mode_of
 
-    if not held_out.any() or any(state.finished(before, client) for before in range(1, round)):
+    if not examples.held_out.any() or any(state.finished(before, client) for before in range(1, round)):
         return None
     spec, key = state.spec, state.keys.at(0).weights
     model = load_global_model(state, state.store.get_verified(key, state.ledger.commit(0).weights_digest), key, spec.threads)
-    longer = replace(config, epochs=spec.epochs * spec.rounds, seed=client_seed(spec.seed, 0, client))
+    longer = replace(config, epochs=spec.epochs * spec.rounds, seed=client_seed(spec.seed, 0, client), rule=NO_RULE, received={})
     try:
-        alone = train_client(model, samples, labels, held_out, longer).trained
+        alone = mode_of(spec).train(model, examples, longer).trained
     except ModelError as error:
         log.warning("round %d: %s takes part, but has no baseline for the report: %s", round, client, error)
         return None
     log.info("round %d: %s, trained alone for %d epochs, has %s", round, client, longer.epochs, alone.values if alone else "no metrics")
     return alone
+
+
+def _received(state: RunState, round: int) -> Weights:
+    """Return the arrays that came with the global model of a round; empty for none."""
+    key, digest = state.base_keys(round).broadcast, state.base(round).broadcast_digest
+    return from_bytes(state.store.get_verified(key, digest), key) if digest else {}
 
 
 def _falls_back(spec: RunSpec, client: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import TracebackType
@@ -11,6 +12,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from fedstream.errors import CorruptObject
+from fedstream.record.extras import ArraySpec
 from fedstream.record.weights import Weights
 from fedstream.store.objects import ObjectStore
 
@@ -35,9 +37,14 @@ HEADER_BYTES = 16 << 20
 """Far more than a model's names and shapes take."""
 
 
-def largest_update(base: Weights) -> int:
-    """Return the most bytes that an update of a model can have as safetensors."""
-    return HEADER_BYTES + sum(value.nbytes for value in base.values())
+def largest_update(base: Weights, returned: Mapping[str, ArraySpec] | None = None) -> int:
+    """Return the most bytes that an update of a model can have as safetensors.
+
+    Args:
+        base: the model.
+        returned: the arrays that come back beside the weights; absent for none.
+    """
+    return HEADER_BYTES + sum(value.nbytes for value in base.values()) + sum(spec.nbytes for spec in (returned or {}).values())
 
 
 class Downloads:
@@ -49,8 +56,7 @@ class Downloads:
 
     Example:
         >>> with Downloads(store, largest_update(base)) as downloads:  # doctest: +SKIP
-        ...     updates = [(examples, downloads.weights(key, digest)) for examples, key, digest in accepted]
-        ...     new, state = strategy.aggregate(base, updates, state)
+        ...     mean = federated_average([(examples, downloads.weights(key, digest)) for examples, key, digest in accepted])
     """
 
     def __init__(self, store: ObjectStore, limit: int) -> None:

@@ -10,11 +10,12 @@ from functools import cached_property
 from typing import Literal
 
 from fedstream.errors import CorruptObject, ObjectNotFound, RunError, SpecError
+from fedstream.record.canonical import sha256_hex
 from fedstream.record.decision import lineage, trained_rounds
 from fedstream.record.documents import Commit, Manifest, Selection, SliceDoc, Submission, Verdicts
 from fedstream.record.layout import RUNS, RoundKeys, RunKeys
 from fedstream.record.names import NAME, check_name
-from fedstream.record.reading import Document
+from fedstream.record.reading import DOCUMENT_BYTES, Document
 from fedstream.record.run import RunRecord
 from fedstream.record.spec import RunSpec, carried_out
 from fedstream.store.ledger import Ledger
@@ -100,6 +101,14 @@ class RunState:
             return self.read(SliceDoc, self.keys.at(round).slice(client))
         except ObjectNotFound:
             return None
+
+    def slice_digest(self, round: int, client: str) -> str:
+        """Return the SHA-256 of a slice's bytes as they are stored: another version may write the same slice with more fields.
+
+        Raises:
+            ObjectNotFound: it is not there.
+        """
+        return sha256_hex(self.store.get(self.keys.at(round).slice(client), DOCUMENT_BYTES))
 
     def finished(self, round: int, client: str) -> bool:
         """Tell whether a client has nothing left to do in a round."""

@@ -6,12 +6,14 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from fedstream.errors import AnnouncementError, UsageError
+from fedstream.record.format import RAW
 from fedstream.record.offsets import invalid_topic_name
 from fedstream.settings import KafkaSettings
 from fedstream.stream.announcement import DATA_CONTROL_TOPIC, DataAnnouncement, invalid_client_name, parse_data_announcement
+from fedstream.stream.control import read_announcements
 from fedstream.stream.offers import Fate, gather
-from fedstream.stream.reader import read_announcements
-from fedstream.stream.writer import UNLABELLED, RecordWriter
+from fedstream.stream.records import UNLABELLED
+from fedstream.stream.writer import RecordWriter
 
 READ_S = 30.0
 """Seconds to read the control topic."""
@@ -99,7 +101,7 @@ def withdraw(kafka: KafkaSettings, client: str, topic: str = "") -> list[str]:
     writer = RecordWriter(kafka)
     try:
         for name in topics:
-            message = DataAnnouncement(topic=name, input_format="RAW", input_config=NO_RECORDS, total_msg=0, client=client, withdrawn=True)
+            message = DataAnnouncement(topic=name, input_format=RAW, input_config=NO_RECORDS, total_msg=0, client=client, withdrawn=True)
             writer.write(DATA_CONTROL_TOPIC, message.to_bytes(), UNLABELLED)
         writer.flush()
     finally:

@@ -6,12 +6,13 @@ import json
 import math
 import re
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from fedstream.errors import AnnouncementError
 from fedstream.record.canonical import parse_json
+from fedstream.record.format import RAW, StreamFormat
 from fedstream.record.names import NAME, invalid_names
 from fedstream.record.offsets import RECORDS, OffsetRange, invalid_topic_name, parse_ranges
 
@@ -43,8 +44,8 @@ class DataAnnouncement(BaseModel):
 
     Attributes:
         topic: `topic:partition:start:end[,...]`, or a plain topic name for an online stream.
-        input_format: RAW or AVRO.
-        input_config: the codec's configuration.
+        input_format: name of the codec, such as RAW.
+        input_config: its configuration.
         description: the owner's words.
         dataset_restrictions: text that holds a JSON object.
         validation_rate: part held out for validation, in [0, 1).
@@ -63,7 +64,7 @@ class DataAnnouncement(BaseModel):
     model_config = ConfigDict(frozen=True, extra="allow", allow_inf_nan=False)
 
     topic: str
-    input_format: Literal["RAW", "AVRO"]
+    input_format: str
     input_config: dict[str, Any]
     description: str = ""
     dataset_restrictions: str = "{}"
@@ -116,6 +117,11 @@ class DataAnnouncement(BaseModel):
         if rate is not None and not (math.isfinite(rate) and 0 <= rate < 1):
             raise ValueError(f"{rate} is not in [0, 1): nothing would be left to train on" if rate >= 1 else f"{rate} is not in [0, 1)")
         return rate
+
+    @property
+    def format(self) -> StreamFormat:
+        """How the records are laid out."""
+        return StreamFormat(self.input_format, self.input_config)
 
     @property
     def online(self) -> bool:
@@ -187,7 +193,7 @@ def check_announceable(said: dict[str, Any]) -> None:
         AnnouncementError: one of them cannot be announced; names it.
     """
     try:
-        parse_data_announcement(json.dumps({**said, "topic": "topic:0:0:1", "input_format": "RAW", "input_config": {}}).encode())
+        parse_data_announcement(json.dumps({**said, "topic": "topic:0:0:1", "input_format": RAW, "input_config": {}}).encode())
     except (TypeError, ValueError) as error:
         raise AnnouncementError(f"the announcement cannot be written as JSON: {error}") from error
 

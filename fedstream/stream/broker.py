@@ -9,7 +9,7 @@ from typing import Protocol
 
 from fedstream.record.offsets import OffsetRange
 from fedstream.settings import KafkaSettings
-from fedstream.stream import reader
+from fedstream.stream import control, reader
 from fedstream.stream.announcement import MODEL_CONTROL_TOPIC, ModelAnnouncement
 from fedstream.stream.records import RawRecords, RecordSize
 from fedstream.stream.sink import announce_model
@@ -56,12 +56,12 @@ class Brokers(Protocol):
 
 @dataclass(frozen=True)
 class KafkaBroker:
-    """A real Kafka cluster; fedstream.stream.reader says what each method raises."""
+    """A real Kafka cluster; fedstream.stream.reader and .control say what each method raises."""
 
     kafka: KafkaSettings
 
     def read_announcements(self, topic: str, deadline_s: float) -> list[tuple[int, int, bytes]]:
-        return reader.read_announcements(self.kafka, topic, deadline_s)
+        return control.read_announcements(self.kafka, topic, deadline_s)
 
     def wait_for_data(self, ranges: Sequence[OffsetRange], deadline_s: float) -> None:
         reader.wait_for_data(self.kafka, ranges, deadline_s)

@@ -95,7 +95,7 @@ def decode_in_order(record: RunRecord, client: MatchedClient, records: RawRecord
     Raises:
         RecordError: a record does not decode as announced, or its label is no class of the stream.
     """
-    samples, labels = get_codec("RAW", client.input_config).decode_records(records)
+    samples, labels = get_codec(client.format).decode_records(records)
     alignment = align(client.features, client.classes, record.features, record.classes)
     return alignment.samples(samples), alignment.labels(labels)
 

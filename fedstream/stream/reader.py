@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 import time
-from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import accumulate
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from fedstream.errors import BrokerAway, BrokerError, DeadlineError, RecordError, RetentionError, TopicError
 from fedstream.record.offsets import OffsetRange, total_records
 from fedstream.settings import KafkaSettings, slice_bytes
-from fedstream.stream.announcement import MESSAGE_BYTES
 from fedstream.stream.client import admin, consumer, explained, unauthorized
 from fedstream.stream.records import Column, RawRecords, RecordSize
 
@@ -20,23 +16,13 @@ if TYPE_CHECKING:
     from kafka import KafkaAdminClient, KafkaConsumer
     from kafka.consumer.fetcher import ConsumerRecord
 
-__all__ = ["RawRecords", "check_retention", "read_announcements", "read_ranges", "topic_bounds", "wait_for_data"]
-
-log = logging.getLogger(__name__)
+__all__ = ["RawRecords", "check_retention", "read_ranges", "topic_bounds", "wait_for_data"]
 
 POLL_S = 0.5
 """Seconds one poll waits for records; the deadline is looked at in between."""
 
 STALL_S = 3.0
 """Seconds without a record after which to ask whether the topic still holds them: a deleted topic is silent, not an error."""
-
-CONTROL_MESSAGES = 20_000
-"""Messages of a control topic's partition that are read: a second's work for a laptop's broker, and more than owners announce in years."""
-
-CONTROL_BYTES = 16 * 1024 * 1024
-"""Bytes of a control topic that are looked at: a usual announcement has 500, and of all these planning takes seconds."""
-
-Message = TypeVar("Message", tuple[int, int, bytes], tuple[int, int, int, bytes])
 
 Bounds = dict[int, tuple[int, int]]
 """partition -> (first offset kept, next offset)"""
@@ -50,7 +36,7 @@ def topic_bounds(kafka: KafkaSettings, topic: str) -> Bounds:
         BrokerError: no broker answers, or it refuses us.
     """
     with admin(kafka) as asked:
-        return _bounds(asked, topic, kafka)
+        return bounds_of(asked, topic, kafka)
 
 
 def check_retention(kafka: KafkaSettings, ranges: Sequence[OffsetRange]) -> None:
@@ -111,13 +97,13 @@ def read_ranges(kafka: KafkaSettings, ranges: Sequence[OffsetRange], deadline_s:
     deadline = time.monotonic() + deadline_s
     records = RawRecords(sorted(ranges), Column(), Column())
     limit, held = slice_bytes(), 0
-    _check_room(records.ranges, size.total * total_records(ranges) if size else 0, limit)
+    _check_room(records.ranges, size.least * total_records(ranges) if size else 0, limit)
     with admin(kafka) as asked:
         _missing(asked, records.ranges, kafka)
         with consumer(kafka, size=size) as reader:
             for wanted in records.ranges:
                 for batch in _batches(reader, asked, wanted, deadline, kafka):
-                    held += _append(records, wanted, batch)
+                    held += _append(records, wanted, batch, keyless=size is not None and size.keyless)
                     _check_room(records.ranges, held, limit)
     return records
 
@@ -182,13 +168,13 @@ def _check_offsets(batch: list[ConsumerRecord], wanted: OffsetRange, at: int) ->
         raise _gap(wanted, next(offset for offset in range(at, at + len(batch)) if offset not in found))
 
 
-def _append(records: RawRecords, wanted: OffsetRange, batch: list[ConsumerRecord]) -> int:
-    """Append a batch, and return its bytes."""
+def _append(records: RawRecords, wanted: OffsetRange, batch: list[ConsumerRecord], keyless: bool) -> int:
+    """Append a batch, and return its bytes; where records may do without a key, an absent one is empty."""
     try:
         records.values.extend([record.value for record in batch])
-        records.keys.extend([record.key for record in batch])
+        records.keys.extend([(record.key or b"") if keyless else record.key for record in batch])
     except TypeError as error:
-        wrong = next(record for record in batch if record.value is None or record.key is None)
+        wrong = next(record for record in batch if record.value is None or (record.key is None and not keyless))
         what = "value" if wrong.value is None else "key (its label)"
         raise RecordError(f"record {wanted.topic}:{wanted.partition}:{wrong.offset} has no {what}; send it again with both") from error
     return len(records.values.chunks[-1]) + len(records.keys.chunks[-1])
@@ -201,71 +187,8 @@ def _gap(wanted: OffsetRange, offset: int) -> RetentionError:
     )
 
 
-def read_announcements(kafka: KafkaSettings, topic: str, deadline_s: float) -> list[tuple[int, int, bytes]]:
-    """Return (partition, offset, value) of the messages a control topic holds now, oldest first; nothing if there is no such topic.
-
-    Whoever may write there may flood it, so the newest count: CONTROL_MESSAGES of each partition, and CONTROL_BYTES of them. A message of more than
-    MESSAGE_BYTES is there with one byte more than that, whatever it has.
-
-    Raises:
-        DeadlineError: not all could be read in time.
-        BrokerError: no broker answers, or it refuses us.
-    """
-    deadline = time.monotonic() + deadline_s
-    with admin(kafka) as asked:
-        try:
-            bounds = _bounds(asked, topic, kafka)
-        except TopicError:
-            return []
-    messages: list[tuple[int, int, int, bytes]] = []
-    with consumer(kafka, size=RecordSize(MESSAGE_BYTES, MESSAGE_BYTES), cut=True) as reader:
-        for number, (begin, end) in sorted(bounds.items()):
-            found = _newest(_until(reader, topic, number, max(begin, end - CONTROL_MESSAGES), end, deadline, kafka))
-            # Clocks differ; within a partition the offsets are right.
-            times = accumulate((when for when, _, _ in found), max)
-            messages += [(when, number, offset, value) for when, (_, offset, value) in zip(times, found, strict=True)]
-    kept = [message[1:] for message in _newest(sorted(messages))]
-    if older := sum(end - begin for begin, end in bounds.values()) - len(kept):
-        log.info("control topic %s: the newest %d messages count, %d older ones or markers of transactions don't", topic, len(kept), older)
-    return kept
-
-
-def _newest(messages: Iterable[Message]) -> list[Message]:
-    """Return the newest messages, as many as CONTROL_BYTES hold; a message's value comes last in it."""
-    kept: deque[Message] = deque()
-    size = 0
-    for message in messages:
-        kept.append(message)
-        size += len(message[-1])
-        while size > CONTROL_BYTES:
-            size -= len(kept.popleft()[-1])
-    return list(kept)
-
-
-def _until(
-    reader: KafkaConsumer, topic: str, number: int, begin: int, end: int, deadline: float, kafka: KafkaSettings
-) -> Iterator[tuple[int, int, bytes]]:
-    """Yield (time, offset, value) of the messages of one partition; of a batch that is too large to inflate, one that is too large to parse."""
-    from kafka import TopicPartition
-
-    from fedstream.stream.limits import OversizedBatch
-
-    partition = TopicPartition(topic, number)
-    reader.assign([partition])
-    reader.seek(partition, begin)
-    while reader.position(partition, timeout_ms=int(POLL_S * 1000)) < end:
-        if time.monotonic() >= deadline:
-            raise DeadlineError(f"control topic {topic!r} at {kafka.bootstrap_servers} could not be read in time; is its broker still there?")
-        try:
-            found = reader.poll(timeout_ms=int(POLL_S * 1000)).get(partition, [])
-        except OversizedBatch as error:
-            yield 0, error.first, bytes(MESSAGE_BYTES + 1)
-            reader.seek(partition, error.end)
-            continue
-        yield from ((record.timestamp, record.offset, record.value or b"") for record in found if record.offset < end)
-
-
-def _bounds(asked: KafkaAdminClient, topic: str, kafka: KafkaSettings) -> Bounds:
+def bounds_of(asked: KafkaAdminClient, topic: str, kafka: KafkaSettings) -> Bounds:
+    """Return the bounds of a topic, as topic_bounds does, over a connection that is open."""
     from kafka import TopicPartition
     from kafka.admin import OffsetSpec
     from kafka.errors import TopicAuthorizationFailedError, UnknownTopicOrPartitionError, for_code
@@ -292,7 +215,7 @@ def _missing(asked: KafkaAdminClient, ranges: Iterable[OffsetRange], kafka: Kafk
     missing = 0
     for wanted in ranges:
         if wanted.topic not in bounds:
-            bounds[wanted.topic] = _bounds(asked, wanted.topic, kafka)
+            bounds[wanted.topic] = bounds_of(asked, wanted.topic, kafka)
         if wanted.partition not in bounds[wanted.topic]:
             raise TopicError(f"topic {wanted.topic!r} at {kafka.bootstrap_servers} has no partition {wanted.partition}; it was deleted and made anew")
         first, end = bounds[wanted.topic][wanted.partition]

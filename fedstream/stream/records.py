@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import accumulate
@@ -14,13 +14,25 @@ from numpy.typing import NDArray
 
 from fedstream.record.offsets import OffsetRange
 
+UNLABELLED = b"\0"
+"""Key of a record without label, and of a control message."""
+
 
 @dataclass(frozen=True)
 class RecordSize:
-    """Bytes that a record's value and key have at most."""
+    """Bytes of a record.
+
+    Attributes:
+        value: most bytes of its value.
+        key: most bytes of its key.
+        least: fewest bytes of both together.
+        keyless: whether a record may do without a key, since its label is in its value.
+    """
 
     value: int
     key: int
+    least: int = 0
+    keyless: bool = False
 
     @property
     def total(self) -> int:
@@ -55,6 +67,11 @@ class Column:
 
     def __len__(self) -> int:
         return sum(map(len, self.lengths))
+
+    def __iter__(self) -> Iterator[bytes]:
+        for chunk, lengths in zip(self.chunks, self.lengths, strict=True):
+            ends = np.cumsum(lengths).tolist()
+            yield from (chunk[start:end] for start, end in zip([0, *ends], ends, strict=False))
 
     def __getitem__(self, index: int) -> bytes:
         for chunk, lengths in zip(self.chunks, self.lengths, strict=True):

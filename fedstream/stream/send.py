@@ -10,15 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedstream.errors import AnnouncementError, RecordError, UsageError
+from fedstream.record.format import RAW, StreamFormat
 from fedstream.record.offsets import invalid_topic_name
 from fedstream.settings import KafkaSettings
 from fedstream.stream.announcement import DATA_CONTROL_TOPIC, DataAnnouncement, check_announceable, invalid_client_name
 from fedstream.stream.client import admin
-from fedstream.stream.codec import RawCodec
+from fedstream.stream.codec import Codec, codec_class
 from fedstream.stream.columns import align, is_text, number_classes
 from fedstream.stream.finite import check_finite
-from fedstream.stream.sink import raw_announcement
-from fedstream.stream.writer import UNLABELLED, RecordWriter
+from fedstream.stream.records import UNLABELLED
+from fedstream.stream.sink import announcement_of
+from fedstream.stream.writer import RecordWriter
 
 PROGRESS = 256
 """Records between two calls of the progress function: drawing a bar costs as much as sending a few records."""
@@ -31,6 +33,8 @@ def send_dataset(
     x: NDArray[Any],
     y: NDArray[Any],
     *,
+    format: str = RAW,
+    config: dict[str, Any] | None = None,
     validation_rate: float = 0.0,
     test_rate: float = 0.0,
     restrictions: dict[str, Any] | None = None,
@@ -50,6 +54,8 @@ def send_dataset(
         client: name of the data owner.
         x: samples (n, ...), at least one.
         y: labels (n, ...); texts are announced as classes and sent as class numbers.
+        format: name of the records' format, such as RAW or JSON.
+        config: what to change in the format's configuration, which is inferred from the first record.
         validation_rate: part to hold out for validation, in [0, 1).
         test_rate: part to hold out for testing, in [0, 1).
         restrictions: what a run must ask for to be given these records.
@@ -77,7 +83,7 @@ def send_dataset(
         "classes": list(classes),
         "append": append,
     }
-    codec = _checked(topic, client, x, y, said)
+    codec = _checked(topic, client, x, y, format, config or {}, said)
     samples, labels = x.astype(codec.data_dtype, order="C", copy=False), y.astype(codec.label_dtype, order="C", copy=False)
     if not allow_nan:
         check_finite(samples, "sample", names=features)
@@ -88,9 +94,9 @@ def send_dataset(
         for first in range(0, len(samples), PROGRESS):
             part = slice(first, first + PROGRESS)
             for sample, label in zip(samples[part], labels[part], strict=True):
-                writer.write(topic, sample.tobytes(), label.tobytes())
+                writer.write(topic, *codec.encode(sample, label))
             progress(len(samples[part]))
-        announcement = raw_announcement(kafka, client, codec, writer.flush(), **said)
+        announcement = announcement_of(kafka, client, StreamFormat(format, codec.config()), writer.flush(), **said)
         writer.write(DATA_CONTROL_TOPIC, announcement.to_bytes(), UNLABELLED)
         writer.flush()
     finally:
@@ -98,7 +104,7 @@ def send_dataset(
     return announcement
 
 
-def _checked(topic: str, client: str, x: NDArray[Any], y: NDArray[Any], said: dict[str, Any]) -> RawCodec:
+def _checked(topic: str, client: str, x: NDArray[Any], y: NDArray[Any], format: str, config: dict[str, Any], said: dict[str, Any]) -> Codec:
     if reason := invalid_client_name(client) or invalid_topic_name(topic):
         raise UsageError(reason)
     if len(x) != len(y) or not len(x):
@@ -110,7 +116,10 @@ def _checked(topic: str, client: str, x: NDArray[Any], y: NDArray[Any], said: di
     try:
         check_announceable(said)
         align([], said["classes"], [], said["classes"]).labels(y)
-        return RawCodec.from_config(RawCodec.from_sample(x[0], np.asarray(y[0])).config())
+        kind = codec_class(format)
+        codec = kind.from_config(kind.from_sample(x[0], np.asarray(y[0]), said["features"]).config() | config)
+        codec.encode(x[0].astype(codec.data_dtype), np.asarray(y[0]).astype(codec.label_dtype))
+        return codec
     except (AnnouncementError, RecordError) as error:
         raise UsageError(str(error)) from error
 

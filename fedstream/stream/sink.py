@@ -12,13 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedstream.errors import AnnouncementError, RecordError, UsageError
+from fedstream.record.format import RAW, StreamFormat
 from fedstream.record.offsets import OffsetRange, format_ranges, invalid_topic_name, total_records
 from fedstream.settings import KafkaSettings
 from fedstream.stream.announcement import DATA_CONTROL_TOPIC, DataAnnouncement, ModelAnnouncement, check_announceable, invalid_client_name
-from fedstream.stream.codec import RawCodec
+from fedstream.stream.codec import Codec, codec_class
 from fedstream.stream.columns import number_classes
 from fedstream.stream.finite import check_finite
-from fedstream.stream.writer import UNLABELLED, RecordWriter
+from fedstream.stream.records import UNLABELLED
+from fedstream.stream.writer import RecordWriter
 
 
 class FederatedRawSink:
@@ -101,7 +103,7 @@ class FederatedRawSink:
         servers = boostrap_servers if isinstance(boostrap_servers, str) else ",".join(boostrap_servers)
         self._kafka = KafkaSettings.from_env({**os.environ, "KAFKA_BOOTSTRAP_SERVERS": servers})
         self._writer = RecordWriter(self._kafka)
-        self._codec: RawCodec | None = None
+        self._codec: Codec | None = None
         self._features, self._classes, self._allow_nan = list(features), list(classes), allow_nan
         self._sent, self._closed = Counter[str](), False
         self.announcement: DataAnnouncement | None = None
@@ -120,10 +122,10 @@ class FederatedRawSink:
             label = number_classes([label], self._classes)[0][0]
         sample, target = np.asarray(data), np.asarray(label)
         codec = self._codec or self._infer(sample, target)
-        value = self._encoded(self.topic, "sample", sample, codec.data_dtype, codec.data_shape)
-        key = self._encoded(self.topic, "label", target, codec.label_dtype, codec.label_shape)
+        sample = self._checked(self.topic, "sample", sample, codec.data_dtype, codec.data_shape)
+        target = self._checked(self.topic, "label", target, codec.label_dtype, codec.label_shape)
         self._codec = codec
-        self._write(self.topic, value, key)
+        self._write(self.topic, codec, sample, target)
 
     def unsupervised_send(self, data: Any) -> None:
         """Send one sample without a label, to the unsupervised topic.
@@ -137,8 +139,9 @@ class FederatedRawSink:
         if self.unsupervised_topic is None:
             raise UsageError("this sink has no unsupervised_topic; name one when making it")
         sample = np.asarray(data)
-        dtype, shape = (self._codec.data_dtype, self._codec.data_shape) if self._codec else (sample.dtype, sample.shape)
-        self._write(self.unsupervised_topic, self._encoded(self.unsupervised_topic, "sample", sample, dtype, shape), UNLABELLED)
+        codec = self._codec or self._infer(sample, np.zeros((), np.uint8))
+        sample = self._checked(self.unsupervised_topic, "sample", sample, codec.data_dtype, codec.data_shape)
+        self._write(self.unsupervised_topic, codec, sample, None)
 
     def close(self) -> None:
         """Wait until every record is stored, then announce the exact offsets that they got.
@@ -155,7 +158,8 @@ class FederatedRawSink:
                 raise UsageError(f"no record was sent to topic {self.topic!r}, so there is nothing to announce")
             own = [r for r in written if r.topic == self.topic]
             unlabelled = format_ranges(r for r in written if r.topic == self.unsupervised_topic) or None
-            self.announcement = raw_announcement(self._kafka, self.client, self._codec, own, unsupervised_topic=unlabelled, **self._said)
+            said = StreamFormat(RAW, self._codec.config())
+            self.announcement = announcement_of(self._kafka, self.client, said, own, unsupervised_topic=unlabelled, **self._said)
             self._writer.write(self.control_topic, self.announcement.to_bytes(), UNLABELLED)
             self._writer.flush()
         finally:
@@ -165,19 +169,19 @@ class FederatedRawSink:
         if self._closed:
             raise UsageError(f"this sink of topic {self.topic!r} is closed; make a new one, with append=True to add to what this one announced")
 
-    def _encoded(self, topic: str, what: str, value: NDArray[Any], dtype: np.dtype[Any], shape: tuple[int, ...]) -> bytes:
+    def _checked(self, topic: str, what: str, value: NDArray[Any], dtype: np.dtype[Any], shape: tuple[int, ...]) -> NDArray[Any]:
         fitted = _fitted(value, dtype, shape)
         if not self._allow_nan:
             check_finite(fitted[np.newaxis], what, self._sent[topic], self._features if what == "sample" else ())
-        return fitted.tobytes()
+        return fitted
 
-    def _write(self, topic: str, value: bytes, key: bytes) -> None:
-        self._writer.write(topic, value, key)
+    def _write(self, topic: str, codec: Codec, sample: NDArray[Any], label: NDArray[Any] | None) -> None:
+        self._writer.write(topic, *codec.encode(sample, label))
         self._sent[topic] += 1
 
-    def _infer(self, sample: NDArray[Any], label: NDArray[Any]) -> RawCodec:
-        given = {name: value for name, value in self._config.items() if value is not None}
-        codec = RawCodec.from_config({**RawCodec.from_sample(sample, label).config(), **given})
+    def _infer(self, sample: NDArray[Any], label: NDArray[Any]) -> Codec:
+        given, raw = {name: value for name, value in self._config.items() if value is not None}, codec_class(RAW)
+        codec = raw.from_config({**raw.from_sample(sample, label).config(), **given})
         if self._features and codec.data_shape != (len(self._features),):
             raise UsageError(
                 f"{len(self._features)} columns are named, but a sample has shape {codec.data_shape}; name one for each value of a flat sample"
@@ -185,20 +189,20 @@ class FederatedRawSink:
         return codec
 
 
-def raw_announcement(kafka: KafkaSettings, client: str, codec: RawCodec, ranges: Sequence[OffsetRange], **said: Any) -> DataAnnouncement:
-    """Return the announcement of RAW records.
+def announcement_of(kafka: KafkaSettings, client: str, laid_out: StreamFormat, ranges: Sequence[OffsetRange], **said: Any) -> DataAnnouncement:
+    """Return the announcement of records.
 
     Args:
         kafka: where they are.
         client: whose they are.
-        codec: their format.
+        laid_out: their format.
         ranges: their offsets.
         said: what else the owner says, as fields of the announcement.
     """
     return DataAnnouncement(
         topic=format_ranges(ranges),
-        input_format="RAW",
-        input_config=codec.config(),
+        input_format=laid_out.format,
+        input_config=laid_out.config,
         total_msg=total_records(ranges),
         client=client,
         bootstrap_servers=kafka.bootstrap_servers,

@@ -11,9 +11,6 @@ from fedstream.stream.client import REQUEST_MS, close_producer, explained, open_
 if TYPE_CHECKING:
     from kafka.producer.future import FutureRecordMetadata
 
-UNLABELLED = b"\0"
-"""Key of a record without label, and of a control message."""
-
 PENDING = 10_000
 """Records in flight before the writer waits for the older half: finds a dead broker early."""
 

@@ -26,7 +26,10 @@ def named(store, **options):
 
 
 PLANTED = {
-    f"runs/{RUN}/rounds/0001/server_state.safetensors": "FedAvg keeps no server state",
+    f"runs/{RUN}/rounds/0001/server_state.safetensors": "is no object that the round's commit knows of",
+    f"runs/{RUN}/rounds/0001/broadcast.safetensors": "is no object that the round's commit knows of",
+    f"runs/{RUN}/rounds/0001/aggregation.json": "is no object that the round's commit knows of",
+    f"runs/{RUN}/rounds/0000/server_state.safetensors": "is no object that the round's commit knows of",
     f"runs/{RUN}/rounds/0005/global.safetensors": "a closing round makes no model",
     f"runs/{RUN}/rounds/0001/updates/mallory.json": "of no client of the run",
     f"runs/{RUN}/rounds/0001/readme.txt": "is no object of a round",

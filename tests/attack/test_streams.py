@@ -10,16 +10,18 @@ from support.recorded import MODEL, RUN, RecordedStore
 from fedstream import steps
 from fedstream.audit import verify_run
 from fedstream.errors import RunError
+from fedstream.record.format import StreamFormat
 from fedstream.record.offsets import parse_ranges
 from fedstream.settings import StoreSettings
 from fedstream.store.objects import ObjectStore
 from fedstream.store.state import RunState
 from fedstream.stream.announcement import DATA_CONTROL_TOPIC
 from fedstream.stream.broker import EnvironmentBrokers
-from fedstream.stream.codec import RawCodec
+from fedstream.stream.codec.raw import RawCodec
+from fedstream.stream.records import UNLABELLED
 from fedstream.stream.send import send_dataset
-from fedstream.stream.sink import raw_announcement
-from fedstream.stream.writer import UNLABELLED, RecordWriter
+from fedstream.stream.sink import announcement_of
+from fedstream.stream.writer import RecordWriter
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +50,11 @@ def announce(kafka, client, ranges, **said):
     codec = RawCodec.from_sample(np.zeros(4, np.float32), np.asarray(np.uint8(0)))
     writer = RecordWriter(kafka)
     try:
-        writer.write(DATA_CONTROL_TOPIC, raw_announcement(kafka, client, codec, parse_ranges(ranges), **said).to_bytes(), UNLABELLED)
+        writer.write(
+            DATA_CONTROL_TOPIC,
+            announcement_of(kafka, client, StreamFormat("RAW", codec.config()), parse_ranges(ranges), **said).to_bytes(),
+            UNLABELLED,
+        )
         writer.flush()
     finally:
         writer.close()

@@ -16,7 +16,7 @@ from fedstream.errors import BrokerError
 from fedstream.settings import KafkaSettings
 from fedstream.stream import client
 from fedstream.stream.announcement import DATA_CONTROL_TOPIC, MODEL_CONTROL_TOPIC
-from fedstream.stream.reader import read_announcements
+from fedstream.stream.control import read_announcements
 
 KUSTOMIZE = Path(__file__).parents[2] / "kustomize"
 NAMESPACE, PORT = "kafkaml-secure", 30093

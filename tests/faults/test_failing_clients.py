@@ -14,16 +14,18 @@ from fedstream.errors import QuorumError, TopicError
 from fedstream.local.process import free_ports, wait_until
 from fedstream.record.canonical import sha256_hex
 from fedstream.record.documents import Manifest, Metrics
+from fedstream.record.format import StreamFormat
 from fedstream.record.offsets import OffsetRange
 from fedstream.record.weights import from_bytes, to_bytes
 from fedstream.store.state import RunState
 from fedstream.stream import client
 from fedstream.stream.client import admin
-from fedstream.stream.codec import RawCodec
+from fedstream.stream.codec.raw import RawCodec
 from fedstream.stream.reader import topic_bounds
+from fedstream.stream.records import UNLABELLED
 from fedstream.stream.send import DATA_CONTROL_TOPIC
-from fedstream.stream.sink import raw_announcement
-from fedstream.stream.writer import UNLABELLED, RecordWriter
+from fedstream.stream.sink import announcement_of
+from fedstream.stream.writer import RecordWriter
 
 RECORDS = 20
 
@@ -47,7 +49,7 @@ def announce(kafka, name, pairs, promised=0):
     (written,) = write(kafka, name, pairs)
     ranges = [OffsetRange(name, written.partition, written.start, written.end + promised)]
     codec = RawCodec.from_sample(np.zeros((8, 8), np.float32), np.asarray(np.uint8(0)))
-    said = raw_announcement(kafka, name, codec, ranges, validation_rate=0.2)
+    said = announcement_of(kafka, name, StreamFormat("RAW", codec.config()), ranges, validation_rate=0.2)
     write(kafka, DATA_CONTROL_TOPIC, [(said.to_bytes(), UNLABELLED)])
 
 

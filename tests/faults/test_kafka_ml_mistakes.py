@@ -12,9 +12,10 @@ from fedstream.record.canonical import sha256_hex
 from fedstream.record.weights import from_bytes
 from fedstream.stream.announcement import DataAnnouncement
 from fedstream.stream.client import admin
-from fedstream.stream.reader import read_announcements
+from fedstream.stream.control import read_announcements
+from fedstream.stream.records import UNLABELLED
 from fedstream.stream.send import DATA_CONTROL_TOPIC, create_topic, send_dataset
-from fedstream.stream.writer import UNLABELLED, RecordWriter
+from fedstream.stream.writer import RecordWriter
 
 TREES = {path: ast.parse(path.read_text()) for path in Path(fedstream.__file__).parent.rglob("*.py")}
 

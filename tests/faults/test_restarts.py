@@ -19,8 +19,8 @@ from fedstream.serving.inference import Inference, Pace, Streams
 from fedstream.serving.versions import Served
 from fedstream.stream import client
 from fedstream.stream.announcement import MODEL_CONTROL_TOPIC
-from fedstream.stream.codec import RawCodec
-from fedstream.stream.reader import read_announcements
+from fedstream.stream.codec.raw import RawCodec
+from fedstream.stream.control import read_announcements
 
 AFTER_A = r"0001/updates/a[^.]*\.json"
 

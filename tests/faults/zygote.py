@@ -125,6 +125,7 @@ def infer(words, commits):
 
 def child(request, pipe):
     os.environ.update(request["env"])
+    sys.path += filter(None, os.environ.get("FEDSTREAM_TEST_PATH", "").split(os.pathsep))
     log = os.open(request["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(log, 1)
     os.dup2(log, 2)

@@ -8,6 +8,7 @@ from typing import Any
 from kafka import KafkaConsumer, TopicPartition
 from kafka.consumer.fetcher import ConsumerRecord
 
+from fedstream.record.format import StreamFormat
 from fedstream.serving.versions import ServedVersion
 from fedstream.settings import KafkaSettings
 from fedstream.stream.reader import topic_bounds
@@ -27,7 +28,7 @@ def read_topic(kafka: KafkaSettings, topic: str) -> list[ConsumerRecord]:
 
 def served(published, number: int | str | None = 1, config=None, check_every_s=0.0) -> ServedVersion:
     """Return a version of a published model, the one of an alias, or with number None the newest."""
-    return ServedVersion(published.store, "builtin:digits-mlp", number, config or {}, check_every_s)
+    return ServedVersion(published.store, "builtin:digits-mlp", number, StreamFormat("RAW", config) if config else None, check_every_s)
 
 
 def eventually(condition: Callable[[], Any], *running: Future[Any], seconds: float = 60.0) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,29 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedstream.errors import AnnouncementError, RecordError
-from fedstream.stream.records import Column, RawRecords, RecordSize
-
-DTYPES = {
-    "half": np.float16,
-    "float": np.float64,
-    "float16": np.float16,
-    "float32": np.float32,
-    "double": np.float64,
-    "float64": np.float64,
-    "int": np.int64,
-    "int64": np.int64,
-    "int32": np.int32,
-    "int16": np.int16,
-    "int8": np.int8,
-    "uint64": np.uint64,
-    "uint32": np.uint32,
-    "uint16": np.uint16,
-    "uint8": np.uint8,
-    "bool": np.bool_,
-    "bool_": np.bool_,
-}
-"""Kafka-ML's names of types, and those its inference gives. `float` is numpy's: 64 bits. `string` has no fixed size, so no model can train on it."""
-
+from fedstream.stream.codec.dtypes import dtype_of
+from fedstream.stream.records import UNLABELLED, Column, RawRecords, RecordSize
 
 DIMENSIONS = 16
 """Of a sample: Keras' layers take five."""
@@ -66,12 +46,25 @@ class RawCodec:
         """
         label_shape = _shape(config, "label_reshape")
         scalar = label_shape == (1,)
-        return cls(_dtype(config, "data_type"), _shape(config, "data_reshape"), _dtype(config, "label_type"), () if scalar else label_shape)
+        return cls(dtype_of(config, "data_type"), _shape(config, "data_reshape"), dtype_of(config, "label_type"), () if scalar else label_shape)
 
     @classmethod
-    def from_sample(cls, data: NDArray[Any], label: NDArray[Any]) -> RawCodec:
-        """Infer the format from the first sample, as Kafka-ML's sink does."""
-        return cls(data.dtype, data.shape, label.dtype, label.shape)
+    def from_sample(cls, data: NDArray[Any], label: NDArray[Any], names: Sequence[str] = ()) -> RawCodec:
+        """Infer the format from the first sample, as Kafka-ML's sink does; names of columns are not part of it.
+
+        Raises:
+            AnnouncementError: its type or shape cannot be announced.
+        """
+        return cls.from_config(cls(data.dtype, data.shape, label.dtype, label.shape).config())
+
+    @classmethod
+    def unlabelled(cls, config: dict[str, Any]) -> RawCodec:
+        """Read the input_config of records to predict: data_type and data_reshape are enough.
+
+        Raises:
+            AnnouncementError: names the field that is missing or wrong.
+        """
+        return cls.from_config({"label_type": "uint8", "label_reshape": "1"} | config)
 
     def config(self) -> dict[str, str]:
         """Return the announcement's input_config; a scalar's shape is "1"."""
@@ -85,7 +78,26 @@ class RawCodec:
     @property
     def record_size(self) -> RecordSize:
         """Bytes of each record."""
-        return RecordSize(_bytes(self.data_dtype, self.data_shape), _bytes(self.label_dtype, self.label_shape))
+        value, key = _bytes(self.data_dtype, self.data_shape), _bytes(self.label_dtype, self.label_shape)
+        return RecordSize(value, key, least=value + key)
+
+    @property
+    def names(self) -> Sequence[str]:
+        """None: the bytes of an array carry no names."""
+        return ()
+
+    @property
+    def sample_format(self) -> str:
+        """Type and shape of a sample."""
+        return f"{self.data_dtype.name} {' '.join(map(str, self.data_shape)) or '1'}"
+
+    def in_order(self, own: Sequence[str], wanted: Sequence[str]) -> RawCodec:
+        """Return this codec: records without names have their columns in the order in which they are sent."""
+        return self
+
+    def encode(self, sample: NDArray[Any], label: NDArray[Any] | None) -> tuple[bytes, bytes]:
+        """Return the bytes of a sample and of its label."""
+        return sample.tobytes(), UNLABELLED if label is None else label.tobytes()
 
     def decode_records(self, records: RawRecords) -> tuple[NDArray[Any], NDArray[Any]]:
         """Return samples (n, *data_shape) and labels (n, *label_shape).
@@ -123,15 +135,6 @@ def _decode(column: Column, dtype: np.dtype[Any], shape: tuple[int, ...], record
 
 def _bytes(dtype: np.dtype[Any], shape: tuple[int, ...]) -> int:
     return dtype.itemsize * math.prod(shape)
-
-
-def _dtype(config: dict[str, Any], field: str) -> np.dtype[Any]:
-    name = config.get(field)
-    if name == "string":
-        raise AnnouncementError(f"input_config.{field}: 'string' has no fixed size, so no model can be trained on it; send numbers")
-    if not isinstance(name, str) or name not in DTYPES:
-        raise AnnouncementError(f"input_config.{field}: {name!r} is not one of {', '.join(DTYPES)}")
-    return np.dtype(DTYPES[name])
 
 
 def _shape(config: dict[str, Any], field: str) -> tuple[int, ...]:

@@ -19,7 +19,8 @@ from fedstream.settings import KafkaSettings
 from fedstream.stream import client
 from fedstream.stream.announcement import DATA_CONTROL_TOPIC, MODEL_CONTROL_TOPIC
 from fedstream.stream.client import admin
-from fedstream.stream.reader import check_retention, read_announcements, topic_bounds
+from fedstream.stream.control import read_announcements
+from fedstream.stream.reader import check_retention, topic_bounds
 from fedstream.stream.send import create_topic
 
 COMPONENTS = Path(__file__).parents[3] / "kustomize/components"

@@ -114,6 +114,8 @@ RECORD = [
     ROUND.verdicts,
     ROUND.weights,
     ROUND.server_state,
+    ROUND.broadcast,
+    ROUND.aggregation,
     ROUND.commit,
     ROUND.opened("attempt", 0),
     ModelKeys("m").version(1, "manifest.json"),

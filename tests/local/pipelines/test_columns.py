@@ -108,7 +108,7 @@ def test_a_newer_version_of_other_names_does_not_predict_the_stream_of_the_older
         owners.send("v", owner, FEATURES, CLASSES)
     owners.train("v", rounds=1)
     keys, store = ModelKeys("table"), owners.store
-    served = ServedVersion(store, "table", None, {}, 0.0)
+    served = ServedVersion(store, "table", None, None, 0.0)
     assert served.current().features == FEATURES
     for number, what in ((2, "features"), (3, "classes")):
         manifest = store.get_json(keys.version(1, "manifest.json"))

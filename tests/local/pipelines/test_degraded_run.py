@@ -7,16 +7,17 @@ from kafka import KafkaProducer
 from support.data import send_clients
 
 from fedstream.local.inprocess import run_inprocess
+from fedstream.record.format import StreamFormat
 from fedstream.record.layout import ModelKeys
 from fedstream.record.offsets import OffsetRange
 from fedstream.report.html import render_report
 from fedstream.report.view import build_view
 from fedstream.steps.outcome import outcome
 from fedstream.store.objects import ObjectStore
-from fedstream.stream.codec import RawCodec
+from fedstream.stream.codec.raw import RawCodec
+from fedstream.stream.records import UNLABELLED
 from fedstream.stream.send import DATA_CONTROL_TOPIC
-from fedstream.stream.sink import raw_announcement
-from fedstream.stream.writer import UNLABELLED
+from fedstream.stream.sink import announcement_of
 
 
 def test_a_degraded_run_is_published_and_names_who_is_missing(platform, platform_env, topic, caplog):
@@ -50,5 +51,5 @@ def promise(kafka, client, topic):
     with KafkaProducer(**kafka.client_args()) as producer:
         producer.send(topic, b"\0" * 64, key=b"\0").get(20)
         codec = RawCodec.from_sample(np.zeros((8, 8), np.float32), np.asarray(np.uint8(0)))
-        said = raw_announcement(kafka, client, codec, [OffsetRange(topic, 0, 0, 40)], validation_rate=0.2)
+        said = announcement_of(kafka, client, StreamFormat("RAW", codec.config()), [OffsetRange(topic, 0, 0, 40)], validation_rate=0.2)
         producer.send(DATA_CONTROL_TOPIC, said.to_bytes(), key=UNLABELLED).get(20)

@@ -194,6 +194,11 @@ def test_the_command_predicts_to_the_end_and_counts(published, cli, kafka, topic
             "input_config.data_type: 'text' is not one of",
             1,
         ),
+        (
+            ("--model", MODEL, "--input-topic", "a", "--output-topic", "b", "--input-format", "CSV", "--input-config", '{"fields": ["a"]}'),
+            "input_format: 'CSV' is not offered; the formats are JSON, RAW",
+            1,
+        ),
         (("--model", MODEL, "--input-topic", "absent-topic", "--output-topic", "b"), "there is no such topic at", 1),
         (
             ("--model", MODEL, "--input-topic", "FEDERATED_DATA_CONTROL_TOPIC", "--output-topic", "b", "--heartbeat-file", "/absent/beat"),

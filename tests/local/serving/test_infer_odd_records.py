@@ -16,7 +16,7 @@ from support.serving import read_topic
 from fedstream.serving.inference import Inference, Pace
 from fedstream.serving.versions import Served
 from fedstream.stream.client import admin
-from fedstream.stream.codec import RawCodec
+from fedstream.stream.codec.raw import RawCodec
 from fedstream.stream.reader import topic_bounds
 from fedstream.stream.send import create_topic
 

@@ -9,9 +9,10 @@ from kafka import KafkaProducer
 
 from fedstream.errors import AnnouncementError, RecordError
 from fedstream.record.offsets import parse_ranges
-from fedstream.stream import limits, reader
+from fedstream.stream import control, limits, reader
 from fedstream.stream.announcement import MESSAGE_BYTES, parse_data_announcement
-from fedstream.stream.reader import read_announcements, read_ranges
+from fedstream.stream.control import read_announcements
+from fedstream.stream.reader import read_ranges
 from fedstream.stream.records import RecordSize
 from fedstream.stream.send import create_topic
 
@@ -89,17 +90,17 @@ def test_a_slice_is_refused_before_it_is_read_if_a_step_cannot_hold_it(kafka, to
     gzipped(2, bytes(512))
     ranges = parse_ranges(f"{topic}:0:0:2")
     said = r"have at least 1,02\d bytes, and a step holds 1,000 .*announce them in parts, or set FEDSTREAM_SLICE_GIB"
-    assert len(read_ranges(kafka, ranges, 20, RecordSize(512, 1))) == 2
+    assert len(read_ranges(kafka, ranges, 20, RecordSize(512, 1, least=513))) == 2
     monkeypatch.setattr(reader, "slice_bytes", lambda: 1000)
-    for size in (RecordSize(512, 1), None):
+    for size in (RecordSize(512, 1, least=513), None):
         with pytest.raises(RecordError, match=said):
             read_ranges(kafka, ranges, 20, size)
     with pytest.raises(RecordError, match=said):
-        read_ranges(kafka.at("nowhere:1"), ranges, 20, RecordSize(512, 1))
+        read_ranges(kafka.at("nowhere:1"), ranges, 20, RecordSize(512, 1, least=513))
 
 
 def test_a_flooded_control_topic_costs_neither_memory_nor_the_newest_announcement(kafka, topic, gzipped, monkeypatch):
-    monkeypatch.setattr(reader, "CONTROL_MESSAGES", 300)
+    monkeypatch.setattr(control, "CONTROL_MESSAGES", 300)
     gzipped(200, b'{"old": 1}')
     gzipped(1, bytes(2 * limits.BATCH_BYTES))
     gzipped(1, b"x" * (MESSAGE_BYTES + 7))
@@ -114,7 +115,7 @@ def test_a_flooded_control_topic_costs_neither_memory_nor_the_newest_announcemen
         assert len(data) == MESSAGE_BYTES + 1
         with pytest.raises(AnnouncementError, match="more than 131,072 bytes"):
             parse_data_announcement(data)
-    monkeypatch.setattr(reader, "CONTROL_BYTES", 1_000)
+    monkeypatch.setattr(control, "CONTROL_BYTES", 1_000)
     newest = read_announcements(kafka, topic, 60)
     assert heard[-len(newest) :] == newest
     assert 0 < sum(len(data) for _, _, data in newest) <= 1_000

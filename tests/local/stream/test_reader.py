@@ -7,12 +7,14 @@ import pytest
 from kafka import KafkaProducer, TopicPartition
 
 from fedstream.errors import BrokerError, DeadlineError, RecordError, RetentionError, SettingsError, TopicError
+from fedstream.record.format import StreamFormat
 from fedstream.record.offsets import OffsetRange, parse_ranges
 from fedstream.settings import KafkaSettings
 from fedstream.stream import client, reader
 from fedstream.stream.client import admin
 from fedstream.stream.codec import get_codec
-from fedstream.stream.reader import check_retention, read_announcements, read_ranges, topic_bounds, wait_for_data
+from fedstream.stream.control import read_announcements
+from fedstream.stream.reader import check_retention, read_ranges, topic_bounds, wait_for_data
 from fedstream.stream.send import create_topic
 
 Write = Callable[..., None]
@@ -62,7 +64,7 @@ def test_a_slice_of_many_fetches_is_whole(kafka: KafkaSettings, topic: str, writ
     monkeypatch.setattr(client, "FETCH_BYTES", 10_000)
     samples = np.random.default_rng(0).integers(0, 255, (300, 500), dtype=np.uint8)
     write(*[(b"\1", sample.tobytes()) for sample in samples])
-    codec = get_codec("RAW", {"data_type": "uint8", "label_type": "uint8", "data_reshape": "500", "label_reshape": "1"})
+    codec = get_codec(StreamFormat("RAW", {"data_type": "uint8", "label_type": "uint8", "data_reshape": "500", "label_reshape": "1"}))
     got, _ = codec.decode_records(read_ranges(kafka, parse_ranges(f"{topic}:0:0:300"), 20))
     np.testing.assert_array_equal(got, samples)
 
@@ -140,7 +142,7 @@ def test_a_record_without_key_or_value_is_named(kafka: KafkaSettings, topic: str
 def test_a_record_of_the_wrong_size_is_named(kafka: KafkaSettings, topic: str, write: Write) -> None:
     write(*[(b"\1", bytes(4))] * 2, partition=0)
     write((b"\1", bytes(4)), (b"\1", bytes(5)), partition=2)
-    codec = get_codec("RAW", {"data_type": "uint8", "label_type": "uint8", "data_reshape": "2 2", "label_reshape": "1"})
+    codec = get_codec(StreamFormat("RAW", {"data_type": "uint8", "label_type": "uint8", "data_reshape": "2 2", "label_reshape": "1"}))
     with pytest.raises(RecordError, match=f"record {topic}:2:1: its value has 5 bytes, expected 4"):
         codec.decode_records(read_ranges(kafka, parse_ranges(f"{topic}:0:0:2,{topic}:2:0:2"), 20))
 

@@ -22,8 +22,9 @@ from fedstream.serving.versions import Served, ServedVersion
 from fedstream.settings import KafkaSettings
 from fedstream.stream import client, reader, writer
 from fedstream.stream.client import admin, consumer
-from fedstream.stream.codec import RawCodec
-from fedstream.stream.reader import check_retention, read_announcements, read_ranges, topic_bounds, wait_for_data
+from fedstream.stream.codec.raw import RawCodec
+from fedstream.stream.control import read_announcements
+from fedstream.stream.reader import check_retention, read_ranges, topic_bounds, wait_for_data
 from fedstream.stream.writer import RecordWriter
 
 LOGIN = "org.apache.kafka.common.security.plain.PlainLoginModule"

@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 
 from fedstream.errors import AnnouncementError, RecordError, TopicError, UsageError
+from fedstream.record.format import StreamFormat
 from fedstream.settings import KafkaSettings
 from fedstream.stream import FederatedRawSink, writer
 from fedstream.stream.announcement import DataAnnouncement, parse_data_announcement
 from fedstream.stream.codec import get_codec
-from fedstream.stream.reader import read_announcements, read_ranges, topic_bounds
+from fedstream.stream.control import read_announcements
+from fedstream.stream.reader import read_ranges, topic_bounds
 from fedstream.stream.send import create_topic, send_dataset
 from fedstream.stream.writer import RecordWriter
 
@@ -33,7 +35,7 @@ def heard(kafka: KafkaSettings, control_topic: str) -> list[DataAnnouncement]:
 
 def check_content(kafka: KafkaSettings, said: DataAnnouncement, x: np.ndarray, y: np.ndarray) -> None:
     """The announced records are x and y, in any order."""
-    got_x, got_y = get_codec(said.input_format, said.input_config).decode_records(read_ranges(kafka, said.ranges, 20))
+    got_x, got_y = get_codec(said.format).decode_records(read_ranges(kafka, said.ranges, 20))
     assert sorted(zip(map(bytes, got_x), got_y, strict=True)) == sorted(zip(map(bytes, x), y, strict=True))
     assert (got_x.shape, got_x.dtype, got_y.dtype) == (x.shape, x.dtype, y.dtype)
 
@@ -129,7 +131,7 @@ def test_given_types_and_shapes_are_kept_and_records_follow_them(kafka: KafkaSet
 
 def test_big_endian_samples_arrive_as_the_numbers_they_are(kafka: KafkaSettings, topic: str) -> None:
     said = send_dataset(kafka, topic, "c", X.astype(">f4"), Y.astype(">i2"))
-    got_x, got_y = get_codec("RAW", said.input_config).decode_records(read_ranges(kafka, said.ranges, 20))
+    got_x, got_y = get_codec(StreamFormat("RAW", said.input_config)).decode_records(read_ranges(kafka, said.ranges, 20))
     np.testing.assert_array_equal(got_x, X.astype(np.float32))
     np.testing.assert_array_equal(got_y, Y)
 

@@ -13,7 +13,8 @@ from fedstream.settings import KafkaSettings
 from fedstream.stream import announced, announcement, send
 from fedstream.stream.announcement import parse_data_announcement
 from fedstream.stream.codec import get_codec
-from fedstream.stream.reader import read_announcements, read_ranges, topic_bounds
+from fedstream.stream.control import read_announcements
+from fedstream.stream.reader import read_ranges, topic_bounds
 
 X, Y = np.arange(40 * 16, dtype=np.uint8).reshape(40, 16), np.arange(40, dtype=np.uint8) % 10
 
@@ -47,7 +48,7 @@ def test_a_file_is_sent_and_announced(kafka: KafkaSettings, topic: str, control:
     assert (said.client, said.total_msg, said.restrictions, said.description) == ("plant-7", 40, {"a": 1}, "words")
     assert said.held_out_rate() == pytest.approx(0.3)
     assert len(topic_bounds(kafka, topic)) == 3
-    x, y = get_codec(said.input_format, said.input_config).decode_records(read_ranges(kafka, said.ranges, 20))
+    x, y = get_codec(said.format).decode_records(read_ranges(kafka, said.ranges, 20))
     order = np.argsort(x[:, 0, 0])
     np.testing.assert_array_equal(x[order].reshape(40, 16)[:16], X[np.argsort(X[:, 0])][:16])
     assert sorted(y) == sorted(Y)
@@ -85,7 +86,7 @@ def test_a_table_s_columns_and_classes_are_announced_by_name(kafka: KafkaSetting
     assert run("send", str(tmp_path / "d.csv"), "--topic", topic, "--client", "c", "--label", "kind").exit_code == 0
     said = parse_data_announcement(read_announcements(kafka, control, 20)[0][2])
     assert (said.features, said.classes) == (["age", "bmi"], ["ill", "well"])
-    x, y = get_codec(said.input_format, said.input_config).decode_records(read_ranges(kafka, said.ranges, 20))
+    x, y = get_codec(said.format).decode_records(read_ranges(kafka, said.ranges, 20))
     assert (x.tolist(), y.tolist()) == ([[1, 2], [3, 4], [5, 6]], [1, 0, 1])
     [row] = json.loads(run("list", "--json").stdout)
     assert (row["records"], row["columns"], row["shape"], row["type"], row["classes"]) == (3, 2, "2", "float32", ["ill", "well"])

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from fedstream.aggregation.validation import examine
+from fedstream.record.extras import ArraySpec, join
 from fedstream.record.judge import _why_bad_count
 
 BASE = {"w": np.zeros((4, 3), np.float32), "n": np.array([1, 2], np.int64)}
@@ -48,6 +49,29 @@ def test_a_good_update_has_no_problem():
 )
 def test_a_bad_update_is_named(bad, problem):
     assert problem in examine(BASE, bad).problem
+
+
+EXPECTED = {"c/w": ArraySpec((2,), "float32")}
+
+
+@pytest.mark.parametrize(
+    ("extras", "problem"),
+    [
+        ({"c/w": np.zeros(2, np.float32)}, ""),
+        ({}, "extra array 'c/w' is missing (1 in all)"),
+        ({"c/w": np.zeros(2, np.float32), "d": np.zeros(1)}, "extra array 'd' is not in what the strategy asks for (1 in all)"),
+        ({"c/w": np.zeros(3, np.float32)}, "extra array 'c/w' has shape (3,), expected (2,)"),
+        ({"c/w": np.zeros(2)}, "extra array 'c/w' has dtype float64, expected float32"),
+        ({"c/w": np.array([0, np.nan], np.float32)}, "extra array 'c/w' has 1 values that are not finite (first: nan)"),
+    ],
+)
+def test_extra_arrays_must_be_those_that_the_strategy_asks_for(extras, problem):
+    assert examine(BASE, join(update(), extras), EXPECTED).problem == problem
+
+
+def test_extra_arrays_that_nobody_asks_for_are_refused_and_do_not_count_in_the_norm():
+    assert "extra array 'c/w' is not in" in examine(BASE, join(update(), {"c/w": np.ones(2, np.float32)})).problem
+    assert examine(BASE, join(update(), {"c/w": np.full(2, 1e9, np.float32)}), EXPECTED).norm == 0
 
 
 @pytest.mark.parametrize(

@@ -57,5 +57,12 @@ def test_values_beside_the_run_are_compared_by_their_type():
     assert difference(FORM | {"store_secret": "other"}, wanted(), PACKAGE) == "", "what the command does not give may be whatever it is"
 
 
+def test_parameters_of_a_strategy_that_are_left_out_are_its_defaults():
+    adam = {"strategy": "FedAdam", "strategy_config": {}}
+    spelled = {"strategy": "FedAdam", "strategy_config": {"beta_1": 0.9, "tau": 0.001}}
+    assert difference(FORM | adam, wanted(**spelled), PACKAGE) == ""
+    assert "another strategy_config.beta_1 (0.9, now 0.5)" in difference(FORM | adam, wanted(**adam | {"strategy_config": {"beta_1": 0.5}}), PACKAGE)
+
+
 def test_values_that_are_no_run_s_are_told():
     assert "values that this version of fedstream does not take (rounds:" in difference(FORM | {"rounds": "many"}, wanted(), PACKAGE)

@@ -14,6 +14,7 @@ from fedstream.model.builtin import build_builtin, builtin_names
 from fedstream.model.files import load_keras, save_keras
 from fedstream.model.keras_model import get_weights
 from fedstream.model.split import split_mask
+from fedstream.model.examples import Examples
 from fedstream.model.training import TrainingConfig, train_client
 from fedstream.record.canonical import sha256_hex
 from fedstream.record.weights import digest
@@ -29,7 +30,7 @@ for name in order:
     x = generator.integers(0, 17, (150, *model.inputs[0].shape[1:])).astype(np.uint8)
     y = generator.integers(0, 10, 150)
     initial = digest(get_weights(model))
-    result = train_client(model, x, y, split_mask(1, np.zeros(150, int), np.arange(150), 0.2), config)
+    result = train_client(model, Examples(x, y, split_mask(1, np.zeros(150, int), np.arange(150), 0.2)), config)
     said[name] = [sha256_hex(data), initial, digest(result.weights), result.trained.values, sha256_hex(save_keras(model))]
 print(json.dumps(said))
 """

@@ -14,7 +14,9 @@ tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU"
 import numpy as np
 from fedstream.model.files import load_keras, save_keras
 from fedstream.model.keras_model import get_weights, set_weights
+from fedstream.model.examples import Examples
 from fedstream.model.training import TrainingConfig, train_client
+from fedstream.record.local_rule import Proximal
 from fedstream.record.weights import digest
 
 configure(2, 0)
@@ -26,7 +28,7 @@ said = {}
 
 def train(devices, **config):
     set_weights(model, weights)
-    return train_client(model, x, y, held_out, TrainingConfig(**({"epochs": 2, "batch_size": 13, "seed": 5} | config)), devices)
+    return train_client(model, Examples(x, y, held_out), TrainingConfig(**({"epochs": 2, "batch_size": 13, "seed": 5} | config)), devices)
 
 for case, loss, layer in [("classes", "sparse_categorical_crossentropy", layers.Flatten()), ("sequence", "mse", layers.Dense(8, "relu"))]:
     last = layers.Dense(4, "softmax", kernel_regularizer="l2") if case == "classes" else layers.Dense(1)
@@ -50,6 +52,12 @@ small = [train(devices, batch_size=1, epochs=1) for devices in ([], ["CPU:0", "C
 said["one record a step"] = max(float(abs(small[0].weights[name] - small[1].weights[name]).max()) for name in weights)
 half = train(["CPU:0", "CPU:1"], mixed_precision=True)
 said["half"] = max(float(abs(two.weights[name] - half.weights[name]).max()) for name in weights)
+near = [train(devices, rule=Proximal(50.0), epochs=4) for devices in ([], ["CPU:0", "CPU:1"])]
+plain = train([], epochs=4)
+said["proximal"] = {
+    "difference": max(float(abs(near[0].weights[name] - near[1].weights[name]).max()) for name in weights),
+    "effect": max(float(abs(near[0].weights[name] - plain.weights[name]).max()) for name in weights),
+}
 x = x.astype(np.float32)
 x[1] = np.nan
 try:
@@ -83,5 +91,6 @@ def test_two_devices_give_the_weights_of_one_at_the_same_batches() -> None:
         assert all(abs(training[name] - summed[name]) < 0.05 * max(1, training[name]) for name in training)
     assert said["one record a step"] < 1e-5
     assert 0 < said["half"] < 0.05
+    assert said["proximal"]["difference"] < 1e-5 < 1e-3 < said["proximal"]["effect"]
     assert "training diverged" in said["diverged"]
     assert "training passed the round's deadline at step 1" in said["late"]

@@ -9,6 +9,7 @@ import pytest
 from fedstream.errors import ModelError
 from fedstream.model._tensorflow import keras
 from fedstream.model.evaluation import evaluate_model
+from fedstream.model.examples import Examples
 from fedstream.model.files import load_keras, save_keras
 from fedstream.model.keras_model import get_weights, set_weights
 from fedstream.model.training import TrainingConfig, train_client
@@ -40,7 +41,7 @@ def make(*layers: Any, optimizer: Any = None, loss: str = SPARSE, metrics: Any =
 def restore(model: Any, weights: dict[str, np.ndarray], **config: Any) -> Any:
     x, y, held_out = records()
     set_weights(model, weights)
-    return train_client(model, x, y, held_out, TrainingConfig(**({"epochs": 3, "batch_size": 10, "seed": 5} | config)))
+    return train_client(model, Examples(x, y, held_out), TrainingConfig(**({"epochs": 3, "batch_size": 10, "seed": 5} | config)))
 
 
 def test_training_learns_and_counts_exactly_the_records_it_used() -> None:
@@ -146,7 +147,7 @@ def test_layers_compute_in_half_except_for_scaling_and_the_output(policy: str, h
     x, y, held_out = records()
     seen = keras().Model(model.inputs[0], model.get_layer("hidden").output)(x[:2].astype(np.float32))
     assert (seen.dtype.name, model(x[:2].astype(np.float32)).dtype.name) == (half, "float32")
-    assert np.isfinite(train_client(model, x, y, held_out, TrainingConfig(batch_size=50)).training.values["loss"])
+    assert np.isfinite(train_client(model, Examples(x, y, held_out), TrainingConfig(batch_size=50)).training.values["loss"])
 
 
 def test_measuring_only_trains_nothing() -> None:
@@ -163,7 +164,7 @@ def test_measuring_only_trains_nothing() -> None:
 def test_without_held_out_records_nothing_is_measured() -> None:
     model = make()
     x, y, _ = records()
-    result = train_client(model, x, y, np.zeros(N, bool), TrainingConfig(batch_size=10))
+    result = train_client(model, Examples(x, y, np.zeros(N, bool)), TrainingConfig(batch_size=10))
     assert (result.incoming, result.trained, result.num_examples) == (None, None, N)
     assert "loss" in result.training.values
 
@@ -171,7 +172,7 @@ def test_without_held_out_records_nothing_is_measured() -> None:
 def test_a_client_that_holds_out_everything_cannot_train() -> None:
     x, y, _ = records()
     with pytest.raises(ModelError, match="no record is left to train on: all 203 are held out"):
-        train_client(make(), x, y, np.ones(N, bool), TrainingConfig())
+        train_client(make(), Examples(x, y, np.ones(N, bool)), TrainingConfig())
 
 
 @pytest.mark.parametrize("rate", [1e20, 1e38])
@@ -186,7 +187,7 @@ def test_nan_in_the_records_is_divergence_and_nothing_is_printed(capfd: pytest.C
     x = x.astype(np.float32)
     x[5] = np.nan
     with pytest.raises(ModelError, match="the loss is nan; use a smaller rate, or look for NaN in the records"):
-        train_client(make(), x, y, held_out, TrainingConfig(batch_size=10))
+        train_client(make(), Examples(x, y, held_out), TrainingConfig(batch_size=10))
     assert capfd.readouterr().out == ""
 
 
@@ -217,11 +218,11 @@ def test_a_learning_rate_schedule_cannot_be_overridden_but_can_be_used() -> None
 def test_regression_and_one_hot_labels_train_too() -> None:
     x, y, held_out = records()
     regression = make(loss="mse", metrics=["mae"], units=1)
-    result = train_client(regression, x, y.astype(np.float64), held_out, TrainingConfig(batch_size=10, learning_rate=0.01))
+    result = train_client(regression, Examples(x, y.astype(np.float64), held_out), TrainingConfig(batch_size=10, learning_rate=0.01))
     assert result.trained.confusion is None
     assert set(result.trained.values) == {"loss", "mae"}
     one_hot = make(loss="categorical_crossentropy")
-    assert train_client(one_hot, x, np.eye(CLASSES)[y], held_out, TrainingConfig(batch_size=10, epochs=5)).trained.values["accuracy"] > 0.5
+    assert train_client(one_hot, Examples(x, np.eye(CLASSES)[y], held_out), TrainingConfig(batch_size=10, epochs=5)).trained.values["accuracy"] > 0.5
 
 
 def test_labels_of_shape_one_are_class_numbers() -> None:
@@ -243,7 +244,7 @@ def test_the_last_partial_batch_is_neither_dropped_nor_traced_again() -> None:
     model.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"])
     seen = []
     for n in (40, 41, 7):
-        result = train_client(model, np.zeros((n, 8, 8), np.uint8), np.arange(n) % 10, np.zeros(n, bool), TrainingConfig(batch_size=10))
+        result = train_client(model, Examples(np.zeros((n, 8, 8), np.uint8), np.arange(n) % 10, np.zeros(n, bool)), TrainingConfig(batch_size=10))
         assert result.training.num_examples == n
         assert int(model.optimizer.iterations) == 0, "the optimizer is given back as it was"
         seen.append(traces)

@@ -1,5 +1,7 @@
 """The judge: outliers among three and more, and the quorum that named clients make."""
 
+from dataclasses import replace
+
 import pytest
 
 from fedstream.record.documents import Manifest, Metrics, Selection, SliceDoc, SliceRange
@@ -61,6 +63,33 @@ def verdicts(norms=None, losses=None, kind="training", **fields):
 
 def accepted(*args, **fields):
     return [verdict.accepted for verdict in verdicts(*args, **fields)]
+
+
+def judged(change=None, slice=None, **fields):
+    """Return the reason for one client whose slice of 9 records, or manifest, says something else."""
+    found = replace(candidate("a"), **fields)
+    found = replace(found, manifest=found.manifest.model_copy(update=change or {}), slice=found.slice.model_copy(update=slice or {}))
+    [verdict] = judge(record(["a"]), Selection(run="r", round=1, kind="training", clients=["a"]), DIGEST, [found])
+    return verdict.reason
+
+
+def test_counts_are_bounded_by_the_slice_and_not_by_the_announcement():
+    part = {"ranges": [SliceRange(topic="a", partition=0, start=2, end=8)], "records": 6}
+    assert judged({"num_examples": 6, "training": None}, part) == "valid"
+    assert judged({"num_examples": 7, "training": None}, part) == "num_examples is 7, but its slice has 6 records"
+    assert judged({"num_examples": 6}, part) == "it says it measured on 8 records, but its slice has 6"
+
+
+def test_a_slice_counts_the_records_of_its_own_offsets():
+    assert judged(slice={"records": 10}) == "its slice is not the planned one: records is 10, but its ranges hold 9"
+
+
+def test_a_slice_that_the_feed_does_not_allow_is_rejected():
+    assert judged(not_fed="ranges is 'x'") == "its slice is not the planned one: ranges is 'x'"
+
+
+def test_a_slice_of_another_format_is_rejected():
+    assert judged(slice={"input_format": "JSON"}) == "its slice is not the planned one: input_format is 'JSON', expected 'RAW'"
 
 
 def test_an_update_ten_times_the_median_s_norm_is_an_outlier():

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from fedstream.errors import ModelError, RecordError
 from fedstream.serving.predictions import answers
 from fedstream.serving.versions import Served
-from fedstream.stream.codec import RawCodec
+from fedstream.stream.codec.raw import RawCodec
 
 CODEC = RawCodec(np.dtype(np.float32), (2, 2), np.dtype(np.uint8), ())
 

@@ -56,7 +56,7 @@ BROKEN = {
     "no format": (without("input_format"), "input_format: Field required"),
     "no configuration": (without("input_config"), "input_config: Field required"),
     "an unknown format": (GOOD | {"input_format": "CSV"}, "input_format: "),
-    "AVRO": (GOOD | {"input_format": "AVRO"}, "'AVRO' is not offered; send RAW records"),
+    "AVRO": (GOOD | {"input_format": "AVRO"}, "'AVRO' is not offered; the formats are JSON, RAW"),
     "an online stream": (GOOD | {"topic": "a"}, "announces the online stream 'a' without offsets"),
     "a topic no broker allows": (GOOD | {"topic": "a b:0:0:60"}, "'a b:0:0:60' is no range of offsets"),
     "offsets that are none": (GOOD | {"topic": "a:0:zero:60"}, "topic: "),

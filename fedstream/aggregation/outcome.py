@@ -1,0 +1,80 @@
+"""What a round comes to: a strategy's result, checked, with what goes out to the clients next. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from pydantic import TypeAdapter, ValidationError
+
+from fedstream.aggregation.registry import make_strategy
+from fedstream.aggregation.strategy import Strategy
+from fedstream.aggregation.updates import Updates
+from fedstream.errors import UpdateError
+from fedstream.record.documents import Figures
+from fedstream.record.extras import spec_of, why_not
+from fedstream.record.spec import RunSpec
+from fedstream.record.weights import Weights
+
+_FIGURES = TypeAdapter(Figures)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a round comes to.
+
+    Attributes:
+        weights: the new global model.
+        state: the strategy's server state; empty for none.
+        broadcast: arrays that go out with the model; empty for none.
+        figures: of the aggregation.
+    """
+
+    weights: Weights
+    state: Weights
+    broadcast: Weights
+    figures: Figures
+
+
+def strategy_of(spec: RunSpec) -> Strategy:
+    """Return the strategy of a run, with its parameters.
+
+    Raises:
+        SpecError: this installation does not know it, or not with these parameters.
+    """
+    return make_strategy(spec.strategy, spec.strategy_config)
+
+
+def combine_updates(spec: RunSpec, base: Weights, updates: Updates, state: Weights) -> Outcome:
+    """Let the run's strategy make the next global model.
+
+    Raises:
+        UpdateError: what it makes is no such model; says which variable and why.
+    """
+    strategy = strategy_of(spec)
+    made = strategy.aggregate(base, updates, state)
+    if problem := why_not({name: spec_of(array) for name, array in base.items()}, made.weights, "variable", "the global model"):
+        raise UpdateError(f"strategy {spec.strategy} makes no global model of the updates: {problem}; use other parameters in a new run")
+    _check_finite(spec, "server state", made.state)
+    try:
+        figures = _FIGURES.validate_python(made.figures)
+    except ValidationError as error:
+        raise UpdateError(f"strategy {spec.strategy} gives figures that cannot be kept: {error.errors()[0]['msg']}; correct the strategy") from error
+    return Outcome(made.weights, made.state, _broadcast(spec, strategy, made.weights, made.state), figures)
+
+
+def first_broadcast(spec: RunSpec, weights: Weights) -> Weights:
+    """Return the arrays that go out with a run's initial model; empty for none."""
+    return _broadcast(spec, strategy_of(spec), weights, {})
+
+
+def _broadcast(spec: RunSpec, strategy: Strategy, weights: Weights, state: Weights) -> Weights:
+    arrays = strategy.broadcast(weights, state)
+    _check_finite(spec, "broadcast", arrays)
+    return arrays
+
+
+def _check_finite(spec: RunSpec, what: str, arrays: Mapping[str, np.ndarray]) -> None:
+    if problem := why_not({name: spec_of(array) for name, array in arrays.items()}, arrays, "array", what):
+        raise UpdateError(f"strategy {spec.strategy} makes a {what} that cannot be kept: {problem}; use other parameters in a new run")

@@ -1,0 +1,143 @@
+"""Finds strategies by name: those of fedstream, and those that other installed packages offer as entry points."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from importlib.metadata import EntryPoint, entry_points
+from inspect import isabstract
+from typing import Any
+
+from pydantic import ValidationError
+
+from fedstream.aggregation.fedadam import FedAdam
+from fedstream.aggregation.fedavg import FedAvg
+from fedstream.aggregation.fedprox import FedProx
+from fedstream.aggregation.fedtrimmedavg import FedTrimmedAvg
+from fedstream.aggregation.strategy import Strategy
+from fedstream.errors import SpecError
+
+GROUP = "fedstream.strategies"
+"""Group of the entry points: `FedMine = "mine.strategies:FedMine"`."""
+
+BUILT_IN: dict[str, type[Strategy]] = {"FedAvg": FedAvg, "FedAdam": FedAdam, "FedProx": FedProx, "FedTrimmedAvg": FedTrimmedAvg}
+
+
+def strategy_names() -> list[str]:
+    """Return the names of all strategies, sorted. Loads none."""
+    return sorted({*BUILT_IN, *entry_points(group=GROUP).names})
+
+
+def find_strategy(name: str) -> type[Strategy]:
+    """Return a strategy's class; one of another package is imported now.
+
+    Raises:
+        SpecError: there is none of that name, several packages offer it, or it cannot be loaded.
+    """
+    if name in BUILT_IN:
+        return BUILT_IN[name]
+    found = list(entry_points(group=GROUP, name=name))
+    if not found:
+        raise SpecError(f"strategy: {name!r} is not known; use one of {', '.join(strategy_names())}")
+    if len(found) > 1:
+        raise SpecError(f"strategy: {name!r} is offered by {' and '.join(sorted(map(_package, found)))}; uninstall all but one of them")
+    return _load(found[0])
+
+
+def make_strategy(name: str, config: Mapping[str, Any]) -> Strategy:
+    """Return a strategy with these parameters, as a run's `strategy` and `strategy_config` give them.
+
+    Raises:
+        SpecError: there is no such strategy, or it cannot have these parameters; says which one, what was given, and what is allowed.
+    """
+    kind = find_strategy(name)
+    try:
+        return kind.model_validate(dict(config))
+    except ValidationError as error:
+        raise SpecError("; ".join(_explain(name, describe(name), problem) for problem in error.errors())) from error
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A parameter of a strategy, for people.
+
+    Attributes:
+        allowed: its type and bounds, in words.
+    """
+
+    name: str
+    default: Any
+    allowed: str
+    description: str
+
+
+@dataclass(frozen=True)
+class Description:
+    """A strategy, for people.
+
+    Attributes:
+        summary: what it does.
+        paper: where it is described.
+        when: when to use it.
+    """
+
+    name: str
+    summary: str
+    parameters: list[Parameter]
+    paper: str
+    when: str
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def describe(name: str) -> Description:
+    """Return what a strategy is.
+
+    Raises:
+        SpecError: as `find_strategy`.
+    """
+    kind = find_strategy(name)
+    schema = kind.model_json_schema()
+    parameters = [
+        Parameter(field, properties.get("default"), _allowed(properties), properties.get("description", ""))
+        for field, properties in schema.get("properties", {}).items()
+    ]
+    return Description(name, (kind.__doc__ or "").strip().partition("\n")[0], parameters, getattr(kind, "paper", ""), getattr(kind, "when", ""))
+
+
+BOUNDS = {"minimum": "at least {:g}", "exclusiveMinimum": "above {:g}", "maximum": "at most {:g}", "exclusiveMaximum": "below {:g}"}
+
+
+def _allowed(properties: Mapping[str, Any]) -> str:
+    if "enum" in properties:
+        return f"one of {', '.join(map(repr, properties['enum']))}"
+    bounds = [words.format(properties[bound]) for bound, words in BOUNDS.items() if bound in properties]
+    kind = {"number": "a number", "integer": "a whole number", "boolean": "true or false", "string": "a text"}.get(properties.get("type", ""), "JSON")
+    return f"{kind} {' and '.join(bounds)}".strip()
+
+
+def _explain(name: str, description: Description, problem: Any) -> str:
+    field = ".".join(map(str, problem["loc"]))
+    known = {parameter.name: parameter for parameter in description.parameters}
+    if problem["type"] == "extra_forbidden":
+        return f"strategy_config: {name} has no parameter {field!r} (given: {problem['input']!r}); it has {', '.join(known) or 'none'}"
+    allowed = known[field].allowed if field in known else problem["msg"].removeprefix("Value error, ")
+    return f"strategy_config: {field or 'the parameters'} of {name} must be {allowed} (given: {problem['input']!r})"
+
+
+def _load(entry: EntryPoint) -> type[Strategy]:
+    where = f"strategy: {entry.name!r}, which {_package(entry)} offers as {entry.value!r},"
+    try:
+        kind = entry.load()
+    except Exception as error:
+        raise SpecError(f"{where} cannot be loaded ({type(error).__name__}: {error}); repair or uninstall that package") from error
+    if not (isinstance(kind, type) and issubclass(kind, Strategy)):
+        raise SpecError(f"{where} is no subclass of fedstream.aggregation.strategy.Strategy; ask the package's author to correct it")
+    if isabstract(kind):
+        raise SpecError(f"{where} does not define aggregate(); ask the package's author to add it")
+    return kind
+
+
+def _package(entry: EntryPoint) -> str:
+    return f"package {entry.dist.name!r}" if entry.dist else "an unknown package"

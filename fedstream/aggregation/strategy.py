@@ -1,0 +1,94 @@
+"""Strategy: how updates become the next global model, and what the clients must do for it. Its fields are its parameters."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+from fedstream.aggregation.updates import Updates
+from fedstream.record.documents import Figures
+from fedstream.record.local_rule import NO_RULE, LocalRule
+from fedstream.record.weights import Weights
+
+
+@dataclass(frozen=True)
+class Aggregated:
+    """What a strategy makes of a round's updates.
+
+    Attributes:
+        weights: the new global model, with the names, shapes and dtypes of the base; all finite.
+        state: what the strategy wants back in the next round; name -> array, all finite; empty for nothing.
+        figures: numbers and short texts about this aggregation, for the commit and the report.
+    """
+
+    weights: Weights
+    state: Weights = field(default_factory=dict)
+    figures: Figures = field(default_factory=dict)
+
+
+class Strategy(BaseModel):
+    """How updates become the next global model.
+
+    A strategy is a frozen model. Each field is a parameter, with a default, bounds and a description; a run gives them in `strategy_config`. The
+    docstring's first line says what the strategy does. Results may depend on nothing but the parameters and the arguments, since everybody who
+    verifies a run aggregates it again: no clock, no randomness, no order of arrival.
+
+    Attributes:
+        paper: where it is described.
+        when: when to use it, in a sentence.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    paper: ClassVar[str]
+    when: ClassVar[str]
+
+    @abstractmethod
+    def aggregate(self, base: Weights, updates: Updates, state: Weights) -> Aggregated:
+        """Return the new global model, the server state to keep, and figures.
+
+        Args:
+            base: the global model that the clients received.
+            updates: all that were accepted; may be read more than once. Their arrays may be mapped from files, so work block by block.
+            state: what this method returned in the round whose model is the base; empty in a run's first round.
+        """
+
+    def local_rule(self) -> LocalRule:
+        """Return what the clients do beside plain training."""
+        return NO_RULE
+
+    def broadcast(self, weights: Weights, state: Weights) -> Weights:
+        """Return the arrays that go out to the clients with a global model.
+
+        Args:
+            weights: the global model.
+            state: the server state that belongs to it; empty for the initial model.
+        """
+        return {}
+
+
+def is_optimized(name: str, array: np.ndarray) -> bool:
+    """Tell whether a server optimizer may move a variable.
+
+    Integers never move. BatchNormalization's moving mean and variance are measurements, not parameters, and a step of an optimizer could make a
+    variance negative: these become the mean of the clients'.
+    """
+    return np.issubdtype(array.dtype, np.floating) and not name.rpartition("/")[2].startswith("moving_")
+
+
+def total(values: np.ndarray) -> float:
+    """Return the sum of some numbers, by halves: additions element by element, which every processor rounds alike.
+
+    Args:
+        values: one-dimensional, float64.
+    """
+    sums, size = values.copy(), values.size
+    while size > 1:
+        half = (size + 1) // 2
+        sums[: size - half] += sums[half:size]
+        size = half
+    return float(sums[0]) if size else 0.0

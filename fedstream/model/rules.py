@@ -1,0 +1,81 @@
+"""Applies a LocalRule to Keras training: what it adds to each step's gradient, and what it makes of the trained weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from fedstream.errors import ModelError
+from fedstream.model._tensorflow import keras, tensorflow
+from fedstream.model.keras_model import travelling
+from fedstream.record.extras import spec_of, why_not
+from fedstream.record.local_rule import LocalRule, LocalTraining
+from fedstream.record.weights import Weights
+
+
+@contextmanager
+def corrected(model: Any, rule: LocalRule, start: Weights, received: Weights) -> Iterator[None]:
+    """Let the rule add to the gradients of a model's trainable variables for as long as the context lasts.
+
+    It does so where the optimizer takes them, before it clips or accumulates anything: as if the rule were a term of the loss. The loss that training
+    reports is without it. With a rule that adds nothing, not an operation of the training changes.
+
+    Args:
+        model: compiled Keras model.
+        rule: what the clients do.
+        start: the global model that the client received.
+        received: the arrays that came with it.
+    """
+    if not rule.corrects:
+        yield
+        return
+    names = {id(variable): name for name, variable in travelling(model).items() if variable.trainable}
+    tf, optimizer, replicas = tensorflow(), _innermost(model.optimizer), model.distribute_strategy.num_replicas_in_sync
+    with tf.device("CPU:0"):
+        starts = {name: tf.constant(start[name]) for name in names.values()}
+        arrays = {name: tf.constant(array) for name, array in received.items()}
+    plain = optimizer.apply
+
+    def apply(grads: Any, trainable_variables: Any = None) -> Any:
+        variables = list(optimizer._trainable_variables if trainable_variables is None else trainable_variables)
+        return plain([_added(gradient, variable) for gradient, variable in zip(grads, variables, strict=True)], variables)
+
+    def _added(gradient: Any, variable: Any) -> Any:
+        name = names[id(variable)]
+        term = rule.gradient(name, variable.value, starts[name], arrays)
+        if term is None:
+            return gradient
+        term = tf.cast(term, variable.dtype) / replicas  # the replicas' gradients are added up
+        return term if gradient is None else tf.convert_to_tensor(gradient) + term
+
+    optimizer.apply, model.train_function = apply, None
+    try:
+        yield
+    finally:
+        del optimizer.apply
+        model.train_function = None
+
+
+def finished(rule: LocalRule, training: LocalTraining) -> tuple[Weights, Weights]:
+    """Return what leaves the client: weights, and extra arrays.
+
+    Raises:
+        ModelError: they are not what the rule says they are.
+    """
+    weights, extras = rule.finish(training)
+    problem = why_not(_specs(training.trained), weights, "variable", "the global model") or why_not(
+        rule.returns(training.start), extras, "extra array", "what the rule returns"
+    )
+    if problem:
+        raise ModelError(f"the local rule {type(rule).__name__} makes no update that counts: {problem}; correct the strategy, or its parameters")
+    return weights, extras
+
+
+def _specs(arrays: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: spec_of(array) for name, array in arrays.items()}
+
+
+def _innermost(optimizer: Any) -> Any:
+    """Return the optimizer that gets gradients in their own scale."""
+    return _innermost(optimizer.inner_optimizer) if isinstance(optimizer, keras().optimizers.LossScaleOptimizer) else optimizer

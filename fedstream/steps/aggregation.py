@@ -1,0 +1,67 @@
+"""Make a round's global model of its accepted updates: when the round is aggregated, and again when somebody verifies the run."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from fedstream.aggregation.outcome import Outcome, combine_updates, strategy_of
+from fedstream.aggregation.updates import Update, Updates
+from fedstream.record.documents import Aggregation, ClientEntry, Figures, Verdict
+from fedstream.record.extras import ArraySpec, split
+from fedstream.record.run import RunRecord
+from fedstream.record.weights import Weights, digest, from_bytes
+from fedstream.store.mapped import Downloads
+from fedstream.store.state import RunState
+
+CLOSE = 1e-9
+"""Relative difference of two figures that are the same; sums of a hundred million float64 values differ by less."""
+
+
+def returned_arrays(record: RunRecord, base: Weights) -> dict[str, ArraySpec]:
+    """Return the arrays that each update of a run has beside the weights; base is the global model that the clients received."""
+    return strategy_of(record.spec).local_rule().returns(base)
+
+
+def aggregate_round(state: RunState, round: int, base: Weights, clients: Sequence[Verdict] | Sequence[ClientEntry], downloads: Downloads) -> Outcome:
+    """Return what the strategy makes of a round's accepted updates.
+
+    Args:
+        state: the run.
+        round: number of the round.
+        base: the global model that the clients received.
+        clients: who was asked, and which update counts.
+        downloads: where the updates are fetched.
+
+    Raises:
+        CorruptObject: an update or the server state has another digest.
+        UpdateError: the strategy makes no model of them.
+    """
+    keys, before, server_state = state.keys.at(round), state.base(round), {}
+    if before.server_state_digest:
+        key = state.base_keys(round).server_state
+        server_state = from_bytes(state.store.get_verified(key, before.server_state_digest), key)
+    updates = [
+        Update(entry.client, entry.num_examples, *split(downloads.weights(keys.update(entry.client, entry.update_digest), entry.update_digest)))
+        for entry in clients
+        if entry.accepted and entry.update_digest
+    ]
+    return combine_updates(state.record.spec, base, Updates(updates), server_state)
+
+
+def beside_model(outcome: Outcome) -> Aggregation:
+    """Return what an aggregation made beside the global model."""
+    return Aggregation(server_state_digest=_digest(outcome.state), broadcast_digest=_digest(outcome.broadcast), figures=outcome.figures)
+
+
+def same_figures(one: Figures, other: Figures) -> bool:
+    """Tell whether figures are the same, but for what another processor, which sums in another order, may make of a number."""
+    return one.keys() == other.keys() and all(_same(value, other[name]) for name, value in one.items())
+
+
+def _same(one: float | str, other: float | str) -> bool:
+    return math.isclose(one, other, rel_tol=CLOSE) if isinstance(one, float) and isinstance(other, float) else one == other
+
+
+def _digest(arrays: Weights) -> str | None:
+    return digest(arrays) if arrays else None

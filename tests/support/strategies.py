@@ -1,0 +1,70 @@
+"""Strategies of another package, as an installation would offer them, and updates made of plain arrays."""
+
+import numpy as np
+from pydantic import Field
+
+from fedstream.aggregation.fedavg import federated_average
+from fedstream.aggregation.strategy import Aggregated, Strategy
+from fedstream.aggregation.updates import Update, Updates
+from fedstream.record.extras import spec_of
+from fedstream.record.local_rule import LocalRule
+
+
+def updates_of(*clients):
+    """Return the updates of clients c0, c1, ...; each is (num_examples, weights), or (num_examples, weights, extras)."""
+    return Updates(Update(f"c{number}", *client) for number, client in enumerate(clients))
+
+
+class Variates(LocalRule):
+    """SCAFFOLD's correction (Karimireddy et al. 2020, option II) for clients without a state of their own: c_i is 0 when a round begins."""
+
+    corrects = True
+
+    def gradient(self, name, value, start, received):
+        return received[f"c/{name}"]
+
+    def returns(self, base):
+        return {f"c/{name}": spec_of(array) for name, array in base.items()}
+
+    def finish(self, training):
+        steps = np.float32(training.steps * training.learning_rate)
+        change = {name: (training.start[name] - array) / steps for name, array in training.trained.items()}
+        return training.trained, {f"c/{name}": change[name] - training.received[f"c/{name}"] for name in change}
+
+
+class FedVariates(Strategy):
+    """The mean, with control variates that go out and come back."""
+
+    paper = "Karimireddy et al. 2020, arXiv 1910.06378"
+    when = "Tests of arrays that travel."
+
+    rate: float = Field(1.0, gt=0, le=1, description="Step of the server's variate.")
+
+    def local_rule(self):
+        return Variates()
+
+    def broadcast(self, weights, state):
+        return state or {f"c/{name}": np.zeros_like(array) for name, array in weights.items()}
+
+    def aggregate(self, base, updates, state):
+        old = state or self.broadcast(base, {})
+        mean = federated_average([(1, update.extras) for update in updates])
+        new = {name: (old[name] + np.float32(self.rate) * mean[name]).astype(np.float32) for name in old}
+        return Aggregated(federated_average(updates.weighted), new, {"clients": float(len(updates)), "first": updates[0].client})
+
+
+class LocalNoise(LocalRule):
+    """Gaussian noise that a client adds before its weights leave it."""
+
+    def finish(self, training):
+        rng = np.random.default_rng(training.seed)
+        return {name: (array + rng.normal(0, 0.01, array.shape)).astype(array.dtype) for name, array in training.trained.items()}, {}
+
+
+def install(folder, package="elsewhere", value="support.strategies:FedVariates", name="FedVariates"):
+    """Make a folder that, on Python's path, is an installed package which offers a strategy."""
+    info = folder / f"{package}-1.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(f"[fedstream.strategies]\n{name} = {value}\n")
+    return folder

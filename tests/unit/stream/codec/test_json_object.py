@@ -1,0 +1,92 @@
+"""JSON records: fields by name, the label in a field or in the key."""
+
+import numpy as np
+import pytest
+from support.codecs import records
+
+from fedstream.errors import AnnouncementError, RecordError
+from fedstream.record.format import StreamFormat
+from fedstream.stream.codec import get_codec
+from fedstream.stream.codec.json_object import JsonCodec
+
+CONFIG = {"fields": ["age", "bmi"], "label_field": "ill", "label_type": "uint8"}
+
+
+def codec(**changes):
+    return get_codec(StreamFormat("JSON", CONFIG | changes))
+
+
+def test_fields_are_taken_by_name_whatever_else_there_is():
+    rows = [b'{"bmi": 22.5, "ill": 1, "age": 40, "ward": {"name": "7"}}', b' {"age":41,"bmi":2e1,"ill":0}\n']
+    x, y = codec().decode_records(records(rows, [b"", b"patient 9"]))
+    assert x.tolist() == [[40.0, 22.5], [41.0, 20.0]]
+    assert y.tolist() == [1, 0]
+
+
+def test_the_label_is_a_field_or_the_key():
+    row = np.array([40, 22.5], np.float32)
+    assert codec().encode(row, np.uint8(1)) == (b'{"age":40.0,"bmi":22.5,"ill":1}', b"\0")
+    assert codec(label_field="").encode(row, np.uint8(1)) == (b'{"age":40.0,"bmi":22.5}', b"1")
+    assert codec().record_size.keyless
+    assert not codec(label_field="").record_size.keyless
+
+
+@pytest.mark.parametrize("key", [b"", b"x", b"[1]", b"null", b"1.5", b"256", b"-1", b"true", b'"1"'])
+def test_a_key_that_is_no_label_is_named(key):
+    with pytest.raises(RecordError, match=r"record t:3:0: its key \(its label\) .*[Ss]end it again as announced"):
+        codec(label_field="").decode_records(records([b'{"age": 1, "bmi": 2}'], [key]))
+
+
+def test_a_message_quotes_nothing_of_a_record():
+    with pytest.raises(RecordError) as raised:
+        codec().decode_records(records([b'{"age": "HIV positive", "bmi": 2, "ill": 0}'], [b""]))
+    assert "field 'age' is a str, expected a number" in str(raised.value)
+    assert "HIV" not in str(raised.value)
+
+
+def test_whole_numbers_stay_exact():
+    wide = codec(data_type="uint64", fields=["n"])
+    x, _ = wide.decode_records(records([b'{"n": 18446744073709551615, "ill": 0}', b'{"n": 7.0, "ill": 1.0}'], [b"", b""]))
+    assert x.ravel().tolist() == [2**64 - 1, 7]
+
+
+def test_columns_come_into_a_run_s_order():
+    there = codec().in_order(["years", "mass"], ["mass", "years"])
+    assert there.decode_sample(b'{"age": 40, "bmi": 22.5}').tolist() == [22.5, 40.0]
+    assert codec().in_order(["years", "mass"], ["mass", "height"]) == codec()
+    assert codec().in_order([], ["age", "bmi"]) == codec()
+
+
+def test_nan_has_no_spelling():
+    with pytest.raises(RecordError, match="NaN or infinity, which JSON cannot spell"):
+        codec().encode(np.array([np.nan, 1]), np.uint8(0))
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"fields": None}, "input_config.fields: list the names"),
+        ({"fields": []}, "input_config.fields: list the names"),
+        ({"fields": "age"}, "input_config.fields: list the names"),
+        ({"fields": ["age", 7]}, "input_config.fields: list the names"),
+        ({"fields": ["age", "age"]}, "input_config.fields: the name 'age' is there twice"),
+        ({"fields": ["age", "ill"]}, "input_config.fields: the name 'ill' is there twice"),
+        ({"fields": [""]}, "input_config.fields: '' cannot be a name"),
+        ({"fields": [f"f{n}" for n in range(2000)]}, "input_config.fields: 2001 names are too many"),
+        ({"label_field": ["ill"]}, "input_config.label_field"),
+        ({"data_type": "bool"}, "input_config.data_type: 'bool' is not a type of JSON's numbers"),
+        ({"label_type": "string"}, "input_config.label_type: 'string' has no fixed size"),
+    ],
+)
+def test_a_configuration_that_cannot_be_used_names_the_field(change, reason):
+    with pytest.raises(AnnouncementError, match=reason):
+        codec(**change)
+
+
+@pytest.mark.parametrize(
+    ("shape", "label", "reason"),
+    [((8, 8), np.uint8(0), "2 columns are named"), ((3,), np.uint8(0), "2 columns are named"), ((2,), np.zeros(4), "one number as their label")],
+)
+def test_samples_that_are_no_row_of_named_numbers_are_not_sent(shape, label, reason):
+    with pytest.raises(AnnouncementError, match=reason):
+        JsonCodec.from_sample(np.zeros(shape), np.asarray(label), ["age", "bmi"])
