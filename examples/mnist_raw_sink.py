@@ -1,8 +1,9 @@
-"""A data owner streams MNIST: Kafka-ML's own example, of which only the import of the sink and the source of the pictures differ.
+"""Stream MNIST as a data owner. This is Kafka-ML's own example; only the import of the sink and the source of the images differ.
 
     python examples/mnist_raw_sink.py mnist.npz [TOPIC]
 
-The broker is KAFKA_BOOTSTRAP_SERVERS (`eval "$(fedstream services env)"` sets it); the client is named by FEDSTREAM_CLIENT, or else by the topic.
+KAFKA_BOOTSTRAP_SERVERS gives the broker; `eval "$(fedstream services env)"` sets it. FEDSTREAM_CLIENT gives the name of
+the client. If it is not set, the name of the topic is used.
 """
 
 import json
@@ -23,7 +24,7 @@ if len(sys.argv) < 2:
 with np.load(sys.argv[1], allow_pickle=False) as arrays:
     (x_train, y_train), (x_test, y_test) = (arrays["x_train"], arrays["y_train"]), (arrays["x_test"], arrays["y_test"])
 
-if x_train.ndim == 2:  # some files hold each picture as a row of 784 pixels
+if x_train.ndim == 2:  # some files hold each image as a row of 784 pixels
     x_train, x_test = x_train.reshape(-1, 28, 28), x_test.reshape(-1, 28, 28)
 
 mnist = FederatedRawSink(

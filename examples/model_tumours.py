@@ -10,7 +10,7 @@ def build() -> keras.Model:
     model = keras.Sequential(
         [
             keras.Input((30,)),
-            keras.layers.BatchNormalization(momentum=0.9),  # areas are hundreds, and smoothness is a tenth
+            keras.layers.BatchNormalization(momentum=0.9),  # areas are in the hundreds, smoothness is about a tenth
             keras.layers.Dense(16, activation="relu"),
             keras.layers.Dense(2, activation="softmax"),
         ],

@@ -1,9 +1,10 @@
-"""Write ward7.csv and ward9.csv: measurements of 569 breast tumours, dealt to two hospitals, in the place of your own records.
+"""Write ward7.csv and ward9.csv, which stand in for your own records.
 
     python examples/two_wards.py
 
-They come with scikit-learn (Wolberg, Mangasarian and Street: Breast Cancer Wisconsin, Diagnostic). Each row is a tumour: 30 measurements of
-its cells' nuclei, and its outcome, 0 for malignant and 1 for benign.
+The files contain measurements of 569 breast tumours, dealt to two hospitals. The data set comes with scikit-learn
+(Wolberg, Mangasarian and Street: Breast Cancer Wisconsin, Diagnostic). Each row is a tumour: 30 measurements of its
+cells' nuclei, and its outcome, 0 for malignant and 1 for benign.
 """
 
 from sklearn.datasets import load_breast_cancer
