@@ -13,10 +13,10 @@ from fedstream.record.description import ModelDescription, named
 from fedstream.record.layout import ModelKeys
 from fedstream.record.names import MODEL_NAME, check_name
 from fedstream.store.loading import load_document
-from fedstream.store.objects import ObjectStore
+from fedstream.store.store import Store
 
 
-def add_model(store: ObjectStore, name: str, data: bytes, features: Sequence[str] = (), classes: Sequence[str] = ()) -> ModelDescription:
+def add_model(store: Store, name: str, data: bytes, features: Sequence[str] = (), classes: Sequence[str] = ()) -> ModelDescription:
     """Put a .keras file into the store, for new runs to start from; adding the current file of the name again changes nothing.
 
     Writes the file, its weights and its description, then the addition's number, which makes it the current one.
@@ -44,7 +44,7 @@ def add_model(store: ObjectStore, name: str, data: bytes, features: Sequence[str
     return description
 
 
-def ensure_model(store: ObjectStore, name: str, threads: int | None = None, gpu_memory_mib: int | None = None) -> ModelDescription:
+def ensure_model(store: Store, name: str, threads: int | None = None, gpu_memory_mib: int | None = None) -> ModelDescription:
     """Return the description of the current model of a name, without TensorFlow; a built-in model that is not in the store is built and added.
 
     Args:
@@ -65,7 +65,7 @@ def ensure_model(store: ObjectStore, name: str, threads: int | None = None, gpu_
     raise ModelError(f"there is no model {name!r}; there are {known}. Add one with `fedstream model add FILE.keras --name NAME`")
 
 
-def read_description(store: ObjectStore, name: str, keras_digest: str) -> ModelDescription:
+def read_description(store: Store, name: str, keras_digest: str) -> ModelDescription:
     """Return the description that was written when a model was added.
 
     Raises:

@@ -11,8 +11,8 @@ from typing import Any
 from fedstream.catalog.versions import Version, Which, find_latest, find_version, read_version_file
 from fedstream.errors import CorruptObject, FedstreamError, ModelError, ObjectNotFound, RunError
 from fedstream.model.prediction import Predict
-from fedstream.store.objects import ObjectStore
 from fedstream.store.state import RunState
+from fedstream.store.store import Store
 from fedstream.stream.codec import RawCodec
 
 log = logging.getLogger("fedstream.serving")
@@ -66,7 +66,7 @@ class ServedVersion:
         CorruptObject: the version is not what was published.
     """
 
-    def __init__(self, store: ObjectStore, model: str, which: Which, input_config: dict[str, Any], check_every_s: float) -> None:
+    def __init__(self, store: Store, model: str, which: Which, input_config: dict[str, Any], check_every_s: float) -> None:
         self._store, self._model, self._which = store, model, which
         self._input_config, self._check_every_s = input_config, check_every_s
         version = self._wanted()
@@ -116,7 +116,7 @@ class ServedVersion:
         return served
 
 
-def load(store: ObjectStore, version: Version, codec: RawCodec) -> Served:
+def load(store: Store, version: Version, codec: RawCodec) -> Served:
     """Load a version. Imports TensorFlow.
 
     Raises:
@@ -141,7 +141,7 @@ def load(store: ObjectStore, version: Version, codec: RawCodec) -> Served:
     return Served(version.model, version.number, found, codec, predictor(model), *names)
 
 
-def input_config_of(store: ObjectStore, version: Version) -> dict[str, Any]:
+def input_config_of(store: Store, version: Version) -> dict[str, Any]:
     """Return the format of the records that a version's run was trained on.
 
     Raises:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from fedstream.store.objects import ObjectStore
 from fedstream.store.state import RunState
+from fedstream.store.store import Store
 from fedstream.stream.broker import Broker, Brokers, EnvironmentBrokers
 
 
@@ -18,7 +19,7 @@ class Context:
         brokers: the Kafka clusters.
     """
 
-    store: ObjectStore
+    store: Store
     brokers: Brokers
 
     @classmethod

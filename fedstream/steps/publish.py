@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from typing import Any, Protocol
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 from fedstream import __version__
 from fedstream.catalog.models import read_description
@@ -167,21 +167,20 @@ def _model_files(state: RunState, best: Commit) -> dict[str, bytes]:
 def _numbered(state: RunState, number: int, best: Commit, model_files: dict[str, bytes]) -> dict[str, bytes]:
     """Return the files that say which version they are of: the SavedModel's, by their folder, and the YAML that serves it."""
     lineage = {"run": state.run, "round": str(best.round), "weights-digest": best.weights_digest}
-    served = kserve.inference_service(state.record.model.name, number, _saved_model_uri(state, number), lineage)
+    served = kserve.inference_service(state.record.model.name, number, state.store.uri(_saved_model(state, number)), lineage)
     folder = kserve.saved_model_folder(number)
     return {name.replace("saved_model", folder, 1): data for name, data in model_files.items()} | {kserve.NAME: served}
 
 
-def _saved_model_uri(state: RunState, number: int) -> str:
-    settings = state.store.settings
-    return f"s3://{settings.bucket}/{settings.prefix}{ModelKeys(state.record.model.name).version(number, 'saved_model')}"
+def _saved_model(state: RunState, number: int) -> str:
+    return ModelKeys(state.record.model.name).version(number, "saved_model")
 
 
 def _register(state: RunState, registry: RegistrySettings, number: int, manifest: dict[str, Any], digest: str) -> None:
     from fedstream.serving.registry import ModelRegistry
 
-    where = {"endpoint": state.store.settings.endpoint_url, "defaultRegion": state.store.settings.region}
-    found = ModelRegistry(registry).register(manifest, digest, f"{_saved_model_uri(state, number)}?{urlencode(where)}")
+    address = f"{state.store.uri(_saved_model(state, number))}?{urlencode(state.store.access)}"
+    found = ModelRegistry(registry).register(manifest, digest, address)
     log.info("registered at %s as model version %s", registry.url, found)
 
 
@@ -240,7 +239,7 @@ def _tell_at(broker: Broker, announcement: ModelAnnouncement, patience: float) -
 
 def _announcement(state: RunState, manifest: dict[str, Any], key: str) -> ModelAnnouncement:
     record = state.record
-    description = read_description(state.store, record.model.name, record.model.keras_digest)
+    description, place = read_description(state.store, record.model.name, record.model.keras_digest), urlsplit(state.store.uri(key))
     return ModelAnnouncement(
         model_format={"input_shape": _spaced(description.input_shape), "output_shape": _spaced(description.output_shape)},
         federated_params={
@@ -251,8 +250,8 @@ def _announcement(state: RunState, manifest: dict[str, Any], key: str) -> ModelA
         model=record.model.name,
         version=manifest["version"],
         run=state.run,
-        bucket=state.store.settings.bucket,
-        model_key=state.store.settings.prefix + key,
+        bucket=place.netloc,
+        model_key=place.path.removeprefix("/"),
         model_digest=manifest["files"]["model.keras"],
         weights_digest=manifest["weights_digest"],
         head=manifest["head"],

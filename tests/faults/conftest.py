@@ -15,7 +15,8 @@ from fedstream.errors import ObjectNotFound
 from fedstream.local.platform import Platform
 from fedstream.settings import StoreSettings
 from fedstream.store.ledger import Ledger
-from fedstream.store.objects import ObjectInfo, ObjectStore
+from fedstream.store.objects import ObjectStore
+from fedstream.store.store import ObjectInfo
 from fedstream.stream.send import send_dataset
 
 FLAG_S = 60.0
