@@ -27,7 +27,7 @@ def disk(tmp_path):
 def test_no_key_leaves_the_folder(disk, tmp_path, key):
     (tmp_path / "x").write_bytes(b"outside")
     disk.put_new("inside", b"")
-    for call in (disk.get, disk.exists, lambda key: disk.list(f"{key}/x"), lambda key: disk.put_new(key, b"x"), disk.remove):
+    for call in (disk.get, disk.exists, lambda key: disk.list(f"{key or '.'}/x"), lambda key: disk.put_new(key, b"x"), disk.remove):
         with pytest.raises(StoreError, match="no object can have the key"):
             call(key)
     assert (tmp_path / "x").read_bytes() == b"outside"
