@@ -8,6 +8,7 @@ from fedstream.errors import FedstreamError
 from fedstream.record.documents import Commit, Metrics, SliceDoc
 from fedstream.record.offsets import parse_ranges
 from fedstream.record.run import MatchedClient
+from fedstream.steps.context import Context
 from fedstream.steps.evaluation import measure_on, read_evaluation
 from fedstream.store.state import RunState
 from fedstream.stream.broker import Brokers
@@ -32,6 +33,7 @@ class Streams:
 
     def __init__(self, state: RunState, brokers: Brokers, deadline_s: float) -> None:
         self.state, self.brokers, self.deadline_s, self.records = state, brokers, deadline_s, 0
+        self._context = Context(state.store, brokers)
         self._found: dict[tuple[str, str, str], str] = {}
 
     def check_slice(self, client: str, document: SliceDoc) -> str:
@@ -51,7 +53,7 @@ class Streams:
             records = self._evaluation
             if records.digest != commit.evaluation_digest:
                 return f"the records of the evaluation topic have digest {records.digest}, expected {commit.evaluation_digest}"
-            measured = measure_on(self.state, commit.round, commit.weights_digest, records)
+            measured = measure_on(self._context, self.state, commit.round, commit.weights_digest, records)
         except FedstreamError as error:
             return f"its model cannot be measured again: {error}"
         return why_different(commit.metrics, measured)

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 
 from fedstream.catalog.additions import current, list_models, record_addition
 from fedstream.errors import ModelError, ObjectConflict
-from fedstream.model._tensorflow import set_threads
-from fedstream.model.builtin import build_builtin, builtin_names
-from fedstream.model.files import describe, save_keras
+from fedstream.model.builtin import builtin_file, builtin_names
+from fedstream.model.learner import kind_of
 from fedstream.record.description import ModelDescription, named
 from fedstream.record.layout import ModelKeys
 from fedstream.record.names import MODEL_NAME, check_name
@@ -17,7 +16,7 @@ from fedstream.store.store import Store
 
 
 def add_model(store: Store, name: str, data: bytes, features: Sequence[str] = (), classes: Sequence[str] = ()) -> ModelDescription:
-    """Put a .keras file into the store, for new runs to start from; adding the current file of the name again changes nothing.
+    """Put a model file into the store, for new runs to start from; adding the current file of the name again changes nothing.
 
     Writes the file, its weights and its description, then the addition's number, which makes it the current one.
 
@@ -31,7 +30,7 @@ def add_model(store: Store, name: str, data: bytes, features: Sequence[str] = ()
     Raises:
         ModelError: as `describe`; or the names are not as many as the model's columns or classes, or the file was added with other names.
     """
-    description, weights = describe(data, name)
+    description, weights = kind_of(data).describe(data, name)
     description = named(description, features, classes)
     keys, sha256 = ModelKeys(name), description.keras_digest
     store.put_new(keys.initial(sha256), data)
@@ -59,8 +58,7 @@ def ensure_model(store: Store, name: str, threads: int | None = None, gpu_memory
     if added := current(store, check_name("model", name, MODEL_NAME)):
         return read_description(store, name, added.digest)
     if name in builtin_names():
-        set_threads(threads, gpu_memory_mib)
-        return add_model(store, name, save_keras(build_builtin(name)))
+        return add_model(store, name, builtin_file(name, threads, gpu_memory_mib))
     known = ", ".join(sorted({*list_models(store), *builtin_names()}))
     raise ModelError(f"there is no model {name!r}; there are {known}. Add one with `fedstream model add FILE.keras --name NAME`")
 

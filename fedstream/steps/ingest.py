@@ -85,7 +85,7 @@ def _slice(context: Context, state: RunState, round: int, client: MatchedClient)
     records = patiently(deadline, lambda left_s: broker.read_ranges(ranges, left_s, size))
     _, labels = decode_in_order(state.record, client, records)
     check_labels(read_description(state.store, state.record.model.name, state.record.model.keras_digest), labels)
-    return SliceDoc(
+    document = SliceDoc(
         client=client.client,
         bootstrap_servers=client.bootstrap_servers,
         ranges=[SliceRange(topic=r.topic, partition=r.partition, start=r.start, end=r.end) for r in ranges],
@@ -94,6 +94,8 @@ def _slice(context: Context, state: RunState, round: int, client: MatchedClient)
         class_counts=_class_counts(labels),
         digest=records.digest,
     )
+    context.records.put(context.slice_id(document), records)
+    return document
 
 
 def _class_counts(labels: NDArray[Any]) -> dict[str, int]:

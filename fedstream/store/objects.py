@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import urllib3
@@ -138,10 +138,10 @@ class ObjectStore(Store):
 
     def put_if_match(self, key: str, data: bytes, etag: str | None) -> bool:
         """PUT with a condition, which minio-py's put_object does not take."""
-        place = self._client.get_presigned_url("PUT", self.settings.bucket, self._full(key))
+        digest, condition = sha256_hex(data), {"If-Match": etag} if etag else {"If-None-Match": "*"}
 
         def write() -> BaseHTTPResponse:
-            url, headers = signed_put(place, self.settings, sha256_hex(data), {"If-Match": etag} if etag else {"If-None-Match": "*"})
+            url, headers = self._signed_put(key, digest, condition)
             response = self._http.request("PUT", url, body=data, headers=headers)
             if response.status >= 500 or response.status == 409:
                 raise _Transient(f"HTTP {response.status}")
@@ -158,6 +158,9 @@ class ObjectStore(Store):
         """Remove an object that is on no record, such as a probe's; one that may not be removed stays."""
         with suppress(StoreUnavailable, S3Error):
             self._try(lambda: self._client.remove_object(self.settings.bucket, self._full(key)))
+
+    def _signed_put(self, key: str, digest: str, condition: dict[str, str]) -> tuple[str, dict[str, Any]]:
+        return signed_put(self._client.get_presigned_url("PUT", self.settings.bucket, self._full(key)), self.settings, digest, condition)
 
     def _full(self, key: str) -> str:
         return self.settings.prefix + key

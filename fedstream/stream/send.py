@@ -13,19 +13,20 @@ from fedstream.errors import AnnouncementError, RecordError, UsageError
 from fedstream.record.offsets import invalid_topic_name
 from fedstream.settings import KafkaSettings
 from fedstream.stream.announcement import DATA_CONTROL_TOPIC, DataAnnouncement, check_announceable, invalid_client_name
+from fedstream.stream.broker import Broker, KafkaBroker
 from fedstream.stream.client import admin
 from fedstream.stream.codec import RawCodec
 from fedstream.stream.columns import align, is_text, number_classes
 from fedstream.stream.finite import check_finite
 from fedstream.stream.sink import raw_announcement
-from fedstream.stream.writer import UNLABELLED, RecordWriter
+from fedstream.stream.writer import UNLABELLED
 
 PROGRESS = 256
 """Records between two calls of the progress function: drawing a bar costs as much as sending a few records."""
 
 
 def send_dataset(
-    kafka: KafkaSettings,
+    broker: KafkaSettings | Broker,
     topic: str,
     client: str,
     x: NDArray[Any],
@@ -45,7 +46,7 @@ def send_dataset(
     """Send every record, wait until all are stored, announce them, and return the announcement.
 
     Args:
-        kafka: the data owner's brokers.
+        broker: the data owner's brokers.
         topic: topic of the records.
         client: name of the data owner.
         x: samples (n, ...), at least one.
@@ -83,14 +84,15 @@ def send_dataset(
         check_finite(samples, "sample", names=features)
         check_finite(labels, "label")
     checked()
-    writer = RecordWriter(kafka)
+    where = KafkaBroker(broker) if isinstance(broker, KafkaSettings) else broker
+    writer = where.writer()
     try:
         for first in range(0, len(samples), PROGRESS):
             part = slice(first, first + PROGRESS)
             for sample, label in zip(samples[part], labels[part], strict=True):
                 writer.write(topic, sample.tobytes(), label.tobytes())
             progress(len(samples[part]))
-        announcement = raw_announcement(kafka, client, codec, writer.flush(), **said)
+        announcement = raw_announcement(where, client, codec, writer.flush(), **said)
         writer.write(DATA_CONTROL_TOPIC, announcement.to_bytes(), UNLABELLED)
         writer.flush()
     finally:

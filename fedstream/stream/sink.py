@@ -15,10 +15,11 @@ from fedstream.errors import AnnouncementError, RecordError, UsageError
 from fedstream.record.offsets import OffsetRange, format_ranges, invalid_topic_name, total_records
 from fedstream.settings import KafkaSettings
 from fedstream.stream.announcement import DATA_CONTROL_TOPIC, DataAnnouncement, ModelAnnouncement, check_announceable, invalid_client_name
+from fedstream.stream.broker import Broker
 from fedstream.stream.codec import RawCodec
 from fedstream.stream.columns import number_classes
 from fedstream.stream.finite import check_finite
-from fedstream.stream.writer import UNLABELLED, RecordWriter
+from fedstream.stream.writer import UNLABELLED, RecordWriter, Writer
 
 
 class FederatedRawSink:
@@ -185,11 +186,11 @@ class FederatedRawSink:
         return codec
 
 
-def raw_announcement(kafka: KafkaSettings, client: str, codec: RawCodec, ranges: Sequence[OffsetRange], **said: Any) -> DataAnnouncement:
+def raw_announcement(broker: KafkaSettings | Broker, client: str, codec: RawCodec, ranges: Sequence[OffsetRange], **said: Any) -> DataAnnouncement:
     """Return the announcement of RAW records.
 
     Args:
-        kafka: where they are.
+        broker: where they are.
         client: whose they are.
         codec: their format.
         ranges: their offsets.
@@ -201,18 +202,17 @@ def raw_announcement(kafka: KafkaSettings, client: str, codec: RawCodec, ranges:
         input_config=codec.config(),
         total_msg=total_records(ranges),
         client=client,
-        bootstrap_servers=kafka.bootstrap_servers,
+        bootstrap_servers=broker.bootstrap_servers,
         **said,
     )
 
 
-def announce_model(kafka: KafkaSettings, announcement: ModelAnnouncement, topic: str) -> None:
+def announce_model(writer: Writer, announcement: ModelAnnouncement, topic: str) -> None:
     """Tell data owners about a published model.
 
     Raises:
         BrokerError: the broker did not take the message.
     """
-    writer = RecordWriter(kafka)
     try:
         writer.write(topic, announcement.to_bytes(), UNLABELLED)
         writer.flush()
