@@ -19,7 +19,7 @@ NUMPY = {"numpy-softmax": SoftmaxModel(input_shape=[8, 8], classes=10, scale=1 /
 
 def builtin_names() -> list[str]:
     """Return the names of all built-in models."""
-    return [PREFIX + name for name in sorted([*_BUILDERS, *NUMPY])]
+    return [PREFIX + name for name in sorted([*KERAS, *NUMPY])]
 
 
 def builtin_file(name: str, threads: int | None = None, gpu_memory_mib: int | None = None) -> bytes:
@@ -42,9 +42,9 @@ def build_builtin(name: str) -> Any:
     Raises:
         ModelError: there is none of this name.
     """
-    if name.removeprefix(PREFIX) not in _BUILDERS:
-        raise ModelError(f"there is no Keras model {name!r}; built in are {', '.join(PREFIX + known for known in sorted(_BUILDERS))}")
-    return _BUILDERS[name.removeprefix(PREFIX)]()
+    if name.removeprefix(PREFIX) not in KERAS:
+        raise ModelError(f"there is no Keras model {name!r}; built in are {', '.join(PREFIX + known for known in sorted(KERAS))}")
+    return KERAS[name.removeprefix(PREFIX)]()
 
 
 def digits_mlp() -> Any:
@@ -72,7 +72,7 @@ def mnist_cnn() -> Any:
     return _compile("mnist_cnn", (28, 28), [*convolutions, _dense("hidden", 512, 3), _softmax(4)])
 
 
-_BUILDERS: dict[str, Callable[[], Any]] = {"digits-mlp": digits_mlp, "mnist-2nn": mnist_2nn, "mnist-cnn": mnist_cnn}
+KERAS: dict[str, Callable[[], Any]] = {"digits-mlp": digits_mlp, "mnist-2nn": mnist_2nn, "mnist-cnn": mnist_cnn}
 
 
 def _compile(name: str, shape: tuple[int, ...], layers: list[Any]) -> Any:

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from fedstream.model._tensorflow import set_threads
 from fedstream.model.devices import gpu_names, what_is_there
-from fedstream.model.evaluation import evaluate_model
 from fedstream.model.export import to_saved_model
 from fedstream.model.files import describe, load_keras, save_keras
 from fedstream.model.keras_model import set_weights
@@ -41,7 +40,8 @@ class KerasLearner:
         return replace(result, figures=used.figures(result.num_examples * (1 if config.measure_only else config.epochs)))
 
     def measure(self, weights: Weights, x: NDArray[Any], y: NDArray[Any]) -> Metrics:
-        return evaluate_model(self._with(weights), x, y)
+        self._with(weights)
+        return self._trainer.measure(x, y)
 
     def export(self, weights: Weights) -> dict[str, bytes]:
         model = self._with(weights)

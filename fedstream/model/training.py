@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from fedstream.errors import ModelError
 from fedstream.model._tensorflow import configure, tensorflow
 from fedstream.model.devices import device_name, gpu_names
-from fedstream.model.evaluation import evaluate_model, finite
+from fedstream.model.evaluation import evaluate_model, finite, traced
 from fedstream.model.keras_model import as_targets, get_weights, set_weights, to_numpy
 from fedstream.model.learner import TrainingConfig, TrainResult
 from fedstream.model.twin import fit_mirrored, twin_of
@@ -99,6 +99,14 @@ class Trainer:
         training = Metrics(num_examples=len(trained_on), values=finite(values))
         return TrainResult(new, len(trained_on), incoming, self._measure(x, y, measured_on), training, name)
 
+    def measure(self, x: NDArray[Any], y: NDArray[Any]) -> Metrics:
+        """Measure the weights that the model has now on labelled records."""
+        target = as_targets(self.model, y[:1])
+        key = ("measure", target.shape[1:], target.dtype)
+        if key not in self._traced:
+            self._traced[key] = traced(self.model, target.shape[1:], target.dtype)
+        return evaluate_model(self.model, x, y, step=self._traced[key])
+
     def _twin(self, devices: Sequence[str], mixed_precision: bool) -> Trainer:
         key = (tuple(devices), mixed_precision)
         if key not in self._twins:
@@ -106,7 +114,7 @@ class Trainer:
         return self._twins[key]
 
     def _measure(self, x: NDArray[Any], y: NDArray[Any], index: NDArray[np.intp]) -> Metrics | None:
-        return evaluate_model(self.model, x[index], y[index]) if len(index) else None
+        return self.measure(x[index], y[index]) if len(index) else None
 
     def _fit(self, x: NDArray[Any], y: NDArray[Any], index: NDArray[np.intp], config: TrainingConfig) -> dict[str, float]:
         """Do what Keras' `fit` does, step by step, in a function that is traced once for all clients; `fit` traces one for each of them."""
