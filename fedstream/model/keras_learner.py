@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fedstream.model._tensorflow import set_threads
+from fedstream.model._tensorflow import keras, set_threads
 from fedstream.model.devices import gpu_names, what_is_there
 from fedstream.model.export import to_saved_model
 from fedstream.model.files import describe, load_keras, save_keras
@@ -25,6 +25,7 @@ __all__ = ["describe", "open_learner"]
 def open_learner(data: bytes, threads: int | None = None, gpu_memory_mib: int | None = None) -> Learner:
     """Load a .keras file. Raises ModelError where TensorFlow already runs with another number of threads, or another limit of memory."""
     set_threads(threads, gpu_memory_mib)
+    keras().utils.set_random_seed(0)  # a layer that draws a seed of its own as it is made; each training sets it anew
     return KerasLearner(load_keras(data, threads))
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedstream.errors import ModelError
-from fedstream.model._tensorflow import configure, tensorflow
+from fedstream.model._tensorflow import set_threads, tensorflow
 from fedstream.model.devices import device_name, gpu_names
 from fedstream.model.evaluation import evaluate_model, finite, traced
 from fedstream.model.keras_model import as_targets, get_weights, set_weights, to_numpy
@@ -76,7 +76,7 @@ class Trainer:
         Raises:
             ModelError: no record is left to train on, training diverged or passed its deadline, or the learning rate cannot be set.
         """
-        configure(config.threads, config.seed)
+        set_threads(config.threads)
         devices = gpu_names() if devices is None else devices
         name = device_name(devices)
         trained_on, measured_on = np.flatnonzero(~held_out), np.flatnonzero(held_out)
@@ -164,8 +164,23 @@ def _orders(index: NDArray[np.intp], config: TrainingConfig) -> Iterator[NDArray
 
 
 def _shuffled(index: NDArray[np.intp], seed: int) -> Any:
-    """Return record numbers in another order each time they are gone through. Not the records, so that memory holds these once."""
-    return tensorflow().data.Dataset.from_tensor_slices(index).shuffle(len(index), seed=seed, reshuffle_each_iteration=True)
+    """Return record numbers in another order each time they are gone through. Not the records, so that memory holds these once.
+
+    It is the order of `Dataset.shuffle` after `tf.random.set_seed`, which makes TensorFlow forget, and optimize anew, all functions it has traced.
+    """
+    tf = tensorflow()
+    variant = tf.raw_ops.ShuffleDatasetV3(
+        input_dataset=tf.data.experimental.to_variant(tf.data.Dataset.from_tensor_slices(index)),
+        buffer_size=len(index),
+        seed=seed,
+        seed2=seed,
+        seed_generator=tf.raw_ops.DummySeedGenerator(),
+        output_types=[tf.int64],
+        output_shapes=[[]],
+        reshuffle_each_iteration=True,
+        metadata="",
+    )
+    return tf.data.experimental.from_variant(variant, tf.TensorSpec([], tf.int64))
 
 
 def _batches(model: Any, x: NDArray[Any], y: NDArray[Any], index: NDArray[np.intp], config: TrainingConfig) -> Any:

@@ -60,9 +60,16 @@ def odd_model() -> bytes:
 
     layers = keras.layers
     keras.utils.set_random_seed(3)
-    inner = [layers.Flatten(), layers.Dense(12), layers.BatchNormalization(), layers.ReLU(), layers.Dropout(0.4), layers.Dense(10, "softmax")]
-    model = keras.Sequential([keras.Input((8, 8)), layers.Rescaling(1 / 16), *inner])
-    model.compile(keras.optimizers.Adam(0.01), "sparse_categorical_crossentropy", ["accuracy"])
+    inner = [
+        layers.Flatten(),
+        layers.Dense(12),
+        layers.BatchNormalization(),
+        layers.ReLU(),
+        layers.Dropout(0.4),
+        layers.Dense(10, activation="softmax"),
+    ]
+    model = keras.Sequential([keras.Input((8, 8)), layers.Rescaling(1 / 16), *inner, layers.Dense(10, activation="softmax")])
+    model.compile(keras.optimizers.Adam(0.01), "sparse_categorical_crossentropy", metrics=["accuracy"])
     return save_keras(model)
 
 
