@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from fedstream.record.layout import ModelKeys
 from fedstream.record.run import RunRecord
-from fedstream.store.objects import ObjectStore
 from fedstream.store.state import RunState
+from fedstream.store.store import Store
 
 
-def copy_run(store: ObjectStore, run: str, prefix: str, before: int | None = None) -> ObjectStore:
+def copy_run(store: Store, run: str, prefix: str, before: int | None = None) -> Store:
     """Copy a run's objects and its initial model, and return the copy. Versions published from the run stay behind.
 
     Args:
@@ -23,7 +21,7 @@ def copy_run(store: ObjectStore, run: str, prefix: str, before: int | None = Non
         RunError: there is no such run.
         ObjectConflict: the copy is there already, with other bytes.
     """
-    copy = ObjectStore(replace(store.settings, prefix=f"{store.settings.prefix}{prefix.strip('/')}/"))
+    copy = store.within(f"{prefix.strip('/')}/")
     state = RunState(store, run)
     for key in [*_initial(state.record), *(info.key for info in store.list(f"{state.keys.root}/"))]:
         if before is None or not key.startswith(state.keys.rounds) or key < state.keys.at(before).root:

@@ -12,7 +12,7 @@ from fedstream.errors import CorruptObject, ObjectNotFound
 from fedstream.record.canonical import canonical_json, sha256_hex
 from fedstream.record.reading import DOCUMENT_BYTES
 from fedstream.record.weights import Weights, from_bytes
-from fedstream.store.objects import ObjectStore
+from fedstream.store.store import Store
 
 Document = TypeVar("Document", bound=BaseModel)
 
@@ -54,7 +54,7 @@ class Evidence:
         store: the bucket.
     """
 
-    def __init__(self, store: ObjectStore) -> None:
+    def __init__(self, store: Store) -> None:
         self.store = store
         self.problems: list[Problem] = []
         self._digests: dict[str, str | None] = {}

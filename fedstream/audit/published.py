@@ -10,7 +10,7 @@ from fedstream.record.layout import ModelKeys
 from fedstream.record.reading import DOCUMENT_BYTES
 from fedstream.record.run import ModelReference
 from fedstream.record.versions import LatestVersion, VersionManifest
-from fedstream.store.objects import ObjectInfo
+from fedstream.store.store import ObjectInfo
 
 MANIFEST = "manifest.json"
 

@@ -12,7 +12,7 @@ from fedstream.record.layout import RunKeys
 from fedstream.record.names import NAME
 from fedstream.record.run import RunRecord
 from fedstream.record.spec import carried_out
-from fedstream.store.objects import ObjectInfo
+from fedstream.store.store import ObjectInfo
 
 ATTEMPT = r"[A-Za-z0-9_-]{1,128}"
 

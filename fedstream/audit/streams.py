@@ -9,6 +9,7 @@ from fedstream.errors import FedstreamError
 from fedstream.record.documents import Commit, Metrics, SliceDoc
 from fedstream.record.offsets import OffsetRange
 from fedstream.record.run import MatchedClient
+from fedstream.steps.context import Context
 from fedstream.steps.evaluation import measure_on, read_evaluation
 from fedstream.steps.feeding import why_not_fed
 from fedstream.steps.ingest import describe_slice
@@ -37,6 +38,7 @@ class Streams:
     def __init__(self, state: RunState, brokers: Brokers, deadline_s: float) -> None:
         self.state, self.brokers, self.deadline_s, self.records = state, brokers, deadline_s, 0
         self._again: dict[tuple[str, str], SliceDoc | str] = {}
+        self._context = Context(state.store, brokers)
 
     def check_slice(self, round: int, client: str, document: SliceDoc) -> str:
         """Return what a slice of a round says that its client's records do not, or an empty string; the same records are read once.
@@ -66,7 +68,7 @@ class Streams:
             records = self._evaluation
             if records.digest != commit.evaluation_digest:
                 return f"the records of the evaluation topic have digest {records.digest}, expected {commit.evaluation_digest}"
-            measured = measure_on(self.state, commit.round, commit.weights_digest, records)
+            measured = measure_on(self._context, self.state, commit.round, commit.weights_digest, records)
         except FedstreamError as error:
             return f"its model cannot be measured again: {error}"
         return why_different(commit.metrics, measured)

@@ -14,8 +14,8 @@ from fedstream.errors import RunError
 from fedstream.record.layout import ModelKeys, RunKeys
 from fedstream.record.names import check_name
 from fedstream.record.run import RunRecord
-from fedstream.store.objects import ObjectStore
 from fedstream.store.state import RunState
+from fedstream.store.store import Store
 from fedstream.stream.broker import Brokers
 
 
@@ -43,7 +43,7 @@ class VerifyReport(BaseModel):
         return not self.problems
 
 
-def verify_run(store: ObjectStore, run: str, *, brokers: Brokers | None = None, expect: str = "") -> VerifyReport:
+def verify_run(store: Store, run: str, *, brokers: Brokers | None = None, expect: str = "") -> VerifyReport:
     """Verify a run from the bucket alone; with `brokers` also from those of its clients and of its evaluation topic.
 
     1. read the chain; 2. find what in it was changed; 3. check each round, and what was published, against the rest; 4. look for stray objects.
@@ -61,7 +61,7 @@ def verify_run(store: ObjectStore, run: str, *, brokers: Brokers | None = None, 
     """
     keys, evidence, streams = RunKeys(check_name("run", run)), Evidence(store), None
     if not store.exists(keys.spec):
-        raise RunError(f"there is no run {run!r} in bucket {store.settings.bucket!r}")
+        raise RunError(f"there is no run {run!r} in {store.name}")
     record = evidence.document(RunRecord, keys.spec)
     if record:
         evidence.same(keys.spec, "run", record.spec.run, run)

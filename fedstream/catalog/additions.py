@@ -12,7 +12,7 @@ from fedstream.model.builtin import builtin_names
 from fedstream.record.layout import MODELS, ModelKeys
 from fedstream.record.names import NAME, NAME_RULE
 from fedstream.record.versions import Addition
-from fedstream.store.objects import ObjectStore
+from fedstream.store.store import Store
 
 MAX_TRIES = 50
 """Numbers tried when several add at once."""
@@ -43,7 +43,7 @@ def check_name(name: str) -> None:
         raise UsageError(f"{name!r} is where {_folders()[name]} is kept; choose another name")
 
 
-def current(store: ObjectStore, model: str) -> Added | None:
+def current(store: Store, model: str) -> Added | None:
     """Return the addition that new runs start from, if there is one.
 
     Raises:
@@ -53,7 +53,7 @@ def current(store: ObjectStore, model: str) -> Added | None:
     return _read(store, model, numbers[-1]) if numbers else None
 
 
-def additions(store: ObjectStore, model: str, newest: int = 50) -> list[Added]:
+def additions(store: Store, model: str, newest: int = 50) -> list[Added]:
     """Return the newest additions, oldest first.
 
     Raises:
@@ -62,7 +62,7 @@ def additions(store: ObjectStore, model: str, newest: int = 50) -> list[Added]:
     return [_read(store, model, number) for number in _numbers(store, model)[-newest:]]
 
 
-def record_addition(store: ObjectStore, model: str, digest: str) -> None:
+def record_addition(store: Store, model: str, digest: str) -> None:
     """Make an uploaded model the current one of its name; if it is that already, nothing changes.
 
     Raises:
@@ -83,7 +83,7 @@ def record_addition(store: ObjectStore, model: str, digest: str) -> None:
     raise StoreError(f"models are added to {model!r} faster than this one can be; add it again")
 
 
-def list_models(store: ObjectStore) -> list[str]:
+def list_models(store: Store) -> list[str]:
     """Return the names of the models in the store, sorted."""
     folders = _folders()
     parts = [info.key.split("/") for info in store.list(MODELS)]
@@ -95,13 +95,13 @@ def _folders() -> dict[str, str]:
     return {ModelKeys(name).root.removeprefix(MODELS): name for name in builtin_names()}
 
 
-def _numbers(store: ObjectStore, model: str) -> list[int]:
+def _numbers(store: Store, model: str) -> list[int]:
     prefix = ModelKeys(model).additions
     names = [_NUMBERED.fullmatch(info.key.removeprefix(prefix)) for info in store.list(prefix)]
     return sorted(int(name[1]) for name in names if name)
 
 
-def _read(store: ObjectStore, model: str, number: int) -> Added:
+def _read(store: Store, model: str, number: int) -> Added:
     key = ModelKeys(model).addition(number)
     try:
         return Added(number, Addition.model_validate_json(store.get(key)).digest)

@@ -9,13 +9,13 @@ from fedstream.errors import StoreError, UsageError
 from fedstream.record.canonical import canonical_json, sha256_hex
 from fedstream.record.layout import ModelKeys
 from fedstream.record.versions import VersionPointer
-from fedstream.store.objects import ObjectStore
+from fedstream.store.store import Store
 
 MAX_TRIES = 20
 """Times an alias is moved while others move it."""
 
 
-def promote(store: ObjectStore, version: Version, alias: str) -> int | None:
+def promote(store: Store, version: Version, alias: str) -> int | None:
     """Let an alias stand for a version, and return the number of the one it stood for before.
 
     Args:
@@ -39,7 +39,7 @@ def promote(store: ObjectStore, version: Version, alias: str) -> int | None:
     raise StoreError(f"{keys.alias(alias)} changes faster than it can be moved; promote again")
 
 
-def demote(store: ObjectStore, model: str, alias: str) -> int:
+def demote(store: Store, model: str, alias: str) -> int:
     """Take an alias away, and return the number of the version that it stood for.
 
     Raises:

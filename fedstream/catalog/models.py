@@ -6,18 +6,17 @@ from collections.abc import Sequence
 
 from fedstream.catalog.additions import current, list_models, record_addition
 from fedstream.errors import ModelError, ObjectConflict
-from fedstream.model._tensorflow import set_threads
-from fedstream.model.builtin import build_builtin, builtin_names
-from fedstream.model.files import describe, save_keras
+from fedstream.model.builtin import builtin_file, builtin_names
+from fedstream.model.learner import kind_of
 from fedstream.record.description import ModelDescription, named
 from fedstream.record.layout import ModelKeys
 from fedstream.record.names import MODEL_NAME, check_name
 from fedstream.store.loading import load_document
-from fedstream.store.objects import ObjectStore
+from fedstream.store.store import Store
 
 
-def add_model(store: ObjectStore, name: str, data: bytes, features: Sequence[str] = (), classes: Sequence[str] = ()) -> ModelDescription:
-    """Put a .keras file into the store, for new runs to start from; adding the current file of the name again changes nothing.
+def add_model(store: Store, name: str, data: bytes, features: Sequence[str] = (), classes: Sequence[str] = ()) -> ModelDescription:
+    """Put a model file into the store, for new runs to start from; adding the current file of the name again changes nothing.
 
     Writes the file, its weights and its description, then the addition's number, which makes it the current one.
 
@@ -31,7 +30,7 @@ def add_model(store: ObjectStore, name: str, data: bytes, features: Sequence[str
     Raises:
         ModelError: as `describe`; or the names are not as many as the model's columns or classes, or the file was added with other names.
     """
-    description, weights = describe(data, name)
+    description, weights = kind_of(data).describe(data, name)
     description = named(description, features, classes)
     keys, sha256 = ModelKeys(name), description.keras_digest
     store.put_new(keys.initial(sha256), data)
@@ -44,7 +43,7 @@ def add_model(store: ObjectStore, name: str, data: bytes, features: Sequence[str
     return description
 
 
-def ensure_model(store: ObjectStore, name: str, threads: int | None = None, gpu_memory_mib: int | None = None) -> ModelDescription:
+def ensure_model(store: Store, name: str, threads: int | None = None, gpu_memory_mib: int | None = None) -> ModelDescription:
     """Return the description of the current model of a name, without TensorFlow; a built-in model that is not in the store is built and added.
 
     Args:
@@ -59,13 +58,12 @@ def ensure_model(store: ObjectStore, name: str, threads: int | None = None, gpu_
     if added := current(store, check_name("model", name, MODEL_NAME)):
         return read_description(store, name, added.digest)
     if name in builtin_names():
-        set_threads(threads, gpu_memory_mib)
-        return add_model(store, name, save_keras(build_builtin(name)))
+        return add_model(store, name, builtin_file(name, threads, gpu_memory_mib))
     known = ", ".join(sorted({*list_models(store), *builtin_names()}))
     raise ModelError(f"there is no model {name!r}; there are {known}. Add one with `fedstream model add FILE.keras --name NAME`")
 
 
-def read_description(store: ObjectStore, name: str, keras_digest: str) -> ModelDescription:
+def read_description(store: Store, name: str, keras_digest: str) -> ModelDescription:
     """Return the description that was written when a model was added.
 
     Raises:

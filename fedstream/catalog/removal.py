@@ -10,8 +10,8 @@ from fedstream.errors import CorruptObject, ModelError, RunError, StoreError
 from fedstream.record.canonical import canonical_json, sha256_hex
 from fedstream.record.layout import ModelKeys
 from fedstream.record.versions import LatestVersion, RemovedVersion
-from fedstream.store.objects import ObjectStore
 from fedstream.store.state import RunState, run_names
+from fedstream.store.store import Store
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Removal:
     needed_by: list[str]
 
 
-def plan_removal(store: ObjectStore, model: str, version: int | None) -> Removal:
+def plan_removal(store: Store, model: str, version: int | None) -> Removal:
     """Say what removing a model, or one version, would remove, and who needs it.
 
     Raises:
@@ -42,7 +42,7 @@ def plan_removal(store: ObjectStore, model: str, version: int | None) -> Removal
     return _plan_model(store, model) if version is None else _plan_version(store, model, version)
 
 
-def remove(store: ObjectStore, removal: Removal) -> None:
+def remove(store: Store, removal: Removal) -> None:
     """Remove what was planned. Interrupted, it can be planned and done again.
 
     1. what names the objects, so that nobody is sent to what is gone; 2. the objects.
@@ -58,7 +58,7 @@ def remove(store: ObjectStore, removal: Removal) -> None:
         raise StoreError(f"{len(left)} objects of {len(removal.keys)} are still there, the first is {left[0]}: may these credentials remove objects?")
 
 
-def _plan_model(store: ObjectStore, model: str) -> Removal:
+def _plan_model(store: Store, model: str) -> Removal:
     keys = ModelKeys(model)
     found = [info.key for info in store.list(f"{keys.root}/")]
     if not found:
@@ -71,7 +71,7 @@ def _plan_model(store: ObjectStore, model: str) -> Removal:
     return Removal(model, None, f"model {model}: {'; '.join(told)}", ordered, _runs_from(store, model))
 
 
-def _count(store: ObjectStore, model: str) -> str:
+def _count(store: Store, model: str) -> str:
     try:
         files = len({added.digest for added in additions(store, model)})
     except CorruptObject:
@@ -79,7 +79,7 @@ def _count(store: ObjectStore, model: str) -> str:
     return f"{files} file" if files == 1 else f"{files} files"
 
 
-def _plan_version(store: ObjectStore, model: str, number: int) -> Removal:
+def _plan_version(store: Store, model: str, number: int) -> Removal:
     keys, version = ModelKeys(model), find_version(store, model, number)
     manifest, mark = keys.version(number, MANIFEST), keys.version(number, "removed.json")
     files = [info.key for info in store.list(keys.version(number, "")) if info.key not in (manifest, mark)]
@@ -88,7 +88,7 @@ def _plan_version(store: ObjectStore, model: str, number: int) -> Removal:
     return Removal(model, number, what, [*map(keys.alias, aliases), manifest, *files], [f"alias {alias}" for alias in aliases])
 
 
-def _runs_from(store: ObjectStore, model: str) -> list[str]:
+def _runs_from(store: Store, model: str) -> list[str]:
     """Return the runs that start from a model; of one that is damaged nobody knows."""
     found = []
     for run in run_names(store):
@@ -102,7 +102,7 @@ def _runs_from(store: ObjectStore, model: str) -> list[str]:
     return found
 
 
-def _step_back(store: ObjectStore, model: str, number: int) -> None:
+def _step_back(store: Store, model: str, number: int) -> None:
     """Keep the version's number from being given again, and let latest.json name the newest of the others."""
     keys = ModelKeys(model)
     mark = RemovedVersion(manifest=sha256_hex(store.get(keys.version(number, MANIFEST))))

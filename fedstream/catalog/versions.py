@@ -14,7 +14,7 @@ from fedstream.record.names import MODEL_NAME, check_name
 from fedstream.record.reading import read_document
 from fedstream.record.versions import VersionManifest, VersionPointer
 from fedstream.store.loading import load_document
-from fedstream.store.objects import ObjectStore
+from fedstream.store.store import Store
 
 MANIFEST = "manifest.json"
 
@@ -55,14 +55,14 @@ def parse_version(text: str) -> tuple[str, Which]:
     return name, which if at else None
 
 
-def list_versions(store: ObjectStore, model: str) -> list[int]:
+def list_versions(store: Store, model: str) -> list[int]:
     """Return the numbers of a model's published versions, oldest first."""
     keys = ModelKeys(model)
     found = (keys.version_of(info.key) for info in store.list(keys.versions))
     return sorted(version[0] for version in found if version and version[1] == MANIFEST)
 
 
-def find_version(store: ObjectStore, model: str, number: Which = None) -> Version:
+def find_version(store: Store, model: str, number: Which = None) -> Version:
     """Return one published version.
 
     Args:
@@ -84,7 +84,7 @@ def find_version(store: ObjectStore, model: str, number: Which = None) -> Versio
     return _read(store, model, wanted)
 
 
-def find_published(store: ObjectStore, model: str, run: str, head: str) -> Version | None:
+def find_published(store: Store, model: str, run: str, head: str) -> Version | None:
     """Return the version that was published from a run's last commit, if there is one.
 
     Args:
@@ -103,12 +103,12 @@ def find_published(store: ObjectStore, model: str, run: str, head: str) -> Versi
     return None
 
 
-def _read(store: ObjectStore, model: str, number: int) -> Version:
+def _read(store: Store, model: str, number: int) -> Version:
     key = ModelKeys(model).version(number, MANIFEST)
     return Version(model, number, load_document(VersionManifest, store, key))
 
 
-def find_latest(store: ObjectStore, model: str) -> Version:
+def find_latest(store: Store, model: str) -> Version:
     """Return the version that latest.json names, after checking its manifest's digest.
 
     Raises:
@@ -121,7 +121,7 @@ def find_latest(store: ObjectStore, model: str) -> Version:
         raise ModelError(f"model {model!r} has no published version yet; finish a run of this model first") from error
 
 
-def list_aliases(store: ObjectStore, model: str) -> dict[str, int]:
+def list_aliases(store: Store, model: str) -> dict[str, int]:
     """Return alias -> number of the version that it stands for; 0 where its record is damaged."""
     prefix = ModelKeys(model).aliases
     names = [info.key.removeprefix(prefix).removesuffix(".json") for info in store.list(prefix)]
@@ -129,7 +129,7 @@ def list_aliases(store: ObjectStore, model: str) -> dict[str, int]:
     return {name: pointer.version if pointer else 0 for name, pointer in found.items()}
 
 
-def read_pointer(store: ObjectStore, key: str) -> tuple[VersionPointer | None, str | None]:
+def read_pointer(store: Store, key: str) -> tuple[VersionPointer | None, str | None]:
     """Return what latest.json or an alias says, or None where it is absent or damaged, and the tag to replace it with; None where it is absent."""
     try:
         data, etag = store.get_with_etag(key)
@@ -141,7 +141,7 @@ def read_pointer(store: ObjectStore, key: str) -> tuple[VersionPointer | None, s
         return None, etag
 
 
-def names_a_version(store: ObjectStore, keys: ModelKeys, pointer: VersionPointer) -> bool:
+def names_a_version(store: Store, keys: ModelKeys, pointer: VersionPointer) -> bool:
     """Tell whether there is a manifest of that digest: whoever may write to the bucket can point at what is not there."""
     try:
         store.get_verified(keys.version(pointer.version, MANIFEST), pointer.manifest)
@@ -150,7 +150,7 @@ def names_a_version(store: ObjectStore, keys: ModelKeys, pointer: VersionPointer
     return True
 
 
-def _find_alias(store: ObjectStore, model: str, alias: str) -> Version:
+def _find_alias(store: Store, model: str, alias: str) -> Version:
     try:
         return _pointed_at(store, model, ModelKeys(model).alias(alias))
     except ObjectNotFound as error:
@@ -160,7 +160,7 @@ def _find_alias(store: ObjectStore, model: str, alias: str) -> Version:
         ) from error
 
 
-def _pointed_at(store: ObjectStore, model: str, key: str) -> Version:
+def _pointed_at(store: Store, model: str, key: str) -> Version:
     """Return the version that latest.json or an alias names.
 
     Raises:
@@ -179,7 +179,7 @@ def _pointed_at(store: ObjectStore, model: str, key: str) -> Version:
     return _read(store, model, pointer.version)
 
 
-def read_version_file(store: ObjectStore, version: Version, name: str = "model.keras") -> bytes:
+def read_version_file(store: Store, version: Version, name: str = "model.keras") -> bytes:
     """Return a file of a version, after checking it against the manifest.
 
     Raises:

@@ -21,7 +21,7 @@ from fedstream.record.layout import RoundKeys, RunKeys
 from fedstream.record.run import RunRecord
 from fedstream.record.spec import RunSpec
 from fedstream.store.loading import load_document
-from fedstream.store.objects import ObjectStore
+from fedstream.store.store import Store
 from fedstream.text import duration
 
 POLL_S = 0.5
@@ -48,7 +48,7 @@ class Watch:
         console: where to draw; without a terminal, each round is one line.
     """
 
-    store: ObjectStore
+    store: Store
     run: str
     rounds: int
     console: Console
@@ -199,7 +199,7 @@ class Watch:
         return text
 
 
-def watching(console: Console) -> Callable[[ObjectStore, RunSpec], Watch]:
+def watching(console: Console) -> Callable[[Store, RunSpec], Watch]:
     """Return what draws the table of a run on a console."""
     return lambda store, spec: Watch(store, spec.run, spec.rounds, console)
 

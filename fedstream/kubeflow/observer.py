@@ -10,8 +10,8 @@ from fedstream.catalog.versions import find_published
 from fedstream.errors import FedstreamError
 from fedstream.record.spec import RunSpec
 from fedstream.steps.outcome import outcome
-from fedstream.store.objects import ObjectStore
 from fedstream.store.state import RunState
+from fedstream.store.store import Store
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Observer:
     """
 
     tell: Callable[[str], None]
-    store: ObjectStore | None = None
+    store: Store | None = None
 
     def result(self, spec: RunSpec, say: Callable[[str], None]) -> dict[str, Any]:
         """Return what `fedstream run --json` would say of the run, or nothing, and why, where the store does not tell."""
@@ -38,7 +38,7 @@ class Observer:
             return {}
 
 
-def published_version(store: ObjectStore, spec: RunSpec) -> int:
+def published_version(store: Store, spec: RunSpec) -> int:
     """Return the version that was published from the last commit of a finished run; 0 if there is none.
 
     Raises:

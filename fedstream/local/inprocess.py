@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterable
+from contextlib import closing
 from typing import Any
 
 from fedstream import steps
+from fedstream.record.documents import Manifest
 from fedstream.record.spec import parse_spec
+from fedstream.steps import rounds as order
+from fedstream.steps.context import Context
+from fedstream.worker.worker import LocalWorker, Refused, ask_for
 
 NO_BUDGET = 10**9
 """Argo's limit on the nodes of a submission does not hold where there is no Argo."""
 
 
-def run_inprocess(values: dict[str, Any], node_budget: int = NO_BUDGET) -> int:
+def run_inprocess(values: dict[str, Any], node_budget: int = NO_BUDGET, context: Context | None = None) -> int:
     """Run to the end and return the published version, or 0 if the node budget ended before the run.
 
     TensorFlow's seeds and threads are process-wide, so clients train one at a time; the digests are those of the pipeline.
@@ -20,15 +26,16 @@ def run_inprocess(values: dict[str, Any], node_budget: int = NO_BUDGET) -> int:
     Args:
         values: fields of RunSpec.
         node_budget: as plan_training's.
+        context: where the steps work; absent for what the environment names.
     """
     attempt, spec = uuid.uuid4().hex, parse_spec(values)
-    run, rounds = spec.run, spec.rounds
-    slots = steps.plan_training(values, node_budget)
-    for slot in slots:
-        round, _ = steps.open_round(run, rounds, attempt, slot)
-        if round >= 0:
-            run_round(run, round, rounds, attempt)
-    return steps.publish(run, rounds)
+    context = context or Context.from_env()
+    with closing(context.brokers):
+        for slot in steps.plan_training.within(context, values, node_budget):
+            round, _ = steps.open_round.within(context, spec.run, spec.rounds, attempt, slot)
+            if round >= 0:
+                order.run_round(InProcess(context, spec.run, round, spec.rounds, attempt))
+        return steps.publish.within(context, spec.run, spec.rounds)
 
 
 def run_round(run: str, round: int, rounds: int, attempt: str = "alone") -> None:
@@ -40,8 +47,33 @@ def run_round(run: str, round: int, rounds: int, attempt: str = "alone") -> None
         rounds: training rounds wanted in all.
         attempt: id of the submission, under which refusals are noted.
     """
-    for client in steps.select_clients(run, round, rounds):
-        slice_key = steps.ingest_from_kafka(run, round, client, attempt).slice_key
-        steps.local_train(run, round, client, slice_key, attempt)
-    steps.aggregate(run, round, attempt)
-    steps.evaluate(run, round)
+    context = Context.from_env()
+    with closing(context.brokers):
+        order.run_round(InProcess(context, run, round, rounds, attempt))
+
+
+class InProcess:
+    """The steps of one round in this process.
+
+    Args:
+        context: where they work.
+        run: name of the run.
+        round: number of the round.
+        rounds: training rounds wanted in all.
+        attempt: id of the submission.
+    """
+
+    def __init__(self, context: Context, run: str, round: int, rounds: int, attempt: str) -> None:
+        self._context, self._where, self._rounds, self._attempt = context, (run, round), rounds, attempt
+
+    def select_clients(self) -> list[str]:
+        return steps.select_clients.within(self._context, *self._where, self._rounds)
+
+    def client(self, client: str) -> Manifest | Refused:
+        return LocalWorker(self._context).update(ask_for(self._context, *self._where, client, self._attempt))
+
+    def aggregate(self, trained: Iterable[Manifest | Refused]) -> str:
+        return steps.aggregate.within(self._context, *self._where, self._attempt)
+
+    def evaluate(self) -> str:
+        return steps.evaluate.within(self._context, *self._where)

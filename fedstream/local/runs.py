@@ -18,9 +18,10 @@ from fedstream.steps.outcome import outcome
 from fedstream.steps.plan import check_on_record, checked_spec
 from fedstream.store.objects import ObjectStore
 from fedstream.store.state import RunState
+from fedstream.store.store import Store
 from fedstream.stream.client import admin
 
-Progress = Callable[[ObjectStore, RunSpec], AbstractContextManager[Any]]
+Progress = Callable[[Store, RunSpec], AbstractContextManager[Any]]
 """Shows how a run goes on, for as long as its context lasts."""
 
 CHECK_S = 5.0

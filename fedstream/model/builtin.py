@@ -6,25 +6,45 @@ from collections.abc import Callable
 from typing import Any
 
 from fedstream.errors import ModelError
-from fedstream.model._tensorflow import keras
+from fedstream.model._tensorflow import keras, set_threads
+from fedstream.model.files import save_keras
+from fedstream.model.numpy_learner import SoftmaxModel
 
 PREFIX = "builtin:"
 
 
+NUMPY = {"numpy-softmax": SoftmaxModel(input_shape=[8, 8], classes=10, scale=1 / 16, learning_rate=0.5)}
+"""For scikit-learn's digits, too, without TensorFlow: 650 weights."""
+
+
 def builtin_names() -> list[str]:
     """Return the names of all built-in models."""
-    return [PREFIX + name for name in sorted(_BUILDERS)]
+    return [PREFIX + name for name in sorted([*KERAS, *NUMPY])]
+
+
+def builtin_file(name: str, threads: int | None = None, gpu_memory_mib: int | None = None) -> bytes:
+    """Return the file of a built-in model.
+
+    Args:
+        name: one of `builtin_names()`.
+        threads: as in `set_threads`, for a process that trains later.
+        gpu_memory_mib: likewise.
+    """
+    if found := NUMPY.get(name.removeprefix(PREFIX)):
+        return found.to_bytes()
+    set_threads(threads, gpu_memory_mib)
+    return save_keras(build_builtin(name))
 
 
 def build_builtin(name: str) -> Any:
-    """Return a compiled model.
+    """Return a compiled Keras model.
 
     Raises:
         ModelError: there is none of this name.
     """
-    if name not in builtin_names():
-        raise ModelError(f"there is no model {name!r}; built in are {', '.join(builtin_names())}")
-    return _BUILDERS[name.removeprefix(PREFIX)]()
+    if name.removeprefix(PREFIX) not in KERAS:
+        raise ModelError(f"there is no Keras model {name!r}; built in are {', '.join(PREFIX + known for known in sorted(KERAS))}")
+    return KERAS[name.removeprefix(PREFIX)]()
 
 
 def digits_mlp() -> Any:
@@ -52,7 +72,7 @@ def mnist_cnn() -> Any:
     return _compile("mnist_cnn", (28, 28), [*convolutions, _dense("hidden", 512, 3), _softmax(4)])
 
 
-_BUILDERS: dict[str, Callable[[], Any]] = {"digits-mlp": digits_mlp, "mnist-2nn": mnist_2nn, "mnist-cnn": mnist_cnn}
+KERAS: dict[str, Callable[[], Any]] = {"digits-mlp": digits_mlp, "mnist-2nn": mnist_2nn, "mnist-cnn": mnist_cnn}
 
 
 def _compile(name: str, shape: tuple[int, ...], layers: list[Any]) -> Any:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,17 +18,21 @@ MAX_INPUTS = 2**22
 """Input values in one batch: what a batch of images needs in memory is a multiple of it."""
 
 
-def evaluate_model(model: Any, x: np.ndarray, y: np.ndarray, batch_size: int = 512) -> Metrics:
+Step = Callable[[Any, Any], tuple[Any, Any, dict[str, Any]]]
+"""Measures a batch: samples and targets in, predictions, loss, and the metrics since they were reset out."""
+
+
+def evaluate_model(model: Any, x: np.ndarray, y: np.ndarray, batch_size: int = 512, step: Step | None = None) -> Metrics:
     """Return the loss and the compiled metrics over exactly these records, and the confusion matrix of a classifier.
 
-    Runs eagerly: on the few records a client holds out, tracing a graph takes longer than measuring. Values that are not finite are left out, so a
-    model that diverged has no `loss` here.
+    Values that are not finite are left out, so a model that diverged has no `loss` here.
 
     Args:
         model: compiled Keras model.
         x: shape (n, *input_shape), any numeric dtype; n at least 1.
         y: shape (n,), (n, 1) or (n, *output_shape).
         batch_size: records in memory at once, at most.
+        step: what `traced` returned; None to measure eagerly, which is faster for a few records of a model that is measured once.
 
     Raises:
         ModelError: there is no record, or a metric yields no number.
@@ -37,19 +43,36 @@ def evaluate_model(model: Any, x: np.ndarray, y: np.ndarray, batch_size: int = 5
     classes = num_classes(model)
     confusion = np.zeros((classes, classes), np.int64) if classes and classes <= CONFUSED and len(model.outputs[0].shape) == 2 else None
     size = max(1, min(batch_size, MAX_INPUTS // max(1, x[0].size)))
+    step = step or partial(_step, model)
     model.reset_metrics()
-    losses, values = [], {}
+    losses, values = [], dict[str, Any]()
     for start in range(0, len(x), size):
         batch, target = x[start : start + size], as_targets(model, y[start : start + size])
-        inputs, expected = tf.cast(batch, model.inputs[0].dtype), tf.convert_to_tensor(target)
-        predicted = model(inputs, training=False)
-        losses.append(len(batch) * float(model.compute_loss(x=inputs, y=expected, y_pred=predicted, training=False)))
-        values = model.compute_metrics(inputs, expected, predicted)
+        predicted, loss, values = step(tf.cast(batch, model.inputs[0].dtype), tf.convert_to_tensor(target))
+        losses.append(len(batch) * float(loss))
         if confusion is not None:
             np.add.at(confusion, (target, np.argmax(np.array(predicted), axis=-1)), 1)
-    model.reset_metrics()
     scores = {name: _number(name, value) for name, value in values.items()} | {"loss": math.fsum(losses) / len(x)}
     return Metrics(num_examples=len(x), values=finite(scores), confusion=None if confusion is None else confusion.tolist())
+
+
+def traced(model: Any, label_shape: Sequence[int], label_type: Any) -> Step:
+    """Return a step for `evaluate_model` that is traced once, for a model that is measured again and again.
+
+    Args:
+        model: compiled Keras model.
+        label_shape: of one target, as `as_targets` returns it.
+        label_type: their dtype.
+    """
+    tf, inputs = tensorflow(), model.inputs[0]
+    signature = [tf.TensorSpec([None, *inputs.shape[1:]], inputs.dtype), tf.TensorSpec([None, *label_shape], label_type)]
+    return tf.function(partial(_step, model), input_signature=signature, autograph=False)  # type: ignore[no-any-return]
+
+
+def _step(model: Any, inputs: Any, target: Any) -> tuple[Any, Any, dict[str, Any]]:
+    predicted = model(inputs, training=False)
+    loss = model.compute_loss(x=inputs, y=target, y_pred=predicted, training=False)
+    return predicted, loss, model.compute_metrics(inputs, target, predicted)
 
 
 def finite(values: dict[str, float]) -> dict[str, float]:

@@ -7,152 +7,179 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fedstream.errors import ModelError
-from fedstream.model._tensorflow import configure, keras, tensorflow
+from fedstream.model._tensorflow import keras, set_threads, tensorflow
 from fedstream.model.devices import device_name, gpu_names
-from fedstream.model.evaluation import evaluate_model, finite
+from fedstream.model.evaluation import evaluate_model, finite, traced
 from fedstream.model.examples import Examples
 from fedstream.model.keras_model import as_targets, get_weights, set_weights, to_numpy
+from fedstream.model.learner import TrainingConfig, TrainResult
 from fedstream.model.rules import corrected, finished
 from fedstream.model.twin import fit_mirrored, twin_of
 from fedstream.record.documents import Metrics
-from fedstream.record.local_rule import NO_RULE, LocalRule, LocalTraining
+from fedstream.record.local_rule import LocalTraining
 from fedstream.record.weights import Weights
 
-STEPS_PER_EXECUTION = 32
+STEPS_PER_CALL = 32
 """Optimizer steps in one call of the graph: a step of a small model takes 0.3 ms, each call from Python 1.5 ms more."""
 
 
-@dataclass(frozen=True)
-class TrainingConfig:
-    """How one client trains in one round.
-
-    Attributes:
-        epochs: passes over the training records.
-        batch_size: records in one optimizer step; the last one of an epoch may have fewer.
-        learning_rate: of the optimizer; None for the one the model was compiled with.
-        seed: of shuffling and of layers such as Dropout, in [0, 2**31).
-        threads: TensorFlow's intra-op threads.
-        mixed_precision: train in half precision; weights stay float32, and the model is measured in float32.
-        measure_only: measure the received model and train nothing.
-        deadline: `time.monotonic()` at which training is given up; None for never.
-        rule: what the strategy asks for beside plain training.
-        received: arrays that came with the global model, for the rule; name -> array.
-    """
-
-    epochs: int = 1
-    batch_size: int = 32
-    learning_rate: float | None = None
-    seed: int = 0
-    threads: int = 2
-    mixed_precision: bool = False
-    measure_only: bool = False
-    deadline: float | None = None
-    rule: LocalRule = NO_RULE
-    received: Weights = field(default_factory=dict)
+def train_client(model: Any, examples: Examples, config: TrainingConfig, devices: Sequence[str] | None = None) -> TrainResult:
+    """Train a model that holds the global weights, once. See `Trainer`, which can go on with the next client."""
+    return Trainer(model).train(get_weights(model), examples, config, devices)
 
 
-@dataclass(frozen=True)
-class TrainResult:
-    """What a client's training came to.
+class Trainer:
+    """A model that trains one client after another. Its traced functions are kept, and nothing else of one training reaches the next.
 
-    Attributes:
-        weights: name -> array; empty when only measured.
-        num_examples: records trained on; when only measured, records measured on.
-        incoming: the received model on the held-out records; None without such records.
-        trained: the trained model on them; None without such records, or when only measured.
-        training: means over the last epoch while the weights were changing; None when only measured.
-        device: what it ran on.
-        extras: arrays that the local rule sends back beside the weights; name -> array.
-    """
-
-    weights: Weights
-    num_examples: int
-    incoming: Metrics | None
-    trained: Metrics | None
-    training: Metrics | None
-    device: str
-    extras: Weights = field(default_factory=dict)
-
-
-def train_client(
-    model: Any,
-    examples: Examples,
-    config: TrainingConfig,
-    devices: Sequence[str] | None = None,
-) -> TrainResult:
-    """Train a model on a client's records and measure it, before and after, on those held out.
-
-    A pure function of its arguments, on one kind of processor: the result depends on nothing the process did before. The model is left with the new
-    weights, but with the optimizer's state it came with, so that it can be used again.
+    So the result of a training is a pure function of its arguments, on one kind of processor.
 
     Args:
-        model: compiled Keras model that holds the global weights, loaded after `configure(config.threads, ...)`.
-        examples: the records; those without labels are left alone.
-        config: how to train.
-        devices: TensorFlow's names of those to train on, the same batches dealt out to all of them; None for every GPU there is, or the processor.
-
-    Raises:
-        ModelError: no record is left to train on, training diverged or passed its deadline, or the learning rate cannot be set.
+        model: compiled Keras model, loaded after `configure(threads, ...)`.
     """
-    configure(config.threads, config.seed)
-    devices = gpu_names() if devices is None else devices
-    name = device_name(devices)
-    x, y = examples.x, examples.y
-    trained_on = np.flatnonzero(~examples.held_out)
-    measured_on = np.flatnonzero(examples.held_out)
-    incoming = _measure(model, x, y, measured_on)
-    if config.measure_only:
-        return TrainResult({}, len(measured_on), incoming, None, None, name)
-    if not len(trained_on):
-        raise ModelError(f"no record is left to train on: all {len(x)} are held out; send more records or hold out fewer")
-    learner = twin_of(model, devices, config.mixed_precision) if len(devices) > 1 or config.mixed_precision else model
-    start = get_weights(model)
-    with _fresh(learner, config), corrected(learner, config.rule, start, config.received):
-        values = _fit(learner, x, y, trained_on, config, mirrored=len(devices) > 1)
-        learning_rate = _learning_rate(learner)
-    trained = get_weights(learner)
-    _check_finite(trained, values, config)
-    steps = config.epochs * math.ceil(len(trained_on) / config.batch_size)
-    weights, extras = finished(config.rule, LocalTraining(start, trained, config.received, steps, learning_rate, config.seed))
-    if learner is not model or weights is not trained:
-        set_weights(model, weights)
-    training = Metrics(num_examples=len(trained_on), values=finite(values))
-    return TrainResult(weights, len(trained_on), incoming, _measure(model, x, y, measured_on), training, name, extras)
+
+    def __init__(self, model: Any) -> None:
+        self.model = model
+        self._traced: dict[Any, Any] = {}
+        self._twins: dict[tuple[tuple[str, ...], bool], Trainer] = {}
+
+    def train(self, weights: Weights, examples: Examples, config: TrainingConfig, devices: Sequence[str] | None = None) -> TrainResult:
+        """Train global weights on a client's records, and measure before and after on those held out.
+
+        The model is left with the new weights, and with the state of the optimizer that it came with.
+
+        Args:
+            weights: the global model's.
+            examples: the records; those without labels are left alone.
+            config: how to train.
+            devices: TensorFlow's names of those to train on, which share each batch; None for every GPU there is, or the processor.
+
+        Raises:
+            ModelError: no record is left to train on, training diverged or passed its deadline, or the learning rate cannot be set.
+        """
+        set_threads(config.threads)
+        devices = gpu_names() if devices is None else devices
+        name = device_name(devices)
+        x, y, held_out = examples.x, examples.y, examples.held_out
+        trained_on, measured_on = np.flatnonzero(~held_out), np.flatnonzero(held_out)
+        set_weights(self.model, weights)
+        incoming = self._measure(x, y, measured_on)
+        if config.measure_only:
+            return TrainResult({}, len(measured_on), incoming, None, None, name)
+        if not len(trained_on):
+            raise ModelError(f"no record is left to train on: all {len(x)} are held out; send more records or hold out fewer")
+        learner = self._twin(devices, config.mixed_precision) if len(devices) > 1 or config.mixed_precision else self
+        if learner is not self:
+            set_weights(learner.model, weights)
+        with _fresh(learner.model, config), corrected(learner.model, config.rule, weights, config.received):
+            fit = learner._fit_mirrored if len(devices) > 1 else learner._fit
+            values, rate = fit(x, y, trained_on, config), _learning_rate(learner.model)
+        trained = get_weights(learner.model)
+        _check_finite(trained, values, config)
+        steps = config.epochs * math.ceil(len(trained_on) / config.batch_size)
+        new, extras = finished(config.rule, LocalTraining(weights, trained, config.received, steps, rate, config.seed))
+        if learner is not self or new is not trained:
+            set_weights(self.model, new)
+        training = Metrics(num_examples=len(trained_on), values=finite(values))
+        return TrainResult(new, len(trained_on), incoming, self._measure(x, y, measured_on), training, name, extras)
+
+    def measure(self, x: NDArray[Any], y: NDArray[Any]) -> Metrics:
+        """Measure the weights that the model has now on labelled records."""
+        target = as_targets(self.model, y[:1])
+        key = ("measure", target.shape[1:], target.dtype)
+        if key not in self._traced:
+            self._traced[key] = traced(self.model, target.shape[1:], target.dtype)
+        return evaluate_model(self.model, x, y, step=self._traced[key])
+
+    def _twin(self, devices: Sequence[str], mixed_precision: bool) -> Trainer:
+        key = (tuple(devices), mixed_precision)
+        if key not in self._twins:
+            self._twins[key] = Trainer(twin_of(self.model, devices, mixed_precision))
+        return self._twins[key]
+
+    def _measure(self, x: NDArray[Any], y: NDArray[Any], index: NDArray[np.intp]) -> Metrics | None:
+        return self.measure(x[index], y[index]) if len(index) else None
+
+    def _fit(self, x: NDArray[Any], y: NDArray[Any], index: NDArray[np.intp], config: TrainingConfig) -> dict[str, float]:
+        """Do what Keras' `fit` does, step by step, in a function that is traced once for all clients; `fit` traces one for each of them."""
+        tf, model, deadline = tensorflow(), self.model, _Deadline(config.deadline)
+        with tf.device("CPU:0"):
+            samples, labels = tf.constant(x), tf.constant(as_targets(model, y))
+        kept: dict[Any, Any] = {} if config.rule.corrects else self._traced  # what a rule adds is traced into the function
+        steps, values = self._steps(samples, labels, config.batch_size, kept), dict[str, float]()
+        for order in _orders(index, config):
+            model.reset_metrics()
+            for first in range(0, len(order), STEPS_PER_CALL * config.batch_size):
+                some = order[first : first + STEPS_PER_CALL * config.batch_size]
+                values = {name: float(value) for name, value in steps(samples, labels, tf.constant(some)).items()}
+                deadline.check((first + len(some) - 1) // config.batch_size)
+                _check_loss(values["loss"], config)
+        model.optimizer.finalize_variable_values(model.trainable_weights)
+        return values
+
+    def _fit_mirrored(self, x: NDArray[Any], y: NDArray[Any], index: NDArray[np.intp], config: TrainingConfig) -> dict[str, float]:
+        return fit_mirrored(self.model, _batches(self.model, x, y, index, config), config.epochs, _Deadline(config.deadline).check)
+
+    def _steps(self, samples: Any, labels: Any, batch_size: int, kept: dict[Any, Any]) -> Any:
+        """Return the function that trains on records by their numbers, a batch at a time, and returns the means since metrics were reset."""
+        tf, model = tensorflow(), self.model
+        signature = [tf.TensorSpec([None, *array.shape[1:]], array.dtype) for array in (samples, labels)]
+        key = (batch_size, *((tuple(spec.shape[1:]), spec.dtype) for spec in signature))
+        if key not in kept:
+
+            def steps(samples: Any, labels: Any, order: Any) -> Any:
+                def step(start: Any) -> Any:
+                    batch = order[start : start + batch_size]
+                    model.train_step((tf.cast(tf.gather(samples, batch), model.inputs[0].dtype), tf.gather(labels, batch)))
+                    return start + batch_size
+
+                tf.while_loop(lambda start: start < tf.size(order), step, [tf.constant(0)])
+                return model.get_metrics_result()
+
+            kept[key] = tf.function(steps, input_signature=[*signature, tf.TensorSpec([None], tf.int64)], autograph=False)
+        return kept[key]
 
 
-def _measure(model: Any, x: NDArray[Any], y: NDArray[Any], index: NDArray[np.intp]) -> Metrics | None:
-    return evaluate_model(model, x[index], y[index]) if len(index) else None
+def _orders(index: NDArray[np.intp], config: TrainingConfig) -> Iterator[NDArray[np.int64]]:
+    """Yield the record numbers of each epoch in their order. It is that of `fit`, which starts a pass after each epoch and drops it."""
+    numbers = _shuffled(index, config.seed).batch(len(index))
+    for _ in range(config.epochs):
+        yield next(iter(numbers)).numpy()
+        iter(numbers)
 
 
-def _fit(model: Any, x: NDArray[Any], y: NDArray[Any], index: NDArray[np.intp], config: TrainingConfig, mirrored: bool) -> dict[str, float]:
-    batches, deadline = _batches(model, x, y, index, config), _Deadline(config.deadline)
-    if mirrored:
-        return fit_mirrored(model, batches, config.epochs, deadline.check)
+def _shuffled(index: NDArray[np.intp], seed: int) -> Any:
+    """Return record numbers in another order each time they are gone through. Not the records, so that memory holds these once.
 
-    def check(batch: int, logs: dict[str, float]) -> None:
-        deadline.check(batch)
-        _check_loss(logs["loss"], config)  # Keras' TerminateOnNaN would print to standard output, where --json has its document
-
-    guard = keras().callbacks.LambdaCallback(on_train_batch_end=check)
-    history = model.fit(batches, epochs=config.epochs, callbacks=[guard], shuffle=False, verbose=0).history
-    return {name: float(values[-1]) for name, values in history.items()}
+    It is the order of `Dataset.shuffle` after `tf.random.set_seed`, which makes TensorFlow forget, and optimize anew, all functions it has traced.
+    """
+    tf = tensorflow()
+    variant = tf.raw_ops.ShuffleDatasetV3(
+        input_dataset=tf.data.experimental.to_variant(tf.data.Dataset.from_tensor_slices(index)),
+        buffer_size=len(index),
+        seed=seed,
+        seed2=seed,
+        seed_generator=tf.raw_ops.DummySeedGenerator(),
+        output_types=[tf.int64],
+        output_shapes=[[]],
+        reshuffle_each_iteration=True,
+        metadata="",
+    )
+    return tf.data.experimental.from_variant(variant, tf.TensorSpec([], tf.int64))
 
 
 def _batches(model: Any, x: NDArray[Any], y: NDArray[Any], index: NDArray[np.intp], config: TrainingConfig) -> Any:
-    """Return batches in another order each epoch. Record numbers are shuffled, not records, so memory holds the records once."""
+    """Return batches of records, for a model on several devices."""
     tf = tensorflow()
     dtype = model.inputs[0].dtype
     with tf.device("CPU:0"):
         samples, labels = tf.constant(x), tf.constant(as_targets(model, y))
-        numbers = tf.data.Dataset.from_tensor_slices(index).shuffle(len(index), seed=config.seed, reshuffle_each_iteration=True)
-        batches = numbers.batch(config.batch_size)
+        batches = _shuffled(index, config.seed).batch(config.batch_size)
         return batches.map(lambda batch: (tf.cast(tf.gather(samples, batch), dtype), tf.gather(labels, batch))).prefetch(2)
 
 
@@ -165,8 +192,6 @@ def _fresh(model: Any, config: TrainingConfig) -> Iterator[None]:
     before = [to_numpy(variable) for variable in optimizer.variables]
     # XLA would take seconds to compile what a small client computes in less, and has its own rounding.
     model.jit_compile = False
-    if model.steps_per_execution != STEPS_PER_EXECUTION:
-        model.steps_per_execution, model.train_function = STEPS_PER_EXECUTION, None
     _seed_generators(model, config.seed)
     try:
         if config.learning_rate is not None:
@@ -213,7 +238,7 @@ def _diverged(what: str, config: TrainingConfig) -> ModelError:
 
 
 class _Deadline:
-    """Gives training up when its time is over; looked at every STEPS_PER_EXECUTION steps."""
+    """Gives training up when its time is over; looked at every STEPS_PER_CALL steps."""
 
     def __init__(self, deadline: float | None) -> None:
         self.deadline = deadline

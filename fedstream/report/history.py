@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from fedstream.record.documents import ClientEntry, Metrics
 from fedstream.report.view import RunView, build_view
 from fedstream.store.objects import ObjectStore
+from fedstream.store.store import Store
 
 if TYPE_CHECKING:
     import pandas
@@ -33,7 +34,7 @@ class History:
     clients: pandas.DataFrame
 
 
-def history(run: str, store: ObjectStore | None = None) -> History:
+def history(run: str, store: Store | None = None) -> History:
     """Return what is on record about a run, as DataFrames.
 
         fedstream.history("first").rounds.plot(x="round", y="accuracy")

@@ -8,6 +8,7 @@ from html import escape
 from fedstream.report.html import render_report
 from fedstream.report.view import build_view
 from fedstream.store.objects import ObjectStore
+from fedstream.store.store import Store
 
 HEIGHT_PX = 640
 
@@ -30,7 +31,7 @@ class InlineReport:
         return f'<iframe srcdoc="{escape(self.html)}" style="width: 100%; height: {HEIGHT_PX}px; border: 1px solid #ccc"></iframe>'
 
 
-def show_report(run: str, store: ObjectStore | None = None) -> InlineReport:
+def show_report(run: str, store: Store | None = None) -> InlineReport:
     """Return a run's report, which a notebook shows below the cell.
 
     Args:

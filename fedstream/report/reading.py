@@ -10,7 +10,7 @@ from fedstream.errors import CorruptObject
 from fedstream.record.documents import Metrics
 from fedstream.record.reading import Document
 from fedstream.store.loading import load_document
-from fedstream.store.objects import ObjectStore
+from fedstream.store.store import Store
 from fedstream.text import one_line
 
 LARGEST = 2**53
@@ -20,7 +20,7 @@ FARTHEST = 1e100
 """From 0, of any other number: float32 ends at 3.4e38, and sums and axes of these stay finite."""
 
 
-def read(store: ObjectStore, document: type[Document], key: str) -> Document:
+def read(store: Store, document: type[Document], key: str) -> Document:
     """Read one document.
 
     Raises:
@@ -30,7 +30,7 @@ def read(store: ObjectStore, document: type[Document], key: str) -> Document:
     return check(load_document(document, store, key), key)
 
 
-def read_if_sound(store: ObjectStore, document: type[Document], key: str) -> Document | None:
+def read_if_sound(store: Store, document: type[Document], key: str) -> Document | None:
     """Read what a client has written; None if that is no such document, which is no reason to show nothing of the others."""
     try:
         return read(store, document, key)

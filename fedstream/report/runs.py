@@ -12,8 +12,8 @@ from fedstream.record.decision import lineage, measurements, next_pass, rounds_b
 from fedstream.record.documents import Commit
 from fedstream.record.run import RunRecord
 from fedstream.record.spec import RunSpec
-from fedstream.store.objects import ObjectStore
 from fedstream.store.state import RunState, run_names
+from fedstream.store.store import Store
 
 NEWEST_VERSIONS = 50
 """Of a model, that are looked through for the runs they are of: each is a request."""
@@ -61,14 +61,14 @@ class Comparison:
     rounds: dict[int, dict[str, tuple[float | None, float | None]]]
 
 
-def summaries(store: ObjectStore) -> list[RunSummary]:
+def summaries(store: Store) -> list[RunSummary]:
     """Return all runs of a bucket, the one that was planned last at the end; damaged ones come first."""
     versions: dict[str, dict[str, int]] = {}
     found = [summary for run in run_names(store) if (summary := _summary(store, run, versions))]
     return sorted(found, key=lambda summary: (summary.started.timestamp() if summary.started else 0.0, summary.run))
 
 
-def _summary(store: ObjectStore, run: str, versions: dict[str, dict[str, int]]) -> RunSummary | None:
+def _summary(store: Store, run: str, versions: dict[str, dict[str, int]]) -> RunSummary | None:
     """Return a run's summary; None for a folder without a plan, where a submission has just begun or was refused."""
     state = RunState(store, run)
     started = _written(store, state.keys.spec)
@@ -96,7 +96,7 @@ def _summary(store: ObjectStore, run: str, versions: dict[str, dict[str, int]]) 
     )
 
 
-def _versions(store: ObjectStore, model: str) -> dict[str, int]:
+def _versions(store: Store, model: str) -> dict[str, int]:
     """Return run -> its newest version."""
     found = {}
     for number in list_versions(store, model)[-NEWEST_VERSIONS:]:
@@ -107,11 +107,11 @@ def _versions(store: ObjectStore, model: str) -> dict[str, int]:
     return found
 
 
-def _written(store: ObjectStore, key: str) -> datetime | None:
+def _written(store: Store, key: str) -> datetime | None:
     return next((info.last_modified for info in store.list(key) if info.key == key), None)
 
 
-def compare(store: ObjectStore, first: str, second: str) -> Comparison:
+def compare(store: Store, first: str, second: str) -> Comparison:
     """Put two runs beside each other.
 
     Raises:

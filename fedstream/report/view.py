@@ -20,8 +20,8 @@ from fedstream.record.spec import RunSpec
 from fedstream.record.versions import VersionManifest
 from fedstream.report.elements import ClientView, Pending, RoundView, Version
 from fedstream.report.reading import check, read, read_if_sound
-from fedstream.store.objects import ObjectInfo, ObjectStore
 from fedstream.store.state import RunState
+from fedstream.store.store import ObjectInfo, Store
 from fedstream.text import count
 
 NEWEST_VERSIONS = 50
@@ -143,7 +143,7 @@ class RunView:
         return found
 
 
-def build_view(store: ObjectStore, run: str, rounds: int | None = None) -> RunView:
+def build_view(store: Store, run: str, rounds: int | None = None) -> RunView:
     """Read a run from the store.
 
     Args:
@@ -208,7 +208,7 @@ def _rounds(commits: list[Commit], digests: list[str], infos: dict[str, ObjectIn
     return views
 
 
-def _clients(store: ObjectStore, record: RunRecord, commits: list[Commit], infos: dict[str, ObjectInfo]) -> list[ClientView]:
+def _clients(store: Store, record: RunRecord, commits: list[Commit], infos: dict[str, ObjectInfo]) -> list[ClientView]:
     entries: dict[str, list[tuple[int, str, ClientEntry]]] = {}
     for commit in commits:
         for entry in commit.clients:
@@ -233,7 +233,7 @@ def _clients(store: ObjectStore, record: RunRecord, commits: list[Commit], infos
     return views
 
 
-def _pending(store: ObjectStore, run: str, round: int, kind: str, infos: dict[str, ObjectInfo]) -> Pending:
+def _pending(store: Store, run: str, round: int, kind: str, infos: dict[str, ObjectInfo]) -> Pending:
     keys = RoundKeys(run, round)
     asked = read(store, Selection, keys.selection).clients if keys.selection in infos else []
     arrived = [client for client in asked if keys.manifest(client) in infos]
@@ -245,14 +245,14 @@ def _pending(store: ObjectStore, run: str, round: int, kind: str, infos: dict[st
     return Pending(round, kind, asked, arrived, [newest[client] for client in sorted(newest) if client not in arrived])
 
 
-def _model(store: ObjectStore, record: RunRecord) -> ModelDescription | None:
+def _model(store: Store, record: RunRecord) -> ModelDescription | None:
     try:
         return read(store, ModelDescription, ModelKeys(record.model.name).initial(record.model.keras_digest, "json"))
     except ObjectNotFound:
         return None
 
 
-def _versions(store: ObjectStore, record: RunRecord) -> list[Version]:
+def _versions(store: Store, record: RunRecord) -> list[Version]:
     keys = ModelKeys(record.model.name)
     found = []
     for number in list_versions(store, record.model.name)[-NEWEST_VERSIONS:]:

@@ -12,8 +12,8 @@ from fedstream.errors import CorruptObject, FedstreamError, ModelError, ObjectNo
 from fedstream.model.prediction import Predict
 from fedstream.record.format import StreamFormat
 from fedstream.record.run import MatchedClient, RunRecord
-from fedstream.store.objects import ObjectStore
 from fedstream.store.state import RunState
+from fedstream.store.store import Store
 from fedstream.stream.codec import Codec, codec_class
 
 log = logging.getLogger("fedstream.serving")
@@ -64,7 +64,7 @@ class ServedVersion:
         CorruptObject: the version is not what was published.
     """
 
-    def __init__(self, store: ObjectStore, model: str, which: Which, laid_out: StreamFormat | None, check_every_s: float) -> None:
+    def __init__(self, store: Store, model: str, which: Which, laid_out: StreamFormat | None, check_every_s: float) -> None:
         self._store, self._model, self._which = store, model, which
         self._laid_out, self._check_every_s = laid_out, check_every_s
         version = self._wanted()
@@ -117,7 +117,7 @@ class ServedVersion:
         return served
 
 
-def load(store: ObjectStore, version: Version, codec: Codec) -> Served:
+def load(store: Store, version: Version, codec: Codec) -> Served:
     """Load a version. Imports TensorFlow.
 
     Raises:
@@ -141,7 +141,7 @@ def load(store: ObjectStore, version: Version, codec: Codec) -> Served:
     return Served(version.model, version.number, found, codec, predictor(model), version.manifest.features, version.manifest.classes)
 
 
-def codec_of(store: ObjectStore, version: Version) -> Codec:
+def codec_of(store: Store, version: Version) -> Codec:
     """Return the codec of the records that a version's run was trained on, in the order of the run's columns.
 
     Raises:

@@ -19,7 +19,6 @@ from fedstream.steps.evaluation import measure_on, read_evaluation
 from fedstream.steps.retry import patiently
 from fedstream.steps.runtime import MetricsArtifact, step
 from fedstream.store.state import RunState, log
-from fedstream.stream.broker import Broker
 
 MEASURED = ("metrics", "measured_round", "evaluation_digest")
 """Fields of a commit that another processor may measure a little differently."""
@@ -98,7 +97,7 @@ def _unmeasured(state: RunState, round: int) -> Commit:
 
 def _commit(context: Context, state: RunState, round: int) -> Commit:
     commit = _unmeasured(state, round)
-    measured = _on_topic(context.brokers.at(""), state, commit, state.record.evaluation) if state.record.evaluation else _of_clients(state, commit)
+    measured = _on_topic(context, state, commit, state.record.evaluation) if state.record.evaluation else _of_clients(state, commit)
     return _decided(state, commit.model_copy(update=measured)) if measured["metrics"] else commit
 
 
@@ -146,15 +145,15 @@ def _of_clients(state: RunState, commit: Commit) -> dict[str, Any]:
     return {"metrics": combine(measured) if measured else None, "measured_round": state.ledger.model_round(commit.round - 1)}
 
 
-def _on_topic(broker: Broker, state: RunState, commit: Commit, evaluation: MatchedClient) -> dict[str, Any]:
+def _on_topic(context: Context, state: RunState, commit: Commit, evaluation: MatchedClient) -> dict[str, Any]:
     """Return the fields of a commit that hold what the round's new model scores on the evaluation topic.
 
     Raises:
         RunError: the model has no finite target metric.
     """
-    deadline = time.monotonic() + state.spec.round_deadline_s
+    broker, deadline = context.brokers.at(""), time.monotonic() + state.spec.round_deadline_s
     records = patiently(deadline, lambda left_s: read_evaluation(broker, evaluation, left_s))
-    measured = measure_on(state, commit.round, commit.weights_digest, records)
+    measured = measure_on(context, state, commit.round, commit.weights_digest, records)
     if state.spec.target_metric not in measured.values:
         raise RunError(
             f"round {commit.round} of run {state.run!r}: the global model has no finite {state.spec.target_metric}: training diverged; "

@@ -7,7 +7,8 @@ import time
 from fedstream.record.documents import Metrics
 from fedstream.record.offsets import parse_ranges
 from fedstream.record.run import MatchedClient
-from fedstream.steps.global_model import load_global_model
+from fedstream.steps.context import Context
+from fedstream.steps.global_model import global_weights
 from fedstream.store.state import RunState
 from fedstream.stream.broker import Broker
 from fedstream.stream.codec import get_codec
@@ -31,10 +32,11 @@ def read_evaluation(broker: Broker, evaluation: MatchedClient, deadline_s: float
     return broker.read_ranges(ranges, max(1.0, deadline - time.monotonic()), get_codec(evaluation.format).record_size)
 
 
-def measure_on(state: RunState, round: int, weights_digest: str, records: RawRecords) -> Metrics:
-    """Measure the global model of a round on records of the evaluation topic. Imports TensorFlow.
+def measure_on(context: Context, state: RunState, round: int, weights_digest: str, records: RawRecords) -> Metrics:
+    """Measure the global model of a round on records of the evaluation topic. Loads the model's library.
 
     Args:
+        context: where the step works.
         state: the run.
         round: whose model.
         weights_digest: SHA-256 of its weights.
@@ -44,13 +46,7 @@ def measure_on(state: RunState, round: int, weights_digest: str, records: RawRec
         CorruptObject: the weights in the store have another digest.
         RecordError: a record does not decode as announced.
     """
-    from fedstream.model._tensorflow import configure
-    from fedstream.model.evaluation import evaluate_model
-
-    spec, evaluation = state.record.spec, state.record.evaluation
+    evaluation = state.record.evaluation
     assert evaluation is not None
     samples, labels = decode_in_order(state.record, evaluation, records)
-    configure(spec.threads, spec.seed)
-    key = state.keys.at(round).weights
-    model = load_global_model(state, state.store.get_verified(key, weights_digest), key, spec.threads)
-    return evaluate_model(model, samples, labels)
+    return context.learner(state).measure(global_weights(context, state, round, weights_digest), samples, labels)

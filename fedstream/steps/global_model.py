@@ -1,32 +1,23 @@
-"""A run's global model in Keras: the initial model's architecture, with a round's weights."""
+"""A run's global model: the weights of a round, checked against the digest on record."""
 
 from __future__ import annotations
 
-from typing import Any
-
-from fedstream.record.layout import ModelKeys
-from fedstream.record.weights import from_bytes
+from fedstream.record.weights import Weights, from_bytes
+from fedstream.steps.context import Context
 from fedstream.store.state import RunState
 
 
-def load_global_model(state: RunState, weights: bytes, where: str, threads: int | None = None) -> Any:
-    """Return the run's Keras model with these weights. Imports TensorFlow.
+def global_weights(context: Context, state: RunState, round: int, digest: str) -> Weights:
+    """Return the weights of the global model that a round made.
 
     Args:
+        context: where the step works.
         state: the run.
-        weights: safetensors bytes.
-        where: their key, for the message.
-        threads: TensorFlow's intra-op threads; None for the default.
+        round: that made them.
+        digest: their SHA-256 on record.
 
     Raises:
-        CorruptObject: the initial model or the weights are damaged.
-        ModelError: the weights are not of this model.
+        CorruptObject: the weights in the store are damaged.
     """
-    from fedstream.model.files import load_keras
-    from fedstream.model.keras_model import set_weights
-
-    initial = state.record.model
-    data = state.store.get_verified(ModelKeys(initial.name).initial(initial.keras_digest), initial.keras_digest)
-    model = load_keras(data, threads)
-    set_weights(model, from_bytes(weights, where))
-    return model
+    key = state.keys.at(round).weights
+    return from_bytes(context.bytes_of(key, digest), key)

@@ -88,7 +88,9 @@ def _slice(context: Context, state: RunState, round: int, client: MatchedClient)
     records = patiently(deadline, lambda left_s: broker.read_ranges(ranges, left_s, size))
     _, labels = decode_in_order(state.record, client, records)
     check_labels(read_description(state.store, state.record.model.name, state.record.model.keras_digest), labels)
-    return describe_slice(client, records, labels)
+    document = describe_slice(client, records, labels)
+    context.records.put(context.slice_id(document), records)
+    return document
 
 
 def describe_slice(client: MatchedClient, records: RawRecords, labels: NDArray[Any]) -> SliceDoc:

@@ -12,13 +12,13 @@ from fedstream.record.documents import Commit
 from fedstream.record.layout import ModelKeys
 from fedstream.record.run import RunRecord
 from fedstream.steps.publication import why_unpublished
-from fedstream.store.objects import ObjectStore
 from fedstream.store.state import RunState
+from fedstream.store.store import Store
 
 UNTRIED = "publish did not come to its end; run it again"
 
 
-def outcome(store: ObjectStore, run: str, rounds: int, version: int) -> dict[str, Any]:
+def outcome(store: Store, run: str, rounds: int, version: int) -> dict[str, Any]:
     """Return a run's result as JSON values.
 
     Args:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from typing import Any, Protocol
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 from fedstream import __version__
 from fedstream.catalog.models import read_description
@@ -18,13 +18,14 @@ from fedstream.record.versions import LatestVersion, VersionManifest
 from fedstream.serving import kserve
 from fedstream.settings import RegistrySettings
 from fedstream.steps.context import Context
-from fedstream.steps.global_model import load_global_model
+from fedstream.steps.global_model import global_weights
 from fedstream.steps.publication import best_measured, why_unpublished
 from fedstream.steps.retry import patiently
 from fedstream.steps.runtime import step
 from fedstream.store.state import RunState, log
-from fedstream.stream.announcement import ModelAnnouncement
+from fedstream.stream.announcement import MODEL_CONTROL_TOPIC, ModelAnnouncement
 from fedstream.stream.broker import Broker, Brokers
+from fedstream.stream.sink import announce_model
 
 MAX_TRIES = 20
 """Version numbers tried when publishers race or were killed; far more than can be in flight at once."""
@@ -101,7 +102,7 @@ def publish(
         return 0
     best, _ = best_measured(state)
     pages = {"report.html": report.encode(), "model_card.md": render_model_card(view, best.round).encode()}
-    version, manifest = published or _version(state, best, pages)
+    version, manifest = published or _version(context, state, best, pages)
     digest = sha256_hex(state.store.get(ModelKeys(state.record.model.name).version(version, "manifest.json")))
     _announce(context.brokers, state, version, manifest, digest)
     if model:
@@ -129,11 +130,11 @@ def _head(state: RunState) -> str:
     return state.ledger.digest(state.ledger.commits()[-1].round)
 
 
-def _version(state: RunState, best: Commit, pages: dict[str, bytes]) -> tuple[int, VersionManifest]:
+def _version(context: Context, state: RunState, best: Commit, pages: dict[str, bytes]) -> tuple[int, VersionManifest]:
     """Give a commit a version: a new one, or another publisher's of the same."""
     keys = ModelKeys(state.record.model.name)
     used = (keys.version_of(info.key) for info in state.store.list(keys.versions))
-    model_files = _model_files(state, best)
+    model_files = _model_files(context, state, best)
     first = max((version[0] for version in used if version), default=0) + 1  # a rival's that came since then conflicts, as it should
     for number in range(first, first + MAX_TRIES):
         try:
@@ -154,34 +155,29 @@ def _await_rival(state: RunState, key: str) -> None:
         time.sleep(0.1)
 
 
-def _model_files(state: RunState, best: Commit) -> dict[str, bytes]:
-    from fedstream.model.export import to_saved_model
-    from fedstream.model.files import save_keras
-
-    key = state.keys.at(best.round).weights
-    model = load_global_model(state, state.store.get_verified(key, best.weights_digest), key)
-    saved = {f"saved_model/{name}": data for name, data in to_saved_model(model).items()}
-    return {"model.keras": save_keras(model), **saved}
+def _model_files(context: Context, state: RunState, best: Commit) -> dict[str, bytes]:
+    return context.learner(state).export(global_weights(context, state, best.round, best.weights_digest))
 
 
 def _numbered(state: RunState, number: int, best: Commit, model_files: dict[str, bytes]) -> dict[str, bytes]:
-    """Return the files that say which version they are of: the SavedModel's, by their folder, and the YAML that serves it."""
+    """Return a version's files. A SavedModel says which version it is by its folder, and there is the YAML that serves it."""
     lineage = {"run": state.run, "round": str(best.round), "weights-digest": best.weights_digest}
-    served = kserve.inference_service(state.record.model.name, number, _saved_model_uri(state, number), lineage)
     folder = kserve.saved_model_folder(number)
-    return {name.replace("saved_model", folder, 1): data for name, data in model_files.items()} | {kserve.NAME: served}
+    files = {name.replace("saved_model", folder, 1): data for name, data in model_files.items()}
+    if files.keys() == model_files.keys():  # KServe has no server for such a model
+        return files
+    return files | {kserve.NAME: kserve.inference_service(state.record.model.name, number, state.store.uri(_saved_model(state, number)), lineage)}
 
 
-def _saved_model_uri(state: RunState, number: int) -> str:
-    settings = state.store.settings
-    return f"s3://{settings.bucket}/{settings.prefix}{ModelKeys(state.record.model.name).version(number, 'saved_model')}"
+def _saved_model(state: RunState, number: int) -> str:
+    return ModelKeys(state.record.model.name).version(number, "saved_model")
 
 
 def _register(state: RunState, registry: RegistrySettings, number: int, manifest: VersionManifest, digest: str) -> None:
     from fedstream.serving.registry import ModelRegistry
 
-    where = {"endpoint": state.store.settings.endpoint_url, "defaultRegion": state.store.settings.region}
-    found = ModelRegistry(registry).register(manifest, digest, f"{_saved_model_uri(state, number)}?{urlencode(where)}")
+    address = f"{state.store.uri(_saved_model(state, number))}?{urlencode(state.store.access)}"
+    found = ModelRegistry(registry).register(manifest, digest, address)
     log.info("registered at %s as model version %s", registry.url, found)
 
 
@@ -215,7 +211,7 @@ def _announce(brokers: Brokers, state: RunState, version: int, manifest: Version
         current, etag = read_pointer(state.store, keys.latest)
         if current and current.version >= version and names_a_version(state.store, keys, current):
             return
-        announcement = _announcement(state, manifest, keys.version(version, "model.keras"))
+        announcement = _announcement(state, manifest)
         _tell(brokers, state, announcement)
         if state.store.put_if_match(keys.latest, latest, etag):
             return
@@ -235,12 +231,13 @@ def _tell(brokers: Brokers, state: RunState, announcement: ModelAnnouncement) ->
 
 
 def _tell_at(broker: Broker, announcement: ModelAnnouncement, patience: float) -> None:
-    patiently(patience, lambda _: broker.announce_model(announcement))
+    patiently(patience, lambda _: announce_model(broker.writer(), announcement, MODEL_CONTROL_TOPIC))
 
 
-def _announcement(state: RunState, manifest: VersionManifest, key: str) -> ModelAnnouncement:
-    record = state.record
-    description = read_description(state.store, record.model.name, record.model.keras_digest)
+def _announcement(state: RunState, manifest: VersionManifest) -> ModelAnnouncement:
+    record, file = state.record, next(name for name in manifest.files if name.startswith("model."))
+    key = ModelKeys(record.model.name).version(manifest.version, file)
+    description, place = read_description(state.store, record.model.name, record.model.keras_digest), urlsplit(state.store.uri(key))
     return ModelAnnouncement(
         model_format={"input_shape": _spaced(description.input_shape), "output_shape": _spaced(description.output_shape)},
         federated_params={
@@ -251,9 +248,9 @@ def _announcement(state: RunState, manifest: VersionManifest, key: str) -> Model
         model=record.model.name,
         version=manifest.version,
         run=state.run,
-        bucket=state.store.settings.bucket,
-        model_key=state.store.settings.prefix + key,
-        model_digest=manifest.files["model.keras"],
+        bucket=place.netloc,
+        model_key=place.path.removeprefix("/"),
+        model_digest=manifest.files[file],
         weights_digest=manifest.weights_digest,
         head=manifest.head,
         features=record.features,

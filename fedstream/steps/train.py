@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from fedstream import __version__
 from fedstream.aggregation.outcome import strategy_of
 from fedstream.errors import ModelError, ObjectConflict, RecordError
+from fedstream.model.examples import Examples
+from fedstream.model.learner import Learner, TrainingConfig
+from fedstream.model.modes import mode_of
+from fedstream.model.split import split_mask
 from fedstream.record.canonical import sha256_hex
 from fedstream.record.documents import Manifest, Metrics, SliceDoc
 from fedstream.record.extras import join
@@ -19,19 +22,14 @@ from fedstream.record.spec import RunSpec
 from fedstream.record.weights import Weights, from_bytes, to_bytes
 from fedstream.steps.context import Context
 from fedstream.steps.feeding import why_unexpected
-from fedstream.steps.global_model import load_global_model
+from fedstream.steps.global_model import global_weights
 from fedstream.steps.refusal import refusing, why_refused
 from fedstream.steps.retry import patiently
 from fedstream.steps.runtime import MetricsArtifact, step
 from fedstream.store.state import RunState, log
-from fedstream.stream.broker import Broker
 from fedstream.stream.codec import get_codec
 from fedstream.stream.columns import decode_in_order
-from fedstream.stream.records import RawRecords, RecordSize
-
-if TYPE_CHECKING:
-    from fedstream.model.examples import Examples
-    from fedstream.model.training import TrainingConfig
+from fedstream.stream.records import RawRecords
 
 
 @step
@@ -66,37 +64,27 @@ def local_train(context: Context, run: str, round: int, client: str, slice_key: 
 
 
 def _train(context: Context, state: RunState, round: int, document: SliceDoc, deadline: float, usage: MetricsArtifact | None) -> str:
-    from fedstream.model._tensorflow import configure
-    from fedstream.model.examples import Examples
-    from fedstream.model.modes import mode_of
-    from fedstream.model.split import split_mask
-    from fedstream.model.training import TrainingConfig
-    from fedstream.model.usage import measured
-
     spec, client, base = state.spec, document.client, state.base(round)
-    matched = state.record.client(client)
-    seed = client_seed(spec.seed, round, client)
-    configure(spec.threads, seed, spec.placement_of(client).gpu_memory_mib or None)
-    fallback = _falls_back(spec, client)
-    records = _read(context.broker_of(state, client), document, get_codec(matched.format).record_size, deadline)
-    samples, labels = decode_in_order(state.record, matched, records)
+    matched, learner = state.record.client(client), context.learner(state, client)
+    fallback = _falls_back(spec, client, learner)
+    records = _read(context, document, state, deadline)
     config = TrainingConfig(
         epochs=spec.epochs,
         batch_size=spec.batch_size,
         learning_rate=spec.learning_rate or None,
-        seed=seed,
+        seed=client_seed(spec.seed, round, client),
         threads=spec.threads,
         mixed_precision=spec.mixed_precision,
         measure_only=state.selection(round).kind == "closing",
         deadline=deadline,
         rule=strategy_of(spec).local_rule(),
-        received=_received(state, round),
+        received=_received(context, state, round),
     )
-    keys, base_key = state.keys.at(round), state.base_keys(round).weights
-    model = load_global_model(state, state.store.get_verified(base_key, base.weights_digest), base_key, spec.threads)
-    examples = Examples(samples, labels, split_mask(spec.seed, records.partitions, records.offsets, matched.held_out_rate))
-    with measured(spec.threads) as used:
-        result = mode_of(spec).train(model, examples, config)
+    keys, weights = state.keys.at(round), global_weights(context, state, state.ledger.model_round(round - 1), base.weights_digest)
+    examples = Examples(
+        *decode_in_order(state.record, matched, records), split_mask(spec.seed, records.partitions, records.offsets, matched.held_out_rate)
+    )
+    result = mode_of(spec).train(learner, weights, examples, config)
     update = None if config.measure_only else to_bytes(join(result.weights, result.extras))
     manifest = Manifest(
         run=state.run,
@@ -108,7 +96,7 @@ def _train(context: Context, state: RunState, round: int, document: SliceDoc, de
         slice_key=keys.slice(client),
         slice_digest=document.digest,
         slice_document=state.slice_digest(round, client),
-        seed=seed,
+        seed=config.seed,
         threads=spec.threads,
         device=result.device,
         cpu_fallback=fallback,
@@ -121,33 +109,29 @@ def _train(context: Context, state: RunState, round: int, document: SliceDoc, de
     )
     if update:
         state.store.put_new(keys.update(client, sha256_hex(update)), update)
-        alone = _alone(state, round, client, examples, config) if spec.baseline else None
+        alone = _alone(context, state, round, client, examples, config) if spec.baseline else None
         manifest = manifest.model_copy(update={"alone": alone})
     _write_manifest(state, manifest)
-    figures = used.figures(result.num_examples * (1 if config.measure_only else spec.epochs))
-    for name, value in figures.items():
+    for name, value in result.figures.items():
         if usage:
             usage.log_metric(name, value)
     line = f"{client}: {'measured' if config.measure_only else 'trained on'} {result.num_examples} examples on {result.device}"
-    line += f"{', for want of a GPU' if fallback else ''} ({', '.join(f'{name} {value:g}' for name, value in figures.items())})"
+    line += f"{', for want of a GPU' if fallback else ''} ({', '.join(f'{name} {value:g}' for name, value in result.figures.items())})"
     log.info("round %d: %s", round, line)
     return line
 
 
-def _alone(state: RunState, round: int, client: str, examples: Examples, config: TrainingConfig) -> Metrics | None:
+def _alone(context: Context, state: RunState, round: int, client: str, examples: Examples, config: TrainingConfig) -> Metrics | None:
     """Train the initial model on these records alone, for as many epochs as the run has, and return what it scores on the held-out ones.
 
     Done once, in the client's first update; None in a later one, without held-out records, and where it fails or does not end before the deadline.
     """
-    from fedstream.model.modes import mode_of
-
     if not examples.held_out.any() or any(state.finished(before, client) for before in range(1, round)):
         return None
-    spec, key = state.spec, state.keys.at(0).weights
-    model = load_global_model(state, state.store.get_verified(key, state.ledger.commit(0).weights_digest), key, spec.threads)
+    spec, initial = state.spec, global_weights(context, state, 0, state.ledger.commit(0).weights_digest)
     longer = replace(config, epochs=spec.epochs * spec.rounds, seed=client_seed(spec.seed, 0, client), rule=NO_RULE, received={})
     try:
-        alone = mode_of(spec).train(model, examples, longer).trained
+        alone = mode_of(spec).train(context.learner(state, client), initial, examples, longer).trained
     except ModelError as error:
         log.warning("round %d: %s takes part, but has no baseline for the report: %s", round, client, error)
         return None
@@ -155,40 +139,42 @@ def _alone(state: RunState, round: int, client: str, examples: Examples, config:
     return alone
 
 
-def _received(state: RunState, round: int) -> Weights:
+def _received(context: Context, state: RunState, round: int) -> Weights:
     """Return the arrays that came with the global model of a round; empty for none."""
     key, digest = state.base_keys(round).broadcast, state.base(round).broadcast_digest
-    return from_bytes(state.store.get_verified(key, digest), key) if digest else {}
+    return from_bytes(context.bytes_of(key, digest), key) if digest else {}
 
 
-def _falls_back(spec: RunSpec, client: str) -> bool:
+def _falls_back(spec: RunSpec, client: str, learner: Learner) -> bool:
     """Return whether a client that asks for a GPU has none and may do without.
 
     Raises:
         ModelError: it may not.
     """
-    from fedstream.model.devices import gpu_names, what_is_there
-
     placement = spec.placement_of(client)
-    if not placement.gpu_type or gpu_names():
-        return False
-    if not placement.cpu_fallback:
+    seen = learner.why_no_gpu() if placement.gpu_type else ""
+    if seen and not placement.cpu_fallback:
         raise ModelError(
-            f"its placement asks for {placement.gpu_count} {placement.gpu_type}, but {what_is_there()}: run local_train from the image "
+            f"its placement asks for {placement.gpu_count} {placement.gpu_type}, but {seen}: run local_train from the image "
             "fedstream-python-gpu, check the node's driver (docs/gpu.md), or submit the run again with cpu_fallback in the placement"
         )
-    return True
+    return bool(seen)
 
 
-def _read(broker: Broker, document: SliceDoc, size: RecordSize, deadline: float) -> RawRecords:
-    ranges = parse_ranges(document.ranges_text)
-    records = patiently(deadline, lambda left_s: broker.read_ranges(ranges, left_s, size))
-    if records.digest != document.digest:
-        raise RecordError(
-            f"the records of {document.ranges_text} have digest {records.digest[:12]}, but ingest_from_kafka saw {document.digest[:12]}: "
-            "they were replaced since; announce them again, for a new run"
-        )
-    return records
+def _read(context: Context, document: SliceDoc, state: RunState, deadline: float) -> RawRecords:
+    ranges, size = parse_ranges(document.ranges_text), get_codec(state.record.client(document.client).format).record_size
+    broker = context.broker_of(state, document.client)
+
+    def read() -> RawRecords:
+        records = patiently(deadline, lambda left_s: broker.read_ranges(ranges, left_s, size))
+        if records.digest != document.digest:
+            raise RecordError(
+                f"the records of {document.ranges_text} have digest {records.digest[:12]}, but ingest_from_kafka saw {document.digest[:12]}: "
+                "they were replaced since; announce them again, for a new run"
+            )
+        return records
+
+    return context.records.get(context.slice_id(document), read)
 
 
 def _write_manifest(state: RunState, manifest: Manifest) -> None:

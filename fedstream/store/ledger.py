@@ -7,7 +7,7 @@ from fedstream.record.canonical import sha256_hex
 from fedstream.record.documents import Commit
 from fedstream.record.layout import RunKeys
 from fedstream.record.reading import DOCUMENT_BYTES, read_document
-from fedstream.store.objects import ObjectStore
+from fedstream.store.store import Store
 
 
 class Ledger:
@@ -18,7 +18,7 @@ class Ledger:
         run: name of the run.
     """
 
-    def __init__(self, store: ObjectStore, run: str) -> None:
+    def __init__(self, store: Store, run: str) -> None:
         self._store = store
         self._keys = RunKeys(run)
         self._read: dict[int, tuple[Commit, str]] = {}

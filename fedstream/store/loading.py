@@ -7,12 +7,12 @@ from typing import TypeVar
 from pydantic import BaseModel
 
 from fedstream.record.reading import DOCUMENT_BYTES, read_document
-from fedstream.store.objects import ObjectStore
+from fedstream.store.store import Store
 
 Document = TypeVar("Document", bound=BaseModel)
 
 
-def load_document(kind: type[Document], store: ObjectStore, key: str) -> Document:
+def load_document(kind: type[Document], store: Store, key: str) -> Document:
     """Return a document from the store; of an object that is too large for one, no more than that is read.
 
     Raises:

@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from fedstream.errors import CorruptObject
 from fedstream.record.extras import ArraySpec
 from fedstream.record.weights import Weights
-from fedstream.store.objects import ObjectStore
+from fedstream.store.store import Store
 
 _DTYPES = {
     "BOOL": "?",
@@ -59,7 +59,7 @@ class Downloads:
         ...     mean = federated_average([(examples, downloads.weights(key, digest)) for examples, key, digest in accepted])
     """
 
-    def __init__(self, store: ObjectStore, limit: int) -> None:
+    def __init__(self, store: Store, limit: int) -> None:
         self._store = store
         self._limit = limit
         self._folder = TemporaryDirectory(prefix="fedstream-", ignore_cleanup_errors=True)

@@ -2,38 +2,29 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import urllib3
 from minio import Minio
-from minio.credentials.credentials import Credentials
 from minio.error import MinioException, S3Error
-from minio.signer import sign_v4_s3
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_exponential_jitter
 
-from fedstream.errors import CorruptObject, FedstreamError, ObjectConflict, ObjectNotFound, StoreError, StoreUnavailable
-from fedstream.record.canonical import canonical_json, sha256_hex
+from fedstream.errors import ObjectNotFound, StoreUnavailable
+from fedstream.record.canonical import sha256_hex
 from fedstream.settings import StoreSettings
+from fedstream.store.signing import error_code, signed_put
+from fedstream.store.store import PIECE_BYTES, ObjectInfo, Store, T
 
 if TYPE_CHECKING:
     from urllib3.response import BaseHTTPResponse
 
-T = TypeVar("T")
-
 CONNECT_S, READ_S = 5.0, 60.0
 """Seconds to connect, and to wait for a byte: a model of some GB streams, so only silence counts."""
-
-PIECE_BYTES = 1 << 20
-"""Read at once by `download`."""
 
 _TRANSIENT_CODES = {"RequestTimeout"}
 """Worth another try, as every HTTP 5xx is: servers have codes of their own there, such as MinIO's while it starts."""
@@ -43,16 +34,7 @@ class _Transient(Exception):
     """Worth another try: the server is restarting, or busy."""
 
 
-@dataclass(frozen=True)
-class ObjectInfo:
-    """An object in a listing; the key is relative to the settings' prefix."""
-
-    key: str
-    size: int
-    last_modified: datetime
-
-
-class ObjectStore:
+class ObjectStore(Store):
     """Objects of one bucket below one prefix. Connects only when used.
 
     Args:
@@ -78,6 +60,20 @@ class ObjectStore:
     def from_env(cls) -> ObjectStore:
         return cls(StoreSettings.from_env())
 
+    @property
+    def name(self) -> str:
+        return f"bucket {self.settings.bucket!r}"
+
+    @property
+    def access(self) -> Mapping[str, str]:
+        return {"endpoint": self.settings.endpoint_url, "defaultRegion": self.settings.region}
+
+    def uri(self, key: str) -> str:
+        return f"s3://{self.settings.bucket}/{self._full(key)}"
+
+    def within(self, prefix: str) -> ObjectStore:
+        return ObjectStore(replace(self.settings, prefix=self._full(prefix)))
+
     def check(self) -> None:
         """Raise StoreUnavailable unless the bucket is there and the credentials work."""
         if not self._try(lambda: self._client.bucket_exists(self.settings.bucket)):
@@ -93,23 +89,6 @@ class ObjectStore:
             if error.code not in ("BucketAlreadyOwnedByYou", "BucketAlreadyExists"):
                 raise self._unavailable(str(error)) from error
 
-    def get(self, key: str, limit: int | None = None) -> bytes:
-        """Return an object's bytes.
-
-        Args:
-            key: the object.
-            limit: most bytes it may have; None for any number.
-
-        Raises:
-            ObjectNotFound: there is no such object.
-            CorruptObject: it is larger than the limit, of which nothing more is read.
-            StoreUnavailable: the server, the bucket or the credentials do not work.
-        """
-        data = self.get_with_etag(key, limit)[0]
-        if limit is not None and len(data) > limit:
-            raise CorruptObject(f"{key} has more than {limit:,} bytes, which fedstream never writes there; it was made by somebody else")
-        return data
-
     def get_with_etag(self, key: str, limit: int | None = None) -> tuple[bytes, str]:
         """Return an object's bytes (one more than the limit, if it has more), and the tag that put_if_match takes."""
 
@@ -123,83 +102,16 @@ class ObjectStore:
 
         return self._on(key, read)
 
-    def get_verified(self, key: str, digest: str) -> bytes:
-        """Return an object's bytes, whose SHA-256 must be `digest`.
-
-        Raises:
-            CorruptObject: it is another.
-        """
-        data = self.get(key)
-        if (found := sha256_hex(data)) != digest:
-            raise CorruptObject(f"{key} has digest {found}, but {digest} is on record; it was changed after it was written")
-        return data
-
-    def download(self, key: str, digest: str, path: Path, limit: int) -> None:
-        """Write an object, whose SHA-256 must be `digest`, to a new file, piece by piece.
-
-        Args:
-            key: the object.
-            digest: SHA-256 on record.
-            path: the file.
-            limit: most bytes it may have.
-
-        Raises:
-            CorruptObject: it is another, or larger than the limit, of which hardly more is read; there is no file.
-            ObjectNotFound: there is no such object.
-            StoreUnavailable: the server, the bucket or the credentials do not work.
-            StoreError: the file cannot be written.
-        """
-
-        def read() -> str:
-            response, hashed = self._client.get_object(self.settings.bucket, self._full(key)), hashlib.sha256()
+    def read(self, key: str, take: Callable[[Iterator[bytes]], T]) -> T:
+        def opened() -> T:
+            response = self._client.get_object(self.settings.bucket, self._full(key))
             try:
-                with path.open("wb", buffering=0) as file:
-                    for piece in response.stream(PIECE_BYTES):
-                        if file.tell() + len(piece) > limit:
-                            raise CorruptObject(
-                                f"{key} has more than {limit:,} bytes, which no update of this model has; it was made by somebody else"
-                            )
-                        hashed.update(piece)
-                        _write(file, piece)
+                return take(response.stream(PIECE_BYTES))
             finally:
                 response.close()
                 response.release_conn()
-            return hashed.hexdigest()
 
-        try:
-            found = self._on(key, read)
-            if found != digest:
-                raise CorruptObject(f"{key} has digest {found}, but {digest} is on record; it was changed after it was written")
-        except FedstreamError:
-            path.unlink(missing_ok=True)
-            raise
-
-    def digest(self, key: str) -> str:
-        """Return the SHA-256 of an object of any size, which is read piece by piece.
-
-        Raises:
-            ObjectNotFound: there is no such object.
-            StoreUnavailable: the server, the bucket or the credentials do not work.
-        """
-
-        def read() -> str:
-            response, hashed = self._client.get_object(self.settings.bucket, self._full(key)), hashlib.sha256()
-            try:
-                for piece in response.stream(PIECE_BYTES):
-                    hashed.update(piece)
-            finally:
-                response.close()
-                response.release_conn()
-            return hashed.hexdigest()
-
-        return self._on(key, read)
-
-    def get_json(self, key: str) -> Any:
-        """Return the JSON value of an object."""
-        try:
-            return json.loads(self.get(key))
-        except (ValueError, RecursionError) as error:
-            raise CorruptObject(f"{key} is not JSON ({error}); it was changed after it was written") from error
+        return self._on(key, opened)
 
     def exists(self, key: str) -> bool:
         """Tell whether there is such an object."""
@@ -224,34 +136,9 @@ class ObjectStore:
         objects = self._on(prefix, lambda: list(self._client.list_objects(self.settings.bucket, self._full(prefix))))
         return sorted(item.object_name.removeprefix(self._full(prefix)).rstrip("/") for item in objects if item.object_name and item.is_dir)
 
-    def put_new(self, key: str, data: bytes) -> str:
-        """Write an object once, and return its SHA-256. Found there already: the same bytes are a success (a retry).
-
-        Raises:
-            ObjectConflict: it is there with other bytes.
-        """
-        digest = sha256_hex(data)
-        if not self._put(key, data, digest, {"If-None-Match": "*"}):
-            found = sha256_hex(self.get(key))
-            if found != digest:
-                raise ObjectConflict(f"{key} is on record with digest {found} and is never overwritten; the new bytes have {digest}")
-        return digest
-
-    def put_new_json(self, key: str, value: Any) -> str:
-        """Write a JSON value once, in its canonical form."""
-        return self.put_new(key, canonical_json(value))
-
     def put_if_match(self, key: str, data: bytes, etag: str | None) -> bool:
-        """Replace an object if its tag is still `etag` (None: if it is not there), and tell whether it was."""
-        return self._put(key, data, sha256_hex(data), {"If-Match": etag} if etag else {"If-None-Match": "*"})
-
-    def remove(self, key: str) -> None:
-        """Remove an object that is on no record, such as a probe's; one that may not be removed stays."""
-        with suppress(StoreUnavailable, S3Error):
-            self._try(lambda: self._client.remove_object(self.settings.bucket, self._full(key)))
-
-    def _put(self, key: str, data: bytes, digest: str, condition: dict[str, str]) -> bool:
         """PUT with a condition, which minio-py's put_object does not take."""
+        digest, condition = sha256_hex(data), {"If-Match": etag} if etag else {"If-None-Match": "*"}
 
         def write() -> BaseHTTPResponse:
             url, headers = self._signed_put(key, digest, condition)
@@ -265,27 +152,15 @@ class ObjectStore:
             return True
         if response.status == 412:
             return False
-        raise self._unavailable(f"PUT {key}: HTTP {response.status} {_code(response.data)}")
+        raise self._unavailable(f"PUT {key}: HTTP {response.status} {error_code(response.data)}")
+
+    def remove(self, key: str) -> None:
+        """Remove an object that is on no record, such as a probe's; one that may not be removed stays."""
+        with suppress(StoreUnavailable, S3Error):
+            self._try(lambda: self._client.remove_object(self.settings.bucket, self._full(key)))
 
     def _signed_put(self, key: str, digest: str, condition: dict[str, str]) -> tuple[str, dict[str, Any]]:
-        """Return the address and the headers of a PUT. All of it is signed: the time, for 15 minutes, the condition, and the digest of the bytes.
-
-        So whoever sees the request can send the same once more, which changes nothing, and not without its condition. That the bytes are those
-        of the digest is compared by MinIO and Amazon S3, not by SeaweedFS.
-        """
-        url = urlsplit(self._client.get_presigned_url("PUT", self.settings.bucket, self._full(key)))._replace(query="")  # only where the object is
-        now = datetime.now(UTC)
-        headers: dict[str, Any] = condition | {"Host": url.netloc, "x-amz-date": now.strftime("%Y%m%dT%H%M%SZ"), "x-amz-content-sha256": digest}
-        signed = sign_v4_s3(
-            method="PUT",
-            url=url,
-            region=self.settings.region,
-            headers=headers,
-            credentials=Credentials(self.settings.access_key, self.settings.secret_key),
-            content_sha256=digest,
-            date=now,
-        )
-        return url.geturl(), signed
+        return signed_put(self._client.get_presigned_url("PUT", self.settings.bucket, self._full(key)), self.settings, digest, condition)
 
     def _full(self, key: str) -> str:
         return self.settings.prefix + key
@@ -333,16 +208,3 @@ class ObjectStore:
         elif any(code in what for code in ("AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "HTTP 403")):
             advice = "check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and that they may use the bucket"
         return StoreUnavailable(f"the object store at {settings.endpoint_url} (bucket {settings.bucket!r}) does not work: {what}; {advice}")
-
-
-def _write(file: BinaryIO, piece: bytes) -> None:
-    try:
-        file.write(piece)
-    except OSError as error:
-        raise StoreError(f"cannot write {file.name}: {error.strerror}; make room there, or let TMPDIR name a folder with more") from error
-
-
-def _code(body: bytes) -> str:
-    """Return the error code of an S3 answer, by its tags alone."""
-    text = body.decode("utf-8", "replace")
-    return text.split("<Code>", 1)[1].split("</Code>", 1)[0] if "<Code>" in text else ""

@@ -20,7 +20,7 @@ from fedstream.record.run import RunRecord
 from fedstream.record.spec import RunSpec, carried_out
 from fedstream.store.ledger import Ledger
 from fedstream.store.loading import load_document
-from fedstream.store.objects import ObjectStore
+from fedstream.store.store import Store
 
 log = logging.getLogger("fedstream.run")
 
@@ -39,7 +39,7 @@ class RunState:
         UsageError: no run can have this name.
     """
 
-    store: ObjectStore
+    store: Store
     run: str
 
     def __post_init__(self) -> None:
@@ -163,6 +163,6 @@ class RunState:
         return load_document(document, self.store, key)
 
 
-def run_names(store: ObjectStore) -> list[str]:
+def run_names(store: Store) -> list[str]:
     """Return the names of the runs in a bucket, sorted; a folder whose name cannot be a run's is none."""
     return [name for name in store.folders(RUNS) if re.fullmatch(NAME, name)]

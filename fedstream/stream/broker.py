@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
 
 from fedstream.record.offsets import OffsetRange
 from fedstream.settings import KafkaSettings
 from fedstream.stream import control, reader
-from fedstream.stream.announcement import MODEL_CONTROL_TOPIC, ModelAnnouncement
+from fedstream.stream.clients import KeptClients
 from fedstream.stream.records import RawRecords, RecordSize
-from fedstream.stream.sink import announce_model
+from fedstream.stream.writer import RecordWriter, Writer
 
 
 class Broker(Protocol):
@@ -34,8 +33,17 @@ class Broker(Protocol):
         """Read every record of the ranges."""
         ...
 
-    def announce_model(self, announcement: ModelAnnouncement) -> None:
-        """Tell the data owners of a published model."""
+    @property
+    def bootstrap_servers(self) -> str:
+        """Its addresses."""
+        ...
+
+    def writer(self) -> Writer:
+        """Open a producer of records and announcements; the caller closes it."""
+        ...
+
+    def close(self) -> None:
+        """Close the connections that are kept; used again, it opens others."""
         ...
 
 
@@ -53,45 +61,67 @@ class Brokers(Protocol):
         """Return the cluster at an address; an empty one stands for the default cluster."""
         ...
 
+    def close(self) -> None:
+        """Close the connections that are kept; used again, they open others."""
+        ...
 
-@dataclass(frozen=True)
+
 class KafkaBroker:
-    """A real Kafka cluster; fedstream.stream.reader and .control say what each method raises."""
+    """A real Kafka cluster, whose clients are kept open; fedstream.stream.reader and .control say what each method raises.
 
-    kafka: KafkaSettings
+    Args:
+        kafka: how to reach it.
+    """
+
+    def __init__(self, kafka: KafkaSettings) -> None:
+        self.kafka, self._clients = kafka, KeptClients()
+
+    @property
+    def bootstrap_servers(self) -> str:
+        return self.kafka.bootstrap_servers
 
     def read_announcements(self, topic: str, deadline_s: float) -> list[tuple[int, int, bytes]]:
         return control.read_announcements(self.kafka, topic, deadline_s)
 
     def wait_for_data(self, ranges: Sequence[OffsetRange], deadline_s: float) -> None:
-        reader.wait_for_data(self.kafka, ranges, deadline_s)
+        reader.wait_for_data(self.kafka, ranges, deadline_s, self._clients)
 
     def check_retention(self, ranges: Sequence[OffsetRange]) -> None:
-        reader.check_retention(self.kafka, ranges)
+        reader.check_retention(self.kafka, ranges, self._clients)
 
     def read_ranges(self, ranges: Sequence[OffsetRange], deadline_s: float, size: RecordSize | None = None) -> RawRecords:
-        return reader.read_ranges(self.kafka, ranges, deadline_s, size)
+        return reader.read_ranges(self.kafka, ranges, deadline_s, size, self._clients)
 
-    def announce_model(self, announcement: ModelAnnouncement) -> None:
-        announce_model(self.kafka, announcement, MODEL_CONTROL_TOPIC)
+    def writer(self) -> RecordWriter:
+        return RecordWriter(self.kafka)
+
+    def close(self) -> None:
+        self._clients.close()
 
 
-@dataclass(frozen=True)
 class KafkaBrokers:
     """Real Kafka clusters, each reached with the credentials that were made for it.
 
-    Attributes:
+    Args:
         kafka: how to reach the default cluster.
     """
 
-    kafka: KafkaSettings
+    def __init__(self, kafka: KafkaSettings) -> None:
+        self._kafka, self._known = kafka, dict[str, KafkaBroker]()
 
     @property
     def default_servers(self) -> str:
-        return self.kafka.bootstrap_servers
+        return self._kafka.bootstrap_servers
 
     def at(self, bootstrap_servers: str) -> Broker:
-        return KafkaBroker(self.kafka.at(bootstrap_servers))
+        if bootstrap_servers not in self._known:
+            self._known[bootstrap_servers] = KafkaBroker(self._kafka.at(bootstrap_servers))
+        return self._known[bootstrap_servers]
+
+    def close(self) -> None:
+        for broker in self._known.values():
+            broker.close()
+        self._known.clear()
 
 
 class EnvironmentBrokers:
@@ -107,3 +137,7 @@ class EnvironmentBrokers:
 
     def at(self, bootstrap_servers: str) -> Broker:
         return self._brokers.at(bootstrap_servers)
+
+    def close(self) -> None:
+        if "_brokers" in self.__dict__:
+            self._brokers.close()

@@ -6,10 +6,12 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from fedstream.errors import BrokerAway, BrokerError, DeadlineError, RecordError, RetentionError, TopicError
+from fedstream.errors import BrokerAway, BrokerError, DeadlineError, RecordError
 from fedstream.record.offsets import OffsetRange, total_records
 from fedstream.settings import KafkaSettings, slice_bytes
-from fedstream.stream.client import admin, consumer, explained, unauthorized
+from fedstream.stream.bounds import Bounds, check_room, gap, missing, too_late
+from fedstream.stream.client import admin, explained, unauthorized
+from fedstream.stream.clients import FRESH, Clients
 from fedstream.stream.records import Column, RawRecords, RecordSize
 
 if TYPE_CHECKING:
@@ -24,9 +26,6 @@ POLL_S = 0.5
 STALL_S = 3.0
 """Seconds without a record after which to ask whether the topic still holds them: a deleted topic is silent, not an error."""
 
-Bounds = dict[int, tuple[int, int]]
-"""partition -> (first offset kept, next offset)"""
-
 
 def topic_bounds(kafka: KafkaSettings, topic: str) -> Bounds:
     """Return partition -> (first offset kept, next offset).
@@ -39,7 +38,7 @@ def topic_bounds(kafka: KafkaSettings, topic: str) -> Bounds:
         return bounds_of(asked, topic, kafka)
 
 
-def check_retention(kafka: KafkaSettings, ranges: Sequence[OffsetRange]) -> None:
+def check_retention(kafka: KafkaSettings, ranges: Sequence[OffsetRange], clients: Clients = FRESH) -> None:
     """Check that the topics still keep the ranges' first offsets.
 
     Raises:
@@ -47,11 +46,11 @@ def check_retention(kafka: KafkaSettings, ranges: Sequence[OffsetRange]) -> None
         TopicError: a topic or partition is gone.
         BrokerError: no broker answers, or it refuses us.
     """
-    with admin(kafka) as asked:
+    with clients.admin(kafka) as asked:
         _missing(asked, ranges, kafka)
 
 
-def wait_for_data(kafka: KafkaSettings, ranges: Sequence[OffsetRange], deadline_s: float) -> None:
+def wait_for_data(kafka: KafkaSettings, ranges: Sequence[OffsetRange], deadline_s: float, clients: Clients = FRESH) -> None:
     """Wait until all announced records are in the topic; a broker that goes away in the meantime may come back.
 
     Raises:
@@ -61,24 +60,22 @@ def wait_for_data(kafka: KafkaSettings, ranges: Sequence[OffsetRange], deadline_
         BrokerError: no broker answers at first, or it refuses us.
     """
     deadline = time.monotonic() + deadline_s
-    with admin(kafka) as asked:
-        missing, silence = _missing(asked, ranges, kafka), ""
-        while missing:
+    with clients.admin(kafka) as asked:
+        left_out, silence = _missing(asked, ranges, kafka), ""
+        while left_out:
             left = deadline - time.monotonic()
             if left <= 0:
-                total = total_records(ranges)
-                raise DeadlineError(
-                    f"{total - missing} of {total} announced records arrived in {round(deadline_s, 1):g} s ({_shown(ranges)}){silence}; "
-                    "send the rest, or give the round a longer deadline"
-                )
+                raise too_late(ranges, left_out, deadline_s, silence)
             time.sleep(min(POLL_S, left))
             try:
-                missing, silence = _missing(asked, ranges, kafka), ""
+                left_out, silence = _missing(asked, ranges, kafka), ""
             except BrokerError as error:
                 silence = _may_pass(error)
 
 
-def read_ranges(kafka: KafkaSettings, ranges: Sequence[OffsetRange], deadline_s: float, size: RecordSize | None = None) -> RawRecords:
+def read_ranges(
+    kafka: KafkaSettings, ranges: Sequence[OffsetRange], deadline_s: float, size: RecordSize | None = None, clients: Clients = FRESH
+) -> RawRecords:
     """Read every record of the ranges; a broker that goes away in the meantime may come back.
 
     Args:
@@ -86,6 +83,7 @@ def read_ranges(kafka: KafkaSettings, ranges: Sequence[OffsetRange], deadline_s:
         ranges: what to read.
         deadline_s: seconds it may take.
         size: bytes of a record as announced, so that larger ones are refused before they are in memory; None where that is not known.
+        clients: how to reach them: with clients that are kept open, or new ones.
 
     Raises:
         DeadlineError: not all could be read in time.
@@ -96,24 +94,21 @@ def read_ranges(kafka: KafkaSettings, ranges: Sequence[OffsetRange], deadline_s:
     """
     deadline = time.monotonic() + deadline_s
     records = RawRecords(sorted(ranges), Column(), Column())
-    limit, held = slice_bytes(), 0
-    _check_room(records.ranges, size.least * total_records(ranges) if size else 0, limit)
-    with admin(kafka) as asked:
+    limit, held, keyless = slice_bytes(), 0, size is not None and size.keyless
+    check_room(records.ranges, size.least * total_records(ranges) if size else 0, limit)
+    with clients.admin(kafka) as asked:
         _missing(asked, records.ranges, kafka)
-        with consumer(kafka, size=size) as reader:
+        with clients.consumer(kafka, size) as reader:
             for wanted in records.ranges:
                 for batch in _batches(reader, asked, wanted, deadline, kafka):
-                    held += _append(records, wanted, batch, keyless=size is not None and size.keyless)
-                    _check_room(records.ranges, held, limit)
+                    held += records.append(
+                        wanted,
+                        batch[0].offset,
+                        [(record.key or b"") if keyless else record.key for record in batch],
+                        [record.value for record in batch],
+                    )
+                    check_room(records.ranges, held, limit)
     return records
-
-
-def _check_room(ranges: Sequence[OffsetRange], size: int, limit: int) -> None:
-    if size > limit:
-        raise RecordError(
-            f"the {total_records(ranges):,} records of {_shown(ranges)} have at least {size:,} bytes, and a step holds {limit:,} at most; "
-            "announce them in parts, or set FEDSTREAM_SLICE_GIB higher where the steps run, with memory for twice as much"
-        )
 
 
 def _batches(
@@ -138,7 +133,7 @@ def _batches(
         try:
             batch = reader.poll(timeout_ms=int(min(POLL_S, deadline - now) * 1000) + 1).get(partition, [])[: wanted.end - at]
         except (OffsetOutOfRangeError, LogTruncationError) as error:
-            raise _gap(wanted, at) from error
+            raise gap(wanted, at) from error
         except OversizedPart as error:
             raise RecordError(f"record {wanted.topic}:{wanted.partition}:{at}: {error}; send it again as announced") from error
         except OversizedBatch as error:
@@ -148,7 +143,7 @@ def _batches(
             yield batch
             at, heard, silence = at + len(batch), time.monotonic(), ""
         elif reader.position(partition, timeout_ms=int(POLL_S * 1000)) > at:
-            raise _gap(wanted, at)
+            raise gap(wanted, at)
         elif now - heard > STALL_S:
             heard, silence = now, _ask_again(asked, wanted, kafka)
 
@@ -165,26 +160,7 @@ def _ask_again(asked: KafkaAdminClient, wanted: OffsetRange, kafka: KafkaSetting
 def _check_offsets(batch: list[ConsumerRecord], wanted: OffsetRange, at: int) -> None:
     if batch[0].offset != at or batch[-1].offset != at + len(batch) - 1:
         found = {record.offset for record in batch}
-        raise _gap(wanted, next(offset for offset in range(at, at + len(batch)) if offset not in found))
-
-
-def _append(records: RawRecords, wanted: OffsetRange, batch: list[ConsumerRecord], keyless: bool) -> int:
-    """Append a batch, and return its bytes; where records may do without a key, an absent one is empty."""
-    try:
-        records.values.extend([record.value for record in batch])
-        records.keys.extend([(record.key or b"") if keyless else record.key for record in batch])
-    except TypeError as error:
-        wrong = next(record for record in batch if record.value is None or (record.key is None and not keyless))
-        what = "value" if wrong.value is None else "key (its label)"
-        raise RecordError(f"record {wanted.topic}:{wanted.partition}:{wrong.offset} has no {what}; send it again with both") from error
-    return len(records.values.chunks[-1]) + len(records.keys.chunks[-1])
-
-
-def _gap(wanted: OffsetRange, offset: int) -> RetentionError:
-    return RetentionError(
-        f"record {wanted.topic}:{wanted.partition}:{offset} of the announced range {wanted} is not in the topic"
-        " (retention, compaction, or a transaction's marker); send the data again, to a topic that keeps it"
-    )
+        raise gap(wanted, next(offset for offset in range(at, at + len(batch)) if offset not in found))
 
 
 def bounds_of(asked: KafkaAdminClient, topic: str, kafka: KafkaSettings) -> Bounds:
@@ -211,21 +187,7 @@ def bounds_of(asked: KafkaAdminClient, topic: str, kafka: KafkaSettings) -> Boun
 
 def _missing(asked: KafkaAdminClient, ranges: Iterable[OffsetRange], kafka: KafkaSettings) -> int:
     """Return how many announced records are not there yet; raise if some can never be read."""
-    bounds: dict[str, Bounds] = {}
-    missing = 0
-    for wanted in ranges:
-        if wanted.topic not in bounds:
-            bounds[wanted.topic] = bounds_of(asked, wanted.topic, kafka)
-        if wanted.partition not in bounds[wanted.topic]:
-            raise TopicError(f"topic {wanted.topic!r} at {kafka.bootstrap_servers} has no partition {wanted.partition}; it was deleted and made anew")
-        first, end = bounds[wanted.topic][wanted.partition]
-        if wanted.start < first:
-            raise RetentionError(
-                f"records {wanted.topic}:{wanted.partition}:{wanted.start} to {min(first, wanted.end) - 1} are no longer kept"
-                f" (the first one left is {first}); send the data again, or give the topic a longer retention"
-            )
-        missing += max(0, wanted.end - max(end, wanted.start))
-    return missing
+    return missing(lambda topic: bounds_of(asked, topic, kafka), ranges, kafka.bootstrap_servers)
 
 
 def _may_pass(error: BrokerError) -> str:
@@ -233,7 +195,3 @@ def _may_pass(error: BrokerError) -> str:
     if not isinstance(error, BrokerAway):
         raise error
     return f" ({error})"
-
-
-def _shown(ranges: Sequence[OffsetRange]) -> str:
-    return ", ".join(map(str, ranges[:3])) + (f" and {len(ranges) - 3} more" if len(ranges) > 3 else "")

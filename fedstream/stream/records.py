@@ -12,6 +12,7 @@ from itertools import accumulate
 import numpy as np
 from numpy.typing import NDArray
 
+from fedstream.errors import RecordError
 from fedstream.record.offsets import OffsetRange
 
 UNLABELLED = b"\0"
@@ -98,6 +99,31 @@ class RawRecords:
 
     def __len__(self) -> int:
         return sum(r.records for r in self.ranges)
+
+    def append(self, wanted: OffsetRange, first: int, keys: Sequence[bytes | None], values: Sequence[bytes | None]) -> int:
+        """Append a batch without a gap, and return its bytes.
+
+        Args:
+            wanted: the range that it is of.
+            first: offset of its first record.
+            keys: of its records.
+            values: of its records.
+
+        Raises:
+            RecordError: a record has no key or no value.
+        """
+        for column, parts, what in ((self.values, values, "value"), (self.keys, keys, "key (its label)")):
+            try:
+                column.extend(parts)  # type: ignore[arg-type]  # it says so
+            except TypeError as error:
+                at = first + next(number for number, part in enumerate(parts) if part is None)
+                raise RecordError(f"record {wanted.topic}:{wanted.partition}:{at} has no {what}; send it again with both") from error
+        return len(self.values.chunks[-1]) + len(self.keys.chunks[-1])
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all keys and values."""
+        return sum(len(chunk) for column in (self.keys, self.values) for chunk in column.chunks)
 
     @cached_property
     def partitions(self) -> NDArray[np.int32]:

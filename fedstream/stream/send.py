@@ -14,20 +14,20 @@ from fedstream.record.format import RAW, StreamFormat
 from fedstream.record.offsets import invalid_topic_name
 from fedstream.settings import KafkaSettings
 from fedstream.stream.announcement import DATA_CONTROL_TOPIC, DataAnnouncement, check_announceable, invalid_client_name
+from fedstream.stream.broker import Broker, KafkaBroker
 from fedstream.stream.client import admin
 from fedstream.stream.codec import Codec, codec_class
 from fedstream.stream.columns import align, is_text, number_classes
 from fedstream.stream.finite import check_finite
 from fedstream.stream.records import UNLABELLED
 from fedstream.stream.sink import announcement_of
-from fedstream.stream.writer import RecordWriter
 
 PROGRESS = 256
 """Records between two calls of the progress function: drawing a bar costs as much as sending a few records."""
 
 
 def send_dataset(
-    kafka: KafkaSettings,
+    broker: KafkaSettings | Broker,
     topic: str,
     client: str,
     x: NDArray[Any],
@@ -49,7 +49,7 @@ def send_dataset(
     """Send every record, wait until all are stored, announce them, and return the announcement.
 
     Args:
-        kafka: the data owner's brokers.
+        broker: the data owner's brokers.
         topic: topic of the records.
         client: name of the data owner.
         x: samples (n, ...), at least one.
@@ -89,14 +89,15 @@ def send_dataset(
         check_finite(samples, "sample", names=features)
         check_finite(labels, "label")
     checked()
-    writer = RecordWriter(kafka)
+    where = KafkaBroker(broker) if isinstance(broker, KafkaSettings) else broker
+    writer = where.writer()
     try:
         for first in range(0, len(samples), PROGRESS):
             part = slice(first, first + PROGRESS)
             for sample, label in zip(samples[part], labels[part], strict=True):
                 writer.write(topic, *codec.encode(sample, label))
             progress(len(samples[part]))
-        announcement = announcement_of(kafka, client, StreamFormat(format, codec.config()), writer.flush(), **said)
+        announcement = announcement_of(where, client, StreamFormat(format, codec.config()), writer.flush(), **said)
         writer.write(DATA_CONTROL_TOPIC, announcement.to_bytes(), UNLABELLED)
         writer.flush()
     finally:

@@ -16,11 +16,12 @@ from fedstream.record.format import RAW, StreamFormat
 from fedstream.record.offsets import OffsetRange, format_ranges, invalid_topic_name, total_records
 from fedstream.settings import KafkaSettings
 from fedstream.stream.announcement import DATA_CONTROL_TOPIC, DataAnnouncement, ModelAnnouncement, check_announceable, invalid_client_name
+from fedstream.stream.broker import Broker
 from fedstream.stream.codec import Codec, codec_class
 from fedstream.stream.columns import number_classes
 from fedstream.stream.finite import check_finite
 from fedstream.stream.records import UNLABELLED
-from fedstream.stream.writer import RecordWriter
+from fedstream.stream.writer import RecordWriter, Writer
 
 
 class FederatedRawSink:
@@ -189,11 +190,13 @@ class FederatedRawSink:
         return codec
 
 
-def announcement_of(kafka: KafkaSettings, client: str, laid_out: StreamFormat, ranges: Sequence[OffsetRange], **said: Any) -> DataAnnouncement:
+def announcement_of(
+    broker: KafkaSettings | Broker, client: str, laid_out: StreamFormat, ranges: Sequence[OffsetRange], **said: Any
+) -> DataAnnouncement:
     """Return the announcement of records.
 
     Args:
-        kafka: where they are.
+        broker: where they are.
         client: whose they are.
         laid_out: their format.
         ranges: their offsets.
@@ -205,18 +208,17 @@ def announcement_of(kafka: KafkaSettings, client: str, laid_out: StreamFormat, r
         input_config=laid_out.config,
         total_msg=total_records(ranges),
         client=client,
-        bootstrap_servers=kafka.bootstrap_servers,
+        bootstrap_servers=broker.bootstrap_servers,
         **said,
     )
 
 
-def announce_model(kafka: KafkaSettings, announcement: ModelAnnouncement, topic: str) -> None:
+def announce_model(writer: Writer, announcement: ModelAnnouncement, topic: str) -> None:
     """Tell data owners about a published model.
 
     Raises:
         BrokerError: the broker did not take the message.
     """
-    writer = RecordWriter(kafka)
     try:
         writer.write(topic, announcement.to_bytes(), UNLABELLED)
         writer.flush()

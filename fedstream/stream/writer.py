@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from fedstream.record.offsets import OffsetRange, unite
 from fedstream.settings import KafkaSettings
@@ -16,6 +16,22 @@ PENDING = 10_000
 
 PENDING_BYTES = 64 * 1024 * 1024
 """Bytes in flight before it waits: kafka-python has no limit of its own."""
+
+
+class Writer(Protocol):
+    """Writes records, and knows which offsets they got."""
+
+    def write(self, topic: str, value: bytes, key: bytes) -> None:
+        """Send one record, without waiting for it."""
+        ...
+
+    def flush(self) -> list[OffsetRange]:
+        """Wait until every record is stored; return the offsets that they got, in canonical order."""
+        ...
+
+    def close(self) -> None:
+        """Close the connection; what was not flushed may be lost."""
+        ...
 
 
 class RecordWriter:

@@ -16,7 +16,8 @@ from fedstream.local.platform import Platform
 from fedstream.record.canonical import sha256_hex
 from fedstream.settings import StoreSettings
 from fedstream.store.ledger import Ledger
-from fedstream.store.objects import ObjectInfo, ObjectStore
+from fedstream.store.objects import ObjectStore
+from fedstream.store.store import ObjectInfo
 from fedstream.stream.send import send_dataset
 
 FLAG_S = 60.0

@@ -2,12 +2,42 @@
 
 import json
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from support.kubernetes_api import get, items, kubectl, until
 from support.task_jobs import CompiledTasks, outputs_of
+
+from fedstream.steps.rounds import run_round
+
+
+class JobRound:
+    """The steps of one round as Jobs."""
+
+    def __init__(self, chain: "JobChain", where: dict[str, Any], rounds: int, shared: dict[str, str]) -> None:
+        self.chain, self.where, self.rounds, self.shared = chain, where, rounds, shared
+
+    def select_clients(self) -> list[str]:
+        return self.chain.task("select-clients", self.where | {"rounds": self.rounds})
+
+    def client(self, client: str) -> str:
+        who = self.where | {"client": client}
+        slice = self.chain.outputs("ingest-from-kafka", who | self.shared, {"client_store_secret": self.shared["store_secret"]})
+        gpu = {"gpu_type": slice["gpu_type"], "gpu_count": slice["gpu_count"]}
+        return self.chain.task("local-train", who | gpu | {"attempt": self.shared["attempt"], "slice_key": slice["slice_key"]}, slice)
+
+    def aggregate(self, trained: Iterable[str]) -> str:
+        return self.chain.task("aggregate", self.where | {"attempt": self.shared["attempt"], "trained": list(trained)})
+
+    def evaluate(self) -> str:
+        return self.chain.task("evaluate", self.where)
+
+
+def all_at_once(call: Callable[[str], str], clients: Sequence[str]) -> list[str]:
+    """Do the clients' parts side by side, as the pipeline does."""
+    with ThreadPoolExecutor(len(clients)) as pool:
+        return list(pool.map(call, clients))
 
 
 class JobChain:
@@ -30,20 +60,9 @@ class JobChain:
             opened = self.outputs("open-round", {"run": run, "rounds": rounds, "attempt": attempt, "slot": slot, **secrets})
             if opened["Output"] >= 0:
                 before_round(opened["Output"])
-                self._round({"run": run, "round": opened["Output"]}, rounds, {"attempt": attempt, "store_secret": opened["store_secret"]})
+                shared = {"attempt": attempt, "store_secret": opened["store_secret"]}
+                run_round(JobRound(self, {"run": run, "round": opened["Output"]}, rounds, shared), all_at_once)
         return self.task("publish", {"run": run, "rounds": rounds})
-
-    def _round(self, where: dict[str, Any], rounds: int, shared: dict[str, str]) -> None:
-        clients = self.task("select-clients", where | {"rounds": rounds})
-        with ThreadPoolExecutor(len(clients)) as pool:
-            trained = list(pool.map(lambda client: self._client(where | {"client": client}, shared), clients))
-        self.task("aggregate", where | {"attempt": shared["attempt"], "trained": trained})
-        self.task("evaluate", where)
-
-    def _client(self, who: dict[str, Any], shared: dict[str, str]) -> str:
-        slice = self.outputs("ingest-from-kafka", who | shared, {"client_store_secret": shared["store_secret"]})
-        gpu = {"gpu_type": slice["gpu_type"], "gpu_count": slice["gpu_count"]}
-        return self.task("local-train", who | gpu | {"attempt": shared["attempt"], "slice_key": slice["slice_key"]}, slice)
 
     def task(self, task: str, arguments: dict[str, Any], placement: dict[str, Any] | None = None) -> Any:
         """Run one task and return its one output."""

@@ -7,7 +7,8 @@ from pathlib import Path
 from fedstream.errors import ObjectConflict, ObjectNotFound
 from fedstream.record.canonical import canonical_json, sha256_hex
 from fedstream.settings import StoreSettings
-from fedstream.store.objects import ObjectInfo, ObjectStore
+from fedstream.store.objects import ObjectStore
+from fedstream.store.store import ObjectInfo
 
 FOLDER = Path(__file__).parents[1] / "recorded"
 RUN, MODEL = "recorded", "triage"

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Protocol
 
 from fedstream.model.examples import Examples
+from fedstream.model.learner import Learner, TrainingConfig, TrainResult
 from fedstream.model.modes.supervised import Supervised
-from fedstream.model.training import TrainingConfig, TrainResult
 from fedstream.record.spec import RunSpec
+from fedstream.record.weights import Weights
 
 __all__ = ["Mode", "mode_of"]
 
@@ -15,13 +16,14 @@ __all__ = ["Mode", "mode_of"]
 class Mode(Protocol):
     """A way of training."""
 
-    def train(self, model: Any, examples: Examples, config: TrainingConfig) -> TrainResult:
-        """Train a model on a client's examples and measure it, before and after, on those held out.
+    def train(self, learner: Learner, weights: Weights, examples: Examples, config: TrainingConfig) -> TrainResult:
+        """Train global weights on a client's examples and measure, before and after, on those held out.
 
         A pure function of its arguments, on one kind of processor: a retry must give the same update.
 
         Args:
-            model: compiled Keras model that holds the global weights, loaded after `configure(config.threads, ...)`.
+            learner: the open model.
+            weights: the global model's.
             examples: what to train and to measure on.
             config: how.
 

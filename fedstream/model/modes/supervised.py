@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from fedstream.model.examples import Examples
-from fedstream.model.training import TrainingConfig, TrainResult, train_client
+from fedstream.model.learner import Learner, TrainingConfig, TrainResult
+from fedstream.record.weights import Weights
 
 
 class Supervised:
     """Trains on the labelled records; others are left alone."""
 
-    def train(self, model: Any, examples: Examples, config: TrainingConfig) -> TrainResult:
+    def train(self, learner: Learner, weights: Weights, examples: Examples, config: TrainingConfig) -> TrainResult:
         """Train and measure."""
-        return train_client(model, examples, config)
+        return learner.train(weights, examples, config)

@@ -8,7 +8,7 @@ import pytest
 
 from fedstream.errors import StoreUnavailable
 from fedstream.record.canonical import sha256_hex
-from fedstream.store import objects
+from fedstream.store import signing
 from fedstream.store.objects import ObjectStore
 
 CONDITION = {"If-None-Match": "*"}
@@ -72,7 +72,7 @@ def test_a_request_is_good_for_minutes(store, monkeypatch):
         def now(cls, tz=None):
             return datetime.now(UTC) - timedelta(minutes=16)
 
-    monkeypatch.setattr(objects, "datetime", Earlier)
+    monkeypatch.setattr(signing, "datetime", Earlier)
     with pytest.raises(StoreUnavailable, match="HTTP 403"):
         store.put_new("k", b"late")
     monkeypatch.undo()

@@ -10,18 +10,19 @@ import json, os, sys
 os.sched_setaffinity(0, set(list(os.sched_getaffinity(0))[:int(sys.argv[1])]))
 import numpy as np
 from fedstream.model._tensorflow import configure
-from fedstream.model.builtin import build_builtin, builtin_names
+from fedstream.model.builtin import KERAS, PREFIX, build_builtin
 from fedstream.model.files import load_keras, save_keras
 from fedstream.model.keras_model import get_weights
 from fedstream.model.split import split_mask
 from fedstream.model.examples import Examples
-from fedstream.model.training import TrainingConfig, train_client
+from fedstream.model.learner import TrainingConfig
+from fedstream.model.training import train_client
 from fedstream.record.canonical import sha256_hex
 from fedstream.record.weights import digest
 
 config = TrainingConfig(epochs=1, batch_size=10, seed=11, threads=2)
 configure(config.threads, config.seed)
-order = builtin_names() if sys.argv[1] == "1" else builtin_names()[::-1]
+order = [PREFIX + name for name in sorted(KERAS)] if sys.argv[1] == "1" else [PREFIX + name for name in sorted(KERAS)][::-1]
 said = {}
 for name in order:
     data = save_keras(build_builtin(name))

@@ -13,7 +13,7 @@ import pytest
 from fedstream.errors import ModelError, UsageError
 from fedstream.model._tensorflow import configure, keras
 from fedstream.model.archive import read_archive, write_archive
-from fedstream.model.builtin import build_builtin, builtin_names
+from fedstream.model.builtin import KERAS, PREFIX, build_builtin
 from fedstream.model.export import to_saved_model
 from fedstream.model.files import describe, load_keras, save_keras
 from fedstream.model.keras_model import get_weights, set_weights
@@ -43,7 +43,7 @@ def test_builtin_models_are_those_of_the_paper(name: str) -> None:
 
 
 def test_an_unknown_builtin_is_refused_with_those_there_are() -> None:
-    with pytest.raises(ModelError, match="builtin:nope.*" + ", ".join(builtin_names())):
+    with pytest.raises(ModelError, match="builtin:nope.*" + ", ".join([PREFIX + name for name in sorted(KERAS)])):
         build_builtin("builtin:nope")
 
 

@@ -15,7 +15,8 @@ import numpy as np
 from fedstream.model.files import load_keras, save_keras
 from fedstream.model.keras_model import get_weights, set_weights
 from fedstream.model.examples import Examples
-from fedstream.model.training import TrainingConfig, train_client
+from fedstream.model.learner import TrainingConfig
+from fedstream.model.training import train_client
 from fedstream.record.local_rule import Proximal
 from fedstream.record.weights import digest
 

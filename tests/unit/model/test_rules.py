@@ -13,7 +13,8 @@ from fedstream.model._tensorflow import keras
 from fedstream.model.examples import Examples
 from fedstream.model.files import load_keras, save_keras
 from fedstream.model.keras_model import get_weights, set_weights
-from fedstream.model.training import TrainingConfig, TrainResult, train_client
+from fedstream.model.learner import TrainingConfig, TrainResult
+from fedstream.model.training import train_client
 from fedstream.record.extras import ArraySpec
 from fedstream.record.local_rule import NO_RULE, LocalRule, LocalTraining, Proximal
 from fedstream.record.weights import digest

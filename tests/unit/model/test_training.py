@@ -12,7 +12,8 @@ from fedstream.model.evaluation import evaluate_model
 from fedstream.model.examples import Examples
 from fedstream.model.files import load_keras, save_keras
 from fedstream.model.keras_model import get_weights, set_weights
-from fedstream.model.training import TrainingConfig, train_client
+from fedstream.model.learner import TrainingConfig
+from fedstream.model.training import train_client
 from fedstream.model.twin import compute_in_half
 from fedstream.record.weights import digest
 

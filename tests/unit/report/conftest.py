@@ -1,9 +1,9 @@
-"""Runs to report on: the real documents, under the real keys, in a bucket that is a dictionary."""
+"""Runs to report on: the real documents, under the real keys, in a store in memory."""
 
 from __future__ import annotations
 
 import hashlib
-import json
+import itertools
 import math
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -12,47 +12,14 @@ from typing import Any
 import pytest
 
 from fedstream import __version__
-from fedstream.errors import ObjectConflict, ObjectNotFound
-from fedstream.record.canonical import canonical_json, sha256_hex
 from fedstream.record.decision import rolled_back
 from fedstream.record.documents import ClientEntry, Commit, Decision, Manifest, Metrics, Refusal, Selection, SliceDoc, SliceRange
 from fedstream.record.layout import ModelKeys, RunKeys
 from fedstream.record.run import RunRecord
 from fedstream.store.ledger import Ledger
-from fedstream.store.objects import ObjectInfo
+from fedstream.store.memory import MemoryStore
 
 CONFIG = {"data_type": "uint8", "label_type": "uint8", "data_reshape": "8 8", "label_reshape": ""}
-
-
-class MemoryStore:
-    """An ObjectStore's reading and write-once side over a dictionary; its clock moves on two seconds a write."""
-
-    def __init__(self) -> None:
-        self.objects: dict[str, tuple[bytes, datetime]] = {}
-        self.now = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
-
-    def get(self, key: str, limit: int | None = None) -> bytes:
-        try:
-            return self.objects[key][0]
-        except KeyError:
-            raise ObjectNotFound(f"{key} is not in the bucket") from None
-
-    def get_json(self, key: str) -> Any:
-        return json.loads(self.get(key))
-
-    def exists(self, key: str) -> bool:
-        return key in self.objects
-
-    def list(self, prefix: str) -> list[ObjectInfo]:
-        return [ObjectInfo(key, len(data), at) for key, (data, at) in sorted(self.objects.items()) if key.startswith(prefix)]
-
-    def put_new_json(self, key: str, value: Any) -> str:
-        data = canonical_json(value)
-        if key in self.objects and self.objects[key][0] != data:
-            raise ObjectConflict(key)
-        self.now += timedelta(seconds=2)
-        self.objects.setdefault(key, (data, self.now))
-        return sha256_hex(data)
 
 
 def digest(*parts: object) -> str:
@@ -277,7 +244,9 @@ def _shares(client: str) -> dict[int, float]:
 
 @pytest.fixture
 def bucket() -> MemoryStore:
-    return MemoryStore()
+    """Return a store whose clock moves on two seconds a write."""
+    times = (datetime(2026, 1, 31, 12, 0, tzinfo=UTC) + timedelta(seconds=2 * number) for number in itertools.count(1))
+    return MemoryStore(lambda: next(times))
 
 
 @pytest.fixture

@@ -149,7 +149,8 @@ def test_rounds_has_a_column_for_what_was_decided(printed, bucket, run_of):
     run = run_of(bucket, CLIENTS, 1)
     stopped = bucket.get_json("runs/digits/rounds/0002/commit.json")
     stopped["decision"] = {"action": "stop", "reason": "target reached \\[/x]"}
-    bucket.objects["runs/digits/rounds/0002/commit.json"] = (json.dumps(stopped).encode(), bucket.now)
+    key = "runs/digits/rounds/0002/commit.json"
+    bucket.objects[key] = (json.dumps(stopped).encode(), bucket.objects[key][1])
     cli.rounds(run)
     assert "stop: target reached \\[/x]" in printed.getvalue()
 

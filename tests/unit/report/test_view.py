@@ -80,7 +80,7 @@ def test_only_versions_of_this_run_are_named(bucket, run_of):
     for stray in ("01", "²", "99999999999999999999"):
         bucket.put_new_json(f"{keys.versions}{stray}/manifest.json", manifest(run, 3, 2))
     for number, damaged in ((4, b"["), (5, b"[" * 100_000), (6, b"\xff")):
-        bucket.objects[keys.version(number, "manifest.json")] = damaged, bucket.now
+        bucket.put_new(keys.version(number, "manifest.json"), damaged)
     bucket.put_new_json(keys.version(3, "report.html"), "killed before its manifest")
     versions = build_view(bucket, run).versions
     assert [(version.number, version.round, version.manifest_digest) for version in versions] == [(2, 2, digest)]

@@ -1,0 +1,56 @@
+"""Keras models as learners. TensorFlow is imported when one is described or opened."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from numpy.typing import NDArray
+
+from fedstream.model._tensorflow import keras, set_threads
+from fedstream.model.devices import gpu_names, what_is_there
+from fedstream.model.examples import Examples
+from fedstream.model.export import to_saved_model
+from fedstream.model.files import describe, load_keras, save_keras
+from fedstream.model.keras_model import set_weights
+from fedstream.model.learner import Learner, TrainingConfig, TrainResult
+from fedstream.model.training import Trainer
+from fedstream.model.usage import measured
+from fedstream.record.documents import Metrics
+from fedstream.record.weights import Weights
+
+__all__ = ["describe", "open_learner"]
+
+
+def open_learner(data: bytes, threads: int | None = None, gpu_memory_mib: int | None = None) -> Learner:
+    """Load a .keras file. Raises ModelError where TensorFlow already runs with another number of threads, or another limit of memory."""
+    set_threads(threads, gpu_memory_mib)
+    keras().utils.set_random_seed(0)  # a layer that draws a seed of its own as it is made; each training sets it anew
+    return KerasLearner(load_keras(data, threads))
+
+
+class KerasLearner:
+    """A Keras model, loaded once."""
+
+    def __init__(self, model: Any) -> None:
+        self._trainer = Trainer(model)
+
+    def train(self, weights: Weights, examples: Examples, config: TrainingConfig) -> TrainResult:
+        with measured(config.threads) as used:
+            result = self._trainer.train(weights, examples, config)
+        return replace(result, figures=used.figures(result.num_examples * (1 if config.measure_only else config.epochs)))
+
+    def measure(self, weights: Weights, x: NDArray[Any], y: NDArray[Any]) -> Metrics:
+        self._with(weights)
+        return self._trainer.measure(x, y)
+
+    def export(self, weights: Weights) -> dict[str, bytes]:
+        model = self._with(weights)
+        return {"model.keras": save_keras(model), **{f"saved_model/{name}": data for name, data in to_saved_model(model).items()}}
+
+    def why_no_gpu(self) -> str:
+        return "" if gpu_names() else what_is_there()
+
+    def _with(self, weights: Weights) -> Any:
+        set_weights(self._trainer.model, weights)
+        return self._trainer.model

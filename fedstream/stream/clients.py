@@ -1,0 +1,76 @@
+"""Where the reader's Kafka clients come from: opened for one call, or kept open for the next one."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any, Protocol
+
+from fedstream.settings import KafkaSettings
+from fedstream.stream.client import admin, consumer
+from fedstream.stream.records import RecordSize
+
+if TYPE_CHECKING:
+    from kafka import KafkaAdminClient, KafkaConsumer
+
+CONSUMERS = 8
+"""Consumers that are kept open for one cluster; each takes records of one size."""
+
+
+class Clients(Protocol):
+    """Lends clients of a cluster."""
+
+    def admin(self, kafka: KafkaSettings) -> AbstractContextManager[KafkaAdminClient]: ...
+
+    def consumer(self, kafka: KafkaSettings, size: RecordSize | None) -> AbstractContextManager[KafkaConsumer]: ...
+
+
+class FreshClients:
+    """Opens a client for each call."""
+
+    def admin(self, kafka: KafkaSettings) -> AbstractContextManager[KafkaAdminClient]:
+        return admin(kafka)
+
+    def consumer(self, kafka: KafkaSettings, size: RecordSize | None) -> AbstractContextManager[KafkaConsumer]:
+        return consumer(kafka, size=size)
+
+
+FRESH = FreshClients()
+
+
+class KeptClients:
+    """Keeps the clients of one cluster open, for one call at a time. Whatever error comes while one is in use, it is closed."""
+
+    def __init__(self) -> None:
+        self._open: dict[Hashable, tuple[Any, ExitStack]] = {}
+        self._lock = threading.RLock()
+
+    def admin(self, kafka: KafkaSettings) -> AbstractContextManager[KafkaAdminClient]:
+        return self._lend("admin", lambda: admin(kafka))
+
+    def consumer(self, kafka: KafkaSettings, size: RecordSize | None) -> AbstractContextManager[KafkaConsumer]:
+        return self._lend(size, lambda: consumer(kafka, size=size))
+
+    @contextmanager
+    def _lend(self, key: Hashable, opened: Callable[[], AbstractContextManager[Any]]) -> Iterator[Any]:
+        with self._lock:
+            if key not in self._open:
+                if len(self._open) > CONSUMERS:
+                    self.close()
+                stack = ExitStack()
+                self._open[key] = stack.enter_context(opened()), stack
+            client, stack = self._open[key]
+            try:
+                yield client
+            except BaseException as error:
+                self._open.pop(key, None)
+                if not stack.__exit__(type(error), error, error.__traceback__):
+                    raise
+
+    def close(self) -> None:
+        """Close all of them."""
+        with self._lock:
+            for _, stack in self._open.values():
+                stack.close()
+            self._open.clear()
