@@ -11,7 +11,7 @@ from fedstream.model._tensorflow import keras
 from fedstream.model.evaluation import evaluate_model
 from fedstream.model.files import load_keras, save_keras
 from fedstream.model.keras_model import get_weights, set_weights
-from fedstream.model.training import TrainingConfig, train_client
+from fedstream.model.training import Trainer, TrainingConfig, train_client
 from fedstream.model.twin import compute_in_half
 from fedstream.record.weights import digest
 
@@ -241,9 +241,9 @@ def test_the_last_partial_batch_is_neither_dropped_nor_traced_again() -> None:
 
     model = Counting([keras().Input((8, 8)), keras().layers.Flatten(), keras().layers.Dense(10, "softmax")])
     model.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"])
-    seen = []
+    trainer, weights, seen = Trainer(model), get_weights(model), []
     for n in (40, 41, 7):
-        result = train_client(model, np.zeros((n, 8, 8), np.uint8), np.arange(n) % 10, np.zeros(n, bool), TrainingConfig(batch_size=10))
+        result = trainer.train(weights, np.zeros((n, 8, 8), np.uint8), np.arange(n) % 10, np.zeros(n, bool), TrainingConfig(batch_size=10))
         assert result.training.num_examples == n
         assert int(model.optimizer.iterations) == 0, "the optimizer is given back as it was"
         seen.append(traces)
