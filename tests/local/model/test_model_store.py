@@ -19,7 +19,7 @@ from fedstream.catalog.versions import find_version, list_versions, read_version
 from fedstream.cli.model import model_app
 from fedstream.errors import CorruptObject, ModelError, ObjectConflict, UsageError
 from fedstream.model._tensorflow import keras
-from fedstream.model.builtin import build_builtin
+from fedstream.model.builtin import build_builtin, builtin_names
 from fedstream.model.files import load_keras, save_keras
 from fedstream.record.canonical import sha256_hex
 from fedstream.record.layout import ModelKeys
@@ -71,8 +71,9 @@ def test_adding_the_same_file_again_changes_nothing(store: ObjectStore) -> None:
 
 def test_an_unknown_model_is_refused_with_those_there_are(store: ObjectStore) -> None:
     add_model(store, "mine", save_keras(build_builtin("builtin:digits-mlp")))
+    known = ", ".join([*builtin_names(), "mine"])
     for name in ("nope", "builtin:nope"):
-        with pytest.raises(ModelError, match=f"there is no model '{name}'; there are builtin:digits-mlp, builtin:mnist-2nn, builtin:mnist-cnn, mine"):
+        with pytest.raises(ModelError, match=f"there is no model '{name}'; there are {known}"):
             ensure_model(store, name)
 
 

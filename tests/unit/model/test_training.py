@@ -13,7 +13,7 @@ from fedstream.model.examples import Examples
 from fedstream.model.files import load_keras, save_keras
 from fedstream.model.keras_model import get_weights, set_weights
 from fedstream.model.learner import TrainingConfig
-from fedstream.model.training import train_client
+from fedstream.model.training import Trainer, train_client
 from fedstream.model.twin import compute_in_half
 from fedstream.record.weights import digest
 
@@ -243,9 +243,10 @@ def test_the_last_partial_batch_is_neither_dropped_nor_traced_again() -> None:
 
     model = Counting([keras().Input((8, 8)), keras().layers.Flatten(), keras().layers.Dense(10, "softmax")])
     model.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"])
-    seen = []
+    trainer, weights, seen = Trainer(model), get_weights(model), []
     for n in (40, 41, 7):
-        result = train_client(model, Examples(np.zeros((n, 8, 8), np.uint8), np.arange(n) % 10, np.zeros(n, bool)), TrainingConfig(batch_size=10))
+        examples = Examples(np.zeros((n, 8, 8), np.uint8), np.arange(n) % 10, np.zeros(n, bool))
+        result = trainer.train(weights, examples, TrainingConfig(batch_size=10))
         assert result.training.num_examples == n
         assert int(model.optimizer.iterations) == 0, "the optimizer is given back as it was"
         seen.append(traces)
