@@ -1,1 +1,1 @@
-"""Figures, each with how it was measured. Not tests: they print tables, and compare within one run."""
+"""Benchmarks, each of which describes its method. They are not tests: they print tables and compare within one run."""

@@ -1,4 +1,4 @@
-"""Run all benchmarks but the long one: `python -m benchmarks`."""
+"""Run all benchmarks except the long one: `python -m benchmarks`."""
 
 from benchmarks import aggregate, demo, read_slice, steps, tasks
 

@@ -1,8 +1,9 @@
-"""How long the weighted mean of many updates takes, mapped from files, and what memory it needs beside its result.
+"""Measure the time of a weighted mean of many memory-mapped updates, and its memory in addition to the result.
 
     python -m benchmarks.aggregate [CLIENTS] [PARAMETERS]
 
-The floor is `sum += update` in float32 over the same files, which does nothing but read them. The files are in the page cache: 4 GB by default.
+The lower bound is `sum += update` in float32 over the same files, which only reads them. The files are in the page
+cache and have 4 GB by default.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ SAMPLE_S = 0.01
 
 
 def make_updates(folder: Path, clients: int, parameters: int) -> Updates:
-    """Write what clients send that have trained a little from one base, 40 to 500 records each, and map it."""
+    """Write and map updates of clients that have trained a little from a common base, on 40 to 500 records each."""
     rng = np.random.default_rng(0)
     base, change = rng.normal(0, 0.05, parameters).astype(np.float32), rng.normal(0, 0.005, parameters).astype(np.float32)
     updates = []
@@ -43,14 +44,14 @@ def make_updates(folder: Path, clients: int, parameters: int) -> Updates:
 
 
 def memory(name: str) -> int:
-    """Return a figure of this process' memory in KiB: RssAnon is what files don't hold, RssFile what is mapped."""
+    """Return a figure of this process' memory in KiB: RssAnon is anonymous memory, RssFile is mapped from files."""
     lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith(f"{name}:"))
 
 
 @contextmanager
 def watched_memory(peaks: list[int]) -> Iterator[None]:
-    """Add the largest RssAnon of a block of code, over that before it, to a list."""
+    """Append to a list by how many KiB RssAnon grows at most during a block of code."""
     done, before, highest = threading.Event(), memory("RssAnon"), 0
 
     def watch() -> None:

@@ -1,4 +1,4 @@
-"""The demonstration as a whole: digits, 3 clients, 3 rounds, on a fresh embedded platform.
+"""Measure the whole demonstration: digits, 3 clients, 3 rounds, on a fresh embedded platform.
 
 python -m benchmarks.demo
 """

@@ -1,9 +1,10 @@
-"""How fast records become predictions, against the loop of Kafka-ML's inference: a record at a time through `Model.predict`,
-offsets committed by a timer, predictions sent without waiting until they are stored.
+"""Measure the rate of predictions, compared with the loop of Kafka-ML's inference.
 
     python -m benchmarks.infer [RECORDS]
 
-Starts the embedded Kafka. Both have the same topic of one partition and the same model; compare the ratios, not the rates.
+Kafka-ML predicts one record at a time with `Model.predict`, commits offsets by a timer, and sends predictions without
+waiting until they are stored. The benchmark starts the embedded Kafka. Both loops use the same topic of one partition
+and the same model; compare the ratios, not the rates.
 """
 
 from __future__ import annotations

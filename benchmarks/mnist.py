@@ -1,4 +1,6 @@
-"""MNIST dealt to 10 clients by label (2 shards each), the 2NN, 5 rounds, through Kafka and the compiled pipeline; and the largest step.
+"""Measure a run on MNIST with 10 clients of 2 label shards, the 2NN model and 5 rounds, and the memory of its steps.
+
+The run uses Kafka and the compiled pipeline.
 
 python -m benchmarks.mnist mnist.npz
 """
@@ -23,7 +25,7 @@ POLL_S = 0.2
 
 
 class Memory(threading.Thread):
-    """Watch the resident memory of a process' descendants, by the function each step runs."""
+    """Watch the resident memory of a process' descendants, by the function that each step runs."""
 
     def __init__(self, pid: int) -> None:
         super().__init__(daemon=True)

@@ -1,9 +1,10 @@
-"""How fast a RAW slice becomes numpy arrays, against the least that kafka-python can do: a poll loop that only counts,
-with its default fetch sizes (bare) and with ours (tuned).
+"""Measure how fast a RAW slice becomes numpy arrays, compared with the minimum that kafka-python can do.
 
     python benchmarks/read_slice.py [RECORDS]
 
-Needs KAFKA_BOOTSTRAP_SERVERS, or starts the embedded Kafka. All read the same topic in turns, in one process; compare the ratios, not the rates.
+The minimum is a poll loop that only counts records, with the default fetch sizes (bare) and with ours (tuned). The
+benchmark uses KAFKA_BOOTSTRAP_SERVERS or starts the embedded Kafka. All loops read the same topic in turns, in one
+process; compare the ratios, not the rates.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ SHAPES = {
 
 
 def bare_poll_loop(kafka: KafkaSettings, said: DataAnnouncement, **options: int) -> int:
-    """Read the announced records and do nothing with them."""
+    """Read the announced records and only count them."""
     consumer = KafkaConsumer(**kafka.client_args(), enable_auto_commit=False, auto_offset_reset="none", **options)
     count = 0
     for wanted in said.ranges:
@@ -52,14 +53,14 @@ def bare_poll_loop(kafka: KafkaSettings, said: DataAnnouncement, **options: int)
 
 
 def our_reader(kafka: KafkaSettings, said: DataAnnouncement) -> int:
-    """Read, check and decode them, with the digest."""
+    """Read, check and decode the announced records, including their digest."""
     records = read_ranges(kafka, said.ranges, 300)
     samples, _ = get_codec(said.format).decode_records(records)
     return len(samples) if records.digest else 0
 
 
 def rate(read: Callable[[], int], expected: int) -> float:
-    """Return records per second of one turn."""
+    """Return the records per second of one turn."""
     began = time.perf_counter()
     count = read()
     assert count >= expected, (count, expected)

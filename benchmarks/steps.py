@@ -1,4 +1,4 @@
-"""How long a step takes to start, and what the local runner adds to a task.
+"""Measure how long a step takes to start.
 
 python -m benchmarks.steps
 """
@@ -27,7 +27,7 @@ STARTS = {
 
 
 def start(code: str) -> float:
-    """Return the seconds one process takes to run the code."""
+    """Return the seconds that a new process takes to run the code."""
     began = time.perf_counter()
     subprocess.run([sys.executable, "-c", code], check=True, env={"_KFP_RUNTIME": "true"}, stderr=subprocess.DEVNULL)
     return time.perf_counter() - began

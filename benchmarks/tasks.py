@@ -1,4 +1,4 @@
-"""What kfp.local adds to a task, over the start of its process.
+"""Measure the time that kfp.local adds to a task, in addition to the start of its process.
 
 python -m benchmarks.tasks
 """
@@ -24,7 +24,7 @@ def nothing(number: int) -> int:
 
 @dsl.pipeline(name="nothings")
 def nothings(number: int) -> int:
-    """Do nothing, again and again."""
+    """Do nothing repeatedly."""
     task = nothing(number=number)
     for _ in range(TASKS - 1):
         task = nothing(number=task.output)

@@ -1,4 +1,7 @@
-"""The file with the credentials of each Kafka cluster, so that none is presented to an address that it wasn't made for."""
+"""The file with the credentials of each Kafka cluster.
+
+It ensures that credentials are never presented to an address that they were not made for.
+"""
 
 from __future__ import annotations
 
@@ -11,22 +14,24 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, StringConstraints,
 from fedstream.errors import SettingsError
 
 MAX_BYTES = 1024 * 1024
-"""Of the file: no Kubernetes secret holds more."""
+"""Maximum size of the file; a Kubernetes Secret cannot hold more."""
 
 Text = Annotated[str, StringConstraints(max_length=1024)]
 
 
 class BrokerCredentials(BaseModel):
-    """How to reach one cluster. Paths of files are absolute, or relative to the folder of the file that names them.
+    """How to reach one cluster.
+
+    File paths are absolute, or relative to the folder of the credentials file.
 
     Attributes:
         security_protocol: PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL.
-        sasl_mechanism: of SASL.
-        username: SASL user.
+        sasl_mechanism: PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512; empty without SASL.
+        username: SASL user name.
         password: SASL password; never shown.
-        ca_file: PEM file of the certificate authority.
-        cert_file: PEM file of the client certificate.
-        key_file: PEM file of the client key.
+        ca_file: PEM file with the certificate of the certificate authority.
+        cert_file: PEM file with the client certificate.
+        key_file: PEM file with the client's private key.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -43,7 +48,7 @@ class BrokerCredentials(BaseModel):
     def _sasl_is_whole(self) -> BrokerCredentials:
         sasl = bool(self.sasl_mechanism and self.username and self.password.get_secret_value())
         if sasl != self.security_protocol.startswith("SASL"):
-            raise ValueError("sasl_mechanism, username and password belong to SASL_PLAINTEXT and SASL_SSL, which need all three")
+            raise ValueError("SASL_PLAINTEXT and SASL_SSL require sasl_mechanism, username and password; other protocols accept none of them")
         return self
 
 
@@ -51,26 +56,27 @@ _FILE = TypeAdapter(Annotated[dict[Annotated[str, StringConstraints(min_length=1
 
 
 def brokers(bootstrap_servers: str) -> frozenset[str]:
-    """Return the addresses of `host:port[,host:port...]`, whose order and case don't matter; Kafka's own port where none is said."""
+    """Return the addresses in `host:port[,host:port...]`, regardless of order and case; the default port is 9092."""
     addresses = (address.strip().lower() for address in bootstrap_servers.split(","))
     return frozenset(address if address.rpartition("]")[2].count(":") else f"{address}:9092" for address in addresses if address)
 
 
 def read_credentials(file: str) -> Mapping[frozenset[str], dict[str, Any]]:
-    """Return the credentials in a file by the addresses of their cluster, as fields of KafkaSettings; none without a file.
+    """Return the credentials in a file as fields of KafkaSettings, by the addresses of each cluster.
 
     Args:
-        file: JSON such as `{"kafka.a.org:9093": {"security_protocol": "SASL_SSL", "sasl_mechanism": "SCRAM-SHA-512", ...}}`; empty for none.
+        file: Path of a JSON file such as `{"kafka.a.org:9093": {"security_protocol": "SASL_SSL", "sasl_mechanism":
+            "SCRAM-SHA-512", ...}}`; empty for no file, which yields no credentials.
 
     Raises:
-        SettingsError: the file is missing, or says what cannot be. Values are never shown.
+        SettingsError: The file cannot be read, or its content is invalid. The message never contains its values.
     """
     if not file:
         return {}
     found: dict[frozenset[str], dict[str, Any]] = {}
     for address, entry in _read(Path(file)).items():
         if brokers(address) in found:
-            raise SettingsError(f"KAFKA_CREDENTIALS_FILE {file}: {address!r} is there twice; keep one of them")
+            raise SettingsError(f"KAFKA_CREDENTIALS_FILE {file} contains {address!r} more than once; keep one entry")
         found[brokers(address)] = _fields(entry, Path(file).parent)
     return found
 
@@ -80,15 +86,17 @@ def _read(file: Path) -> dict[str, BrokerCredentials]:
         with file.open("rb") as opened:
             data = opened.read(MAX_BYTES + 1)
     except OSError as error:
-        raise SettingsError(f"KAFKA_CREDENTIALS_FILE is {str(file)!r}, which cannot be read ({error.strerror}); name a file, or unset it") from error
+        raise SettingsError(
+            f"KAFKA_CREDENTIALS_FILE is {str(file)!r}, which cannot be read ({error.strerror}); set it to a readable file, or unset it"
+        ) from error
     if len(data) > MAX_BYTES:
-        raise SettingsError(f"KAFKA_CREDENTIALS_FILE {file} has more than {MAX_BYTES} bytes, which cannot be a list of credentials")
+        raise SettingsError(f"KAFKA_CREDENTIALS_FILE {file} is larger than {MAX_BYTES} bytes, the most that is accepted; remove entries from it")
     try:
         return _FILE.validate_json(data)
     except ValidationError as error:
         said = "; ".join(f"{'.'.join(map(str, problem['loc'])) or 'the file'}: {problem['msg']}" for problem in error.errors(include_input=False)[:3])
-    # Not raised from pydantic's error, which holds what it was given.
-    raise SettingsError(f"KAFKA_CREDENTIALS_FILE {file} is no list of credentials by address: {said}")
+    # Not chained to pydantic's error, which contains the input and thus the passwords.
+    raise SettingsError(f"KAFKA_CREDENTIALS_FILE {file} does not map addresses to credentials: {said}; correct these entries")
 
 
 def _fields(entry: BrokerCredentials, folder: Path) -> dict[str, Any]:

@@ -1,31 +1,32 @@
-"""The errors a user can meet.
+"""The errors that a user can see.
 
-Every message says what was wrong, where, and what to do about it. The command line prints the message alone and exits with `exit_code`.
+Every message says what was wrong, where, and what to do about it. The command line prints only the message and exits
+with `exit_code`.
 
     FedstreamError
     ├── UsageError           the caller asked for something impossible (exit code 2)
-    │   ├── SettingsError        environment: a variable is missing or malformed
+    │   ├── SettingsError        an environment variable is missing or malformed
     │   └── SpecError            a run's specification is invalid, or differs from the one on record
-    ├── StreamError          Kafka side
-    │   ├── BrokerError          no broker answers, or it refuses us
-    │   │   └── BrokerAway           no broker answers now; it may come back
+    ├── StreamError          something is wrong with Kafka
+    │   ├── BrokerError          no broker answers, or the broker rejects the connection
+    │   │   └── BrokerAway           no broker answers at the moment
     │   ├── TopicError           a topic or partition does not exist
     │   ├── AnnouncementError    a control message cannot be understood
     │   ├── RetentionError       announced offsets are no longer in the topic
     │   ├── RecordError          a record does not decode as announced
     │   └── DeadlineError        the data did not arrive in time
-    ├── StoreError           object side
-    │   ├── StoreUnavailable     endpoint, bucket or credentials do not work
-    │   ├── ObjectNotFound       a key is not there
-    │   ├── ObjectConflict       a write-once key holds other bytes
-    │   └── CorruptObject        an object does not have the digest on record
-    ├── RegistryError        the model registry does not take a published version
+    ├── StoreError           something is wrong with the object store
+    │   ├── StoreUnavailable     the endpoint, bucket or credentials do not work
+    │   ├── ObjectNotFound       a key does not exist
+    │   ├── ObjectConflict       a write-once key already holds different bytes
+    │   └── CorruptObject        an object does not match the digest on record
+    ├── RegistryError        the model registry does not accept a published version
     ├── ModelError           a Keras model cannot be used
     ├── UpdateError          an update cannot take part in the average
-    ├── RunError             a federated run cannot go on
-    │   └── QuorumError          fewer accepted updates than the quorum
-    ├── ClusterError         Kubernetes or Kubeflow Pipelines cannot be reached or refuses us
-    │   └── ClusterAway          it does not answer now; it may come back
+    ├── RunError             a federated run cannot continue
+    │   └── QuorumError          there are fewer accepted updates than the quorum
+    ├── ClusterError         Kubernetes or Kubeflow Pipelines cannot be reached, or rejects the request
+    │   └── ClusterAway          it does not answer at the moment
     └── PlatformError        the embedded Kafka or object store cannot be started or stopped
 """
 
@@ -33,7 +34,7 @@ from __future__ import annotations
 
 
 class FedstreamError(Exception):
-    """Base of all errors that are explained to the user."""
+    """Base class of all errors that are shown to the user as a message."""
 
     exit_code = 1
 
@@ -53,15 +54,15 @@ class SpecError(UsageError):
 
 
 class StreamError(FedstreamError):
-    """Something is wrong on the Kafka side."""
+    """Something is wrong with Kafka."""
 
 
 class BrokerError(StreamError):
-    """No broker answers, or it refuses us."""
+    """No broker answers, or the broker rejects the connection."""
 
 
 class BrokerAway(BrokerError):
-    """No broker answers now; it may come back."""
+    """No broker answers at the moment; a retry can succeed."""
 
 
 class TopicError(StreamError):
@@ -85,27 +86,27 @@ class DeadlineError(StreamError):
 
 
 class StoreError(FedstreamError):
-    """Something is wrong on the object store's side."""
+    """Something is wrong with the object store."""
 
 
 class StoreUnavailable(StoreError):
-    """Endpoint, bucket or credentials do not work."""
+    """The endpoint, the bucket or the credentials do not work."""
 
 
 class ObjectNotFound(StoreError):
-    """A key is not in the bucket."""
+    """A key does not exist in the bucket."""
 
 
 class ObjectConflict(StoreError):
-    """A write-once key already holds other bytes."""
+    """A write-once key already holds different bytes."""
 
 
 class CorruptObject(StoreError):
-    """An object does not have the digest on record."""
+    """An object does not match the digest on record."""
 
 
 class RegistryError(FedstreamError):
-    """The model registry does not take a published version."""
+    """The model registry does not accept a published version."""
 
 
 class ModelError(FedstreamError):
@@ -117,19 +118,19 @@ class UpdateError(FedstreamError):
 
 
 class RunError(FedstreamError):
-    """A federated run cannot go on."""
+    """A federated run cannot continue."""
 
 
 class QuorumError(RunError):
-    """Fewer accepted updates than the quorum."""
+    """There are fewer accepted updates than the quorum."""
 
 
 class ClusterError(FedstreamError):
-    """Kubernetes or Kubeflow Pipelines cannot be reached, or refuses us."""
+    """Kubernetes or Kubeflow Pipelines cannot be reached, or rejects the request."""
 
 
 class ClusterAway(ClusterError):
-    """Kubernetes or Kubeflow Pipelines does not answer now; it may come back."""
+    """Kubernetes or Kubeflow Pipelines does not answer at the moment; a retry can succeed."""
 
 
 class PlatformError(FedstreamError):
@@ -137,5 +138,5 @@ class PlatformError(FedstreamError):
 
 
 def install_hint(extra: str) -> str:
-    """Say how to install an extra of the package, which is installed from its source folder: it is on no index."""
-    return f"run `pip install '.[{extra}]'` in the folder of fedstream's source"
+    """Return how to install an extra of this package from its source folder; the package is not on PyPI."""
+    return f"run `pip install '.[{extra}]'` in fedstream's source folder"

@@ -1,4 +1,7 @@
-"""Where Kafka, the object store and the model registry are: the environment, turned into typed settings. Knows nothing of runs."""
+"""Typed settings for Kafka, the object store and the model registry, read from the environment.
+
+This module knows nothing of runs.
+"""
 
 from __future__ import annotations
 
@@ -16,18 +19,21 @@ START_HINT = 'or start the embedded platform with `fedstream services up` and lo
 
 
 SLICE_GIB = 4
-"""GiB of records that a step holds unless FEDSTREAM_SLICE_GIB says otherwise. Decoded they take as much again, beside TensorFlow and the model."""
+"""Default of FEDSTREAM_SLICE_GIB: GiB of records that a step holds in memory.
+
+The decoded records take the same amount again, in addition to TensorFlow and the model.
+"""
 
 
 def slice_bytes(env: Mapping[str, str] | None = None) -> int:
-    """Return how many bytes of a client's records a step may hold: FEDSTREAM_SLICE_GIB.
+    """Return the limit, in bytes, on a client's records that a step holds in memory: FEDSTREAM_SLICE_GIB.
 
     Raises:
-        SettingsError: it is no whole number of GiB from 1 to 4096.
+        SettingsError: The variable is not a whole number of GiB from 1 to 4096.
     """
     value = (os.environ if env is None else env).get("FEDSTREAM_SLICE_GIB") or str(SLICE_GIB)
     if not re.fullmatch("[0-9]{1,4}", value) or not 1 <= int(value) <= 4096:
-        raise SettingsError(f"FEDSTREAM_SLICE_GIB is {value!r}; expected a whole number of GiB from 1 to 4096")
+        raise SettingsError(f"FEDSTREAM_SLICE_GIB is {value!r}; set it to a whole number of GiB from 1 to 4096")
     return int(value) * 1024**3
 
 
@@ -39,13 +45,13 @@ class KafkaSettings:
         bootstrap_servers: `host:port[,host:port...]`.
         security_protocol: PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL.
         sasl_mechanism: PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512; empty without SASL.
-        username: SASL user.
+        username: SASL user name.
         password: SASL password; never shown.
-        ca_file: PEM file of the certificate authority.
-        cert_file: PEM file of the client certificate.
-        key_file: PEM file of the client key.
-        credentials_file: JSON file with the credentials of other clusters, by address.
-        stranger: whether it is another cluster than that of the environment, and without credentials on file.
+        ca_file: PEM file with the certificate of the certificate authority.
+        cert_file: PEM file with the client certificate.
+        key_file: PEM file with the client's private key.
+        credentials_file: JSON file that maps the addresses of other clusters to their credentials.
+        stranger: Whether this is a cluster other than the one in the environment, without credentials on file.
     """
 
     bootstrap_servers: str
@@ -64,16 +70,16 @@ class KafkaSettings:
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] | None = None) -> KafkaSettings:
-        """Read KAFKA_* variables.
+        """Read the KAFKA_* variables.
 
         Raises:
-            SettingsError: KAFKA_BOOTSTRAP_SERVERS is missing, or a value is not one that Kafka knows.
+            SettingsError: KAFKA_BOOTSTRAP_SERVERS is missing, or Kafka does not support a value.
         """
         env = os.environ if env is None else env
         servers = _required(env, "KAFKA_BOOTSTRAP_SERVERS", "host:port of a Kafka broker")
         protocol = env.get("KAFKA_SECURITY_PROTOCOL") or "PLAINTEXT"
         if protocol not in ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"):
-            raise SettingsError(f"KAFKA_SECURITY_PROTOCOL is {protocol!r}; use PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL")
+            raise SettingsError(f"KAFKA_SECURITY_PROTOCOL is {protocol!r}; set it to PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL")
         settings = cls(
             bootstrap_servers=servers,
             security_protocol=protocol,
@@ -86,16 +92,17 @@ class KafkaSettings:
             credentials_file=env.get("KAFKA_CREDENTIALS_FILE", ""),
         )
         if protocol.startswith("SASL") and not (settings.sasl_mechanism and settings.username):
-            raise SettingsError(f"KAFKA_SECURITY_PROTOCOL is {protocol}, so KAFKA_SASL_MECHANISM, KAFKA_USERNAME and KAFKA_PASSWORD must be set too")
+            raise SettingsError(f"KAFKA_SECURITY_PROTOCOL is {protocol}; also set KAFKA_SASL_MECHANISM, KAFKA_USERNAME and KAFKA_PASSWORD")
         return settings
 
     def at(self, bootstrap_servers: str) -> KafkaSettings:
-        """Return how to reach the cluster at an address that somebody else named; an empty one stands for this cluster.
+        """Return the settings for the cluster at an address that another party supplied.
 
-        Credentials are presented only to the cluster that they were made for: another gets those on file for exactly its addresses, else none.
+        An empty address stands for this cluster. Credentials are presented only to the cluster that they were made for.
+        Any other cluster gets the credentials on file for exactly its addresses, or none.
 
         Raises:
-            SettingsError: the file with the credentials of other clusters cannot be used.
+            SettingsError: The file with the credentials of other clusters cannot be used.
         """
         if not bootstrap_servers or brokers(bootstrap_servers) == brokers(self.bootstrap_servers):
             return self
@@ -105,7 +112,7 @@ class KafkaSettings:
         return replace(nobody, security_protocol="SSL", ca_file=self.ca_file) if self.security_protocol.endswith("SSL") else nobody
 
     def client_args(self) -> dict[str, Any]:
-        """Return keyword arguments for kafka-python's producers, consumers and admin clients."""
+        """Return the keyword arguments for kafka-python's producers, consumers and admin clients."""
         args: dict[str, Any] = {"bootstrap_servers": self.bootstrap_servers.split(","), "security_protocol": self.security_protocol}
         if self.security_protocol.startswith("SASL"):
             args |= {"sasl_mechanism": self.sasl_mechanism, "sasl_plain_username": self.username, "sasl_plain_password": self.password}
@@ -121,9 +128,9 @@ class StoreSettings:
         endpoint_url: `http://host:port` or `https://host:port`.
         access_key: S3 access key.
         secret_key: S3 secret key; never shown.
-        bucket: bucket name.
-        prefix: prepended to every key; empty, or ends with a slash.
-        region: S3 region name.
+        bucket: Name of the bucket.
+        prefix: Prefix of every key; empty, or ends with a slash.
+        region: Name of the S3 region.
     """
 
     endpoint_url: str
@@ -138,10 +145,10 @@ class StoreSettings:
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] | None = None) -> StoreSettings:
-        """Read S3_* and AWS_* variables.
+        """Read the S3_* and AWS_* variables.
 
         Raises:
-            SettingsError: a variable is missing, or S3_ENDPOINT_URL is no http(s) address.
+            SettingsError: A variable is missing, or S3_ENDPOINT_URL is not an HTTP(S) address.
         """
         env = os.environ if env is None else env
         endpoint = _required(env, "S3_ENDPOINT_URL", "the address of an S3 server, such as http://127.0.0.1:9000")
@@ -162,8 +169,8 @@ class RegistrySettings:
 
     Attributes:
         url: `http://host:port` or `https://host:port`.
-        token_file: file with a bearer token, such as the pod's service account's; empty for none.
-        ca_file: PEM file of the certificate authority; empty for the public ones.
+        token_file: File with a bearer token, such as that of the pod's service account; empty for none.
+        ca_file: PEM file with the certificate of the certificate authority; empty for the public ones.
     """
 
     url: str
@@ -172,10 +179,10 @@ class RegistrySettings:
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] | None = None) -> RegistrySettings | None:
-        """Read MODEL_REGISTRY_* variables; None if MODEL_REGISTRY_URL is not set.
+        """Read the MODEL_REGISTRY_* variables; return None if MODEL_REGISTRY_URL is not set.
 
         Raises:
-            SettingsError: MODEL_REGISTRY_URL is no http(s) address, or a file cannot be read.
+            SettingsError: MODEL_REGISTRY_URL is not an HTTP(S) address, or a file cannot be read.
         """
         env = os.environ if env is None else env
         url = env.get("MODEL_REGISTRY_URL", "").strip()
@@ -188,7 +195,7 @@ class RegistrySettings:
         )
         for name, path in (("MODEL_REGISTRY_TOKEN_FILE", settings.token_file), ("MODEL_REGISTRY_CA_FILE", settings.ca_file)):
             if path and not os.access(path, os.R_OK):
-                raise SettingsError(f"{name} is {path!r}, and there is no such file, or it cannot be read")
+                raise SettingsError(f"{name} is {path!r}, which does not exist or cannot be read; set it to a readable file")
         return settings
 
 
@@ -196,11 +203,11 @@ def _http_address(name: str, value: str) -> str:
     try:
         parts = urlsplit(value)
     except ValueError as error:
-        raise SettingsError(f"{name} is {value!r}: {error}; expected http://host:port or https://host:port") from error
+        raise SettingsError(f"{name} is {value!r}: {error}; set it to http://host:port or https://host:port") from error
     if "@" in parts.netloc:
-        raise SettingsError(f"{name} holds a user or a password, which would show up in logs; give the address alone")
+        raise SettingsError(f"{name} contains a user name or a password, which would appear in logs; set it to the address alone")
     if parts.scheme not in ("http", "https") or not parts.netloc or parts.path not in ("", "/"):
-        raise SettingsError(f"{name} is {value!r}; expected http://host:port or https://host:port")
+        raise SettingsError(f"{name} is {value!r}; set it to http://host:port or https://host:port")
     return value.rstrip("/")
 
 

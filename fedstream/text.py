@@ -1,4 +1,4 @@
-"""Words and numbers as people read them. Pure; every text from outside goes through `clean` before it is shown."""
+"""Text and numbers formatted for people. Pure; every text from outside passes through `clean` before it is shown."""
 
 from __future__ import annotations
 
@@ -6,33 +6,39 @@ import unicodedata
 from collections.abc import Iterable
 
 SPANS = 12
-"""Spans of rounds that are listed before the rest is only counted."""
+"""Number of spans that are listed; the rest are only counted."""
 
 
 def clean(text: str) -> str:
-    """Replace what could break or disguise a page: control characters, lone surrogates, direction overrides."""
+    """Replace characters that could break or disguise a page.
+
+    These are control characters, lone surrogates and direction overrides.
+    """
     return "".join("\N{REPLACEMENT CHARACTER}" if unicodedata.category(char) in ("Cc", "Cf", "Cs") and char not in "\n\t" else char for char in text)
 
 
 def markdown(text: str) -> str:
-    """Escape what Markdown or HTML would read as markup: a heading, a link, an image, a script, the end of a table's cell."""
+    """Escape everything that Markdown or HTML would read as markup.
+
+    This covers headings, links, images, scripts and the end of a table cell.
+    """
     escaped = "".join(f"\\{char}" if char in "\\`*_[]!|#~" else char for char in clean(text).replace("\n", " "))
     return escaped.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def markdown_code(text: str) -> str:
-    """Show a text as code, which nothing in it can end."""
+    """Format a text as inline code that nothing in the text can close."""
     return "`" + clean(text).replace("`", "'").replace("|", "\\|").replace("\n", " ") + "`"
 
 
 def one_line(text: str, longest: int = 500) -> str:
-    """Write a text from outside in one line of at most `longest` characters, with nothing in it that a terminal would obey."""
+    """Format a text from outside as one line of at most `longest` characters, without terminal control sequences."""
     plain = clean(" ".join(text.split()))
     return plain if len(plain) <= longest else f"{plain[:longest]}…"
 
 
 def spans(numbers: Iterable[int]) -> str:
-    """Write numbers as spans: 1, 2, 3, 7 is `1–3, 7`."""
+    """Format numbers as spans: 1, 2, 3, 7 becomes `1–3, 7`."""
     found: list[list[int]] = []
     for number in sorted(set(numbers)):
         if found and number == found[-1][1] + 1:
@@ -44,23 +50,23 @@ def spans(numbers: Iterable[int]) -> str:
 
 
 def capital(text: str) -> str:
-    """Begin with a capital letter."""
+    """Capitalize the first letter and leave the rest unchanged."""
     return f"{text[:1].upper()}{text[1:]}"
 
 
 def score(value: float) -> str:
-    """Write a metric's value."""
+    """Format the value of a metric."""
     return f"{value:.4f}" if abs(value) < 1000 else f"{value:.4g}"
 
 
 def count(number: int, noun: str) -> str:
-    """Write a number with its noun: `1 client`, `1,200 records`."""
+    """Format a number with its noun: `1 client`, `1,200 records`."""
     plural = noun if number == 1 else f"{noun}es" if noun.endswith("s") else f"{noun}s"
     return f"{number:,} {plural}"
 
 
 def duration(seconds: float) -> str:
-    """Write a duration with its two largest units."""
+    """Format a duration with its two largest units."""
     whole = int(seconds)
     for size, big, small, part in ((86_400, "d", "h", 3_600), (3_600, "h", "min", 60), (60, "min", "s", 1)):
         if whole >= size:

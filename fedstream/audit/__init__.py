@@ -1,4 +1,7 @@
-"""Verify a run from the bytes in the bucket alone: the chain of commits, every object, verdict and average; and, if asked, the records."""
+"""Verify a run from the bytes in the bucket: the chain of commits, every object, every verdict and every average.
+
+On request, the records on the brokers are verified too.
+"""
 
 from fedstream.audit.copy import copy_run
 from fedstream.audit.verify import VerifyReport, verify_run

@@ -1,4 +1,4 @@
-"""The chain of a run's commits: read it, and find which of its objects were changed."""
+"""Read the chain of a run's commits, and find out which of its objects were changed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from fedstream.record.layout import RunKeys
 
 
 def read_chain(evidence: Evidence, keys: RunKeys) -> tuple[list[Commit], list[Link]]:
-    """Return the commits from round 0 on, as far as they can be read, and the chain of the spec and these commits."""
+    """Return the readable commits, beginning with round 0, and the chain of the spec and these commits."""
     commits: list[Commit] = []
     chain = [Link(keys.spec, evidence.digest(keys.spec))]
     written = {info.key for info in evidence.store.list(keys.rounds) if info.key.endswith("/commit.json")}
@@ -30,13 +30,13 @@ def read_chain(evidence: Evidence, keys: RunKeys) -> tuple[list[Commit], list[Li
 
 
 def check_links(evidence: Evidence, chain: list[Link], claims: dict[str, set[str]], vouched: set[str]) -> None:
-    """Name the object that was changed: where two do not fit, the one that nobody vouches for.
+    """Report the objects that were changed: of two objects that do not match, the one that no other object confirms.
 
     Args:
-        evidence: where problems go.
-        chain: the spec and all commits.
-        claims: key of a version's manifest -> digests of commits it names.
-        vouched: keys of manifests that latest.json vouches for.
+        evidence: Collects the problems.
+        chain: The spec and all commits.
+        claims: Key of a version's manifest -> digests of the commits in it.
+        vouched: Keys of the manifests that latest.json confirms.
     """
     named = set[str]().union(*claims.values())
     known = {digest for link in chain for digest in (link.digest, link.parent)}
@@ -53,13 +53,16 @@ def check_links(evidence: Evidence, chain: list[Link], claims: dict[str, set[str
             evidence.problem(after.key, f"parent is {after.parent}, but {before.key} has digest {before.digest}")
     for key, digest in stray:
         if all(whole):
-            evidence.problem(chain[-1].key, f"no commit has the digest that {key} names ({digest})")
+            evidence.problem(chain[-1].key, f"no commit has the digest that {key} refers to ({digest})")
         if key not in vouched:
-            evidence.problem(key, f"names a commit that is not there ({digest})")
+            evidence.problem(key, f"refers to a commit that does not exist ({digest})")
 
 
 def check_expected(evidence: Evidence, chain: list[Link], expected: str) -> None:
-    """Look for a commit that somebody outside has kept the digest of: only a witness outside can tell that the last rounds were removed."""
+    """Check that the chain contains a commit whose digest was kept outside the bucket.
+
+    Only such a digest can show that the last rounds were removed.
+    """
     if expected not in {link.digest for link in chain[1:]}:
         evidence.problem(
             chain[-1].key, f"no commit of the run has the expected digest {expected}: commits were removed or replaced since it was kept"

@@ -1,4 +1,4 @@
-"""Copy a run to another prefix of its bucket: to run a round again, to try something, or to hand it to an auditor."""
+"""Copy a run to another prefix of its bucket, to repeat a round, to experiment, or to hand it to an auditor."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from fedstream.store.store import Store
 
 
 def copy_run(store: Store, run: str, prefix: str, before: int | None = None) -> Store:
-    """Copy a run's objects and its initial model, and return the copy. Versions published from the run stay behind.
+    """Copy a run's objects and its initial model, and return the copy. Published versions are not copied.
 
     Args:
-        store: the bucket.
-        run: name of the run.
-        prefix: of the copy, below the store's own prefix.
-        before: the first round that is left out, so that it is the next one in the copy; None for all rounds.
+        store: The bucket.
+        run: Name of the run.
+        prefix: Prefix of the copy, below the store's own prefix.
+        before: First round that is not copied, which is thus the next round of the copy; None to copy all rounds.
 
     Raises:
-        RunError: there is no such run.
-        ObjectConflict: the copy is there already, with other bytes.
+        RunError: There is no such run.
+        ObjectConflict: The copy already exists with different bytes.
     """
     copy = store.within(f"{prefix.strip('/')}/")
     state = RunState(store, run)

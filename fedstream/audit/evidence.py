@@ -1,4 +1,4 @@
-"""Objects read for an audit, and what is wrong with them. Knows no rounds and no models."""
+"""Read objects for an audit, and collect what is wrong with them. Knows nothing of rounds and models."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from fedstream.store.store import Store
 Document = TypeVar("Document", bound=BaseModel)
 
 LONGEST = 100
-"""Characters of a value that a problem shows."""
+"""Maximum number of characters of a value in a problem."""
 
 
 class Problem(BaseModel):
-    """An object that does not agree with the ledger.
+    """An object that does not match the ledger.
 
     Attributes:
-        key: the object.
-        what: what is wrong with it.
+        key: Key of the object.
+        what: What is wrong with it.
     """
 
     key: str
@@ -34,12 +34,12 @@ class Problem(BaseModel):
 
 @dataclass(frozen=True)
 class Link:
-    """An object of the chain: the spec, or a commit.
+    """An object of the chain: the spec or a commit.
 
     Attributes:
-        key: the object.
-        digest: SHA-256 of its bytes.
-        parent: what it says that of the one before is; empty for the spec.
+        key: Key of the object.
+        digest: SHA-256 of its bytes; None if it does not exist.
+        parent: SHA-256 of the previous object according to this one; empty for the spec.
     """
 
     key: str
@@ -48,10 +48,10 @@ class Link:
 
 
 class Evidence:
-    """Reads objects, each once for its digest, and collects problems.
+    """Read objects, hash each of them once, and collect problems.
 
     Args:
-        store: the bucket.
+        store: The bucket.
     """
 
     def __init__(self, store: Store) -> None:
@@ -65,7 +65,7 @@ class Evidence:
         return len(self._digests)
 
     def digest(self, key: str) -> str | None:
-        """Return an object's SHA-256; None, and a problem, if it is not there."""
+        """Return an object's SHA-256; if it does not exist, report a problem and return None."""
         if key not in self._digests:
             try:
                 self._digests[key] = self.store.digest(key)
@@ -74,7 +74,7 @@ class Evidence:
         return self._digests[key]
 
     def document(self, kind: type[Document], key: str) -> Document | None:
-        """Read a document, which must be in its canonical form; one of an earlier version may lack fields that have a default now."""
+        """Read a document in canonical form; a document of an earlier version can lack fields that have a default."""
         try:
             data = self.store.get(key, DOCUMENT_BYTES)
         except ObjectNotFound:
@@ -87,7 +87,7 @@ class Evidence:
         try:
             document = kind.model_validate_json(data)
         except ValidationError as error:
-            self.problem(key, f"is no {kind.__name__}: {_explain(error)}")
+            self.problem(key, f"is not a valid {kind.__name__}: {_explain(error)}")
             return None
         try:
             canonical = canonical_json(json.loads(data))
@@ -98,18 +98,18 @@ class Evidence:
         return document
 
     def weights(self, key: str) -> Weights:
-        """Return weights whose digest has been checked before."""
+        """Return weights whose digest has already been checked."""
         return from_bytes(self.store.get(key), key)
 
     def has_digest(self, key: str, digest: str | None) -> bool:
-        """Check an object's digest, and tell whether it is as expected."""
+        """Check an object's digest, and return whether it is as expected."""
         found = self.digest(key)
         if found is not None:
             self.same(key, "digest", found, digest)
         return found == digest
 
     def same(self, key: str, name: str, found: object, expected: object) -> None:
-        """Make it a problem of an object if what it says is not what is expected."""
+        """Report a problem if a value in an object is not the expected one."""
         if found != expected:
             self.problem(key, f"{name} is {shortened(found)}, expected {shortened(expected)}")
 
@@ -119,7 +119,7 @@ class Evidence:
             self.problems.append(problem)
 
     def accused(self, *keys: str) -> bool:
-        """Tell whether there is a problem with one of some objects."""
+        """Return whether there is a problem with any of these objects."""
         return any(problem.key in keys for problem in self.problems)
 
     def _missing(self, key: str) -> None:
@@ -135,6 +135,6 @@ def _explain(error: ValidationError) -> str:
 
 
 def shortened(value: object) -> str:
-    """Write a value in at most LONGEST characters."""
+    """Format a value in at most LONGEST characters."""
     text = str(value)
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..."

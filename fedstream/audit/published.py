@@ -1,4 +1,4 @@
-"""What was published from a run, for an audit: the manifests, which vouch for commits, and the files."""
+"""Check what was published from a run: the manifests, which confirm commits, and the files."""
 
 from __future__ import annotations
 
@@ -15,21 +15,22 @@ from fedstream.store.store import ObjectInfo
 MANIFEST = "manifest.json"
 
 DEPTH = 100
-"""Levels of nesting in a manifest, which has three."""
+"""Maximum nesting depth of a manifest, which has three levels."""
 
 
 class PublishedVersions:
-    """The versions of a model that are of one run.
+    """The versions of a model that were published from one run.
 
     Args:
-        evidence: where problems go.
-        run: name of the run.
-        model: its initial model.
-        chain: the run's spec and commits.
-        listed: objects of the model's versions, listed before the chain was read: what is published later has commits that are not in it.
+        evidence: Collects the problems.
+        run: Name of the run.
+        model: Initial model of the run.
+        chain: The run's spec and commits.
+        listed: Objects of the model's versions, listed before the chain was read, because later versions can have
+            commits that are not in the chain.
 
     Attributes:
-        vouched: keys of manifests whose digest is in latest.json.
+        vouched: Keys of the manifests whose digest is in latest.json.
     """
 
     def __init__(self, evidence: Evidence, run: str, model: ModelReference, chain: list[Link], listed: list[ObjectInfo]) -> None:
@@ -45,11 +46,11 @@ class PublishedVersions:
 
     @property
     def claims(self) -> dict[str, set[str]]:
-        """Key of a manifest -> digests of the commits it names; of those only that were not changed."""
+        """Key of a manifest -> digests of the commits in it, for unchanged manifests only."""
         return {key: {manifest.commit, manifest.head} for key, manifest in self.manifests.items() if not self.evidence.accused(key)}
 
     def check(self, commits: list[Commit]) -> None:
-        """Check the initial model, the manifests against the commits, and the files against the manifests."""
+        """Check the initial model, compare the manifests with the commits, and compare the files with the manifests."""
         initial = {"keras": self.model.keras_digest, "safetensors": self.model.weights_digest, "json": self.model.description_digest}
         for suffix, digest in initial.items():
             self.evidence.has_digest(self.keys.initial(self.model.keras_digest, suffix), digest)
@@ -59,13 +60,13 @@ class PublishedVersions:
                 self._check_files(key, manifest)
 
     def _check_files(self, key: str, manifest: VersionManifest) -> None:
-        """Check a version's files: a server of models would load whatever lies in its folder."""
+        """Check a version's files; unlisted ones are a problem because a model server would load them."""
         root = key.removesuffix(MANIFEST)
         for name, digest in manifest.files.items():
             self.evidence.has_digest(f"{root}{name}", digest)
         for info in self.evidence.store.list(root):
             if info.key.removeprefix(root) not in {MANIFEST, *manifest.files}:
-                self.evidence.problem(info.key, f"is no file of version {manifest.version}")
+                self.evidence.problem(info.key, f"is not a file of version {manifest.version}")
 
     def _check_manifest(self, key: str, manifest: VersionManifest, commits: list[Commit]) -> None:
         same = self.evidence.same
@@ -75,7 +76,7 @@ class PublishedVersions:
         if any(self.evidence.accused(link.key) for link in self.chain):
             return
         if manifest.round >= len(commits):
-            self.evidence.problem(key, f"is of round {manifest.round}, which is not committed")
+            self.evidence.problem(key, f"belongs to round {manifest.round}, which is not committed")
             return
         same(key, "commit", manifest.commit, self.chain[manifest.round + 1].digest)
         same(key, "weights_digest", manifest.weights_digest, commits[manifest.round].weights_digest)
@@ -83,7 +84,7 @@ class PublishedVersions:
         same(key, "metrics", manifest.metrics, measured[0] if measured else {})
 
     def _check_latest(self) -> None:
-        """Compare latest.json with the manifest it names; where they differ, one of the two was changed."""
+        """Compare latest.json with the manifest it points to; if they differ, one of the two was changed."""
         if not self.evidence.store.exists(self.keys.latest):
             return
         latest = self.evidence.document(LatestVersion, self.keys.latest)
@@ -91,15 +92,15 @@ class PublishedVersions:
             return
         key = self.keys.version(latest.version, "manifest.json")
         if not self.evidence.store.exists(key):
-            self.evidence.problem(self.keys.latest, f"names version {latest.version}, which has no manifest")
+            self.evidence.problem(self.keys.latest, f"points to version {latest.version}, which has no manifest")
         elif self.evidence.digest(key) == latest.manifest:
             self.vouched.add(key)
         elif not self.evidence.accused(key):
-            self.evidence.problem(key, f"digest is {self.evidence.digest(key)}, but {self.keys.latest} names {latest.manifest}")
-            self.evidence.problem(self.keys.latest, f"names digest {latest.manifest}, but {key} has {self.evidence.digest(key)}")
+            self.evidence.problem(key, f"digest is {self.evidence.digest(key)}, but {self.keys.latest} has {latest.manifest}")
+            self.evidence.problem(self.keys.latest, f"digest is {latest.manifest}, but {key} has {self.evidence.digest(key)}")
 
     def _is_own(self, key: str) -> bool:
-        """Tell whether a manifest is of this run, also if the run's name in it was changed."""
+        """Return whether a manifest belongs to this run, even if the run's name in it was changed."""
         try:
             manifest = parse_json(self.evidence.store.get(key, DOCUMENT_BYTES), DEPTH)
         except ObjectNotFound:  # the version was removed after it was listed

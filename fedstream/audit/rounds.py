@@ -1,4 +1,4 @@
-"""Check a round against the rest of the record: who was asked, what counts, what came of it."""
+"""Check a round against the rest of the record: its selection, its verdicts, its metrics and its global model."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from fedstream.store.state import RunState
 
 
 class RoundAudit:
-    """Checks the rounds of one run, one after another.
+    """Check the rounds of one run, one after another.
 
     Args:
-        evidence: where problems go.
-        record: the run's spec.json.
-        streams: reads the records again; None to leave them.
+        evidence: Collects the problems.
+        record: The run's spec.json.
+        streams: Reads the records again; None not to read them.
     """
 
     def __init__(self, evidence: Evidence, record: RunRecord, streams: Streams | None) -> None:
@@ -35,7 +35,7 @@ class RoundAudit:
         self.keys, self.state = RunKeys(record.spec.run), RunState(evidence.store, record.spec.run)
 
     def check(self, before: list[Commit], commit: Commit) -> None:
-        """Check a commit, given those before it."""
+        """Check a commit, given the earlier commits."""
         if commit.kind == "initial":
             self._check_initial(commit)
         elif commit.kind == "rollback":
@@ -81,7 +81,7 @@ class RoundAudit:
             entries = [(e.client, e.accepted, e.reason, e.num_examples, e.update_digest, e.manifest_digest) for e in commit.clients]
             same(keys.commit, "clients", entries, said)
         if strangers := {entry.client for entry in commit.clients} - {client.client for client in self.record.clients}:
-            self.evidence.problem(keys.commit, f"client {min(strangers)!r} has no part in the run")
+            self.evidence.problem(keys.commit, f"client {min(strangers)!r} is not a client of the run")
             return
         manifests = [self._check_client(commit, entry) for entry in commit.clients]
         if self._accused_before(before):
@@ -104,7 +104,7 @@ class RoundAudit:
         return self.evidence.accused(*(self.keys.at(number).commit for number in range(len(before))))
 
     def _check_client(self, commit: Commit, entry: ClientEntry) -> Manifest | None:
-        """Check what is on record of a client, and return the manifest if it is whole."""
+        """Check the objects of a client, and return its manifest if it is intact and accepted."""
         keys, same = self.keys.at(commit.round), self.evidence.same
         key = keys.slice(entry.client)
         if entry.slice_document and self.evidence.has_digest(key, entry.slice_document) and (document := self.evidence.document(SliceDoc, key)):
@@ -137,13 +137,16 @@ class RoundAudit:
         same(key, "decision", commit.decision, decide(spec, history) if commit.metrics else before[-1].decision)
         versions = {manifest.code_version for manifest in manifests} | {__version__, *(other.code_version for other in before)}
         if commit.code_version not in versions:
-            self.evidence.problem(key, f"code_version is {commit.code_version!r}, but its updates are of {', '.join(sorted(versions))}")
+            self.evidence.problem(key, f"code_version is {commit.code_version!r}, but its updates have {', '.join(sorted(versions))}")
 
     def _check_evaluation(self, before: list[Commit], commit: Commit) -> None:
-        """Check what the evaluation topic's records were and what was measured on them: the same records in every round, and numbers that can be."""
+        """Check the evaluation of a round.
+
+        The records of the evaluation topic must be the same in every round, and the metrics must be plausible.
+        """
         key, records = self.keys.at(commit.round).commit, self.record.evaluation.records if self.record.evaluation else 0
         if commit.metrics is None or commit.evaluation_digest is None:
-            self.evidence.problem(key, "the round's model was not measured on the evaluation topic")
+            self.evidence.problem(key, "the round's model was not evaluated on the evaluation topic")
             return
         self.evidence.same(key, "num_examples of its metrics", commit.metrics.num_examples, records)
         if reason := why_implausible(commit.metrics, records, self.record.spec.target_metric):
@@ -154,7 +157,7 @@ class RoundAudit:
             self.evidence.problem(key, what)
 
     def _judge_again(self, before: list[Commit], commit: Commit, selection: Selection, verdicts: Verdicts) -> None:
-        """Repeat the verdicts, unless what they were made of is damaged."""
+        """Judge the updates again and compare the verdicts, unless the inputs are damaged."""
         keys, base, evidence = self.keys.at(commit.round), self.keys.at(model_round(before)).weights, self.evidence
         if evidence.accused(self.keys.spec, base, keys.selection, keys.verdicts, *self._of_clients(commit)):
             return
@@ -177,7 +180,7 @@ class RoundAudit:
         return [*map(keys.slice, clients), *map(keys.manifest, clients), *updates]
 
     def _check_aggregation(self, before: list[Commit], commit: Commit) -> None:
-        """Make the round's global model again, unless what it was made of is damaged."""
+        """Aggregate the round again and compare the global model, unless the inputs are damaged."""
         evidence, keys, base = self.evidence, self.keys.at(commit.round), self.keys.at(model_round(before))
         whole = evidence.has_digest(keys.weights, commit.weights_digest)
         for key, wanted in ((keys.server_state, commit.server_state_digest), (keys.broadcast, commit.broadcast_digest)):
@@ -195,7 +198,7 @@ class RoundAudit:
         except StoreUnavailable:
             raise
         except (FedstreamError, ValueError, KeyError, ArithmeticError) as error:
-            evidence.problem(keys.weights, f"cannot be made again from the round's updates: {error}")
+            evidence.problem(keys.weights, f"cannot be aggregated again from the round's updates: {error}")
             return
         evidence.same(keys.weights, "digest", commit.weights_digest, digest(outcome.weights))
         again = beside_model(outcome)

@@ -1,4 +1,7 @@
-"""Objects that are no part of a run though they lie in its folder, and the notes of its submissions, which no commit vouches for."""
+"""Find objects in the folder of a run that do not belong to it.
+
+The notes of the run's submissions, which no commit confirms, are checked too.
+"""
 
 from __future__ import annotations
 
@@ -25,13 +28,13 @@ BESIDE: dict[str, Callable[[Commit], object]] = {
 
 
 def check_strays(evidence: Evidence, record: RunRecord, commits: list[Commit], listed: list[ObjectInfo]) -> None:
-    """Name each object in a run's folder that cannot be the run's.
+    """Report each object in a run's folder that cannot belong to the run.
 
     Args:
-        evidence: where problems go.
-        record: the run's spec.json.
-        commits: all commits that could be read; the round after them may be under way.
-        listed: the folder's objects, listed before the commits were read: of a run that goes on, more may be there by now.
+        evidence: Collects the problems.
+        record: The run's spec.json.
+        commits: All readable commits; the round after them can be in progress.
+        listed: Objects of the folder, listed before the commits were read; a run in progress can have more by now.
     """
     keys = RunKeys(record.spec.run)
     submissions = _check_submissions(evidence, record)
@@ -41,7 +44,7 @@ def check_strays(evidence: Evidence, record: RunRecord, commits: list[Commit], l
         found = re.fullmatch(r"([0-9]{4,6})/(.+)", info.key.removeprefix(keys.rounds))
         number = int(found[1]) if found else -1
         if not found or keys.at(number).root != f"{keys.rounds}{found[1]}" or number > len(commits):
-            evidence.problem(info.key, "belongs to no round of the run")
+            evidence.problem(info.key, "does not belong to a round of the run")
         elif what := _why_stray(evidence, record, commits[number] if number < len(commits) else None, number, found[2]):
             evidence.problem(info.key, what)
 
@@ -62,18 +65,19 @@ def _check_submissions(evidence: Evidence, record: RunRecord) -> list[str]:
 
 
 def _why_stray(evidence: Evidence, record: RunRecord, commit: Commit | None, number: int, name: str) -> str:
-    """Return why an object cannot be one of its round, or an empty string; `name` is its key below the round's."""
+    """Return why an object cannot belong to its round; empty if it can. `name` is its key below the round's folder."""
     keys = RunKeys(record.spec.run).at(number)
     if name == "commit.json":
         return ""
-    kind = commit.kind if commit and commit.kind != "rollback" else "training"  # what a rollback cut off lies in its round
+    # The round that a rollback interrupted left its objects in the rollback's folder.
+    kind = commit.kind if commit and commit.kind != "rollback" else "training"
     if name == "global.safetensors":
-        return "" if kind != "closing" else "a closing round makes no model"
+        return "" if kind != "closing" else "a closing round does not make a model"
     if name in BESIDE:
         under_way = commit is None or commit.kind == "rollback"
-        return "" if under_way or (commit and BESIDE[name](commit)) else "is no object that the round's commit knows of"
+        return "" if under_way or (commit and BESIDE[name](commit)) else "is not an object that the commit of the round names"
     if number == 0:
-        return "is no object of round 0"
+        return "is not an object of round 0"
     if name in ("selection.json", "verdicts.json"):
         return ""
     if found := re.fullmatch(rf"opened/({ATTEMPT})-([0-9]{{1,9}})\.json", name):
@@ -84,7 +88,7 @@ def _why_stray(evidence: Evidence, record: RunRecord, commit: Commit | None, num
 def _why_bad_opening(evidence: Evidence, key: str, attempt: str, slot: int, number: int) -> str:
     opening = evidence.document(Opening, key)
     said = (opening.attempt, opening.slot, opening.round) if opening else None
-    return f"says {said}, expected {(attempt, slot, number)}" if said and said != (attempt, slot, number) else ""
+    return f"contains {said}, expected {(attempt, slot, number)}" if said and said != (attempt, slot, number) else ""
 
 
 def _why_bad_client_object(evidence: Evidence, record: RunRecord, key: str, name: str) -> str:
@@ -95,7 +99,7 @@ def _why_bad_client_object(evidence: Evidence, record: RunRecord, key: str, name
     )
     client = next((found[group] for group in ("slice", "manifest", "refusal", "update") if found[group]), "") if found else ""
     if not found or client not in {matched.client for matched in record.clients}:
-        return "is no object of a round, or of no client of the run"
+        return "is not an object of a round, or does not belong to a client of the run"
     if found["refusal"] and (refusal := evidence.document(Refusal, key)) and refusal.client != client:
         return f"is a refusal of {refusal.client!r}"
     if found["digest"] and not evidence.accused(key) and (digest := evidence.digest(key)) != found["digest"]:

@@ -1,4 +1,4 @@
-"""Read a run's records again, and measure its models again: what only the brokers can vouch for."""
+"""Read a run's records again from the brokers, and evaluate its models again."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from fedstream.stream.columns import decode_in_order
 from fedstream.stream.reader import RawRecords
 
 TOLERANCE = 1e-3
-"""How far a measurement may be from that of another processor: of a value, and of the records in a confusion matrix."""
+"""Relative tolerance for metrics measured on another processor; for a confusion matrix, a fraction of the records."""
 
 
 class Streams:
-    """The brokers of a run, for an audit.
+    """The records of a run on its brokers, for an audit.
 
     Args:
-        state: the run.
-        brokers: where its records are kept.
-        deadline_s: seconds for one slice, and for the evaluation topic.
+        state: The run.
+        brokers: Brokers that keep its records.
+        deadline_s: Time limit in seconds for one slice, and for the evaluation topic.
 
     Attributes:
-        records: how many records were read again.
+        records: Number of records that were read again.
     """
 
     def __init__(self, state: RunState, brokers: Brokers, deadline_s: float) -> None:
@@ -41,9 +41,10 @@ class Streams:
         self._context = Context(state.store, brokers)
 
     def check_slice(self, round: int, client: str, document: SliceDoc) -> str:
-        """Return what a slice of a round says that its client's records do not, or an empty string; the same records are read once.
+        """Return how a slice of a round differs from its client's records; empty if it matches.
 
-        Offsets that the run's feed does not give are not read: the judge rejects their slice.
+        The same records are read only once. Offsets that the run's feed does not give are not read, because the judge
+        rejects their slice.
         """
         if why_not_fed(self.state, round, document, client):
             return ""
@@ -56,11 +57,11 @@ class Streams:
         if document.digest != again.digest:
             return f"the records of {again.ranges_text} have digest {again.digest}, expected {document.digest}"
         if document.class_counts != again.class_counts:
-            return f"its class_counts are {_counts(document)}, and the records of {again.ranges_text} have {_counts(again)}"
+            return f"its class_counts are {_counts(document)}, but the records of {again.ranges_text} have {_counts(again)}"
         return ""
 
     def check_measurement(self, commit: Commit) -> str:
-        """Return what is wrong with what a commit says its model scores on the evaluation topic, or an empty string."""
+        """Return what is wrong with the metrics in a commit, measured on the evaluation topic; empty if nothing is."""
         evaluation = self.state.record.evaluation
         if evaluation is None or commit.metrics is None:
             return ""
@@ -70,7 +71,7 @@ class Streams:
                 return f"the records of the evaluation topic have digest {records.digest}, expected {commit.evaluation_digest}"
             measured = measure_on(self._context, self.state, commit.round, commit.weights_digest, records)
         except FedstreamError as error:
-            return f"its model cannot be measured again: {error}"
+            return f"its model cannot be evaluated again: {error}"
         return why_different(commit.metrics, measured)
 
     @cached_property
@@ -81,7 +82,7 @@ class Streams:
         return read_evaluation(self.brokers.at(""), evaluation, self.deadline_s)
 
     def _read(self, client: MatchedClient, ranges: list[OffsetRange]) -> SliceDoc | str:
-        """Return the slice that the records make now, or why they make none."""
+        """Return the slice document of the current records, or why there is none."""
         try:
             broker = self.brokers.at(client.bootstrap_servers)
             records = broker.read_ranges(ranges, self.deadline_s, get_codec(client.format).record_size)
@@ -96,16 +97,16 @@ def _counts(document: SliceDoc) -> str:
 
 
 def why_different(said: Metrics, measured: Metrics) -> str:
-    """Return how one measurement differs from another of the same model and records, beyond what processors differ in; or an empty string."""
+    """Return how two measurements of the same model and records differ; empty if they differ within the tolerance."""
     if said.num_examples != measured.num_examples:
-        return f"it was measured on {said.num_examples} records, measured again on {measured.num_examples}"
+        return f"it was measured on {said.num_examples} records, but measured again on {measured.num_examples}"
     if said.values.keys() != measured.values.keys():
-        return f"it has metrics {', '.join(sorted(said.values))}, measured again are {', '.join(sorted(measured.values))}"
+        return f"it has metrics {', '.join(sorted(said.values))}, but measured again it has {', '.join(sorted(measured.values))}"
     for name, value in sorted(measured.values.items()):
         if abs(said.values[name] - value) > TOLERANCE * max(1.0, abs(value)):
-            return f"its {name} is {said.values[name]:g}, measured again it is {value:g}"
+            return f"its {name} is {said.values[name]:g}, but measured again it is {value:g}"
     ours, theirs = said.confusion or [], measured.confusion or []
     moved = sum(abs(a - b) for one, other in zip(ours, theirs, strict=False) for a, b in zip(one, other, strict=False))
     if len(ours) != len(theirs) or moved > 2 * max(1.0, TOLERANCE * measured.num_examples):
-        return "its confusion matrix is not the one measured again"
+        return "its confusion matrix differs from the one measured again"
     return ""

@@ -1,4 +1,7 @@
-"""Verify a run: walk the chain, hash every object, judge every update and make every global model again. Trusts nothing but bytes."""
+"""Verify a run: walk the chain, hash every object, judge every update, and aggregate every global model again.
+
+The verification trusts nothing but bytes.
+"""
 
 from __future__ import annotations
 
@@ -20,15 +23,16 @@ from fedstream.stream.broker import Brokers
 
 
 class VerifyReport(BaseModel):
-    """What `fedstream verify` found.
+    """The result of `fedstream verify`.
 
     Attributes:
-        run: name of the run.
-        rounds: committed rounds, without round 0.
-        head: SHA-256 of the last commit; kept outside the bucket, it is a witness that no later round was removed. None without a commit.
-        objects_checked: objects whose bytes were hashed.
-        records_checked: records that were read again (with --stream).
-        problems: all that does not agree; empty if all is well.
+        run: Name of the run.
+        rounds: Number of committed rounds, without round 0.
+        head: SHA-256 of the last commit; None without a commit. Kept outside the bucket, it can later show whether
+            rounds were removed.
+        objects_checked: Number of objects whose bytes were hashed.
+        records_checked: Number of records that were read again (with --stream).
+        problems: Everything that does not match; empty if the run is intact.
     """
 
     run: str
@@ -44,20 +48,24 @@ class VerifyReport(BaseModel):
 
 
 def verify_run(store: Store, run: str, *, brokers: Brokers | None = None, expect: str = "") -> VerifyReport:
-    """Verify a run from the bucket alone; with `brokers` also from those of its clients and of its evaluation topic.
+    """Verify a run from the bucket, and with `brokers` also from the records of its clients and its evaluation topic.
 
-    1. read the chain; 2. find what in it was changed; 3. check each round, and what was published, against the rest; 4. look for stray objects.
+    1. Read the chain.
+    2. Find the objects of the chain that were changed.
+    3. Check each round and everything that was published against the rest.
+    4. Look for objects that do not belong to the run.
 
     Args:
-        store: the bucket.
-        run: name of the run.
-        brokers: where the records are kept, to read them again, and to measure the models on the evaluation topic again, which imports TensorFlow.
-        expect: SHA-256 of a commit that the run must have; empty for none.
+        store: The bucket.
+        run: Name of the run.
+        brokers: Brokers from which to read the records again; the models are then evaluated on the evaluation topic
+            again, which imports TensorFlow. None not to read the records.
+        expect: SHA-256 of a commit that the run must contain; empty for none.
 
     Raises:
-        UsageError: no run can have this name.
-        RunError: there is no such run.
-        StoreUnavailable: the store does not work.
+        UsageError: The name of the run is invalid.
+        RunError: There is no such run.
+        StoreUnavailable: The store does not work.
     """
     keys, evidence, streams = RunKeys(check_name("run", run)), Evidence(store), None
     if not store.exists(keys.spec):
@@ -65,7 +73,7 @@ def verify_run(store: Store, run: str, *, brokers: Brokers | None = None, expect
     record = evidence.document(RunRecord, keys.spec)
     if record:
         evidence.same(keys.spec, "run", record.spec.run, run)
-    # Listed before the chain is read: a run may go on meanwhile, and what is seen of it has its commits in the chain.
+    # Listed before the chain is read: if the run continues meanwhile, the chain has the commits of all listed objects.
     published = store.list(ModelKeys(record.model.name).versions) if record else []
     listed = store.list(f"{keys.root}/")
     commits, chain = read_chain(evidence, keys)
@@ -80,7 +88,7 @@ def verify_run(store: Store, run: str, *, brokers: Brokers | None = None, expect
             if not evidence.accused(keys.at(number).commit):
                 rounds.check(commits[:number], commit)
         versions.check(commits)
-        if not evidence.accused(keys.at(len(commits)).commit):  # else nobody knows which rounds there are
+        if not evidence.accused(keys.at(len(commits)).commit):  # otherwise the number of rounds is unknown
             check_strays(evidence, record, commits, listed)
     return VerifyReport(
         run=run,

@@ -1,1 +1,1 @@
-"""Models in the store: those that were added, and the versions that were published."""
+"""The models in the store: the files that were added, and the versions that were published."""

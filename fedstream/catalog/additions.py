@@ -1,4 +1,7 @@
-"""Which added model runs start from: every addition is numbered, and the highest number is the current one. Must not import TensorFlow."""
+"""The added models that new runs start from. Must not import TensorFlow.
+
+Every addition has a number, and the highest number is the current addition.
+"""
 
 from __future__ import annotations
 
@@ -15,58 +18,58 @@ from fedstream.record.versions import Addition
 from fedstream.store.store import Store
 
 MAX_TRIES = 50
-"""Numbers tried when several add at once."""
+"""Number of attempts when several additions compete for a number."""
 
 END = 10**9
-"""Behind the last number."""
+"""One more than the last number."""
 
 _NUMBERED = re.compile(r"([1-9][0-9]{0,8})\.json")
 
 
 @dataclass(frozen=True)
 class Added:
-    """An addition: its number (1, 2, ...), and the SHA-256 of the .keras file."""
+    """An addition: its number (1, 2, ...) and the SHA-256 of the .keras file."""
 
     number: int
     digest: str
 
 
 def check_name(name: str) -> None:
-    """Check that a model may be added under a name.
+    """Check that a model can be added under a name.
 
     Raises:
-        UsageError: it is no name, or that of a folder of a built-in model.
+        UsageError: The name is invalid, or is the folder of a built-in model.
     """
     if not re.fullmatch(NAME, name):
-        raise UsageError(f"{name!r} is no name for a model: {NAME_RULE}, and begin with a letter or digit")
+        raise UsageError(f"{name!r} is not a valid model name: {NAME_RULE}, and begin with a letter or digit")
     if name in _folders():
-        raise UsageError(f"{name!r} is where {_folders()[name]} is kept; choose another name")
+        raise UsageError(f"{name!r} is the folder of {_folders()[name]}; choose another name")
 
 
 def current(store: Store, model: str) -> Added | None:
-    """Return the addition that new runs start from, if there is one.
+    """Return the addition that new runs start from; None if there is none.
 
     Raises:
-        CorruptObject: its record is damaged.
+        CorruptObject: The record of the addition is damaged.
     """
     numbers = _numbers(store, model)
     return _read(store, model, numbers[-1]) if numbers else None
 
 
 def additions(store: Store, model: str, newest: int = 50) -> list[Added]:
-    """Return the newest additions, oldest first.
+    """Return the `newest` latest additions, oldest first.
 
     Raises:
-        CorruptObject: a record is damaged.
+        CorruptObject: The record of an addition is damaged.
     """
     return [_read(store, model, number) for number in _numbers(store, model)[-newest:]]
 
 
 def record_addition(store: Store, model: str, digest: str) -> None:
-    """Make an uploaded model the current one of its name; if it is that already, nothing changes.
+    """Make an uploaded model the current one of its name; do nothing if it already is.
 
     Raises:
-        StoreError: others add models faster than this.
+        StoreError: Other processes add models so fast that no number is free, or the numbers are exhausted.
     """
     for _ in range(MAX_TRIES):
         last = current(store, model)
@@ -74,13 +77,13 @@ def record_addition(store: Store, model: str, digest: str) -> None:
             return
         number = last.number + 1 if last else 1
         if number == END:
-            raise StoreError(f"additions of model {model!r} have reached the last number; remove the model, or add this one under another name")
+            raise StoreError(f"model {model!r} has the maximum number of additions; remove the model, or add this one under another name")
         try:
             store.put_new_json(ModelKeys(model).addition(number), Addition(digest=digest).model_dump(mode="json"))
             return
         except ObjectConflict:
-            continue  # another one was added meanwhile; this one is the newer
-    raise StoreError(f"models are added to {model!r} faster than this one can be; add it again")
+            continue  # another file was added in the meantime; this one is newer
+    raise StoreError(f"too many processes add files to model {model!r} at the same time; add this one again")
 
 
 def list_models(store: Store) -> list[str]:
@@ -106,5 +109,5 @@ def _read(store: Store, model: str, number: int) -> Added:
     try:
         return Added(number, Addition.model_validate_json(store.get(key)).digest)
     except ValidationError as error:
-        advice = f"`fedstream model remove {model}` removes all of that name"
-        raise CorruptObject(f"{key} names no model; it was changed after it was written: {advice}") from error
+        advice = f"`fedstream model remove {model}` removes everything under that name"
+        raise CorruptObject(f"{key} does not identify a model; it was changed after it was written: {advice}") from error

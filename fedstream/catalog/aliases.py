@@ -1,4 +1,4 @@
-"""Names that stand for a version of a model, such as champion, and move from one to another. Must not import TensorFlow."""
+"""Aliases such as `champion`, which point to a version of a model and can be moved. Must not import TensorFlow."""
 
 from __future__ import annotations
 
@@ -12,23 +12,26 @@ from fedstream.record.versions import VersionPointer
 from fedstream.store.store import Store
 
 MAX_TRIES = 20
-"""Times an alias is moved while others move it."""
+"""Number of attempts to move an alias that other processes move at the same time."""
 
 
 def promote(store: Store, version: Version, alias: str) -> int | None:
-    """Let an alias stand for a version, and return the number of the one it stood for before.
+    """Point an alias at a version.
 
     Args:
-        store: where models are.
-        version: of a model, as `find_version` returns it.
-        alias: begins with a letter.
+        store: Store of the models.
+        version: Version as returned by `find_version`.
+        alias: Name that begins with a letter.
+
+    Returns:
+        Number of the version that the alias pointed to before; None if there was none.
 
     Raises:
-        UsageError: it cannot be an alias.
-        StoreError: others move it faster than this.
+        UsageError: The alias is invalid.
+        StoreError: Other processes move the alias at the same time.
     """
     if not re.fullmatch(ALIAS, alias):
-        raise UsageError(f"{alias!r} cannot be an alias: use letters, digits, '.', '_' and '-', begin with a letter, at most 63")
+        raise UsageError(f"{alias!r} is not a valid alias; use at most 63 letters, digits, '.', '_' and '-', and begin with a letter")
     keys = ModelKeys(version.model)
     digest = sha256_hex(store.get(keys.version(version.number, MANIFEST)))
     data = canonical_json(VersionPointer(version=version.number, manifest=digest).model_dump(mode="json"))
@@ -36,14 +39,14 @@ def promote(store: Store, version: Version, alias: str) -> int | None:
         before, etag = read_pointer(store, keys.alias(alias))
         if store.put_if_match(keys.alias(alias), data, etag):
             return before.version if before else None
-    raise StoreError(f"{keys.alias(alias)} changes faster than it can be moved; promote again")
+    raise StoreError(f"{keys.alias(alias)} is changed by too many processes at the same time; promote the version again")
 
 
 def demote(store: Store, model: str, alias: str) -> int:
-    """Take an alias away, and return the number of the version that it stood for.
+    """Remove an alias, and return the number of the version that it pointed to.
 
     Raises:
-        ModelError: the model has no such alias.
+        ModelError: The model has no such alias.
     """
     version = find_version(store, model, alias)
     store.remove(ModelKeys(model).alias(alias))

@@ -1,4 +1,4 @@
-"""The models that were added: their files, weights and descriptions in the store. TensorFlow is imported only to add one."""
+"""Added models: their files, weights and descriptions in the store. Imports TensorFlow only to add a model."""
 
 from __future__ import annotations
 
@@ -16,19 +16,23 @@ from fedstream.store.store import Store
 
 
 def add_model(store: Store, name: str, data: bytes, features: Sequence[str] = (), classes: Sequence[str] = ()) -> ModelDescription:
-    """Put a model file into the store, for new runs to start from; adding the current file of the name again changes nothing.
+    """Add a model file to the store for new runs to start from; do nothing if it already is the current file.
 
-    Writes the file, its weights and its description, then the addition's number, which makes it the current one.
+    This writes the file, its weights and its description, and then the number of the addition, which makes it current.
 
     Args:
-        store: where models are.
-        name: model name.
-        data: the file's bytes.
-        features: names of the columns of a flat record, in the order in which the model takes them; empty for none.
-        classes: names of the classes 0, 1, ...; empty for none.
+        store: Store of the models.
+        name: Name of the model.
+        data: Content of the .keras file.
+        features: Names of the columns of a flat record, in the order of the model's input; empty for none.
+        classes: Names of the classes 0, 1, ...; empty for none.
+
+    Returns:
+        The description of the model.
 
     Raises:
-        ModelError: as `describe`; or the names are not as many as the model's columns or classes, or the file was added with other names.
+        ModelError: The file is invalid as described in `describe`, the number of names differs from the number of
+            columns or classes, or the same file was added with different names.
     """
     description, weights = kind_of(data).describe(data, name)
     description = named(description, features, classes)
@@ -38,22 +42,24 @@ def add_model(store: Store, name: str, data: bytes, features: Sequence[str] = ()
     try:
         store.put_new_json(keys.initial(sha256, "json"), description.model_dump(mode="json"))
     except ObjectConflict as error:
-        raise ModelError(f"this file was added as {name!r} before, with other names of columns or classes; add it under another name") from error
+        raise ModelError(f"this file was already added as {name!r} with different names of columns or classes; add it under another name") from error
     record_addition(store, name, sha256)
     return description
 
 
 def ensure_model(store: Store, name: str, threads: int | None = None, gpu_memory_mib: int | None = None) -> ModelDescription:
-    """Return the description of the current model of a name, without TensorFlow; a built-in model that is not in the store is built and added.
+    """Return the description of the current model of a name.
+
+    A built-in model that is not in the store is built and added; only this imports TensorFlow.
 
     Args:
-        store: where models are.
-        name: an added model, or `builtin:NAME`.
-        threads: as in `load_keras`, for a process that trains later.
-        gpu_memory_mib: as in `configure`, likewise.
+        store: Store of the models.
+        name: Name of an added model, or `builtin:NAME`.
+        threads: As in `load_keras`, for a process that trains later.
+        gpu_memory_mib: As in `configure`, in MiB, for a process that trains later.
 
     Raises:
-        ModelError: there is no such model; names those there are.
+        ModelError: There is no such model; the message lists the existing ones.
     """
     if added := current(store, check_name("model", name, MODEL_NAME)):
         return read_description(store, name, added.digest)
@@ -67,7 +73,7 @@ def read_description(store: Store, name: str, keras_digest: str) -> ModelDescrip
     """Return the description that was written when a model was added.
 
     Raises:
-        ObjectNotFound: no such file was added.
-        CorruptObject: it is no description.
+        ObjectNotFound: No such file was added.
+        CorruptObject: The object is not a model description.
     """
     return load_document(ModelDescription, store, ModelKeys(name).initial(keras_digest, "json"))

@@ -1,4 +1,4 @@
-"""Remove a model, or one of its versions, that nothing needs. Must not import TensorFlow."""
+"""Remove a model, or one of its versions. Must not import TensorFlow."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from fedstream.store.store import Store
 
 @dataclass(frozen=True)
 class Removal:
-    """What would be removed, or was.
+    """A planned or completed removal.
 
     Attributes:
-        model: name of the model.
-        version: the one version; None for the whole model.
-        what: in words.
-        keys: of the objects, in the order of their removal.
-        needed_by: what would miss them; a run that starts from the model cannot be verified without it.
+        model: Name of the model.
+        version: Number of the version; None for the whole model.
+        what: Description of what is removed.
+        keys: Keys of the objects, in the order of their removal.
+        needed_by: Runs and aliases that need the objects; a run cannot be verified without the model it starts from.
     """
 
     model: str
@@ -34,35 +34,38 @@ class Removal:
 
 
 def plan_removal(store: Store, model: str, version: int | None) -> Removal:
-    """Say what removing a model, or one version, would remove, and who needs it.
+    """Return what the removal of a model or a version would remove, and what needs it.
 
     Raises:
-        ModelError: there is no such model or version.
+        ModelError: There is no such model or version.
     """
     return _plan_model(store, model) if version is None else _plan_version(store, model, version)
 
 
 def remove(store: Store, removal: Removal) -> None:
-    """Remove what was planned. Interrupted, it can be planned and done again.
+    """Carry out a planned removal. If it is interrupted, it can be planned and carried out again.
 
-    1. what names the objects, so that nobody is sent to what is gone; 2. the objects.
+    1. Remove the objects that refer to others, so that no reference leads to a removed object.
+    2. Remove the remaining objects.
 
     Raises:
-        StoreError: the store did not remove all of it.
+        StoreError: The store did not remove all objects.
     """
     if removal.version is not None:
         _step_back(store, removal.model, removal.version)
     for key in removal.keys:
         store.remove(key)
     if left := [key for key in removal.keys if store.exists(key)]:
-        raise StoreError(f"{len(left)} objects of {len(removal.keys)} are still there, the first is {left[0]}: may these credentials remove objects?")
+        raise StoreError(
+            f"{len(left)} of {len(removal.keys)} objects were not removed, the first is {left[0]}; check that these credentials can delete objects"
+        )
 
 
 def _plan_model(store: Store, model: str) -> Removal:
     keys = ModelKeys(model)
     found = [info.key for info in store.list(f"{keys.root}/")]
     if not found:
-        raise ModelError(f"there is no model {model!r} in this bucket; `fedstream model list` shows what there is")
+        raise ModelError(f"there is no model {model!r} in this bucket; `fedstream model list` shows the existing ones")
     first = (keys.additions, keys.latest, keys.aliases)
     ordered = sorted(found, key=lambda key: not key.startswith(first))
     versions, aliases = list_versions(store, model), list_aliases(store, model)
@@ -89,21 +92,21 @@ def _plan_version(store: Store, model: str, number: int) -> Removal:
 
 
 def _runs_from(store: Store, model: str) -> list[str]:
-    """Return the runs that start from a model; of one that is damaged nobody knows."""
+    """Return the runs that start from a model, and the damaged runs for which this is unknown."""
     found = []
     for run in run_names(store):
         try:
             if RunState(store, run).record.model.name == model:
                 found.append(f"run {run}")
         except CorruptObject:
-            found.append(f"perhaps run {run}, whose spec.json is damaged")
+            found.append(f"possibly run {run}, whose spec.json is damaged,")
         except RunError:
             continue  # it was never planned
     return found
 
 
 def _step_back(store: Store, model: str, number: int) -> None:
-    """Keep the version's number from being given again, and let latest.json name the newest of the others."""
+    """Reserve the number of a removed version, and point latest.json at the newest of the other versions."""
     keys = ModelKeys(model)
     mark = RemovedVersion(manifest=sha256_hex(store.get(keys.version(number, MANIFEST))))
     store.put_new_json(keys.version(number, "removed.json"), mark.model_dump(mode="json"))
@@ -116,4 +119,4 @@ def _step_back(store: Store, model: str, number: int) -> None:
         return
     digest = sha256_hex(store.get(keys.version(others[-1], MANIFEST)))
     if not store.put_if_match(keys.latest, canonical_json(LatestVersion(version=others[-1], manifest=digest).model_dump(mode="json")), etag):
-        raise StoreError(f"{keys.latest} was moved meanwhile; remove the version again")
+        raise StoreError(f"{keys.latest} was changed in the meantime; remove the version again")

@@ -1,4 +1,4 @@
-"""Published versions of a model, read from the store and checked. Must not import TensorFlow."""
+"""Read and check the published versions of a model. Must not import TensorFlow."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from fedstream.store.store import Store
 MANIFEST = "manifest.json"
 
 ALIAS = r"[A-Za-z][A-Za-z0-9._-]{0,62}"
-"""Begins with a letter, so that no alias is a number."""
+"""An alias begins with a letter, so that it cannot be a number."""
 
 Which = int | str | None
-"""Of a model's versions: a number, an alias, or None for the newest."""
+"""Which version of a model: a number, an alias, or None for the newest."""
 
 
 @dataclass(frozen=True)
@@ -30,9 +30,9 @@ class Version:
     """A published version.
 
     Attributes:
-        model: model name.
-        number: 1, 2, ...
-        manifest: its lineage, metrics, and the SHA-256 of each of its files.
+        model: Name of the model.
+        number: Number of the version: 1, 2, ...
+        manifest: Lineage, metrics, and the SHA-256 of each file.
     """
 
     model: str
@@ -41,17 +41,17 @@ class Version:
 
 
 def parse_version(text: str) -> tuple[str, Which]:
-    """Split NAME, NAME@N or NAME@ALIAS into name and number or alias.
+    """Split NAME, NAME@N or NAME@ALIAS into the name and the number or alias.
 
     Raises:
-        UsageError: it is none of them.
+        UsageError: The text has none of these forms.
     """
     name, at, which = text.partition("@")
     check_name("model", name, MODEL_NAME)
     if re.fullmatch("[1-9][0-9]{0,8}", which):
         return name, int(which)
     if at and not re.fullmatch(ALIAS, which):
-        raise UsageError(f"{text!r}: expected NAME, NAME@N with N = 1, 2, ..., or NAME@ALIAS, as in {name}@champion")
+        raise UsageError(f"{text!r} is not a version; pass NAME, NAME@N with N = 1, 2, ..., or NAME@ALIAS, such as {name}@champion")
     return name, which if at else None
 
 
@@ -63,37 +63,37 @@ def list_versions(store: Store, model: str) -> list[int]:
 
 
 def find_version(store: Store, model: str, number: Which = None) -> Version:
-    """Return one published version.
+    """Return a published version.
 
     Args:
-        store: where models are.
-        model: model name.
-        number: 1, 2, ..., or an alias; None for the newest.
+        store: Store of the models.
+        model: Name of the model.
+        number: Number (1, 2, ...) or alias of the version; None for the newest.
 
     Raises:
-        ModelError: it does not exist; names those that do.
-        CorruptObject: its manifest cannot be read, or names no files, or is not the one that the alias was given to.
+        ModelError: The version does not exist; the message lists the existing ones.
+        CorruptObject: The manifest cannot be read, lists no files, or is not the one that the alias was pointed at.
     """
     if isinstance(number, str):
         return _find_alias(store, model, number)
     numbers = list_versions(store, model)
     wanted = numbers[-1] if number is None and numbers else number
     if wanted not in numbers:
-        known = f"published are {', '.join(map(str, numbers))}" if numbers else "none is published yet; finish a run of this model first"
+        known = f"published versions: {', '.join(map(str, numbers))}" if numbers else "none is published yet; finish a run of this model first"
         raise ModelError(f"model {model!r} has no version{'' if number is None else f' {number}'}; {known}")
     return _read(store, model, wanted)
 
 
 def find_published(store: Store, model: str, run: str, head: str) -> Version | None:
-    """Return the version that was published from a run's last commit, if there is one.
+    """Return the version that was published from a run's last commit; None if there is none.
+
+    Unreadable manifests are ignored, so that a planted one cannot prevent others from publishing.
 
     Args:
-        store: where models are.
-        model: model name.
-        run: name of the run.
+        store: Store of the models.
+        model: Name of the model.
+        run: Name of the run.
         head: SHA-256 of the commit.
-
-    A manifest that cannot be read is none of this run's: whoever planted it must not keep others from publishing.
     """
     for number in list_versions(store, model):
         with suppress(CorruptObject):
@@ -109,10 +109,10 @@ def _read(store: Store, model: str, number: int) -> Version:
 
 
 def find_latest(store: Store, model: str) -> Version:
-    """Return the version that latest.json names, after checking its manifest's digest.
+    """Return the version that latest.json points to, after checking the digest of its manifest.
 
     Raises:
-        ModelError: none is published yet.
+        ModelError: No version is published yet.
         CorruptObject: latest.json or the manifest is damaged.
     """
     try:
@@ -122,7 +122,7 @@ def find_latest(store: Store, model: str) -> Version:
 
 
 def list_aliases(store: Store, model: str) -> dict[str, int]:
-    """Return alias -> number of the version that it stands for; 0 where its record is damaged."""
+    """Return alias -> number of the version that it points to; 0 if the alias is damaged."""
     prefix = ModelKeys(model).aliases
     names = [info.key.removeprefix(prefix).removesuffix(".json") for info in store.list(prefix)]
     found = {name: read_pointer(store, ModelKeys(model).alias(name))[0] for name in names if re.fullmatch(ALIAS, name)}
@@ -130,7 +130,11 @@ def list_aliases(store: Store, model: str) -> dict[str, int]:
 
 
 def read_pointer(store: Store, key: str) -> tuple[VersionPointer | None, str | None]:
-    """Return what latest.json or an alias says, or None where it is absent or damaged, and the tag to replace it with; None where it is absent."""
+    """Return the content of latest.json or an alias, and the ETag with which to replace it.
+
+    Returns:
+        (pointer, ETag). The pointer is None if the object is absent or damaged, the ETag is None if it is absent.
+    """
     try:
         data, etag = store.get_with_etag(key)
     except ObjectNotFound:
@@ -142,7 +146,7 @@ def read_pointer(store: Store, key: str) -> tuple[VersionPointer | None, str | N
 
 
 def names_a_version(store: Store, keys: ModelKeys, pointer: VersionPointer) -> bool:
-    """Tell whether there is a manifest of that digest: whoever may write to the bucket can point at what is not there."""
+    """Return whether the manifest exists with this digest; anyone who can write to the bucket can point elsewhere."""
     try:
         store.get_verified(keys.version(pointer.version, MANIFEST), pointer.manifest)
     except (CorruptObject, ObjectNotFound):
@@ -156,26 +160,26 @@ def _find_alias(store: Store, model: str, alias: str) -> Version:
     except ObjectNotFound as error:
         said = ", ".join(f"{name} is version {number}" for name, number in list_aliases(store, model).items())
         raise ModelError(
-            f"model {model!r} has no version {alias!r}; {said or 'it has no alias'}; give one with `fedstream model promote {model}@N {alias}`"
+            f"model {model!r} has no version {alias!r}; {said or 'it has no alias'}; add one with `fedstream model promote {model}@N {alias}`"
         ) from error
 
 
 def _pointed_at(store: Store, model: str, key: str) -> Version:
-    """Return the version that latest.json or an alias names.
+    """Return the version that latest.json or an alias points to.
 
     Raises:
-        ObjectNotFound: there is no such name.
-        CorruptObject: it is damaged, or the manifest is not the one that it was given to.
+        ObjectNotFound: The object does not exist.
+        CorruptObject: The object is damaged, or the manifest is not the one that it was pointed at.
     """
     pointer, etag = read_pointer(store, key)
     if pointer is None and etag is None:
         raise ObjectNotFound(f"there is no object {key!r}")
     if pointer is None:
-        raise CorruptObject(f"{key} names no version; it was changed after it was written")
+        raise CorruptObject(f"{key} does not identify a version; it was changed after it was written")
     try:
         store.get_verified(ModelKeys(model).version(pointer.version, MANIFEST), pointer.manifest)
     except ObjectNotFound as error:
-        raise CorruptObject(f"{key} names version {pointer.version}, which is not in the bucket; it was removed, or {key} was changed") from error
+        raise CorruptObject(f"{key} points to version {pointer.version}, which is not in the bucket; it was removed, or {key} was changed") from error
     return _read(store, model, pointer.version)
 
 
@@ -183,17 +187,17 @@ def read_version_file(store: Store, version: Version, name: str = "model.keras")
     """Return a file of a version, after checking it against the manifest.
 
     Raises:
-        UsageError: no file of a version can have this name.
-        ModelError: the version has no such file.
-        CorruptObject: the file's digest is not the one in the manifest.
+        UsageError: The name cannot be that of a version's file.
+        ModelError: The version has no such file.
+        CorruptObject: The file's digest is not the one in the manifest.
     """
     files = version.manifest.files
     if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts or name != str(PurePosixPath(name)) or not name.isprintable():
-        raise UsageError(f"{name[:100]!r} is no file of a version; `fedstream model show --json` lists them")
+        raise UsageError(f"{name[:100]!r} is not a file of a version; `fedstream model show --json` lists the files")
     if name not in files:
         raise ModelError(f"version {version.number} of model {version.model!r} has no file {name!r}; it has {', '.join(sorted(files))}")
     key = ModelKeys(version.model).version(version.number, name)
     data = store.get(key)
     if sha256_hex(data) != files[name]:
-        raise CorruptObject(f"{key} has SHA-256 {sha256_hex(data)}, its manifest says {files[name]}; it was changed after it was published")
+        raise CorruptObject(f"{key} has SHA-256 {sha256_hex(data)}, but its manifest has {files[name]}; it was changed after it was published")
     return data

@@ -1,1 +1,4 @@
-"""The `fedstream` command. Each command does its work elsewhere; here are only its words. Every command also speaks --json."""
+"""The `fedstream` command line.
+
+This package parses options and prints results; the work is done in the other packages. Every command accepts --json.
+"""

@@ -1,4 +1,4 @@
-"""`python -m fedstream.cli`."""
+"""Run the command line as `python -m fedstream.cli`."""
 
 from fedstream.cli.app import main
 

@@ -1,4 +1,4 @@
-"""The root of the `fedstream` command, and what it does with errors."""
+"""The root of the `fedstream` command line, and its error handling."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
-    help="Federated learning on Kafka streams, as Kubeflow pipelines.\n\nTry `fedstream demo`, which brings its own servers and needs no cluster.",
+    help="Federated learning on Kafka streams, as Kubeflow pipelines.\n\nTry `fedstream demo`, which starts its own servers and needs no cluster.",
 )
 app.add_typer(services_app, name="services")
 app.add_typer(stream_app, name="stream")
@@ -42,12 +42,15 @@ def _root(context: typer.Context, version: Annotated[bool, typer.Option("--versi
     if version:
         print(__version__)
         raise typer.Exit
-    if context.invoked_subcommand not in ("services", "strategies", "submit"):  # a cluster does not use the platform of this machine
+    if context.invoked_subcommand not in ("services", "strategies", "submit"):  # a cluster does not use this machine's platform
         adopt_running_platform()
 
 
 def main() -> None:
-    """Run the command line: whatever is wrong is one line and an exit code, 2 for a wrong command and 1 for a failed one; Ctrl-C is 130."""
+    """Run the command line.
+
+    An error is printed as one line. The exit code is 2 for an invalid command, 1 for a failed one, and 130 for Ctrl-C.
+    """
     try:
         sys.exit(app(standalone_mode=False))
     except FedstreamError as error:
@@ -59,7 +62,7 @@ def main() -> None:
 
 
 def _usage(error: TyperException) -> str:
-    """Say what is wrong with a command line, in one line; Typer would draw a box around it."""
+    """Return what is wrong with a command line in one line; Typer would draw a box around it."""
     context = getattr(error, "ctx", None)
     said = error.format_message().replace("Value error, ", "").rstrip(".")
     return f"{said}; see `{context.command_path} --help`" if context else said

@@ -1,4 +1,4 @@
-"""`fedstream doctor`: its words; the work is done elsewhere."""
+"""The command `fedstream doctor`."""
 
 from __future__ import annotations
 
@@ -15,26 +15,25 @@ if TYPE_CHECKING:
 
 
 def doctor(
-    cluster: Annotated[bool, typer.Option("--cluster", help="Look at a Kubernetes cluster, through the kubeconfig or from inside a pod.")] = False,
+    cluster: Annotated[bool, typer.Option("--cluster", help="Check a Kubernetes cluster, through the kubeconfig or from inside a pod.")] = False,
     namespace: Annotated[
-        str, typer.Option(help="Where the pipeline's pods run: a profile's, where Kubeflow has users.", show_default="Kubeflow's")
+        str, typer.Option(help="Namespace of the pipeline's pods: in multi-user Kubeflow, that of your profile.", show_default="Kubeflow's")
     ] = "",
     kubeflow_namespace: KubeflowNamespace = "kubeflow",
     config_map: ConfigMap = None,
     store_secret: StoreSecret = None,
     kafka_secret: KafkaSecret = None,
     package_file: PackageFile = None,
-    image: Annotated[list[str] | None, typer.Option(help="Image to pull; may be repeated.", show_default="those of the pipeline")] = None,
-    placement: Annotated[str, typer.Option(help="Placement that must fit a node, as in `fedstream run`. JSON, or a file of it.")] = "",
-    skip: Annotated[
-        list[str] | None, typer.Option(help="Check to leave out, by its first words, such as `kubeflow` or `image`; may be repeated.")
-    ] = None,
-    deadline: Annotated[int, typer.Option(min=1, help="Seconds for all of it; a large image may take minutes to pull.")] = 300,
+    image: Annotated[list[str] | None, typer.Option(help="Image to pull; can be repeated.", show_default="those of the pipeline")] = None,
+    placement: Annotated[str, typer.Option(help="Placement that must fit a node, as in `fedstream run`: JSON, or a JSON file.")] = "",
+    skip: Annotated[list[str] | None, typer.Option(help="Check to skip, by its first words, such as `kubeflow` or `image`; can be repeated.")] = None,
+    deadline: Annotated[int, typer.Option(min=1, help="Time limit for all checks in seconds; a large image can take minutes to pull.")] = 300,
     json: Json = False,
 ) -> None:
-    """Find out what is wrong: with this machine's settings, or with --cluster, with a Kubernetes cluster. Exits with 1 if anything is.
+    """Find out what is wrong with this machine's settings or, with --cluster, with a Kubernetes cluster.
 
-    In a cluster one short-lived pod pulls the images, and tries the brokers and the bucket from inside, with the config map and secrets of a run.
+    The exit code is 1 if anything is wrong. In a cluster, one short-lived pod pulls the images and tries the brokers
+    and the bucket from inside, with the config map and the secrets of a run.
 
         fedstream doctor --cluster --namespace kubeflow
     """
@@ -63,7 +62,7 @@ def doctor(
     try:
         findings = examine(checks, until, skip or [], (lambda _: None) if json else _show)
     except KeyboardInterrupt:
-        err.print("interrupted; nothing was left behind")
+        err.print("interrupted; everything was cleaned up")
         raise typer.Exit(INTERRUPTED) from None
     if json:
         print_json([finding.as_json() for finding in findings])

@@ -1,4 +1,4 @@
-"""`fedstream infer`: the words of streaming inference."""
+"""The command `fedstream infer`, for streaming inference."""
 
 from __future__ import annotations
 
@@ -22,32 +22,35 @@ def infer(
         str,
         typer.Option(
             metavar="NAME[@N|@ALIAS]",
-            help="Model, and version; an alias is followed as it moves; without a version the newest, now and later.",
+            help="Model and version. An alias is followed when it moves; without a version, the newest is used, including later ones.",
             show_default=False,
         ),
     ],
     input_topic: Annotated[str, typer.Option(help="Topic of the records.", show_default=False)],
     output_topic: Annotated[str, typer.Option(help="Topic of the predictions.", show_default=False)],
-    error_topic: Annotated[str, typer.Option(help="Topic for records that cannot be predicted.", show_default="they are counted and logged")] = "",
-    group: Annotated[str, typer.Option(help="Consumer group; its members share the partitions.", show_default="of the model and the topics")] = "",
+    error_topic: Annotated[str, typer.Option(help="Topic of the records that cannot be predicted.", show_default="count and log them")] = "",
+    group: Annotated[
+        str, typer.Option(help="Consumer group, whose members share the partitions.", show_default="named after the model and the topics")
+    ] = "",
     input_config: Annotated[
         str,
         typer.Option(
-            help="""Format of the records, as '{"data_type": "float32", "data_reshape": "28 28"}' or a file of it.""", show_default="as trained on"
+            help="""Format of the records, such as '{"data_type": "float32", "data_reshape": "28 28"}', or a JSON file.""",
+            show_default="as in training",
         ),
     ] = "",
-    input_format: Annotated[str, typer.Option(help="Format that --input-config configures, such as RAW or JSON.")] = "RAW",
-    batch_size: Annotated[int, typer.Option(min=1, max=10_000, help="Records predicted at once, at most.")] = 32,
-    check_every: Annotated[float, typer.Option(min=0.1, help="Seconds between two looks for another version.")] = 30.0,
-    until_end: Annotated[bool, typer.Option("--until-end", help="Stop where the topic ends now, instead of waiting for more.")] = False,
+    input_format: Annotated[str, typer.Option(help="Format that --input-config describes, such as RAW or JSON.")] = "RAW",
+    batch_size: Annotated[int, typer.Option(min=1, max=10_000, help="Maximum number of records predicted at once.")] = 32,
+    check_every: Annotated[float, typer.Option(min=0.1, help="Seconds between checks for another version.")] = 30.0,
+    until_end: Annotated[bool, typer.Option("--until-end", help="Stop at the current end of the topic instead of waiting for more records.")] = False,
     heartbeat_file: Annotated[Path | None, typer.Option(help="File to touch twice a second, for a liveness probe.", show_default=False)] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the counts as one JSON document on standard output.")] = False,
 ) -> None:
-    """Predict the records of a topic with a published model, until stopped.
+    """Predict the records of a topic with a published model until stopped.
 
-    Predictions are `{"values": [...]}`, with the record's key and headers, and headers that name model, version, weights and source.
-    Offsets are committed when the predictions are stored: no record is left out, one may be predicted twice after a crash.
-    Started several times, the members share the topic's partitions.
+    A prediction is `{"values": [...]}`. It has the record's key and headers, and additional headers for the model, the
+    version, the weights and the source. Offsets are committed after the predictions are stored. No record is lost; a
+    record can be predicted twice after a crash. Instances of this command in one group share the topic's partitions.
 
         fedstream infer --model mine@champion --input-topic images --output-topic predictions
     """
@@ -61,7 +64,7 @@ def infer(
         if (topic or option != "--error-topic") and (reason := invalid_topic_name(topic)):
             raise UsageError(f"{option}: {reason}")
     if input_topic in (output_topic, error_topic):
-        raise UsageError(f"the predictions may not go to the topic {input_topic!r} that they are made from; name another")
+        raise UsageError(f"predictions and errors cannot be written to the input topic {input_topic!r}; pass another topic")
     laid_out = StreamFormat(input_format, parse_document("--input-config", input_config)) if input_config else None
 
     from fedstream.serving.inference import Inference, Pace, Streams
@@ -72,14 +75,14 @@ def infer(
     kafka, store = KafkaSettings.from_env(), ObjectStore.from_env()
     streams = Streams(input_topic, output_topic, error_topic, group or f"fedstream-infer.{name}.{input_topic}.{output_topic}")
     pace = Pace(batch_size, until_end, heartbeat_file)
-    if heartbeat_file:  # one that another process left says nothing of this one
+    if heartbeat_file:  # a file that another process left does not show that this one works
         with suppress(OSError):
             heartbeat_file.unlink()
     with _logging(), _stopped_by_signals() as (stop, received):
-        with err.status("Loading the model (TensorFlow starts) ..."):
+        with err.status("Loading the model (starting TensorFlow) ..."):
             version = ServedVersion(store, name, which, laid_out, check_every)
         inference = Inference(kafka, streams, version, pace, stop)
-        err.print(f"predicting {input_topic} to {output_topic} as {streams.group}", highlight=False, markup=False, soft_wrap=True)
+        err.print(f"predicting {input_topic} to {output_topic} in consumer group {streams.group}", highlight=False, markup=False, soft_wrap=True)
         counts: dict[str, Any] = {"model": name, "version": version.current().number, **vars(inference.run())}
     if json:
         print_json(counts)
@@ -87,7 +90,7 @@ def infer(
         done = f"{counts['records']} records, {counts['predictions']} predictions, {counts['rejected']} rejected"
         out.print(f"{done}; version {counts['version']} of {name}", highlight=False, markup=False)
     if signal.SIGINT in received:
-        raise typer.Exit(128 + signal.SIGINT)  # as shells have it
+        raise typer.Exit(128 + signal.SIGINT)  # the convention of shells
 
 
 @contextmanager
@@ -110,7 +113,7 @@ def _stopped_by_signals() -> Iterator[tuple[threading.Event, list[int]]]:
 
 @contextmanager
 def _logging() -> Iterator[None]:
-    """Show fedstream's log on standard error, with times."""
+    """Write fedstream's log to standard error, with timestamps."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     logger = logging.getLogger("fedstream")

@@ -1,4 +1,4 @@
-"""`fedstream model`: add models, look at them, get published ones, and give these names."""
+"""The command `fedstream model`: add models, show them, download published versions, and manage their aliases."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from fedstream.cli.model_removal import remove_command
 from fedstream.cli.output import err, metrics_text, out, print_json, print_table, write_file
 from fedstream.errors import CorruptObject, UsageError
 
-model_app = typer.Typer(no_args_is_help=True, help="Add models, look at them, get published ones, and give these names.")
+model_app = typer.Typer(no_args_is_help=True, help="Add models, show them, download published versions, and manage their aliases.")
 model_app.command("remove")(remove_command)
 
 SHOWN = 5
-"""Earlier files of a model that are named to people; --json has all."""
+"""Number of earlier files of a model that are shown; --json lists all of them."""
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
 ModelName = Annotated[str, typer.Argument(metavar="NAME", help="Name of the model, such as `mine` or `builtin:digits-mlp`.", show_default=False)]
@@ -24,17 +24,21 @@ ModelName = Annotated[str, typer.Argument(metavar="NAME", help="Name of the mode
 @model_app.command()
 def add(
     source: Annotated[str, typer.Argument(help="A .keras file, or `package.module:function` that returns a compiled model.", show_default=False)],
-    name: Annotated[str, typer.Option(help="Name to add it under.", show_default=False)],
-    features: Annotated[str, typer.Option(help="Names of its columns, in its order, separated by commas, or a .json list.", show_default=False)] = "",
-    classes: Annotated[str, typer.Option(help="Names of its classes 0, 1, ..., likewise.", show_default=False)] = "",
+    name: Annotated[str, typer.Option(help="Name of the model.", show_default=False)],
+    features: Annotated[
+        str, typer.Option(help="Names of the model's columns, in its order, separated by commas, or a .json list.", show_default=False)
+    ] = "",
+    classes: Annotated[
+        str, typer.Option(help="Names of the model's classes 0, 1, ..., separated by commas, or a .json list.", show_default=False)
+    ] = "",
     json: Json = False,
 ) -> None:
-    """Add a compiled Keras model, for new runs to start from.
+    """Add a compiled Keras model for new runs to start from.
 
-    What is added last under a name counts: also a file that was added before, and replaced since then.
+    New runs use the file that was added last under a name, even if the same file was added and replaced before.
 
-    A model that names its columns and classes decides in what order they are taken; streams that announce the same names in another order are
-    brought into it, and those with other names are refused.
+    If a model names its columns and classes, these names define their order: streams that announce the same names in a
+    different order are reordered, and streams with other names are rejected.
 
         fedstream model add model.keras --name mine --features age,bmi,pressure --classes benign,malignant
     """
@@ -48,22 +52,22 @@ def add(
     store = ObjectStore.from_env()
     store.check()
     before = current(store, name)
-    with err.status("Checking the model (TensorFlow starts) ..."):
+    with err.status("Checking the model (starting TensorFlow) ..."):
         description = add_model(store, name, read_model(source), parse_names("--features", features), parse_names("--classes", classes))
     replaced = before.digest if before and before.digest != description.keras_digest else None
     if json:
         added = {"parameters": description.parameters, "added": before is None or replaced is not None, "replaced": replaced}
         print_json(description.model_dump(mode="json") | added)
     elif before and not replaced:
-        out.print(f"model [bold]{name}[/] is this file already; nothing was changed", highlight=False)
+        out.print(f"model [bold]{name}[/] already is this file; nothing was changed", highlight=False)
     else:
-        instead = f"; new runs start from it, no longer from {before.digest[:12]}" if before else ""
+        instead = f"; new runs start from it instead of {before.digest[:12]}" if before else ""
         out.print(f"added model [bold]{name}[/]: {_summary(description)}{instead}", highlight=False, soft_wrap=True)
 
 
 @model_app.command("list")
 def list_command(json: Json = False) -> None:
-    """List the models: those added, those built in, and their published versions with their aliases."""
+    """List all models, added and built in, with their published versions and aliases."""
     from fedstream.catalog.additions import current, list_models
     from fedstream.catalog.versions import list_aliases, list_versions
     from fedstream.model.builtin import builtin_names
@@ -73,7 +77,7 @@ def list_command(json: Json = False) -> None:
     for name in sorted({*list_models(store), *builtin_names()}):
         try:
             added = current(store, name)
-            initial, shown = (added.digest, added.digest[:12]) if added else (None, "built when first used")
+            initial, shown = (added.digest, added.digest[:12]) if added else (None, "built on first use")
         except CorruptObject:
             initial, shown = None, "damaged: see `model show`"
         rows.append((name, initial, shown, list_versions(store, name), list_aliases(store, name)))
@@ -86,7 +90,7 @@ def list_command(json: Json = False) -> None:
 
 @model_app.command()
 def show(model: ModelName, json: Json = False) -> None:
-    """Show a model: what new runs start from, its input, output, loss, metrics and variables, and its published versions."""
+    """Show a model's initial weights, input, output, loss, metrics, variables and published versions."""
     from fedstream.catalog.additions import additions
     from fedstream.catalog.models import ensure_model
     from fedstream.catalog.versions import find_version, list_aliases, list_versions
@@ -108,7 +112,7 @@ def show(model: ModelName, json: Json = False) -> None:
         print_json(description.model_dump(mode="json") | more)
         return
     out.print(f"model [bold]{model}[/]: {_summary(description)}", highlight=False)
-    earlier = f" (before it {', '.join(str(added['keras_digest'])[:12] for added in history[-2::-1][:SHOWN])})" if len(history) > 1 else ""
+    earlier = f" (previously {', '.join(str(added['keras_digest'])[:12] for added in history[-2::-1][:SHOWN])})" if len(history) > 1 else ""
     out.print(f"  keras file {description.keras_digest}{earlier}\n  weights    {description.weights_digest}", highlight=False, soft_wrap=True)
     if newest:
         lineage = f"round {newest.round} of run {newest.run}"
@@ -127,11 +131,13 @@ def _aliases(aliases: dict[str, int]) -> str:
 
 @model_app.command()
 def promote(
-    version: Annotated[str, typer.Argument(metavar="NAME@N", help="Model and version; another alias does as well.", show_default=False)],
-    alias: Annotated[str, typer.Argument(help="Name for it, such as `champion`.", show_default=False)],
+    version: Annotated[str, typer.Argument(metavar="NAME@N", help="Model and version, or another alias of it.", show_default=False)],
+    alias: Annotated[str, typer.Argument(help="Alias, such as `champion`.", show_default=False)],
     json: Json = False,
 ) -> None:
-    """Let an alias stand for a published version: NAME@ALIAS then does wherever a version is named, and moves when it is promoted again.
+    """Point an alias at a published version.
+
+    NAME@ALIAS is accepted wherever a version is, and moves when another version is promoted.
 
     fedstream model promote digits@3 champion
     """
@@ -142,14 +148,14 @@ def promote(
     store = ObjectStore.from_env()
     name, which = parse_version(version)
     if which is None:
-        raise UsageError(f"say which version of {name} to promote, as in `fedstream model promote {name}@3 {alias}`")
+        raise UsageError(f"the version of {name} to promote is missing; pass it as in `fedstream model promote {name}@3 {alias}`")
     found = find_version(store, name, which)
     before = move(store, found, alias)
     if json:
         print_json({"model": name, "alias": alias, "version": found.number, "before": before})
     else:
-        moved = f"; it was version {before}" if before and before != found.number else ""
-        out.print(f"{name}@{alias} is version {found.number}{moved}", highlight=False, markup=False)
+        moved = f"; it was version {before} before" if before and before != found.number else ""
+        out.print(f"{name}@{alias} is now version {found.number}{moved}", highlight=False, markup=False)
 
 
 @model_app.command()
@@ -157,31 +163,32 @@ def demote(
     version: Annotated[str, typer.Argument(metavar="NAME@ALIAS", help="Model and alias.", show_default=False)],
     json: Json = False,
 ) -> None:
-    """Take an alias away; the version that it stood for stays."""
+    """Remove an alias; the version that it points to is kept."""
     from fedstream.catalog.aliases import demote as take_away
     from fedstream.catalog.versions import parse_version
     from fedstream.store.objects import ObjectStore
 
     name, alias = parse_version(version)
     if not isinstance(alias, str):
-        raise UsageError(f"{version!r} names no alias; expected NAME@ALIAS, as in {name}@champion")
+        raise UsageError(f"{version!r} does not contain an alias; pass NAME@ALIAS, such as {name}@champion")
     number = take_away(ObjectStore.from_env(), name, alias)
     if json:
         print_json({"model": name, "alias": alias, "version": None, "before": number})
     else:
-        out.print(f"{name}@{alias} is no more; version {number} stays", highlight=False, markup=False)
+        out.print(f"removed {name}@{alias}; version {number} is kept", highlight=False, markup=False)
 
 
 @model_app.command()
 def pull(
-    model: Annotated[str, typer.Argument(metavar="NAME[@N|@ALIAS]", help="Model, and version; without one the newest.", show_default=False)],
-    file: Annotated[str, typer.Option(help="Which of the version's files; `model show --json` lists them.")] = "model.keras",
+    model: Annotated[str, typer.Argument(metavar="NAME[@N|@ALIAS]", help="Model and version; the newest by default.", show_default=False)],
+    file: Annotated[str, typer.Option(help="File of the version; `model show --json` lists all files.")] = "model.keras",
     output: Annotated[Path | None, typer.Option("--output", "-o", help="File to write.", show_default="NAME-N.keras, or the file's name")] = None,
     json: Json = False,
 ) -> None:
-    """Get a file of a published model, checked against its manifest: the model, or report.html, model_card.md, inference_service.yaml.
+    """Download a file of a published version and check it against the version's manifest.
 
-    The last is a KServe InferenceService:
+    The files are the model itself, report.html, model_card.md and inference_service.yaml. The last is a KServe
+    InferenceService:
 
         fedstream model pull mine --file inference_service.yaml && kubectl apply -f inference_service.yaml
     """

@@ -1,4 +1,4 @@
-"""`fedstream model remove`: the words of removing a model."""
+"""The command `fedstream model remove`."""
 
 from __future__ import annotations
 
@@ -11,20 +11,19 @@ from fedstream.cli.output import err, out, print_json
 from fedstream.errors import UsageError
 
 SHOWN = 5
-"""Runs that are named as needing a model."""
+"""Number of runs and aliases that are listed as needing a model."""
 
 
 def remove_command(
-    model: Annotated[
-        str, typer.Argument(metavar="NAME[@N]", help="Model, with all that was added and published, or one version.", show_default=False)
-    ],
-    force: Annotated[bool, typer.Option("--force", help="Also what runs or aliases need: such runs can no longer be verified.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    model: Annotated[str, typer.Argument(metavar="NAME[@N]", help="Model, with all its files and versions, or one version.", show_default=False)],
+    force: Annotated[bool, typer.Option("--force", help="Remove it even if runs or aliases need it; such runs can no longer be verified.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")] = False,
 ) -> None:
-    """Remove a model, or one of its versions, for good.
+    """Remove a model, or one of its versions, permanently.
 
-    Refused for a model that a run on record starts from, and for a version that has an alias. The number of a removed version is not given again.
+    A model that a recorded run starts from and a version that has an alias are removed only with --force. The number of
+    a removed version is not used again.
 
         fedstream model remove mine@2
     """
@@ -34,13 +33,13 @@ def remove_command(
 
     name, which = parse_version(model)
     if isinstance(which, str):
-        raise UsageError(f"say the number of the version to remove; to take the alias away, use `fedstream model demote {model}`")
+        raise UsageError(f"{model!r} contains an alias; pass the number of the version, or remove the alias with `fedstream model demote {model}`")
     store = ObjectStore.from_env()
     removal = plan_removal(store, name, which)
     if removal.needed_by and not force:
         more = f" and {len(removal.needed_by) - SHOWN} more" if len(removal.needed_by) > SHOWN else ""
         needs = "needs it" if len(removal.needed_by) == 1 else "need it"
-        raise UsageError(f"{', '.join(removal.needed_by[:SHOWN])}{more} {needs}; --force removes it all the same ({removal.what})")
+        raise UsageError(f"cannot remove {removal.what}: {', '.join(removal.needed_by[:SHOWN])}{more} {needs}; pass --force to remove it anyway")
     if not yes and not _agreed(removal.what, len(removal.keys)):
         err.print("nothing was removed")
         raise typer.Exit(1)
@@ -53,8 +52,8 @@ def remove_command(
 
 def _agreed(what: str, objects: int) -> bool:
     if not sys.stdin.isatty():
-        raise UsageError(f"this removes {what}, {objects} objects, for good; say --yes where nobody can be asked")
+        raise UsageError(f"this permanently removes {what} ({objects} objects); pass --yes to confirm it without a terminal")
     try:
-        return typer.confirm(f"Remove {what}, {objects} objects, for good?", err=True)
+        return typer.confirm(f"Permanently remove {what} ({objects} objects)?", err=True)
     except typer.Abort:
         return False

@@ -1,4 +1,4 @@
-"""What commands print: for people on a console, or one JSON document on standard output. Everything else goes to standard error."""
+"""The output of commands: text or one JSON document on standard output, and everything else on standard error."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rich.text import Text
 from fedstream.errors import UsageError
 
 UNFOLDED = 10_000
-"""Columns of a file or a pipe: what goes there is searched and copied, so nothing is folded."""
+"""Width in columns when writing to a file or a pipe, so that lines are not wrapped and can be searched and copied."""
 
 err = Console(stderr=True, width=None if sys.stderr.isatty() else UNFOLDED)
 out = Console(width=None if sys.stdout.isatty() else UNFOLDED)
@@ -27,16 +27,16 @@ def print_json(document: Any) -> None:
 
 
 def print_error(what: str) -> None:
-    """Print what went wrong on standard error, never wrapped, so that it can be searched and copied."""
+    """Print an error on standard error, without wrapping, so that it can be searched and copied."""
     err.print("[bold red]error:[/]", end=" ")
     err.print(what, markup=False, highlight=False, soft_wrap=True)
 
 
 def write_file(path: Path, data: bytes) -> None:
-    """Write a file the user has named.
+    """Write a file to a path that the user has chosen.
 
     Raises:
-        UsageError: it cannot be written.
+        UsageError: The file cannot be written.
     """
     try:
         path.write_bytes(data)
@@ -45,7 +45,7 @@ def write_file(path: Path, data: bytes) -> None:
 
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Print a table on standard output; numbers are set to the right."""
+    """Print a table on standard output, with numbers aligned to the right."""
     table = Table(title=Text(title), title_justify="left")
     for index, column in enumerate(columns):
         values = [row[index] for row in rows if row[index] != ""]
@@ -57,7 +57,7 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[obje
 
 
 def print_warnings(lines: Sequence[str], shown: int = 20) -> None:
-    """Print lines on standard output, in yellow and with no markup of their own; those past the first `shown` are only counted."""
+    """Print lines on standard output in yellow, without markup; lines after the first `shown` are only counted."""
     for line in lines[:shown]:
         out.print(Text(f"  {line}", style="yellow"), soft_wrap=True)
     if len(lines) > shown:
@@ -65,7 +65,7 @@ def print_warnings(lines: Sequence[str], shown: int = 20) -> None:
 
 
 def metrics_text(metrics: Mapping[str, float]) -> str:
-    """Write metrics in one line."""
+    """Format metrics in one line."""
     return ", ".join(f"{name} {value:.4f}" for name, value in metrics.items())
 
 

@@ -1,4 +1,4 @@
-"""`fedstream rounds`, `verify`, `rollback` and `report`: what is on record of a run."""
+"""The commands on the record of a run: `fedstream rounds`, `verify`, `rollback` and `report`."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def rounds(run: RunName, json: Json = False) -> None:
 
 
 def _row(item: RoundView, names: list[str], decided: bool) -> list[object]:
-    """Return a round as it stands in a table that fits 80 columns; --json has everything."""
+    """Return the cells of a round in a table of 80 columns; --json prints everything."""
     values = item.metrics.values if item.metrics else {}
     clients = f"{len(item.accepted)}/{len(item.commit.clients)}" if item.commit.clients else ""
     time = "" if item.seconds is None else duration(item.seconds)
@@ -46,24 +46,27 @@ def verify(
     run: RunName,
     stream: Annotated[
         bool,
-        typer.Option("--stream", help="Also read the records again and check their digests, and measure the models on the evaluation topic again."),
+        typer.Option("--stream", help="Also read the records again to check their digests, and evaluate the models on the evaluation topic again."),
     ] = False,
-    expect: Annotated[str, typer.Option(metavar="HEAD", help="Digest of a commit that the run must have, as an earlier verify printed it.")] = "",
+    expect: Annotated[
+        str, typer.Option(metavar="HEAD", help="Digest of a commit that the run must contain, as printed by an earlier `fedstream verify`.")
+    ] = "",
     json: Json = False,
 ) -> None:
-    """Verify a run: walk the hash chain, hash every object, judge every update, and aggregate every round again, bit for bit.
+    """Verify a run.
 
-    Needs the bucket alone; with --stream also the brokers. Exits with 1 if anything does not agree.
+    This walks the hash chain, hashes every object, judges every update, and aggregates every round again, bit for bit.
+    It needs only the bucket, and with --stream also the brokers. The exit code is 1 if anything does not match.
 
-    Whoever can delete from the bucket can remove the last rounds of a run without leaving a trace there. Keep the head that this command prints, and
-    give it to --expect later: the run must still have that commit.
+    Anyone who can delete objects from the bucket can remove the last rounds of a run without a trace. Keep the head
+    that this command prints, and pass it to --expect later to check that the run still contains that commit.
     """
     from fedstream.audit import verify_run
     from fedstream.store.objects import ObjectStore
     from fedstream.stream.broker import EnvironmentBrokers
 
     if expect and not re.fullmatch("[0-9a-f]{64}", expect):
-        raise UsageError(f"--expect {expect!r}: expected the 64 hexadecimal digits that `fedstream verify` prints as the head")
+        raise UsageError(f"--expect {expect!r} is not a digest; pass the 64 hexadecimal digits that `fedstream verify` prints as the head")
     report = verify_run(ObjectStore.from_env(), run, brokers=EnvironmentBrokers() if stream else None, expect=expect)
     if json:
         print_json(report.model_dump(mode="json"))
@@ -76,7 +79,7 @@ def verify(
             checked = f"{count(report.rounds + 1, 'commit')}, {report.objects_checked} objects{read}"
             out.print(f"[green]✓[/] run {run}: {checked}, every global model reproduced bit for bit", highlight=False)
             out.print(
-                f"  head: {report.head} (keep it: `fedstream verify {run} --expect HEAD` tells later if rounds were removed)",
+                f"  head: {report.head} (keep it: `fedstream verify {run} --expect HEAD` detects later whether rounds were removed)",
                 highlight=False,
                 soft_wrap=True,
             )
@@ -85,12 +88,13 @@ def verify(
 
 def rollback(
     run: RunName,
-    to: Annotated[int, typer.Option(min=0, help="Round whose global model the next round builds on; 0 for the initial model.", show_default=False)],
+    to: Annotated[int, typer.Option(min=0, help="Round whose global model the next round starts from; 0 for the initial model.", show_default=False)],
     json: Json = False,
 ) -> None:
-    """Go back to the global model of an earlier round, for instance after an update that spoiled the model.
+    """Go back to the global model of an earlier round, for example after an update that spoiled the model.
 
-    Appends a commit, so the ledger stays whole and verifiable. Rounds after that one no longer count; run the same run again to train them anew.
+    This appends a commit, so the ledger stays complete and verifiable. Later rounds no longer count; run the same run
+    again to train them anew.
 
         fedstream rollback first --to 3
     """
@@ -101,7 +105,7 @@ def rollback(
     if json:
         print_json(commit.model_dump(mode="json"))
     else:
-        out.print(f"run {run}: round {commit.round} goes back to the model of round {to}; run it again to go on from there", highlight=False)
+        out.print(f"run {run}: round {commit.round} goes back to the model of round {to}; run it again to continue from there", highlight=False)
 
 
 def report(
@@ -109,7 +113,7 @@ def report(
     output: Annotated[Path | None, typer.Option("--output", "-o", help="HTML file to write.", show_default="RUN.html")] = None,
     json: Json = False,
 ) -> None:
-    """Write the report of a run: one self-contained HTML file."""
+    """Write the report of a run as one self-contained HTML file."""
     from fedstream.report.html import render_report
     from fedstream.report.view import build_view
     from fedstream.store.objects import ObjectStore
@@ -123,7 +127,7 @@ def report(
 
 
 def to_records(frame: Any) -> list[dict[str, Any]]:
-    """Turn a DataFrame into JSON values; missing ones become null."""
+    """Convert a DataFrame to JSON values; missing values become null."""
     import json
 
     records: list[dict[str, Any]] = json.loads(frame.to_json(orient="records"))

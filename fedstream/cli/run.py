@@ -1,4 +1,4 @@
-"""`fedstream run` and `fedstream demo`."""
+"""The commands `fedstream run` and `fedstream demo`."""
 
 from __future__ import annotations
 
@@ -22,15 +22,18 @@ def run_command(
     spec: dict[str, Any],
     runner: Annotated[
         Literal["inprocess", "kfp"],
-        typer.Option(help="The steps in this process, or the compiled pipeline under kfp.local, as a test of what Kubeflow runs. Same digests."),
+        typer.Option(
+            help="Run the steps in this process, or run the compiled pipeline with kfp.local to test what Kubeflow runs. The digests are the same."
+        ),
     ] = "inprocess",
-    node_budget: Annotated[int, typer.Option(min=1, help="Argo nodes this submission may use; on one machine there is no such limit.")] = 10**9,
-    log: Annotated[Path | None, typer.Option(help="File for what the steps say.", show_default="state folder")] = None,
+    node_budget: Annotated[int, typer.Option(min=1, help="Maximum number of Argo nodes of this submission; one machine has no such limit.")] = 10**9,
+    log: Annotated[Path | None, typer.Option(help="File for the log of the steps.", show_default="in the state folder")] = None,
     json: Json = False,
 ) -> None:
-    """Run a federated training, or go on with one, to a published model.
+    """Start or continue a federated training, up to a published model.
 
-    The state of a run is in the store: a run that was killed, failed or stopped goes on when it is run again with the same name and values.
+    The state of a run is in the store: a run that was killed, failed or stopped continues when it is run again with the
+    same name and values.
 
         fedstream run --name first --model builtin:digits-mlp --rounds 3
     """
@@ -39,34 +42,35 @@ def run_command(
     try:
         outcome = run(spec, runner, node_budget, log, watching(err))
     except KeyboardInterrupt:
-        err.print("interrupted; run the same command again to go on where it stopped")
+        err.print("interrupted; run the same command again to continue where it stopped")
         raise typer.Exit(INTERRUPTED) from None
     print_outcome(outcome, json)
 
 
 def demo(
-    clients: Annotated[int, typer.Option(min=1, max=100, help="Data owners.")] = 3,
-    rounds: Annotated[int, typer.Option(min=1, help="Training rounds.")] = 3,
+    clients: Annotated[int, typer.Option(min=1, max=100, help="Number of data owners.")] = 3,
+    rounds: Annotated[int, typer.Option(min=1, help="Number of training rounds.")] = 3,
     dataset: Annotated[str, typer.Option(help="`digits`, or an .npz file with x_train, y_train, x_test, y_test.")] = "digits",
-    partition: Annotated[Literal["iid", "shards", "dirichlet"], typer.Option(help="How records are dealt to the clients.")] = "iid",
-    name: Annotated[str, typer.Option(help="Name of the run.", show_default="new")] = "",
+    partition: Annotated[Literal["iid", "shards", "dirichlet"], typer.Option(help="How the records are divided among the clients.")] = "iid",
+    name: Annotated[str, typer.Option(help="Name of the run.", show_default="a new name")] = "",
     json: Json = False,
 ) -> None:
     """Stream a data set through a real Kafka, train on it with the compiled pipeline, publish, verify and report.
 
-    Starts the embedded Kafka and object store if none is set or running, and leaves them running: end them with `fedstream services down`.
+    This starts the embedded Kafka and object store unless others are configured or they are already running, and leaves
+    them running. Stop them with `fedstream services down`.
     """
     from fedstream.local.demo import run_demo
     from fedstream.stream.announcement import invalid_client_name
 
     if name and (reason := invalid_client_name(f"{name}-client-{clients}")):
-        raise UsageError(f"--name {name!r}: clients are named after it, and {reason}")
+        raise UsageError(f"--name {name!r} cannot be used, because clients are named after it: {reason}")
     outcome = run_demo(clients, rounds, dataset, partition, name, lambda line: err.print(line, highlight=False), watching(err))
     print_outcome(outcome, json)
 
 
 def print_outcome(outcome: dict[str, Any], json: bool) -> None:
-    """Print what came of a run."""
+    """Print the outcome of a run."""
     if json:
         print_json(outcome)
         return
@@ -75,7 +79,7 @@ def print_outcome(outcome: dict[str, Any], json: bool) -> None:
     elif outcome["finished"]:
         came = f"not published: {outcome['reason']}"
     else:
-        came = "published nothing yet: the run is not finished, run it again to go on"
+        came = "nothing published yet: the run is not finished; run it again to continue"
     there, records = outcome["clients"], outcome["records"]
     clients = f" with {there['took_part']} of {count(there['meant'], 'client')}" if outcome["degraded"] else ""
     line = Text.assemble((f"run {outcome['run']}", "bold"), f": {count(outcome['rounds'], 'round')}", (clients, "yellow"), f", {came}")

@@ -1,4 +1,4 @@
-"""`fedstream runs`: the words of listing runs and comparing two."""
+"""The command `fedstream runs`, which lists runs and compares two of them."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from fedstream.store.objects import ObjectStore
 
 
 def runs(
-    names: Annotated[list[str] | None, typer.Argument(metavar="[A B]", help="Two runs to compare.", show_default="list all")] = None,
+    names: Annotated[list[str] | None, typer.Argument(metavar="[A B]", help="Two runs to compare.", show_default="list all runs")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")] = False,
 ) -> None:
-    """List the runs of the bucket, or compare two: what differs in their specs, and the metrics of each round.
+    """List the runs in the bucket, or compare the specs and the metrics of two runs.
 
     fedstream runs first second
     """
@@ -29,7 +29,7 @@ def runs(
     elif len(names) == 2:
         _compare(names, compare(store, *names), json)
     else:
-        raise UsageError(f"name two runs to compare, or none to list all; {len(names)} {'is' if len(names) == 1 else 'are'} named")
+        raise UsageError(f"{len(names)} {'run is' if len(names) == 1 else 'runs are'} given; pass two runs to compare them, or none to list all runs")
 
 
 def _list(found: list[RunSummary], json: bool) -> None:
@@ -61,7 +61,7 @@ def _compare(names: list[str], found: Comparison, json: bool) -> None:
     if found.differ:
         print_table("what differs", ["field", first, second], [[field, _value(one), _value(other)] for field, (one, other) in found.differ.items()])
     else:
-        out.print("the specs do not differ")
+        out.print("the specs are the same")
     columns = ["round", *(f"{run} {name}" for name in found.metrics for run in names)]
     cells = [[number, *(_cell(value) for name in found.metrics for value in values[name])] for number, values in found.rounds.items()]
     print_table("what the global models scored", columns, cells)

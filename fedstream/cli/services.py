@@ -1,4 +1,4 @@
-"""`fedstream services`: the embedded Kafka and object store of this machine."""
+"""The command `fedstream services`, for the embedded Kafka and object store of this machine."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from fedstream.cli.output import err, out, print_json, print_table
 from fedstream.local.platform import Platform
 from fedstream.local.service import ServiceStatus
 
-services_app = typer.Typer(no_args_is_help=True, help="An embedded Apache Kafka and S3 store, for one machine.")
+services_app = typer.Typer(no_args_is_help=True, help="Manage an embedded Apache Kafka and S3 store on this machine.")
 
 LOOK_S = 1.0
-"""Seconds between looks at the servers while in the foreground."""
+"""Seconds between checks of the servers while in the foreground."""
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
 
@@ -28,10 +28,13 @@ def _platform() -> Platform:
 
 
 @services_app.command()
-def up(foreground: Annotated[bool, typer.Option("--foreground", help="Stay, and stop the servers at Ctrl-C.")] = False, json: Json = False) -> None:
-    """Start Kafka and the store, or find them running, and wait until they work.
+def up(
+    foreground: Annotated[bool, typer.Option("--foreground", help="Stay in the foreground, and stop the servers on Ctrl-C.")] = False,
+    json: Json = False,
+) -> None:
+    """Start Kafka and the store unless they are running, and wait until they work.
 
-    What KAFKA_BOOTSTRAP_SERVERS or S3_ENDPOINT_URL name is used as it is, and not started.
+    If KAFKA_BOOTSTRAP_SERVERS or S3_ENDPOINT_URL is set, that server is used instead and nothing is started for it.
     """
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
@@ -52,12 +55,12 @@ def up(foreground: Annotated[bool, typer.Option("--foreground", help="Stay, and 
 
 
 def _interrupt(*_: object) -> None:
-    """Make a `kill` and a closed terminal clean up as Ctrl-C does, also in the background, where shells have Ctrl-C ignored."""
+    """Clean up after `kill` and a closed terminal as after Ctrl-C, even in the background, where Ctrl-C is ignored."""
     raise KeyboardInterrupt
 
 
 def _stay(platform: Platform) -> None:
-    err.print("Ctrl-C stops the servers" if platform.own else "Started by another command, and left running; Ctrl-C ends this one")
+    err.print("Press Ctrl-C to stop the servers" if platform.own else "Another command started the servers; Ctrl-C leaves them running")
     with suppress(KeyboardInterrupt):
         while True:
             platform.check_alive()
@@ -66,7 +69,7 @@ def _stay(platform: Platform) -> None:
 
 @services_app.command()
 def status(json: Json = False) -> None:
-    """Show what runs where, after trying to use it. Exits with 1 unless all of it works."""
+    """Show the state of the servers after trying to use them. The exit code is 1 unless all of them work."""
     services = _show(_platform(), json)
     raise typer.Exit(0 if all(service.running and not service.problem for service in services) else 1)
 
@@ -84,7 +87,7 @@ def env(json: Json = False) -> None:
 
 @services_app.command()
 def down(json: Json = False) -> None:
-    """Stop the servers; their data stays, for the next `up`."""
+    """Stop the servers; their data is kept for the next `up`."""
     platform = _platform()
     running = [part.name for part in (platform.kafka, platform.seaweedfs) if part.running]
     platform.stop()
@@ -96,7 +99,7 @@ def down(json: Json = False) -> None:
 
 @services_app.command()
 def fetch() -> None:
-    """Fetch what the servers need, so that `up` is quick: Apache Kafka, into the user's cache folder."""
+    """Download Apache Kafka to the user's cache folder, so that `up` is quick."""
     from fedstream.local.jars import kafka_classpath
     from fedstream.local.java import find_java
 

@@ -1,4 +1,4 @@
-"""`fedstream stream`: a data owner sends records and sees what was announced."""
+"""The command `fedstream stream`, with which data owners send records and list announcements."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
 
-stream_app = typer.Typer(no_args_is_help=True, help="Send streams, and see what is announced.")
+stream_app = typer.Typer(no_args_is_help=True, help="Send streams, and list or withdraw announcements.")
 
 
 @stream_app.command()
@@ -26,25 +26,30 @@ def send(
     file: Annotated[Path, typer.Argument(help=".npz file with x and y (or x_train, y_train), or .csv file with a header.", show_default=False)],
     topic: Annotated[str, typer.Option(help="Topic of the records.", show_default=False)],
     client: Annotated[str, typer.Option(help="Name of the data owner.", show_default=False)],
-    validation_rate: Annotated[float, typer.Option(help="Part held out for validation, 0 or more and below 1; 0 leaves it to the run.")] = 0.0,
-    test_rate: Annotated[float, typer.Option(help="Part held out for testing, 0 or more and below 1; adds to the validation rate.")] = 0.0,
-    restriction: Annotated[str, typer.Option(help="JSON object that a run must ask for to be given these records.")] = "{}",
-    description: Annotated[str, typer.Option(help="Free text, announced with the stream.")] = "",
-    label: Annotated[str, typer.Option(help="Column of the labels in a .csv file.")] = "label",
-    shape: Annotated[str, typer.Option(help="Shape of a sample, as '28 28'.", show_default="the file's")] = "",
+    validation_rate: Annotated[
+        float, typer.Option(help="Fraction held out for validation, at least 0 and less than 1; with 0, the run decides.")
+    ] = 0.0,
+    test_rate: Annotated[
+        float, typer.Option(help="Fraction held out for testing, at least 0 and less than 1, in addition to the validation rate.")
+    ] = 0.0,
+    restriction: Annotated[str, typer.Option(help="JSON object that a run must request to receive these records.")] = "{}",
+    description: Annotated[str, typer.Option(help="Free text that is announced with the stream.")] = "",
+    label: Annotated[str, typer.Option(help="Name of the label column in a .csv file.")] = "label",
+    shape: Annotated[str, typer.Option(help="Shape of a sample, such as '28 28'.", show_default="the file's")] = "",
     format: Annotated[str, typer.Option(help="Format of the records: RAW, or JSON for tables.")] = "RAW",
-    partitions: Annotated[int, typer.Option(min=1, max=1000, help="Partitions of the topic, if it is new.")] = 1,
+    partitions: Annotated[int, typer.Option(min=1, max=1000, help="Number of partitions of the topic, if it is new.")] = 1,
     classes: Annotated[
-        str, typer.Option(help="Names of the classes 0, 1, ..., separated by commas, or a .json list.", show_default="labels that are texts, sorted")
+        str, typer.Option(help="Names of the classes 0, 1, ..., separated by commas, or a .json list.", show_default="the text labels, sorted")
     ] = "",
-    append: Annotated[bool, typer.Option("--append", help="Add to what this client announced before, instead of taking its place.")] = False,
-    allow_nan: Annotated[bool, typer.Option("--allow-nan", help="Send NaN and infinity too, which are refused otherwise.")] = False,
+    append: Annotated[bool, typer.Option("--append", help="Add to this client's earlier announcements instead of superseding them.")] = False,
+    allow_nan: Annotated[bool, typer.Option("--allow-nan", help="Accept NaN and infinity, which are rejected otherwise.")] = False,
     json: Json = False,
 ) -> None:
     """Send every record of a file to Kafka, then announce the exact offsets.
 
-    The announcement is written only when all records are stored (acks=all). It takes the place of what the client announced before, unless --append
-    is given, and names a .csv file's columns and classes: runs match them by name, in whatever order they are.
+    The announcement is written only after all records are stored (acks=all). It supersedes the client's earlier
+    announcements unless --append is given. It contains the names of a .csv file's columns and classes, which runs match
+    by name, regardless of their order.
 
         fedstream stream send mnist.npz --topic hospital-a --client hospital-a --shape "28 28"
         fedstream stream send december.csv --topic ward7 --client hospital-b --label outcome --append
@@ -94,11 +99,13 @@ def send(
     else:
         out.print(f"sent {len(x)} records and announced {announcement.topic} for client {client}", highlight=False, markup=False)
         for topic_before in earlier:
-            out.print(f"this supersedes {topic_before}, announced before; --append would have added to it", highlight=False, markup=False)
+            out.print(
+                f"this supersedes the earlier announcement of {topic_before}; pass --append to add to it instead", highlight=False, markup=False
+            )
 
 
 def _superseded(kafka: KafkaSettings, client: str) -> list[str]:
-    """Return the offsets that a client's next announcement supersedes; none where the owner may not read the control topic."""
+    """Return the offsets that a client's next announcement supersedes; none if the control topic cannot be read."""
     from fedstream.stream.announced import counting
 
     try:
@@ -107,7 +114,7 @@ def _superseded(kafka: KafkaSettings, client: str) -> list[str]:
         raise
     except (BrokerError, DeadlineError) as error:
         err.print(
-            f"whether {client} announced something before, which this supersedes, cannot be read: {error}",
+            f"cannot read whether this supersedes earlier announcements of {client}: {error}",
             highlight=False,
             markup=False,
             soft_wrap=True,
@@ -118,12 +125,12 @@ def _superseded(kafka: KafkaSettings, client: str) -> list[str]:
 @stream_app.command()
 def withdraw(
     client: Annotated[str, typer.Option(help="Name of the data owner.", show_default=False)],
-    topic: Annotated[str, typer.Option(help="Withdraw the announcements of this topic alone.", show_default="all that count")] = "",
+    topic: Annotated[str, typer.Option(help="Withdraw only the announcements of this topic.", show_default="all announcements that count")] = "",
     json: Json = False,
 ) -> None:
-    """Withdraw what a client has announced: no run that is planned from now on trains on it.
+    """Withdraw the announcements of a client, so that runs planned from now on do not train on its records.
 
-    Runs that are on record go on as planned. The records stay in Kafka; sent again, they are announced anew.
+    Runs that are already planned are not affected. The records stay in Kafka; send them again to announce them again.
 
         fedstream stream withdraw --client hospital-a
     """
@@ -134,12 +141,15 @@ def withdraw(
     if json:
         print_json({"client": client, "withdrawn": topics})
     else:
-        out.print(f"withdrew what {client} announced of {', '.join(topics)}", highlight=False, markup=False)
+        out.print(f"withdrew the announcements of {client} for {', '.join(topics)}", highlight=False, markup=False)
 
 
 @stream_app.command("list")
 def list_(json: Json = False) -> None:
-    """List the announcements on the control topic: which of a client's count, which are superseded or withdrawn, and what is wrong with others."""
+    """List the announcements on the control topic and their state.
+
+    An announcement counts, is superseded or withdrawn, or is invalid for the reason given.
+    """
     from fedstream.settings import KafkaSettings
     from fedstream.stream.announced import read_announced
     from fedstream.stream.announcement import DATA_CONTROL_TOPIC

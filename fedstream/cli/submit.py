@@ -1,4 +1,4 @@
-"""`fedstream submit`: its words; the work is done elsewhere."""
+"""The command `fedstream submit`."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ SubmitJson = Annotated[
     bool,
     typer.Option(
         "--json",
-        help="Print one JSON document on standard output. What the run came to, such as version and metrics, is in it once a followed submission has "
-        "succeeded, and null where the store cannot be read from here.",
+        help="Print one JSON document on standard output. It contains the result of the run, such as its version and metrics, once a followed "
+        "submission has succeeded; the result is null if the store cannot be read from here.",
     ),
 ]
-Token = Annotated[Path | None, typer.Option(help="File of the token that --host asks for.", show_default="the variable KFP_TOKEN")]
+Token = Annotated[Path | None, typer.Option(help="File with the token for --host.", show_default="the variable KFP_TOKEN")]
 
 RESULT = ("model", "version", "reason", "rounds", "round", "metrics", "weights_digest")
-"""What `fedstream run --json` says of a run, by the store."""
+"""The fields of `fedstream run --json` that are read from the store."""
 
 
 @with_options(RunSpec, "spec")
@@ -44,29 +44,34 @@ def submit(
     spec: dict[str, Any],
     given: dict[str, Any],
     package_file: PackageFile = None,
-    experiment_name: Annotated[str, typer.Option(help="Experiment of the run; made if there is none.")] = "fedstream",
-    namespace: Annotated[str, typer.Option(help="Your profile's namespace, where Kubeflow has users.", show_default="none")] = "",
+    experiment_name: Annotated[str, typer.Option(help="Experiment of the run, which is created if it does not exist.")] = "fedstream",
+    namespace: Annotated[str, typer.Option(help="Namespace of your profile, in multi-user Kubeflow.", show_default="none")] = "",
     host: Annotated[str, typer.Option(help="Address of Kubeflow Pipelines.", show_default="KF_PIPELINES_ENDPOINT, or the kubeconfig's cluster")] = "",
     token_file: Token = None,
-    ca_file: Annotated[Path | None, typer.Option(help="PEM file of the certificate authority of --host.", show_default="public ones")] = None,
+    ca_file: Annotated[
+        Path | None, typer.Option(help="PEM file of the certificate authority of --host.", show_default="the public certificate authorities")
+    ] = None,
     kubeflow_namespace: KubeflowNamespace = "kubeflow",
-    watch: Annotated[bool, typer.Option("--watch", help="Follow it to its end, with the table of a local run.")] = False,
-    until_done: Annotated[bool, typer.Option("--until-done", help="Follow it, and submit it again until the run is finished.")] = False,
-    tries: Annotated[int, typer.Option(min=1, help="Submissions at most, with --until-done.")] = 10,
-    force: Annotated[bool, typer.Option("--force", help="Submit it though a placement fits no node of the cluster.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Follow the submission to its end, with the table of a local run.")] = False,
+    until_done: Annotated[bool, typer.Option("--until-done", help="Follow the submission, and submit the run again until it is finished.")] = False,
+    tries: Annotated[int, typer.Option(min=1, help="Maximum number of submissions with --until-done.")] = 10,
+    force: Annotated[bool, typer.Option("--force", help="Submit the run even if a placement fits no node of the cluster.")] = False,
     json: SubmitJson = False,
 ) -> None:
     """Submit a federated run to Kubeflow Pipelines, with the options of `fedstream run`.
 
-    Without --host it goes from a pod straight to the cluster's own Kubeflow, and from elsewhere through the kubeconfig. A run that is under way is
-    followed, not started twice: the same command takes it up again.
+    Without --host, a pod connects directly to the Kubeflow of its own cluster, and any other machine connects through
+    the kubeconfig. A run that is already in progress is not started twice; the same command follows it again.
 
-    Through the kubeconfig it also asks the cluster, as far as you may: placements that fit no node are not submitted without --force, following tells
-    which pods wait for a node and why, and a run whose workflow is gone is told, or with --until-done retired and submitted again.
+    Through the kubeconfig, the command also checks the cluster, as far as your permissions allow. Placements that fit
+    no node are not submitted without --force. While it follows a run, it reports which pods wait for a node and why. If
+    the workflow of a run no longer exists, it reports that, or with --until-done retires the submission and submits the
+    run again.
 
-    Following ends with an error when nothing has changed in a run for --round-deadline and half an hour more: no step may take longer than the one,
-    no pod should take longer than the other to start. A run that was terminated gets five minutes to end. Rounds and results are read from the
-    store that S3_ENDPOINT_URL names; where it cannot be read, the states of Kubeflow's tasks are shown.
+    Following ends with an error if nothing has changed for --round-deadline plus half an hour: the deadline limits each
+    step, and a pod should not take longer than half an hour to start. A terminated run gets five minutes to end. Rounds
+    and results are read from the store at S3_ENDPOINT_URL; if it cannot be read, the states of Kubeflow's tasks are
+    shown.
 
         fedstream submit --name first --model builtin:digits-mlp --rounds 30 --until-done
     """
@@ -96,7 +101,7 @@ def submit(
 
 @contextmanager
 def _observed(spec: RunSpec) -> Iterator[Observer]:
-    """Show the table of rounds while the context lasts, if the store can be read from here, or else how the tasks go on."""
+    """Show the table of rounds during the context if the store can be read from here, else the state of the tasks."""
     from fedstream.kubeflow.api import CHECK_S
     from fedstream.kubeflow.observer import Observer
 
@@ -104,7 +109,7 @@ def _observed(spec: RunSpec) -> Iterator[Observer]:
         store = ObjectStore(StoreSettings.from_env())
         ObjectStore(store.settings, patience_s=CHECK_S).check()
     except FedstreamError as error:
-        _say(f"no table of the rounds, since the store cannot be read from here: {error}")
+        _say(f"the table of rounds is not shown, because the store cannot be read from here: {error}")
         yield Observer(_say)
         return
     with Watch(store, spec.run, spec.rounds, err):
@@ -113,9 +118,9 @@ def _observed(spec: RunSpec) -> Iterator[Observer]:
 
 def _interrupted(last: Submission | None) -> str:
     if last is None:
-        return "interrupted; the same command goes on where it stopped"
-    shows = f", and {last.url} shows it" if last.url else ""
-    return f"interrupted; {last.run_id} goes on in the cluster: the same command follows it again{shows}"
+        return "interrupted; run the same command again to continue where it stopped"
+    shows = f", or open {last.url}" if last.url else ""
+    return f"interrupted; {last.run_id} continues in the cluster: run the same command to follow it again{shows}"
 
 
 def _say(line: str) -> None:
@@ -123,7 +128,7 @@ def _say(line: str) -> None:
 
 
 def _print(order: Order, outcome: Outcome, json: bool) -> None:
-    """Print what came of a run."""
+    """Print the outcome of a run."""
     run, finished, result = order.spec.run, outcome.finished, outcome.result
     if json:
         submissions = [
@@ -139,12 +144,10 @@ def _print(order: Order, outcome: Outcome, json: bool) -> None:
         print_json({"run": run, "finished": finished, **{name: result.get(name) for name in RESULT}, "submissions": submissions, **ids})
     elif finished and result.get("version"):
         what = f"version {result['version']} of {result['model']}; {metrics_text(result['metrics'])}"
-        out.print(f"run {run} is finished, and published as {what}", highlight=False, soft_wrap=True)
+        out.print(f"run {run} is finished and published as {what}", highlight=False, soft_wrap=True)
     elif finished and result.get("reason"):
-        out.print(f"run {run} is finished, and not published: {result['reason']}", markup=False, highlight=False, soft_wrap=True)
+        out.print(f"run {run} is finished but not published: {result['reason']}", markup=False, highlight=False, soft_wrap=True)
     elif finished:
-        out.print(
-            f"run {run} is finished and published: `fedstream rounds {run}` shows it where the store can be read", highlight=False, soft_wrap=True
-        )
+        out.print(f"run {run} is finished and published: `fedstream rounds {run}` shows it if the store can be read", highlight=False, soft_wrap=True)
     elif finished is not None:
-        out.print(f"run {run} is not known to be finished: submit it again to go on, or use --until-done", highlight=False, soft_wrap=True)
+        out.print(f"run {run} is not known to be finished: submit it again to continue it, or use --until-done", highlight=False, soft_wrap=True)

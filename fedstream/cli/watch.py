@@ -1,4 +1,4 @@
-"""The live table of a run: what the store says, again and again. Reads only; the same for any runner."""
+"""The live table of a run, which polls the store. It only reads, and works with any runner."""
 
 from __future__ import annotations
 
@@ -25,27 +25,27 @@ from fedstream.store.store import Store
 from fedstream.text import duration
 
 POLL_S = 0.5
-"""Seconds between looks: a round takes longer than that."""
+"""Seconds between polls; a round takes longer than that."""
 
 JOIN_S = 5.0
-"""Seconds the last look may take."""
+"""Seconds to wait for the last poll."""
 
 SHOWN_ROUNDS = 15
-"""Rounds kept in the table: it must fit a screen."""
+"""Number of rounds in the table, which must fit on a screen."""
 
 STATE_WIDTH = 15
-"""Columns of the longest state but `stop`, so that the table does not jump."""
+"""Width of the longest state except `stop`, so that the table does not change its width."""
 
 
 @dataclass
 class Watch:
-    """Follow one run on a console, in a thread of its own, for as long as the context lasts.
+    """Follow one run on a console, in a separate thread, for the duration of the context.
 
     Attributes:
-        store: the bucket.
-        run: name of the run.
-        rounds: training rounds wanted in all, for the time left.
-        console: where to draw; without a terminal, each round is one line.
+        store: The bucket.
+        run: Name of the run.
+        rounds: Total number of training rounds, from which the remaining time is estimated.
+        console: Console to draw on; without a terminal, each round is printed as one line.
     """
 
     store: Store
@@ -84,7 +84,7 @@ class Watch:
         self._look()
 
     def _look(self) -> None:
-        """Read what is new, and show it. A store that is away for a moment is no reason to end a run."""
+        """Read and show what is new. A temporary failure of the store does not end the run."""
         try:
             if new := self._read():
                 self._committed = time.monotonic()
@@ -94,10 +94,10 @@ class Watch:
                 for round in range(len(self._commits) - new, len(self._commits)):
                     self.console.print(self._line(self._commits[round]), markup=False, highlight=False, soft_wrap=True)
         except FedstreamError as error:
-            self.console.print(f"cannot look at the run: {error}", markup=False, highlight=False, soft_wrap=True)
+            self.console.print(f"cannot read the state of the run: {error}", markup=False, highlight=False, soft_wrap=True)
 
     def _read(self) -> int:
-        """Read the commits that are new, and return how many are not told of yet; the initial model's is none to tell about."""
+        """Read new commits, and return how many are not reported yet; the initial model's commit is not reported."""
         if self._record is None:
             if not self.store.exists(key := RunKeys(self.run).spec):
                 return 0
@@ -108,7 +108,7 @@ class Watch:
         return new
 
     def _table(self) -> Table:
-        """Draw a row for each pass; what a later one measured of a round's model stands in that round's row."""
+        """Draw a row for each pass; metrics that a later pass measured for a round's model are in that round's row."""
         table = Table(title=f"run {self.run}", caption=self._caption(), title_justify="left", caption_justify="left")
         measured: dict[int | None, dict[str, float]] = {}
         for commit in self._commits.values():
@@ -130,13 +130,13 @@ class Watch:
         return table
 
     def _metrics(self, measured: Iterable[dict[str, float]]) -> list[str]:
-        """Return the metrics to show: the one that decides, then the loss."""
+        """Return the metrics to show: the target metric, then the loss."""
         target = self._record.spec.target_metric if self._record else ""
         known = {name for values in measured for name in values}
         return [name for name in dict.fromkeys((target, "loss")) if name in known or name == target != ""]
 
     def _open(self) -> tuple[str, str, str]:
-        """Return the round that is not committed yet, its clients that are done, and what goes on in it."""
+        """Return the round that is not committed yet, the number of its clients that are done, and its state."""
         keys = RoundKeys(self.run, len(self._commits))
         if not self._commits:
             return "", "", "planning"
@@ -155,11 +155,11 @@ class Watch:
         return self._number(selection.kind, keys.round), f"{done}/{len(asked)}", state
 
     def _trained(self, number: int) -> int:
-        """Return how many training rounds count at a commit: neither closing passes, nor rounds that a rollback took back by then."""
+        """Return how many training rounds count at a commit, without closing passes and rounds undone by a rollback."""
         return trained_rounds([commit for commit in self._commits.values() if commit.round <= number])
 
     def _number(self, kind: str, number: int) -> str:
-        """Name a pass over the clients: a round of training by its number among these, since `--rounds` counts no others."""
+        """Return the name of a pass; training rounds are numbered among themselves, as `--rounds` counts them."""
         if kind == "training":
             return str(self._trained(number - 1) + 1)
         return "0" if kind == "initial" else kind
@@ -182,7 +182,7 @@ class Watch:
         return f"{f'round {earlier}' if earlier else 'the initial model'} had {values}"
 
     def _left(self) -> int:
-        """Return how many rounds are still to come."""
+        """Return the number of remaining rounds."""
         commits = list(self._commits.values())
         stopped = any(commit.decision.action == "stop" for commit in lineage(commits))
         training = 0 if stopped else max(0, self.rounds - trained_rounds(commits))
@@ -200,7 +200,7 @@ class Watch:
 
 
 def watching(console: Console) -> Callable[[Store, RunSpec], Watch]:
-    """Return what draws the table of a run on a console."""
+    """Return a function that draws the table of a run on a console."""
     return lambda store, spec: Watch(store, spec.run, spec.rounds, console)
 
 

@@ -1,1 +1,1 @@
-"""What is wrong with a machine or with a cluster."""
+"""Find out what is wrong with a machine or a cluster."""

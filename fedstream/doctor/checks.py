@@ -1,4 +1,4 @@
-"""What a doctor's check is, and how a list of them is worked off. Each check is one function; none of them knows another."""
+"""The doctor's checks and findings, and the function that runs them. Each check is one independent function."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class Finding:
     """One line of a doctor's report.
 
     Attributes:
-        check: what was looked at.
-        state: whether it works, does not, or could not or need not be looked at.
-        text: what was found; for a fault also what to do.
+        check: Name of the check.
+        state: `ok` if the subject works, `fault` if it does not, `skipped` if it was not checked.
+        text: What was found; for a fault also what to do.
     """
 
     check: str
@@ -31,7 +31,7 @@ class Finding:
 
 
 class SkippedError(Exception):
-    """A check that need not be made, or cannot; says why."""
+    """A check is unnecessary or impossible; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -39,10 +39,10 @@ class Check:
     """One check.
 
     Attributes:
-        name: what is looked at.
-        look: returns what was found, or findings of its own; an error of ours is a fault.
-        needs: names of the checks without which this one tells nothing.
-        parts: what it finds out, where that is more than one thing; it is left out itself if all of them are.
+        name: Name of the check.
+        look: Returns what was found, or a list of findings; a FedstreamError is a fault.
+        needs: Names of the checks that must pass first.
+        parts: Names of the parts of a check that returns several findings; the check is skipped if all of them are.
     """
 
     name: str
@@ -51,38 +51,40 @@ class Check:
     parts: tuple[str, ...] = ()
 
     def skipped(self, skip: Sequence[str]) -> bool:
-        """Tell whether it is to be left out, by its name, the first words of it, or all of its parts."""
+        """Return whether to skip this check, by its name, the first words of its name, or all of its parts."""
         return is_named(self.name, skip) or (bool(self.parts) and all(is_named(part, skip) for part in self.parts))
 
 
 def is_named(name: str, names: Sequence[str]) -> bool:
-    """Tell whether a check is one of those that are named in full or by their first words."""
+    """Return whether a check is in a list of names, in full or by its first words."""
     return any(name == one or name.startswith(f"{one} ") for one in names)
 
 
 def refuse_unknown(checks: Sequence[Check], skip: Sequence[str]) -> None:
-    """Check that each name to be left out is one of a check.
+    """Check that each name to skip is the name of a check.
 
     Raises:
-        UsageError: it is none; lists the first words of those there are.
+        UsageError: A name is unknown; the message lists the first words of all checks.
     """
     names = [name for check in checks for name in (check.name, *check.parts)]
     if unknown := [one for one in skip if not any(is_named(name, [one]) for name in names)]:
         known = ", ".join(dict.fromkeys(name.split()[0] for name in names))
-        raise UsageError(f"--skip: there is no check {unknown[0]!r}; those that would be made begin with {known}")
+        raise UsageError(f"--skip: there is no check {unknown[0]!r}; pass the first words of a check, which are {known}")
 
 
 def examine(checks: Sequence[Check], until: float, skip: Sequence[str] = (), tell: Callable[[Finding], None] = lambda _: None) -> list[Finding]:
-    """Make the checks in order and return what was found. They run in this thread, so that Ctrl-C lets them clean up.
+    """Run the checks in order and return the findings.
+
+    The checks run in this thread, so that they can clean up after Ctrl-C.
 
     Args:
-        checks: what to look at.
-        until: when time is up, by the monotonic clock; a check that has begun ends by its own deadlines.
-        skip: names, or their first words, of checks to leave out.
-        tell: told each finding at once.
+        checks: Checks to run.
+        until: End of the time limit on the monotonic clock, in seconds; a started check keeps its own deadlines.
+        skip: Names, or their first words, of checks to skip.
+        tell: Called with each finding as soon as it is known.
 
     Raises:
-        UsageError: there is no check of a name in `skip`.
+        UsageError: A name in `skip` is not that of a check.
     """
     refuse_unknown(checks, skip)
     findings: list[Finding] = []
@@ -98,11 +100,11 @@ def examine(checks: Sequence[Check], until: float, skip: Sequence[str] = (), tel
 
 def _examine(check: Check, works: dict[str, bool], until: float, skip: Sequence[str]) -> list[Finding]:
     if check.skipped(skip):
-        return [Finding(check.name, "skipped", "as asked for")]
+        return [Finding(check.name, "skipped", "as requested")]
     if broken := [name for name in check.needs if not works.get(name)]:
-        return [Finding(check.name, "skipped", f"tells nothing before this works: {', '.join(broken)}")]
+        return [Finding(check.name, "skipped", f"requires these checks to pass first: {', '.join(broken)}")]
     if time.monotonic() >= until:
-        return [Finding(check.name, "skipped", "time is up; give more with --deadline")]
+        return [Finding(check.name, "skipped", "the time limit was reached; increase --deadline")]
     try:
         found = check.look()
     except SkippedError as reason:

@@ -1,4 +1,4 @@
-"""A doctor's checks of a Kubernetes cluster: rights, config map, secrets, images, GPU nodes, Kubeflow Pipelines."""
+"""The checks of a Kubernetes cluster: permissions, ConfigMap, Secrets, images, GPU nodes and Kubeflow Pipelines."""
 
 from __future__ import annotations
 
@@ -33,24 +33,24 @@ NEEDED = (
     ("get", "pods", "log"),
     ("delete", "pods", ""),
 )
-"""Rights in the namespace that the checks need: verb, resource, subresource."""
+"""Permissions in the namespace that the checks need: verb, resource, subresource."""
 
-APPLY = "make it with `kubectl apply -k kustomize/local-kubeflow` or kustomize/existing"
+APPLY = "create it with `kubectl apply -k kustomize/local-kubeflow` or kustomize/existing"
 
 
 @dataclass(frozen=True)
 class ClusterOptions:
-    """What is looked at.
+    """What to check in a cluster.
 
     Attributes:
-        namespace: where the pipeline's pods run.
-        kubeflow_namespace: where Kubeflow Pipelines is installed.
-        package: the compiled pipeline.
-        names: form value -> name of the config map or secret.
-        images: to pull.
-        placement: that must fit a node; absent for none.
-        until: when time is up, by the monotonic clock.
-        skip: names of checks to leave out.
+        namespace: Namespace of the pipeline's pods.
+        kubeflow_namespace: Namespace in which Kubeflow Pipelines is installed.
+        package: The compiled pipeline.
+        names: Form value -> name of the ConfigMap or Secret.
+        images: Images to pull.
+        placement: Placement that must fit a node; None to skip that check.
+        until: End of the time limit on the monotonic clock, in seconds.
+        skip: Names of checks to skip.
     """
 
     namespace: str
@@ -80,14 +80,14 @@ def cluster_checks(options: ClusterOptions) -> list[Check]:
     ]
     if options.placement:
         checks.append(Check("placement", partial(look.fits, options.placement), reached))
-    return [*checks, Check("pod", look.pod, there, PARTS)]  # last, since it may take all the time there is
+    return [*checks, Check("pod", look.pod, there, PARTS)]  # last, because it can use up the remaining time
 
 
 class Cluster:
-    """One cluster; asks it each thing once.
+    """The checks of one cluster, which read each resource only once.
 
     Args:
-        options: what is looked at.
+        options: What to check.
     """
 
     def __init__(self, options: ClusterOptions) -> None:
@@ -100,54 +100,55 @@ class Cluster:
         return kube_client()
 
     def version(self) -> str:
-        """Say which Kubernetes answers."""
+        """Return the version and address of the Kubernetes API server."""
         from kubernetes.client import VersionApi
 
-        with explained(self.client, "say its version"):
+        with explained(self.client, "report its version"):
             found = VersionApi(self.client).get_code(_request_timeout=TIMEOUT)
         return f"{found.git_version} at {self.client.configuration.host}"
 
     def permissions(self) -> str:
-        """Ask which of the needed rights the caller lacks."""
+        """Check that the caller has all permissions that the checks need."""
         missing = [f"{verb} {resource}{f'/{sub}' if sub else ''}" for verb, resource, sub in NEEDED if not self._may(verb, resource, sub)]
         if missing:
             raise ClusterError(
-                f"you may not {', '.join(missing)} in namespace {self.options.namespace!r}; ask the cluster's owner for a role with these rights"
+                f"you are not allowed to {', '.join(missing)} in namespace {self.options.namespace!r}; "
+                "ask the cluster's administrator for a role with these permissions"
             )
-        return f"all that these checks need in namespace {self.options.namespace!r}"
+        return f"you have all permissions that these checks need in namespace {self.options.namespace!r}"
 
     def _may(self, verb: str, resource: str, subresource: str) -> bool:
         from kubernetes.client import AuthorizationV1Api
 
         wanted = {"namespace": self.options.namespace, "verb": verb, "resource": resource, "subresource": subresource}
         review = {"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview", "spec": {"resourceAttributes": wanted}}
-        with explained(self.client, "say what you may do"):
+        with explained(self.client, "review your permissions"):
             answer = AuthorizationV1Api(self.client).create_self_subject_access_review(review, _request_timeout=TIMEOUT)
         return bool(answer.status.allowed)
 
     def namespace(self) -> str:
-        """Find the namespace of the pods."""
+        """Check that the namespace of the pods exists."""
         name = self.options.namespace
         try:
             found = self._read("namespace", name)
         except ClusterError as error:
             if _status(error) == FORBIDDEN:
-                return f"you may not look at {name} itself; it is taken to be there"
+                return f"you are not allowed to read {name} itself; it is assumed to exist"
             raise
         if found is None:
             raise ClusterError(
-                f"there is no namespace {name!r}; name another one with --namespace, or make it with `kubectl apply -k kustomize/local`"
+                f"there is no namespace {name!r}; pass another one with --namespace, or create it with `kubectl apply -k kustomize/local`"
             )
-        enforced = (found.metadata.labels or {}).get("pod-security.kubernetes.io/enforce", "nothing")
-        return f"{name}, which enforces {enforced} of the pod security standards"
+        enforced = (found.metadata.labels or {}).get("pod-security.kubernetes.io/enforce", "none")
+        return f"{name}; enforced Pod Security Standard: {enforced}"
 
     def config_map(self) -> str:
-        """Find the config map, and a variable in it that a step reads."""
+        """Check that the ConfigMap exists, and read the variables that the steps use."""
         name, read = self._config_map
         found = self._read("config_map", name)
         if found is None:
             raise ClusterError(
-                f"there is no config map {name!r} in namespace {self.options.namespace!r}; {APPLY}, or name another one with --config-map"
+                f"there is no config map {name!r} in namespace {self.options.namespace!r}; {APPLY}, or pass another one with --config-map"
             )
         values: dict[str, str] = found.data or {}
         self._environment = {variable: values[key] for source in read for key, variable in source.keys.items() if key in values}
@@ -159,31 +160,33 @@ class Cluster:
     def _config_map(self) -> tuple[str, list[Source]]:
         sources = [source for source in self.options.package.sources if source.kind == "configMap"]
         if not sources:
-            raise SkippedError("the pipeline reads none")
+            raise SkippedError("the pipeline does not read a config map")
         return self.options.names[sources[0].parameter], sources
 
     def secret(self, parameter: str) -> str:
-        """Find a secret, and the keys in it that the steps read."""
+        """Check that a Secret exists and has the keys that the steps read."""
         name = self.options.names[parameter]
         sources = [source for source in self.options.package.sources if source.parameter == parameter]
         found = self._read("secret", name)
         if found is None:
             if all(source.optional for source in sources):
                 self._secrets[parameter] = {}
-                return "is not there, as it need not be"
+                return "does not exist; it is optional"
             keys = " ".join(f"--from-file={key}" for source in sources for key in source.keys)
-            make = f"make it with `kubectl -n {self.options.namespace} create secret generic {name} {keys}`"
+            make = f"create it with `kubectl -n {self.options.namespace} create secret generic {name} {keys}`"
             raise ClusterError(
-                f"there is no such secret in namespace {self.options.namespace!r}; {make}, or name another one with --{parameter.replace('_', '-')}"
+                f"there is no such secret in namespace {self.options.namespace!r}; {make}, or pass another one with --{parameter.replace('_', '-')}"
             )
         values = {key: base64.b64decode(value).decode("utf-8", "replace") for key, value in (found.data or {}).items()}
         self._secrets[parameter] = values
         if missing := [key for source in sources if not source.optional for key in source.keys if not values.get(key)]:
-            raise ClusterError(f"it has no key {missing[0]!r}, which the steps read; it has {', '.join(sorted(values)) or 'none'}: add it")
+            raise ClusterError(
+                f"it has no key {missing[0]!r}, which the steps read; add it to the keys it has: {', '.join(sorted(values)) or 'none'}"
+            )
         return f"has {', '.join(sorted(values))}"
 
     def settings(self) -> str:
-        """Read config map and secrets as a step does: whether the values can be, and fit together."""
+        """Read the ConfigMap and the Secrets as a step does, and check that the values are valid and consistent."""
         env, files = dict(self._environment), {}
         for source in self.options.package.sources:
             values = self._secrets.get(source.parameter, {})
@@ -195,40 +198,40 @@ class Cluster:
             kafka, store = KafkaSettings.from_env(env), StoreSettings.from_env(env)
         except SettingsError as error:
             said = str(error).replace(f", {START_HINT}", "").replace("environment variable ", "")
-            raise SettingsError(f"{said}, in config map {name!r} or the secrets it goes with") from error
+            raise SettingsError(f"{said}, in config map {name!r} or in the secrets that are used with it") from error
         for variable, path in (("KAFKA_CA_FILE", kafka.ca_file), ("KAFKA_CERT_FILE", kafka.cert_file), ("KAFKA_KEY_FILE", kafka.key_file)):
             if path and path not in files:
                 has = ", ".join(sorted(files)) or "no file"
                 raise SettingsError(
-                    f"{variable} is {path!r} in config map {name!r}, but the Kafka secret brings {has}; add the key, or change the path"
+                    f"{variable} is {path!r} in config map {name!r}, but the Kafka secret provides {has}; add the key, or change the path"
                 )
         return f"Kafka {kafka.bootstrap_servers} as {kafka.security_protocol}; bucket {store.bucket!r} at {store.endpoint_url}"
 
     @cached_property
     def nodes(self) -> list[Node]:
-        """The nodes, with what is free of their GPUs."""
+        """The nodes of the cluster, with their free GPUs."""
         try:
             return read_nodes(self.client)
         except ClusterError as error:
             if _status(error) == FORBIDDEN:
-                raise SkippedError("you may not list nodes and the pods on them; ask somebody who may") from error
+                raise SkippedError("you are not allowed to list nodes and the pods on them; ask the cluster's administrator") from error
             raise
 
     def gpu_nodes(self) -> str:
-        """Say which nodes offer GPUs."""
+        """Return the nodes that offer GPUs."""
         offering = [node for node in self.nodes if node.gpus]
         if not offering:
             raise SkippedError(
-                f"none of {len(self.nodes)} nodes offers a GPU: clients train on processors; docs/gpu.md tells how nodes come to offer them"
+                f"none of {len(self.nodes)} nodes offers a GPU, so clients train on CPUs; docs/gpu.md describes how to set up GPU nodes"
             )
         return "; ".join(map(str, offering))
 
     def fits(self, placement: Placement) -> str:
-        """Find a node for a placement."""
+        """Check that a placement fits a node."""
         return f"fits {', '.join(fitting(placement, self.nodes))}"
 
     def kubeflow(self) -> str:
-        """Ask Kubeflow Pipelines for its version, the way `fedstream submit` goes."""
+        """Check the version of Kubeflow Pipelines, over the same connection as `fedstream submit`."""
         from fedstream.kubeflow.api import PipelinesApi
         from fedstream.kubeflow.connection import connect
 
@@ -237,19 +240,19 @@ class Cluster:
         version = re.match(r"v?(\d+)\.(\d+)", tag)
         users = "with profiles" if found["multi_user"] else "without profiles"
         if not version:
-            raise SkippedError(f"it answers, {users}, but whether it is 2.15 or later, as it must be, cannot be told: its version is {tag!r}")
+            raise SkippedError(f"it answers, {users}, but its version is {tag!r}, so it is not known whether it is 2.15 or later, which is required")
         if (int(version[1]), int(version[2])) < OLDEST_KUBEFLOW:
             raise ClusterError(f"Kubeflow Pipelines {tag} is too old for the compiled pipeline; upgrade it to 2.15 or later")
         return f"Pipelines {tag}, {users}"
 
     def pod(self) -> list[Finding]:
-        """Pull the images, and look from inside."""
+        """Pull the images in a pod, and check Kafka and the store from there."""
         options = self.options
         parts = tuple(part for part in PARTS if not is_named(part, options.skip))
         return Probe(self.client, options.namespace, options.images, options.package, options.names, parts).run(options.until)
 
     def _read(self, kind: str, name: str) -> Any:
-        """Return a namespace, config map or secret; None if there is none."""
+        """Return a namespace, ConfigMap or Secret; None if it does not exist."""
         from kubernetes.client import CoreV1Api
 
         api, where = CoreV1Api(self.client), self.options.namespace
@@ -265,5 +268,5 @@ class Cluster:
 
 
 def _status(error: ClusterError) -> int:
-    """Return the HTTP status behind an error; 0 if there is none."""
+    """Return the HTTP status that caused an error; 0 if there is none."""
     return int(getattr(error.__cause__, "status", 0) or 0)

@@ -1,4 +1,4 @@
-"""One short-lived pod that pulls the images, and in the slim one asks `fedstream doctor` what Kafka and the store look like from inside."""
+"""A short-lived pod that pulls the images, and runs `fedstream doctor` in the slim one to check Kafka and the store."""
 
 from __future__ import annotations
 
@@ -20,34 +20,37 @@ if TYPE_CHECKING:
     from kubernetes.client import ApiClient, V1ContainerStatus, V1Pod
 
 POLL_S = 0.5
-"""Seconds between looks at the pod."""
+"""Seconds between polls of the pod."""
 
 STUCK = ("ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "CreateContainerConfigError", "CreateContainerError", "RunContainerError")
-"""Why a container waits without hope; ErrImagePull alone may be a hiccup, and becomes ImagePullBackOff if it is none."""
+"""Reasons for which a container waits forever.
+
+ErrImagePull is not among them: it can be temporary, and becomes ImagePullBackOff otherwise.
+"""
 
 NOT_PULLED = ("ImagePullBackOff", "ErrImagePull", "InvalidImageName", "ErrImageNeverPull")
 
 DOCTOR = "doctor"
-"""The container that looks at Kafka and the store."""
+"""The container that checks Kafka and the store."""
 
 IMAGE, INSIDE = PARTS = ("image", "inside the cluster")
-"""What the pod finds out, each of which may be left out."""
+"""The parts of this check, each of which can be skipped."""
 
 ACCOUNTS = ("pipeline-runner", "default-editor")
-"""Service accounts of the pipeline's pods, without and with profiles: they bring the secrets that images are pulled with."""
+"""Service accounts of the pipeline's pods, without and with profiles; they provide the image pull secrets."""
 
 
 @dataclass(frozen=True)
 class Probe:
-    """What the pod tries.
+    """A pod that checks the cluster from inside.
 
     Attributes:
-        client: of the Kubernetes API.
-        namespace: where it runs.
-        images: to pull.
-        package: says which config map and secrets the steps take.
-        names: form value -> name of the config map or secret.
-        parts: what is wanted of PARTS.
+        client: Client of the Kubernetes API.
+        namespace: Namespace of the pod.
+        images: Images to pull.
+        package: The compiled pipeline, which defines the ConfigMap and Secrets of the steps.
+        names: Form value -> name of the ConfigMap or Secret.
+        parts: The parts of PARTS to check.
     """
 
     client: ApiClient
@@ -58,10 +61,10 @@ class Probe:
     parts: tuple[str, ...] = PARTS
 
     def run(self, until: float) -> list[Finding]:
-        """Start the pod, wait for it until a time by the monotonic clock, remove it, and return what it found.
+        """Start the pod, wait for it until `until` on the monotonic clock, delete it, and return its findings.
 
         Raises:
-            ClusterError: it cannot be started.
+            ClusterError: The pod cannot be created.
         """
         with self._pod(max(1, int(until - time.monotonic()))) as name:
             pod = self._wait(name, until)
@@ -70,7 +73,7 @@ class Probe:
 
     @contextmanager
     def _pod(self, seconds: int) -> Iterator[str]:
-        """Start the pod, and remove it whatever happens; should this process be killed, the pod ends by its own deadline."""
+        """Start the pod and always delete it; if this process is killed, the pod ends at its own deadline."""
         from kubernetes.client import CoreV1Api
 
         api, name = CoreV1Api(self.client), f"fedstream-doctor-{secrets.token_hex(4)}"
@@ -105,40 +108,40 @@ class Probe:
             time.sleep(POLL_S)
 
     def _image(self, pod: V1Pod, image: str, index: int) -> Finding:
-        """Say whether an image was pulled."""
+        """Return whether an image was pulled."""
         check = f"{IMAGE} {image}"
         status = next((status for status in pod.status.container_statuses or [] if status.name == self._container(index)), None)
         waiting = status.state.waiting if status and status.state else None
         if waiting and waiting.reason in NOT_PULLED:
             said = " ".join(str(waiting.message or "").split())
-            advice = "push it there, or make its registry's pull secret known to the service account"
+            advice = "push the image, or add its registry's pull secret to the service account"
             return Finding(check, "fault", f"cannot be pulled ({waiting.reason}: {said}); {advice}")
         if status and (status.image_id or (status.state and (status.state.running or status.state.terminated))):
             return Finding(check, "ok", f"pulled on node {pod.spec.node_name}")
         if waiting and waiting.reason in STUCK:
-            return Finding(check, "ok", f"pulled on node {pod.spec.node_name}; its container does not start: {waiting.reason}")
+            return Finding(check, "ok", f"pulled on node {pod.spec.node_name}, but its container does not start: {waiting.reason}")
         if reason := unscheduled(pod):
-            return Finding(check, "fault", f"no node takes the pod that pulls it: {reason}")
+            return Finding(check, "fault", f"the pod that pulls it cannot be scheduled: {reason}")
         return Finding(
-            check, "fault", "is not pulled when time is up; large ones take minutes: give more with --deadline, or look at the node's network"
+            check, "fault", "was not pulled within the time limit; large images take minutes: increase --deadline, or check the node's network"
         )
 
     def _inside(self, pod: V1Pod) -> list[Finding]:
-        """Return what `fedstream doctor` in the pod has found about Kafka and the store."""
+        """Return the findings of `fedstream doctor` in the pod about Kafka and the store."""
         status = next((status for status in pod.status.container_statuses or [] if status.name == DOCTOR), None)
         state = status.state if status else None
         if not state or not state.terminated:
             if state and state.waiting and state.waiting.reason in STUCK and state.waiting.reason not in NOT_PULLED:
                 said = " ".join(str(state.waiting.message or "").split())
-                return [Finding(INSIDE, "fault", f"the pod does not start ({state.waiting.reason}: {said}); make what it names")]
-            return [Finding(INSIDE, "skipped", "tells nothing before the image works and time is enough")]
+                return [Finding(INSIDE, "fault", f"the pod does not start ({state.waiting.reason}: {said}); create what it is missing")]
+            return [Finding(INSIDE, "skipped", "requires that the image can be pulled and run within the time limit")]
         log = self._log(pod.metadata.name)
         try:
             found = json.loads(log[log.index("[") :])
             return [Finding(f"{INSIDE}, {entry['check']}", entry["state"], entry["text"]) for entry in found if _from_inside(entry["check"])]
         except (ValueError, KeyError, TypeError):
             last = " ".join(log.split())[-300:] or f"exit code {state.terminated.exit_code}, {state.terminated.reason}"
-            text = f"`fedstream doctor` does not run in {self.images[self._doctor]} ({last}); build and push the images of this version"
+            text = f"`fedstream doctor` failed in {self.images[self._doctor]} ({last}); build and push the images of this version"
             return [Finding(INSIDE, "fault", text)]
 
     def _log(self, name: str) -> str:
@@ -152,19 +155,19 @@ class Probe:
 
     @property
     def _doctor(self) -> int:
-        """Number of the image that runs the doctor: the smallest one, by its name."""
+        """Index of the image that runs the doctor: the slim one, by its name."""
         return next((index for index, image in enumerate(self.images) if "slim" in image), 0)
 
     @property
     def _pulled(self) -> list[tuple[int, str]]:
-        """Number and name of each image of the pod: to look inside, one is enough."""
+        """Index and name of each image of the pod; only the doctor's if the images are not checked."""
         return [(index, image) for index, image in enumerate(self.images) if IMAGE in self.parts or index == self._doctor]
 
     def _container(self, index: int) -> str:
         return DOCTOR if index == self._doctor else f"image-{index}"
 
     def manifest(self, name: str, account: str, seconds: int) -> dict[str, Any]:
-        """Return the pod: it meets the restricted pod security standard, and has the config map and secrets of a step."""
+        """Return the pod's manifest, which meets the restricted Pod Security Standard and is configured as a step."""
         volumes, mounts = [{"name": "tmp", "emptyDir": {"sizeLimit": "64Mi"}}], [{"name": "tmp", "mountPath": "/tmp"}]  # noqa: S108
         for index, source in enumerate(source for source in self.package.sources if source.mount_path):
             volumes.append({"name": f"files-{index}", source.kind: self._volume(source.kind, self.names[source.parameter], source.optional)})
@@ -208,11 +211,11 @@ class Probe:
 
 
 def _decided(status: V1ContainerStatus) -> bool:
-    """Tell whether a container has ended or will never start."""
+    """Return whether a container has ended or will never start."""
     waiting = status.state.waiting if status.state else None
     return bool((status.state and status.state.terminated) or (waiting and waiting.reason in STUCK))
 
 
 def _from_inside(check: str) -> bool:
-    """Tell whether a check means something in a pod: what a laptop needs does not."""
+    """Return whether a check is relevant in a pod; the checks of the embedded platform are not."""
     return check.startswith(("kafka", "store"))

@@ -1,1 +1,1 @@
-"""Kubeflow Pipelines and Kubernetes, seen from a command line: submit a run, follow it, and find out what is wrong with a cluster."""
+"""Submit a run to Kubeflow Pipelines from the command line, follow it, and find out why it fails or waits."""

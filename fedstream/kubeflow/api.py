@@ -1,4 +1,7 @@
-"""Kubeflow Pipelines' API: the few calls that a submission needs, each with a timeout, tried again while that helps, its errors in one line."""
+"""The calls of the Kubeflow Pipelines API that a submission needs.
+
+Each call has a timeout, is retried while a retry can help, and reports errors in one line.
+"""
 
 from __future__ import annotations
 
@@ -22,18 +25,18 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 CHECK_S = 5.0
-"""Seconds the API may be away at first: a person waits."""
+"""Seconds to retry the first call: a person is waiting."""
 
 PATIENCE_S = 120.0
-"""Seconds it may be away later on: its pod may be moved to another node while a run is followed."""
+"""Seconds to retry later calls: the API's pod can move to another node while a run is followed."""
 
 NOT_FOUND, TOO_MANY = 404, 429
 
 GONE = 5
-"""The API's own code for what is not there: a 404 without it comes from something on the way."""
+"""The API's own code for "not found"; a 404 without it comes from a proxy or gateway in between."""
 
 UNDER_WAY = ("RUNTIME_STATE_UNSPECIFIED", "PENDING", "RUNNING", "PAUSED")
-"""States of a run that goes on; one that was terminated does not, though its end may be long in coming."""
+"""States of a run in progress. A terminated run is not in progress, even if it takes long to end."""
 
 
 @dataclass(frozen=True)
@@ -41,9 +44,9 @@ class Version:
     """An uploaded pipeline.
 
     Attributes:
-        pipeline_id: of the pipeline.
-        version_id: of its version.
-        uploaded: whether this call has uploaded it.
+        pipeline_id: ID of the pipeline.
+        version_id: ID of the pipeline version.
+        uploaded: Whether this call uploaded the version.
     """
 
     pipeline_id: str
@@ -52,10 +55,10 @@ class Version:
 
 
 class PipelinesApi:
-    """Calls of one API server.
+    """A client of one API server.
 
     Args:
-        connection: the way to it.
+        connection: Connection to the server.
     """
 
     def __init__(self, connection: Connection) -> None:
@@ -68,19 +71,25 @@ class PipelinesApi:
         self._runs = generated.RunServiceApi(connection.client)
 
     def health(self) -> dict[str, Any]:
-        """Return what the API says about itself: `tag_name` is its version, `ui` the address of its web interface, empty if unknown.
+        """Return the API's description of itself.
 
-        The web interface passes calls on to the API, but answers this one itself: so it is known whether pages are at the same address.
+        The web interface forwards all other calls to the API but answers this one itself, which shows whether the pages
+        of runs are at the same address.
+
+        Returns:
+            The answer, in which `tag_name` is the version and `ui` the address of the web interface, empty if unknown.
 
         Raises:
-            ClusterAway: nothing answers within a few seconds.
-            ClusterError: something else than Kubeflow Pipelines answers.
+            ClusterAway: Nothing answers within a few seconds.
+            ClusterError: The server that answers is not Kubeflow Pipelines.
         """
-        answer, where = self._call("say how it is", self._get, "/apis/v2beta1/healthz", patience_s=CHECK_S), self.connection.where
+        answer, where = self._call("report its health", self._get, "/apis/v2beta1/healthz", patience_s=CHECK_S), self.connection.where
         if isinstance(answer, dict) and answer.get("apiServerReady") is False:
-            raise ClusterAway(f"the web interface of Kubeflow Pipelines at {where} does not reach its API; check that {SERVICE} runs, and try again")
+            raise ClusterAway(f"the web interface of Kubeflow Pipelines at {where} cannot reach its API; check that {SERVICE} runs, and try again")
         if not isinstance(answer, dict) or "multi_user" not in answer:
-            raise ClusterError(f"what answers at {where} is not Kubeflow Pipelines, but a page; {self.connection.absent}; {self.connection.rejected}")
+            raise ClusterError(
+                f"the server at {where} answers with a page and is not Kubeflow Pipelines; {self.connection.absent}; {self.connection.rejected}"
+            )
         ui = self.connection.ui or (self.connection.client.configuration.host if "apiServerReady" in answer else "")
         return {**answer, "tag_name": answer.get("tag_name") or answer.get("apiServerTagName", ""), "ui": ui}
 
@@ -100,7 +109,7 @@ class PipelinesApi:
         )
 
     def experiment(self, name: str, namespace: str) -> str:
-        """Return the id of an experiment, which is made if there is none of this name."""
+        """Return the ID of the experiment with this name, which is created if it does not exist."""
         from kfp_server_api import V2beta1Experiment
 
         listed = self._call("list experiments", self._experiments.experiment_service_list_experiments, filter=_named(name), **_in(namespace))
@@ -111,7 +120,7 @@ class PipelinesApi:
         return str(made.experiment_id)
 
     def version(self, package: Package, namespace: str) -> Version:
-        """Return the version of a compiled pipeline, which is uploaded unless the same file was."""
+        """Return the version of a compiled pipeline, which is uploaded unless the same file already was."""
         from kfp_server_api import V2beta1Pipeline
 
         pipeline = self._pipeline(package.name, namespace)
@@ -147,7 +156,7 @@ class PipelinesApi:
         return listed.pipeline_versions[0] if listed.pipeline_versions else None
 
     def _made(self, what: str, find: Callable[[], Any], make: Callable[..., Any], *args: Any, **options: Any) -> Any:
-        """Make something; where another submission has made it in the meantime, or an answer was lost, find that."""
+        """Create a resource, or find it if another submission created it in the meantime or the answer was lost."""
         try:
             return self._call(what, make, *args, **options)
         except ClusterError:
@@ -156,14 +165,17 @@ class PipelinesApi:
             raise
 
     def active_run(self, name: str, namespace: str) -> V2beta1Run | None:
-        """Return the newest submission of a federated run that is under way, whatever it is called: a clone has another name in Kubeflow."""
+        """Return the newest submission of a federated run that is in progress.
+
+        Its name in Kubeflow does not matter: a clone has a different one.
+        """
         predicate = {"operation": "IN", "key": "state", "stringValues": {"values": UNDER_WAY}}
         options = {"filter": json.dumps({"predicates": [predicate]}), "sort_by": "created_at desc", "page_size": 100, **_in(namespace)}
         listed = self._call("list runs", self._runs.run_service_list_runs, **options)
         return next((run for run in listed.runs or [] if parameters_of(run).get("run") == name), None)
 
     def create_run(self, name: str, experiment_id: str, namespace: str, version: Version, parameters: dict[str, Any]) -> V2beta1Run:
-        """Create a run of an uploaded pipeline, or find the one that a lost answer was about."""
+        """Create a run of an uploaded pipeline, or find the one that was created when the answer was lost."""
         from kfp_server_api import V2beta1PipelineVersionReference, V2beta1Run, V2beta1RuntimeConfig
 
         body = V2beta1Run(
@@ -184,30 +196,32 @@ class PipelinesApi:
         """Return a run with its tasks.
 
         Raises:
-            ClusterError: it was deleted, or the API is away for minutes.
+            ClusterError: The run was deleted, or the API does not answer for minutes.
         """
         try:
             found: V2beta1Run = self._call(f"get run {run_id}", self._runs.run_service_get_run, run_id)
         except ClusterError as error:
             if _code(error) == GONE:
-                raise ClusterError(f"submission {run_id} was deleted, which ends its pods too; submit the same run again to go on") from error
+                raise ClusterError(
+                    f"submission {run_id} was deleted, which also stopped its pods; submit the same run again to continue it"
+                ) from error
             raise
         return found
 
     def nodes(self, run_id: str) -> list[tuple[str, str]]:
-        """Return (task, state) of all that a run consists of, from its workflow; empty where this API does not tell.
+        """Return (task, state) of every node of a run's workflow; empty if the API does not return the workflow.
 
-        The run's own list of tasks is no longer kept up once Argo compresses its nodes, which it does after a round or two.
+        The run's own list of tasks is no longer updated once Argo compresses the nodes, after a round or two.
         """
         return nodes_of(self._workflow(run_id))
 
     def quiet_s(self, run_id: str) -> float:
-        """Return the seconds since anything began or ended in a run, as its workflow was last known; 0 where this API does not tell."""
+        """Return the seconds since a node of a run's workflow last started or ended; 0 if they are not known."""
         changed = last_change(self._workflow(run_id))
         return max(0.0, (datetime.now(UTC) - changed).total_seconds()) if changed else 0.0
 
     def _workflow(self, run_id: str) -> str:
-        """Return a run's workflow as Kubeflow has last heard of it, which it keeps though the workflow itself may be gone."""
+        """Return the last copy of a run's workflow that Kubeflow has; it outlives the workflow itself."""
         try:
             answer = self._call(f"get the workflow of run {run_id}", self._get, f"/apis/v1beta1/runs/{run_id}")
         except ClusterAway:
@@ -217,10 +231,12 @@ class PipelinesApi:
         return str(answer.get("pipeline_runtime", {}).get("workflow_manifest", "")) if isinstance(answer, dict) else ""
 
     def retire(self, run_id: str) -> None:
-        """Terminate a run and archive it. Of a run without a workflow the API may answer 500 to the first, and do it.
+        """Terminate a run and archive it.
+
+        If the run has no workflow, the API can answer the termination with 500 although it succeeds.
 
         Raises:
-            ClusterError: it goes on being under way.
+            ClusterError: The run is still in progress.
         """
         try:
             self._call(f"terminate run {run_id}", self._runs.run_service_terminate_run, run_id, patience_s=0.0)
@@ -230,7 +246,7 @@ class PipelinesApi:
         self._call(f"archive run {run_id}", self._runs.run_service_archive_run, run_id)
 
     def _call(self, what: str, call: Callable[..., Any], *args: Any, patience_s: float | None = None, **options: Any) -> Any:
-        """Call until it works, for `patience_s`; a clear answer is not asked for again."""
+        """Call the API, and retry for `patience_s` while it does not answer; a definite answer is not retried."""
         import urllib3
         from kfp_server_api import ApiException
 
@@ -248,23 +264,25 @@ class PipelinesApi:
         return _patiently(once, PATIENCE_S if patience_s is None else patience_s)
 
     def _refused(self, what: str, error: ApiException) -> ClusterError:
-        """Say why the API did not do what it was asked for."""
+        """Explain why the API rejected a request."""
         connection, status = self.connection, error.status or 0
         said = message_of(error.body) or " ".join(str(error.reason or "").split())
         where = f"Kubeflow Pipelines at {connection.where}"
         if not status:
-            return ClusterError(f"{where} cannot be trusted ({said}); name its certificate authority's file with --ca-file")
+            return ClusterError(f"the certificate of {where} cannot be verified ({said}); pass its certificate authority's file with --ca-file")
         if status in (401, 403) or 300 <= status < 400:
-            return ClusterError(f"{where} does not let this caller {what} (HTTP {status}: {said}); {connection.rejected}, and check --namespace")
+            return ClusterError(f"{where} does not allow this caller to {what} (HTTP {status}: {said}); {connection.rejected}, and check --namespace")
         if status >= 500 or status == TOO_MANY:
-            return ClusterAway(f"{where} fails to {what} (HTTP {status}: {said}); {connection.absent}, or try again later: what has begun goes on")
+            return ClusterAway(
+                f"{where} failed to {what} (HTTP {status}: {said}); {connection.absent}, or try again later: a run that has started continues"
+            )
         if status == NOT_FOUND:
-            return ClusterError(f"{where} is not there, or has no such thing (HTTP 404 when asked to {what}: {said}); {connection.absent}")
-        return ClusterError(f"{where} refuses to {what} (HTTP {status}): {said}; change that value and submit again")
+            return ClusterError(f"{where} does not exist or has no such resource (HTTP 404 when asked to {what}: {said}); {connection.absent}")
+        return ClusterError(f"{where} refuses to {what} (HTTP {status}): {said}; correct that value and submit the run again")
 
 
 def _code(error: ClusterError) -> int:
-    """Return the API's own code of an answer that is an error; 0 if the answer is not the API's."""
+    """Return the API's own error code; 0 if the answer did not come from the API."""
     try:
         return int(json.loads(getattr(error.__cause__, "body", ""))["code"])
     except (ValueError, TypeError, KeyError):
@@ -277,16 +295,19 @@ def parameters_of(run: V2beta1Run) -> dict[str, Any]:
 
 
 def _patiently(call: Callable[[], T], patience_s: float) -> T:
-    """Call again while nothing answers, for `patience_s`."""
+    """Retry a call for `patience_s` while nothing answers."""
     wait = wait_exponential_jitter(multiplier=0.1, max=5.0, jitter=0.5)
     return Retrying(stop=stop_after_delay(patience_s), wait=wait, retry=retry_if_exception_type(ClusterAway), reraise=True)(call)
 
 
 def _named(name: str, key: str = "display_name") -> str:
-    """Return the API's filter for things of exactly this name. Pipelines and versions have one that is unique, beside the one that is displayed."""
+    """Return the API's filter for an exact name.
+
+    Pipelines and versions have a unique `name` in addition to their `display_name`.
+    """
     return json.dumps({"predicates": [{"operation": "EQUALS", "key": key, "stringValue": name}]})
 
 
 def _in(namespace: str) -> dict[str, Any]:
-    """Return the namespace as the API wants it: not at all where there are no profiles."""
+    """Return the namespace as an option of a call; no option if Kubeflow has no profiles."""
     return {"namespace": namespace} if namespace else {}

@@ -1,7 +1,7 @@
-"""Three ways to the API of Kubeflow Pipelines: an address, a pod's own cluster, or the Kubernetes API server's proxy.
+"""Connect to the API of Kubeflow Pipelines by its address, from a pod, or through the Kubernetes API server's proxy.
 
-The proxy of the API server stands for a port-forward: it takes the kubeconfig's credentials, each request is on its own, no port is opened on
-this machine, and nothing is left to close.
+The API server's proxy replaces a port-forward: it uses the kubeconfig's credentials, each request is independent, no
+port is opened on this machine, and nothing needs to be closed.
 """
 
 from __future__ import annotations
@@ -21,24 +21,25 @@ if TYPE_CHECKING:
     from kubernetes.client import ApiClient as KubeClient
 
 SERVICE, PORT = "ml-pipeline", 8888
-"""The API's Kubernetes service in every release of Kubeflow Pipelines."""
+"""Name and port of the API's Service in every release of Kubeflow Pipelines."""
 
 TOKEN_PATH = "/var/run/secrets/kubeflow/pipelines/token"  # noqa: S105
-"""Where Kubeflow's PodDefaults project a token, if KF_PIPELINES_SA_TOKEN_PATH names no other place."""
+"""Path at which Kubeflow's PodDefaults project a token, unless KF_PIPELINES_SA_TOKEN_PATH is set to another."""
 
 
 @dataclass(frozen=True)
 class Connection:
-    """A way to the API.
+    """A connection to the API.
 
     Attributes:
-        client: the generated client.
-        where: the address, for messages.
-        ui: address of the web interface, as KF_PIPELINES_UI_ENDPOINT names it; empty if it does not.
-        absent: what to do when the API is not there.
-        rejected: what to do when it does not know the caller.
-        kube: client of the Kubernetes API of the same cluster; absent on the way by an address, which may lead anywhere.
-        namespace: of Kubeflow Pipelines, where the pods are if Kubeflow has no profiles.
+        client: The generated client.
+        where: Address of the API, for messages.
+        ui: Address of the web interface from KF_PIPELINES_UI_ENDPOINT; empty if that is not set.
+        absent: What to do if the API cannot be found.
+        rejected: What to do if the API does not accept the caller.
+        kube: Client of the Kubernetes API of the same cluster; None if the API was given by its address, which can
+            belong to any cluster.
+        namespace: Namespace of Kubeflow Pipelines, where the pods run if Kubeflow has no profiles.
     """
 
     client: ApiClient
@@ -57,18 +58,18 @@ def connect(
     kubeflow_namespace: str = "kubeflow",
     env: Mapping[str, str] | None = None,
 ) -> Connection:
-    """Choose the way: an address if one is given, else from a pod straight to the service, else through the kubeconfig.
+    """Connect to an address if one is given, else directly to the Service if in a pod, else through the kubeconfig.
 
     Args:
-        host: `https://kubeflow.example.com/pipeline`; empty for KF_PIPELINES_ENDPOINT, if that is set.
-        token_file: file of the token; absent for the variable KFP_TOKEN, or none.
-        ca_file: PEM file of the certificate authority.
-        kubeflow_namespace: where Kubeflow Pipelines is installed.
-        env: the environment; this process' own by default.
+        host: Address such as `https://kubeflow.example.com/pipeline`; empty for KF_PIPELINES_ENDPOINT, if that is set.
+        token_file: File with the token; None to use the variable KFP_TOKEN, or no token.
+        ca_file: PEM file with the certificate of the certificate authority.
+        kubeflow_namespace: Namespace in which Kubeflow Pipelines is installed.
+        env: Environment variables; those of this process by default.
 
     Raises:
-        UsageError: an address or a file cannot be.
-        ClusterError: there is no kubeconfig either.
+        UsageError: The address or a file is invalid.
+        ClusterError: No address is given, this is not a pod, and there is no usable kubeconfig.
     """
     env = os.environ if env is None else env
     host = (host or env.get("KF_PIPELINES_ENDPOINT", "")).rstrip("/")
@@ -76,7 +77,7 @@ def connect(
     if host:
         return _at(host, ui, token_file, ca_file, env.get("KFP_TOKEN", ""))
     if token_file or ca_file:
-        raise UsageError("--token-file and --ca-file go with --host; without it the kubeconfig's credentials are used")
+        raise UsageError("--token-file and --ca-file require --host; without --host the kubeconfig's credentials are used")
     if env.get("KUBERNETES_SERVICE_HOST"):
         return _inside(kubeflow_namespace, ui, env)
     return _proxied(kubeflow_namespace, ui)
@@ -89,13 +90,13 @@ def _at(host: str, ui: str, token_file: Path | None, ca_file: Path | None, token
     configuration = _configuration(host)
     if ca_file:
         if not ca_file.is_file():
-            raise UsageError(f"--ca-file is {str(ca_file)!r}, and there is no such file")
+            raise UsageError(f"--ca-file is {str(ca_file)!r}, which does not exist; pass the path of a PEM file")
         configuration.ssl_ca_cert = str(ca_file)
     if token_file:
         _use_token_file(configuration, token_file, "--token-file")
     elif token:
         configuration.api_key, configuration.api_key_prefix = {"authorization": token.strip()}, {"authorization": "Bearer"}
-    advice = "give a token that is valid in KFP_TOKEN, or the name of its file with --token-file"
+    advice = "set KFP_TOKEN to a valid token, or pass the token's file with --token-file"
     return _connection(
         configuration, host, ui, "check --host: it must be the address of Kubeflow Pipelines, where /apis/v2beta1/healthz answers", advice
     )
@@ -108,7 +109,7 @@ def _inside(namespace: str, ui: str, env: Mapping[str, str]) -> Connection:
     if env.get("KF_PIPELINES_SA_TOKEN_PATH") or path.is_file():
         _use_token_file(configuration, path, "KF_PIPELINES_SA_TOKEN_PATH")
     advice = "project a service account token for the audience pipelines.kubeflow.org into this pod and set KF_PIPELINES_SA_TOKEN_PATH to its path"
-    absent = "name the namespace of Kubeflow Pipelines with --kubeflow-namespace"
+    absent = "set the namespace of Kubeflow Pipelines with --kubeflow-namespace"
     return _connection(configuration, host, ui, absent, advice, pod_client(), namespace)
 
 
@@ -116,8 +117,8 @@ def _proxied(namespace: str, ui: str) -> Connection:
     configuration, kube = _configuration(""), kube_client()
     server = configure(configuration)
     _stay_at(configuration, f"{server}/api/v1/namespaces/{namespace}/services/{SERVICE}:{PORT}/proxy")
-    advice = "multi-user Kubeflow takes no kubeconfig: name its address with --host, and give a token in KFP_TOKEN"
-    absent = "name the namespace of Kubeflow Pipelines with --kubeflow-namespace, or its address with --host"
+    advice = "multi-user Kubeflow does not accept kubeconfig credentials: set its address with --host and a token in KFP_TOKEN"
+    absent = "set the namespace of Kubeflow Pipelines with --kubeflow-namespace, or its address with --host"
     return _connection(configuration, f"{server}, service {SERVICE} in namespace {namespace}", ui, absent, advice, kube, namespace)
 
 
@@ -125,8 +126,8 @@ def _configuration(host: str) -> Configuration:
     from kfp_server_api import Configuration
 
     configuration = Configuration(host=host)
-    configuration.client_side_validation = False  # a server that is newer than this client may know more states
-    configuration.retries = False  # the calls are tried again where they are made
+    configuration.client_side_validation = False  # a newer server can return states that this client does not know
+    configuration.retries = False  # PipelinesApi retries its calls itself
     return configuration
 
 
@@ -139,7 +140,7 @@ def _connection(
 
 
 def _stay_at(configuration: Configuration, host: str) -> None:
-    """Set the address, and again whenever the kubeconfig's token is looked at: that sets the API server's."""
+    """Set the address, and set it again whenever a refresh of the kubeconfig's token resets it to the API server's."""
     configuration.host, refresh = host, configuration.refresh_api_key_hook
 
     def refresh_and_stay(_: object) -> None:
@@ -151,13 +152,13 @@ def _stay_at(configuration: Configuration, host: str) -> None:
 
 
 def _use_token_file(configuration: Configuration, path: Path, said: str) -> None:
-    """Read the token at every request, since projected tokens are replaced every hour."""
+    """Read the token for every request, because projected tokens are replaced every hour."""
 
     def read(_: object = None) -> None:
         try:
             token = path.read_text(encoding="ascii").strip()
         except (OSError, UnicodeDecodeError) as error:
-            raise UsageError(f"{said} is {str(path)!r}, which cannot be read ({error}); name the file that holds the token") from error
+            raise UsageError(f"{said} is {str(path)!r}, which cannot be read ({error}); set it to the file that contains the token") from error
         configuration.api_key["authorization"] = token
 
     configuration.api_key, configuration.api_key_prefix = {}, {"authorization": "Bearer"}

@@ -1,4 +1,4 @@
-"""Follow a submission to its end, or until it is plain that there is none to wait for."""
+"""Follow a submission until it ends, or until it is clear that it never will."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from fedstream.kubeflow.view import View
 from fedstream.text import duration
 
 POLL_S = 3.0
-"""Seconds between questions: a step takes at least ten."""
+"""Seconds between polls; a step takes at least ten."""
 
 LOOK_S = 15.0
-"""Seconds between looks at all tasks, which are a megabyte."""
+"""Seconds between polls of all tasks, which are about a megabyte."""
 
 START_S = 1800.0
-"""Seconds a pod may take to get a node, its images and its results out, beside the deadline of the step that runs in it."""
+"""Seconds that a pod can take to be scheduled, pull images and upload results, on top of its step's deadline."""
 
 CANCEL_S = 300.0
-"""Seconds without a change after which a terminated submission counts as lost: its pods have half a minute to end."""
+"""Seconds without a change after which a terminated submission counts as stuck; its pods have 30 seconds to end."""
 
 FOLLOW_S = 8 * 86_400.0
-"""Seconds one submission is followed: longer than the deadline that is compiled into the pipeline."""
+"""Seconds for which one submission is followed: longer than the deadline compiled into the pipeline."""
 
 
 @dataclass
@@ -34,10 +34,10 @@ class Submission:
     """One KFP run of the federated run.
 
     Attributes:
-        run_id: KFP's id of it.
-        url: its page; empty if unknown.
-        step_s: seconds one of its steps may take, by the run's own deadline.
-        progress: how far it is; absent if it was not followed.
+        run_id: KFP's ID of the submission.
+        url: Address of its page; empty if unknown.
+        step_s: Seconds that one of its steps can take, according to the run's own deadline.
+        progress: Its progress; None if it was not followed.
     """
 
     run_id: str
@@ -49,22 +49,22 @@ class Submission:
 def follow(
     api: PipelinesApi, submission: Submission, package: Package, view: View, tell: Callable[[str], None], warn: Callable[[str], None]
 ) -> Progress:
-    """Wait for the end of a submission.
+    """Wait until a submission ends.
 
     Args:
-        api: where it was submitted.
-        submission: whose progress is kept up.
-        package: the pipeline.
-        view: what can be seen of the cluster.
-        tell: told whenever its tasks change.
-        warn: told, once each, of pods that wait for a node.
+        api: API it was submitted to.
+        submission: The submission; its progress is updated.
+        package: The pipeline.
+        view: View of the cluster.
+        tell: Called with a line whenever the state of its tasks changes.
+        warn: Called once for each pod that waits for a node.
 
     Returns:
-        How it ended; in the state LOST if its workflow is gone, so that it never will.
+        The final progress; its state is LOST if the workflow no longer exists, so that the submission never ends.
 
     Raises:
-        ClusterError: the API is away for minutes, the submission was deleted, or it does not end within its deadline.
-        RunError: nothing has changed in it for longer than a step may take, or for minutes after it was terminated.
+        ClusterError: The API does not answer for minutes, the submission was deleted, or it misses its deadline.
+        RunError: Nothing changed for longer than a step can take, or for minutes after the submission was terminated.
     """
     changed = began = time.monotonic()
     look, said, seen = 0.0, "", Looks(view, submission.run_id)
@@ -89,12 +89,15 @@ def follow(
                 raise RunError(reason)
         time.sleep(POLL_S)
     raise ClusterError(
-        f"submission {submission.run_id} has not ended in {duration(FOLLOW_S)}; look at it in the Kubeflow UI: the same command follows it again"
+        f"submission {submission.run_id} has not ended in {duration(FOLLOW_S)}; check it in the Kubeflow UI, or follow it again with the same command"
     )
 
 
 class Looks:
-    """Looks at a submission's workflow and pods, of which only what two in a row show counts: a pod may be about to get its node."""
+    """Observe a submission's workflow and pods, and report only what two consecutive observations show.
+
+    A pod that waits in one observation can be about to get its node.
+    """
 
     def __init__(self, view: View, run_id: str) -> None:
         self._view, self._run_id = view, run_id
@@ -102,12 +105,12 @@ class Looks:
         self._told: set[str] = set()
 
     def lost(self) -> bool:
-        """Tell whether its workflow is gone."""
+        """Return whether the workflow no longer exists."""
         before, self._lost = self._lost, self._view.lost(self._run_id)
         return before and self._lost
 
     def waiting(self) -> list[str]:
-        """Return what its pods wait for, each once."""
+        """Return what the pods wait for, each line once."""
         before, self._waiting = self._waiting, set(self._view.waiting(self._run_id))
         fresh = sorted(before & self._waiting - self._told)
         self._told |= set(fresh)
@@ -115,26 +118,27 @@ class Looks:
 
 
 def stands_still(submission: Submission, progress: str, quiet_s: float) -> str:
-    """Say why to give a submission up in which nothing has changed for too long; empty if it has not been too long.
+    """Return why a submission counts as stuck; empty if it does not.
 
-    A training may take hours, but no longer than its run allows it: after that and the time of a pod to start, some task must have changed.
+    Training can take hours, but no longer than the run's deadline: within that time and the time that a pod takes to
+    start, some task must change.
 
     Args:
-        submission: the one.
-        progress: how far it is, in words that begin with its state.
-        quiet_s: seconds since its last change.
+        submission: The submission.
+        progress: Description of its progress, which begins with its state.
+        quiet_s: Seconds since its last change.
     """
     which = f"submission {submission.run_id}"
     if progress.startswith(CANCELING.lower()) and quiet_s > CANCEL_S:
         return (
-            f"{which} was terminated, and for {duration(quiet_s)} nothing has changed in it: Argo does not end it; archive and delete it in the "
-            "Kubeflow UI, and submit the same run again to go on"
+            f"{which} was terminated, but Argo does not end it: nothing has changed for {duration(quiet_s)}; archive and delete it in the "
+            "Kubeflow UI, and submit the same run again to continue it"
         )
     if quiet_s > submission.step_s + START_S:
         return (
-            f"{which} stands still ({progress}): nothing has changed in it for {duration(quiet_s)}, longer than a step may take by --round-deadline "
-            f"and {duration(START_S)} to start; look at it in the Kubeflow UI: if a pod waits for a node, `fedstream doctor --cluster --placement` "
-            "says why, and the same command with --watch follows it again; if no pod runs, terminate and archive it, and submit the same run again "
-            "to go on"
+            f"{which} is stuck ({progress}): nothing has changed for {duration(quiet_s)}, longer than --round-deadline allows for a step plus "
+            f"{duration(START_S)} to start it; check it in the Kubeflow UI: if a pod waits for a node, `fedstream doctor --cluster --placement` "
+            "explains why, and the same command with --watch follows the submission again; if no pod runs, terminate and archive the submission, "
+            "and submit the same run again to continue it"
         )
     return ""

@@ -1,4 +1,4 @@
-"""The Kubernetes API: a client from the kubeconfig or from inside a pod, and its errors in one line."""
+"""Clients of the Kubernetes API, configured from the kubeconfig or inside a pod, with their errors in one line."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ if TYPE_CHECKING:
     from kubernetes.client import ApiClient
 
 TIMEOUT = (5, 30)
-"""Seconds to connect to an API server, and to wait for a byte of its answer."""
+"""Seconds to connect to an API server, and to wait for each part of its answer."""
 
-NO_ACCESS = "there is no kubeconfig and this is no pod of a cluster; set KUBECONFIG, or create ~/.kube/config as your cluster's provider tells"
+NO_ACCESS = "there is no kubeconfig, and this is not a pod; set KUBECONFIG, or create ~/.kube/config as your cluster's provider describes"
 
 
 def configure(configuration: Any) -> str:
-    """Fill a client's configuration from the kubeconfig, or from inside a pod, and return the API server's address.
+    """Configure a client from the kubeconfig, or from the pod this runs in, and return the API server's address.
 
     Raises:
-        ClusterError: neither is there, or the kubeconfig cannot be used.
+        ClusterError: There is no kubeconfig and this is not a pod, or the kubeconfig cannot be used.
     """
     import yaml
     from kubernetes import config
@@ -35,7 +35,9 @@ def configure(configuration: Any) -> str:
             config.load_incluster_config(client_configuration=configuration)
         except config.ConfigException:
             said = " ".join(str(outside).split())
-            raise ClusterError(NO_ACCESS if "No configuration found" in said else f"the kubeconfig cannot be used: {said}") from outside
+            raise ClusterError(
+                NO_ACCESS if "No configuration found" in said else f"the kubeconfig cannot be used: {said}; check KUBECONFIG"
+            ) from outside
     except (OSError, ValueError, TypeError, AttributeError, yaml.YAMLError) as error:
         raise ClusterError(f"the kubeconfig cannot be used ({type(error).__name__}: {_line(str(error))}); check KUBECONFIG") from error
     configuration.retries = False
@@ -43,7 +45,7 @@ def configure(configuration: Any) -> str:
 
 
 def kube_client() -> ApiClient:
-    """Return a client of the Kubernetes API; it connects only when used."""
+    """Return a client of the Kubernetes API, which connects only when it is used."""
     from kubernetes.client import ApiClient, Configuration
 
     configuration = Configuration()
@@ -52,7 +54,7 @@ def kube_client() -> ApiClient:
 
 
 def pod_client() -> ApiClient | None:
-    """Return a client with the rights of the pod this runs in; None where it was given none."""
+    """Return a client with the permissions of the pod this runs in; None if the pod has no service account token."""
     from kubernetes import config
     from kubernetes.client import ApiClient, Configuration
 
@@ -67,11 +69,11 @@ def pod_client() -> ApiClient | None:
 
 @contextmanager
 def explained(client: ApiClient, what: str) -> Iterator[None]:
-    """Turn the client's errors into ours.
+    """Translate the client's errors into a ClusterError.
 
     Args:
-        client: the one in use.
-        what: what is being done, such as `list the nodes`.
+        client: The client in use.
+        what: The current action, such as `list the nodes`.
     """
     import urllib3
     from kubernetes.client import ApiException
@@ -88,7 +90,7 @@ def explained(client: ApiClient, what: str) -> Iterator[None]:
 
 
 def message_of(body: Any) -> str:
-    """Return what an API says in an error's body, in one line: both Kubernetes and Kubeflow have a `message` there."""
+    """Return the `message` in the body of an error from Kubernetes or Kubeflow, in one line."""
     text = body.decode("utf-8", "replace") if isinstance(body, bytes) else str(body or "")
     try:
         document = json.loads(text)
@@ -105,11 +107,11 @@ def _line(text: str) -> str:
 
 
 def reason_of(error: BaseException) -> str:
-    """Return why a connection failed, without the library's own objects in it."""
+    """Return why a connection failed, without the library's own object names."""
     import urllib3
 
     if isinstance(error, urllib3.exceptions.NameResolutionError):
-        return "its name is unknown"
+        return "its host name is unknown"
     if "refused" in str(error):
         return "connection refused"
     if isinstance(error, urllib3.exceptions.TimeoutError | TimeoutError) and not isinstance(error, urllib3.exceptions.NewConnectionError):

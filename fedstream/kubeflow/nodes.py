@@ -1,4 +1,4 @@
-"""Nodes that offer GPUs, and whether a placement fits one. Pure: what the Kubernetes API said goes in, words come out."""
+"""Nodes, their GPUs, and whether a placement fits a node. Pure functions of what the Kubernetes API returned."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ ENDED = ("Succeeded", "Failed")
 
 @dataclass(frozen=True)
 class Node:
-    """A node as placement sees it.
+    """The properties of a node that matter to placement.
 
     Attributes:
-        name: of the node.
-        labels: that a selector may ask for.
-        taints: (key, value, effect) of those that keep pods away.
-        gpus: resource -> how many it offers: whole GPUs, MIG slices, gpushare memory.
-        free: resource -> how many of them no pod has asked for.
-        closed: why no new pod goes there; empty if pods do.
+        name: Name of the node.
+        labels: Labels of the node.
+        taints: (key, value, effect) of the taints that keep pods away.
+        gpus: Resource -> number that the node offers: whole GPUs, MIG slices, or units of gpushare memory.
+        free: Resource -> number that no pod has requested.
+        closed: Why the node accepts no new pods; empty if it does.
     """
 
     name: str
@@ -41,7 +41,7 @@ class Node:
 
 
 def nodes_of(nodes: Iterable[V1Node], pods: Iterable[V1Pod]) -> list[Node]:
-    """Return the nodes, with what the pods on them have taken."""
+    """Return the nodes, with the resources that their pods leave free."""
     taken: dict[tuple[str, str], int] = defaultdict(int)
     for pod in pods:
         if pod.spec.node_name and pod.status.phase not in ENDED:
@@ -63,19 +63,19 @@ def _node(node: V1Node, taken: dict[tuple[str, str], int]) -> Node:
 
 
 def is_gpu(resource: str) -> bool:
-    """Tell whether a resource is a GPU, a slice of one, or its memory."""
+    """Return whether a resource is a GPU, a slice of one, or GPU memory."""
     return "/" in resource and ("gpu" in resource or "/mig-" in resource)
 
 
 def whole(quantity: Any) -> int:
-    """Return an extended resource's count; Kubernetes allows whole ones only."""
+    """Return the quantity of an extended resource, which Kubernetes requires to be an integer."""
     from kubernetes.utils import parse_quantity
 
     return int(parse_quantity(quantity))
 
 
 def misfit(placement: Placement, node: Node) -> str:
-    """Return why a pod of this placement does not go to a node; empty if it may."""
+    """Return why a pod with this placement cannot be scheduled to a node; empty if it can."""
     for key, value in placement.node_selector.items():
         if node.labels.get(key) != value:
             return f"its label {key} is {node.labels[key]!r}, not {value!r}" if key in node.labels else f"it has no label {key}={value}"
@@ -88,7 +88,7 @@ def misfit(placement: Placement, node: Node) -> str:
 
 
 def tolerates(toleration: dict[str, Any], key: str, value: str, effect: str) -> bool:
-    """Tell whether a toleration, as in a pod's YAML, tolerates a taint."""
+    """Return whether a toleration, in the form of a pod's YAML, tolerates a taint."""
     if toleration.get("effect") and toleration["effect"] != effect:
         return False
     if toleration.get("operator", "Equal") == "Exists":

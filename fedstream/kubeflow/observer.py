@@ -1,4 +1,4 @@
-"""What can be seen of a submitted run besides Kubeflow's tasks, where its store can be read from here: the table of rounds, and what it came to."""
+"""Report the progress and the result of a submitted run; the result needs a store that can be read from here."""
 
 from __future__ import annotations
 
@@ -16,25 +16,24 @@ from fedstream.store.store import Store
 
 @dataclass(frozen=True)
 class Observer:
-    """Looks at a run.
+    """An observer of a run.
 
     Attributes:
-        tell: told how the tasks of a submission go on.
-        store: the bucket; absent if it cannot be read from here.
+        tell: Called with a line whenever the tasks of a submission change.
+        store: The bucket; None if it cannot be read from here.
     """
 
     tell: Callable[[str], None]
     store: Store | None = None
 
     def result(self, spec: RunSpec, say: Callable[[str], None]) -> dict[str, Any]:
-        """Return what `fedstream run --json` would say of the run, or nothing, and why, where the store does not tell."""
-
+        """Return what `fedstream run --json` would print about the run; report why and return {} if that is unknown."""
         if self.store is None:
             return {}
         try:
             return outcome(self.store, spec.run, spec.rounds, published_version(self.store, spec))
         except FedstreamError as error:
-            say(f"what the run came to is not known here: {error}")
+            say(f"the result of the run cannot be read from here: {error}")
             return {}
 
 
@@ -42,7 +41,7 @@ def published_version(store: Store, spec: RunSpec) -> int:
     """Return the version that was published from the last commit of a finished run; 0 if there is none.
 
     Raises:
-        FedstreamError: the run was never planned, or the store is away or damaged.
+        FedstreamError: The run was never planned, or the store is unavailable or damaged.
     """
     state = RunState(store, spec.run)
     if state.next_round(spec.rounds):

@@ -1,4 +1,4 @@
-"""What a compiled pipeline says about itself: its form, its tasks, its images, and what it takes from config maps and secrets."""
+"""Read a compiled pipeline: its form, its tasks, its images, and the ConfigMaps and Secrets that it uses."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from fedstream.errors import UsageError
 from fedstream.record.canonical import sha256_hex
 
 CHANNEL = "pipelinechannel--"
-"""What the compiler puts before the name of a pipeline's parameter inside a loop."""
+"""Prefix that the compiler adds to the name of a pipeline parameter inside a loop."""
 
 CLIENTS_KEY = "client_store_secret"
-"""The form value that names the secret of the clients' pods."""
+"""The form value with the name of the Secret of the clients' pods."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """A config map or a secret that the steps read.
+    """A ConfigMap or Secret that the steps read.
 
     Attributes:
         kind: `configMap` or `secret`.
-        parameter: form value that names it.
-        optional: whether it may be absent.
-        keys: key -> environment variable.
-        mount_path: where all of its keys are files; empty for none.
+        parameter: Form value with its name.
+        optional: Whether the steps can run without it.
+        keys: Key -> environment variable.
+        mount_path: Path at which all of its keys are mounted as files; empty if it is not mounted.
     """
 
     kind: str
@@ -41,17 +41,17 @@ class Package:
     """A compiled pipeline.
 
     Attributes:
-        path: its file.
-        name: name of the pipeline.
-        description: what it is for.
+        path: Path of the file.
+        name: Name of the pipeline.
+        description: Description of the pipeline.
         digest: SHA-256 of the file's bytes.
-        parameters: form value -> default; None where there is none.
-        types: form value -> type, as Kubeflow calls it.
-        steps: names of the tasks that run in a pod.
-        conditions: names of the tasks that a condition may skip.
-        images: those of the pods, sorted.
-        sources: config maps and secrets of the pods.
-        least_memory: what steps ask their node for whose limit is a form value; empty if there are none.
+        parameters: Form value -> default; None if it has no default.
+        types: Form value -> its type in Kubeflow's terms.
+        steps: Names of the tasks that run in a pod.
+        conditions: Names of the tasks that a condition can skip.
+        images: Images of the pods, sorted.
+        sources: ConfigMaps and Secrets of the pods.
+        least_memory: Largest memory request of the steps whose memory limit is a form value; empty if there are none.
     """
 
     path: Path
@@ -68,16 +68,16 @@ class Package:
 
     @property
     def version(self) -> str:
-        """Name of the pipeline's version: the same file is the same version."""
+        """Name of the pipeline version, which depends only on the content of the file."""
         return f"sha256-{self.digest[:16]}"
 
     def names(self, given: dict[str, Any]) -> dict[str, str]:
-        """Return the name of each config map and secret by its form value: what was given, or else the form's default."""
+        """Return the names of the ConfigMaps and Secrets by form value; the form's default where no name is given."""
         return {source.parameter: str(given.get(source.parameter) or self.parameters.get(source.parameter) or "") for source in self.sources}
 
 
 def shipped_pipeline() -> Path:
-    """Return the path of the compiled looping pipeline, without importing KFP."""
+    """Return the path of the compiled training pipeline, without importing KFP."""
     from importlib.util import find_spec
 
     found = find_spec("fedstream.pipelines")
@@ -89,7 +89,7 @@ def read_package(path: Path) -> Package:
     """Read a compiled pipeline.
 
     Raises:
-        UsageError: it cannot be read, or is no compiled pipeline.
+        UsageError: The file cannot be read or is not a compiled pipeline.
     """
     import yaml
 
@@ -97,17 +97,17 @@ def read_package(path: Path) -> Package:
         data = path.read_bytes()
         documents = [document for document in yaml.load_all(data, _safe_loader()) if isinstance(document, dict)]
     except OSError as error:
-        raise UsageError(f"cannot read the pipeline {str(path)!r}: {error.strerror}; name a compiled one with --package-file") from error
+        raise UsageError(f"cannot read the pipeline {str(path)!r}: {error.strerror}; pass a compiled pipeline with --package-file") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UsageError(f"{str(path)!r} is not YAML ({str(error).splitlines()[0]}); compile the pipeline with kfp") from error
     try:
         return _package(path, sha256_hex(data), documents)
     except (KeyError, TypeError, AttributeError, IndexError) as error:
-        raise UsageError(f"{str(path)!r} is no compiled pipeline ({type(error).__name__}: {error}); compile it with kfp 2.15 or later") from error
+        raise UsageError(f"{str(path)!r} is not a compiled pipeline ({type(error).__name__}: {error}); compile it with kfp 2.15 or later") from error
 
 
 def _safe_loader() -> Any:
-    """Return YAML's safe loader, in C where it is there: ten times faster."""
+    """Return YAML's safe loader, in C if available, which is ten times faster."""
     import yaml
 
     return getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -148,7 +148,10 @@ def _least_memory(executors: dict[str, Any]) -> str:
 
 
 def _sources(platform: dict[str, Any]) -> tuple[Source, ...]:
-    """Return what any of the pods takes, each once; but for the clients' keys, which may do less than a doctor tries and may differ by site."""
+    """Return the ConfigMaps and Secrets of all pods, each once.
+
+    The clients' Secret is left out: it can grant less than the doctor tries, and it can differ by site.
+    """
     found: list[Source] = []
     for executor in platform.values():
         found += [source for source in _taken(executor) if source not in found and source.parameter not in ("", CLIENTS_KEY)]
@@ -165,5 +168,5 @@ def _taken(executor: dict[str, Any]) -> Iterator[Source]:
 
 
 def _parameter(reference: dict[str, Any]) -> str:
-    """Return the form's parameter with the name; empty where a task of the run decides it."""
+    """Return the form value with the name; empty if a task of the run determines the name."""
     return "" if "taskOutputParameter" in reference else str(reference["componentInputParameter"]).removeprefix(CHANNEL)

@@ -1,4 +1,4 @@
-"""Whether the placements of a run fit the nodes of a cluster, before its pods wait for one that never comes."""
+"""Check that the placements of a run fit the nodes of a cluster, before pods are created that would wait forever."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
     from kubernetes.client import ApiClient
 
 SHOWN = 5
-"""Nodes of which it is told why they do not fit."""
+"""Number of nodes for which the message says why they do not fit."""
 
 
 def read_nodes(client: ApiClient) -> list[Node]:
-    """Ask a cluster for its nodes, with what is free of their GPUs.
+    """Return the nodes of a cluster, with their free GPUs.
 
     Raises:
-        ClusterError: the caller may not list nodes and pods, or nothing answers.
+        ClusterError: The caller is not allowed to list nodes and pods, or nothing answers.
     """
     from kubernetes.client import CoreV1Api
 
@@ -31,20 +31,20 @@ def read_nodes(client: ApiClient) -> list[Node]:
 
 
 def fitting(placement: Placement, nodes: Iterable[Node]) -> list[str]:
-    """Return the names of the nodes a placement fits.
+    """Return the names of the nodes that a placement fits.
 
     Raises:
-        ClusterError: there is none; says why of each node.
+        ClusterError: The placement fits no node; the message says why for each node.
     """
     reasons = {node.name: misfit(placement, node) for node in nodes}
     if names := [name for name, reason in reasons.items() if not reason]:
         return names
     why = "; ".join(f"{name}: {reason}" for name, reason in list(reasons.items())[:SHOWN])
-    raise ClusterError(f"it fits no node, so that its pods would wait for ever ({why}); change the placement, or label and equip a node")
+    raise ClusterError(f"it fits no node, so its pods would wait forever ({why}); change the placement, or add or label a node")
 
 
 def placements(spec: RunSpec) -> list[tuple[str, Placement]]:
-    """Return whose placement each is, and the placement, of those that ask for anything."""
+    """Return (clients, placement) for each placement that requests anything."""
     named = spec.clients or sorted(spec.sites)
     asked = [] if spec.clients else [("clients without a site of their own", spec.placement)]
     asked += [(client, spec.placement_of(client)) for client in named]
@@ -55,7 +55,7 @@ def placements(spec: RunSpec) -> list[tuple[str, Placement]]:
 
 
 def compare(spec: RunSpec, nodes: list[Node]) -> tuple[list[str], list[str]]:
-    """Return a line for each placement that fits, which says where, and one for each that does not, which says why."""
+    """Return a line for each placement that fits, with the nodes, and a line for each misfit, with the reasons."""
     fits, misfits = [], []
     for who, placement in placements(spec):
         try:

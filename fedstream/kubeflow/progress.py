@@ -1,4 +1,4 @@
-"""How far a submission is, by what Kubeflow Pipelines says of its tasks. Asks nobody."""
+"""The progress of a submission, derived from the tasks that Kubeflow Pipelines reports. Makes no requests."""
 
 from __future__ import annotations
 
@@ -21,38 +21,38 @@ COMMITS = "evaluate"
 """The step that commits a round."""
 
 LARGEST = 256 * 1024 * 1024
-"""Bytes of nodes that are read: a thousand times what Argo's limit on a workflow leaves compressed."""
+"""Maximum number of bytes read from the nodes: a thousand times Argo's limit on a compressed workflow."""
 
 NO_WORKFLOW = (ValueError, KeyError, TypeError, AttributeError, OSError, EOFError)
-"""How reading fails of what is no workflow."""
+"""Errors that reading raises if the manifest is not a workflow."""
 
 STATES = {"Error": "FAILED"}
-"""Argo's phases that Kubeflow calls otherwise."""
+"""Argo's phases that have a different name in Kubeflow."""
 
 DRIVER = "-driver"
-"""How Kubeflow names the pod that prepares a task."""
+"""Suffix of the name of the pod with which Kubeflow prepares a task."""
 
 ENDED = ("SUCCEEDED", "FAILED", "CANCELED", "SKIPPED")
 
 LOST = "LOST"
-"""Our state of a submission whose workflow is gone; Kubeflow never hears of that and says RUNNING for good."""
+"""Our state of a submission whose workflow no longer exists; Kubeflow does not notice and reports RUNNING forever."""
 
 CANCELING = "CANCELING"
-"""Terminated, and not ended yet."""
+"""Terminated, but not ended yet."""
 
 
 @dataclass(frozen=True)
 class Progress:
-    """A submission at one moment.
+    """The progress of a submission at one point in time.
 
     Attributes:
-        state: Kubeflow's state of it.
-        passes: passes over the clients it has committed: rounds, and the closing one that only measures.
-        unused: slots whose open_round found nothing to do.
-        running: names of the steps that run, one for each pod, sorted.
-        failed: names of the steps that failed, and of Kubeflow's own preparations of a task (`NAME-driver`), sorted.
-        error: what Kubeflow says about its failure.
-        tasks: (task, state) of all that it consists of, sorted; absent where only the run's own list is known, which may be old.
+        state: State that Kubeflow reports.
+        passes: Number of committed passes over the clients: the rounds, and the closing pass that only evaluates.
+        unused: Number of slots in which open_round found nothing to do.
+        running: Names of the running steps, one for each pod, sorted.
+        failed: Names of the failed steps and of Kubeflow's own failed preparations of a task (`NAME-driver`), sorted.
+        error: Kubeflow's error message.
+        tasks: (task, state) of all nodes, sorted; None if only the run's own list is known, which can be out of date.
     """
 
     state: str
@@ -68,20 +68,20 @@ class Progress:
         return self.state in ENDED
 
     def stands_since(self, before: Progress | None) -> bool:
-        """Tell whether nothing has changed since; of a list of tasks that may be old, nobody can tell while they run."""
+        """Return whether nothing has changed since `before`; False if the list of tasks can be out of date."""
         if before is None or (self.tasks is None and self.state != CANCELING):
             return False
         return (self.state, self.tasks) == (before.state, before.tasks)
 
     def finishes(self, before: int, wanted: int) -> bool:
-        """Tell whether the federated run is finished, and this submission has published it.
+        """Return whether the federated run is finished and this submission has published it.
 
-        In a submission that has succeeded, a slot stays unused only when no round is left. Without such a slot it is the number of passes that tells;
-        where that is not known to suffice, one more submission finds out in a minute.
+        In a successful submission, a slot stays unused only if no round is left. Without an unused slot, the number of
+        passes decides. If that number is not known to suffice, one more submission finds out within a minute.
 
         Args:
-            before: passes that earlier submissions are known to have committed.
-            wanted: passes in all, with the closing one.
+            before: Number of passes that earlier submissions are known to have committed.
+            wanted: Total number of passes, including the closing one.
         """
         return self.state == "SUCCEEDED" and (self.unused > 0 or before + self.passes >= wanted)
 
@@ -94,13 +94,13 @@ class Progress:
 
     @property
     def reason(self) -> str:
-        """Why it failed, as far as Kubeflow tells."""
+        """Why the submission failed, as far as Kubeflow reports it."""
         tasks = f"failed: {', '.join(self.failed)}" if self.failed else "no step failed"
         return f"{tasks}; Kubeflow says: {self.error}" if self.error else tasks
 
 
 def nodes_of(manifest: str) -> list[tuple[str, str]]:
-    """Return (task, state) of each node of an Argo workflow; empty for what is no workflow."""
+    """Return (task, state) of each node of an Argo workflow; empty if the manifest is not a workflow."""
     try:
         return [(str(node["displayName"]), STATES.get(node["phase"], node["phase"].upper())) for node in _nodes(manifest)]
     except NO_WORKFLOW:
@@ -108,7 +108,10 @@ def nodes_of(manifest: str) -> list[tuple[str, str]]:
 
 
 def last_change(manifest: str) -> datetime | None:
-    """Return when a node of an Argo workflow last began or ended; None for what is no workflow, or has no nodes yet."""
+    """Return when a node of an Argo workflow last started or ended.
+
+    The result is None if the manifest is not a workflow, or the workflow has no nodes yet.
+    """
     try:
         times = [node.get(name) for node in _nodes(manifest) for name in ("startedAt", "finishedAt")]
         return max((datetime.fromisoformat(time) for time in times if time), default=None)
@@ -117,7 +120,7 @@ def last_change(manifest: str) -> datetime | None:
 
 
 def _nodes(manifest: str) -> list[dict[str, Any]]:
-    """Return the nodes of an Argo workflow, whether it has compressed them or not."""
+    """Return the nodes of an Argo workflow, whether they are compressed or not."""
     status = json.loads(manifest)["status"]
     compressed = base64.b64decode(status.get("compressedNodes", ""))
     nodes = json.loads(gzip.GzipFile(fileobj=io.BytesIO(compressed)).read(LARGEST)) if compressed else status.get("nodes", {})
@@ -125,12 +128,12 @@ def _nodes(manifest: str) -> list[dict[str, Any]]:
 
 
 def progress_of(run: V2beta1Run, nodes: list[tuple[str, str]], package: Package) -> Progress:
-    """Read a run as the API returns it.
+    """Return the progress of a run that the API returned.
 
     Args:
-        run: with its own tasks, which count where the workflow's nodes are not known.
+        run: The run, whose own tasks are used if the workflow's nodes are not known.
         nodes: (task, state) of the workflow's nodes.
-        package: the pipeline, which names its steps and conditions.
+        package: The pipeline, which defines the names of the steps and conditions.
     """
     details = (run.run_details.task_details if run.run_details else None) or []
     tasks = nodes or [(task.display_name or "", task.state or "") for task in details]

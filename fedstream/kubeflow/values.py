@@ -1,4 +1,4 @@
-"""Form values: those a submission gives, and whether a run that is under way was given the same. Asks nobody."""
+"""The form values of a submission, and how they differ from those of a run in progress. Makes no requests."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from fedstream.steps.plan import checked_spec
 
 
 def form_values(spec: RunSpec, given: dict[str, Any], package: Package) -> dict[str, Any]:
-    """Return the form values to submit: those the pipeline knows.
+    """Return the form values to submit, limited to the pipeline's parameters.
 
     Raises:
-        UsageError: a value was given that cannot be, that the pipeline has no parameter for, or less memory than its steps need.
+        UsageError: A value is invalid, or has no parameter in the pipeline, or the memory is less than the steps need.
     """
     given = {name: value for name, value in given.items() if value is not None}
     parse_form(PipelineOptions, given)
@@ -26,7 +26,7 @@ def form_values(spec: RunSpec, given: dict[str, Any], package: Package) -> dict[
     unknown = [name for name, value in values.items() if name not in package.parameters and value != defaults.get(name)]
     if unknown:
         raise UsageError(
-            f"pipeline {package.name!r} of {str(package.path)!r} has no parameter {unknown[0]!r}; leave it out, or submit another --package-file"
+            f"pipeline {package.name!r} in {str(package.path)!r} has no parameter {unknown[0]!r}; omit it, or pass another --package-file"
         )
     if "memory" in values:
         _check_memory(values["memory"], package.least_memory)
@@ -34,32 +34,32 @@ def form_values(spec: RunSpec, given: dict[str, Any], package: Package) -> dict[
 
 
 def _check_memory(memory: str, least: str) -> None:
-    """Check what Kubernetes would refuse only when a step's pod is made."""
+    """Check the memory limit, which Kubernetes would otherwise reject only when it creates a step's pod."""
     from kubernetes.utils import parse_quantity
 
     try:
         enough = parse_quantity(memory) >= parse_quantity(least or 0)
     except ValueError as error:
-        raise UsageError(f"--memory: {memory!r} is no amount of memory; write 4Gi for four gibibytes") from error
+        raise UsageError(f"--memory: {memory!r} is not a quantity of memory; write 4Gi for four gibibytes") from error
     if not enough:
-        raise UsageError(f"--memory: {memory} is less than the {least} that a step asks its node for before it holds any records; give it more")
+        raise UsageError(f"--memory: {memory} is less than the {least} that a step requests before it holds any records; increase it")
 
 
 def difference(running: dict[str, Any], wanted: dict[str, Any], package: Package) -> str:
-    """Name the first value in which a run under way differs from what is wanted, with both; empty if there is none.
+    """Describe the first value in which a run in progress differs from the wanted one; empty if there is none.
 
-    Both are read as a run reads them, so that what means the same is the same: {} and a placement without anything in it, "3" and 3.0.
+    Both are parsed as a run parses them, so that equivalent values are equal: {} and an empty placement, "3" and 3.0.
 
     Args:
-        running: what the run under way was given, through the form or the API.
-        wanted: what is to be submitted; values that are not in it may be whatever they are.
-        package: the pipeline, whose defaults count for what the running one was not given.
+        running: Form values of the run in progress, from the form or the API.
+        wanted: Form values to submit; only these are compared.
+        package: The pipeline, whose defaults replace values that the run in progress was not given.
     """
     now = _read(wanted, package)
     try:
         before = _read(package.parameters | running, package)
     except SpecError as error:
-        return f"values that this version of fedstream does not take ({error})"
+        return f"values that this version of fedstream does not accept ({error})"
     return _apart("", {name: before.get(name) for name in wanted}, {name: now[name] for name in wanted})
 
 
@@ -70,7 +70,7 @@ def _read(values: dict[str, Any], package: Package) -> dict[str, Any]:
 
 
 def _typed(value: Any, kind: str) -> Any:
-    """Read a text that stands for a number, a list or the like; the form hands some over as they were typed."""
+    """Parse a text that stands for a number, a list or an object; the form passes some values on as text."""
     if kind == "STRING" or not isinstance(value, str):
         return value
     try:
@@ -80,8 +80,8 @@ def _typed(value: Any, kind: str) -> Any:
 
 
 def _apart(path: str, before: Any, now: Any) -> str:
-    """Name the first place, down to the innermost one, where two values differ."""
+    """Describe the first and innermost place in which two values differ."""
     if isinstance(before, dict) and isinstance(now, dict):
         places = (_apart(f"{path}.{key}" if path else key, before.get(key), now.get(key)) for key in sorted(before.keys() | now.keys()))
         return next((place for place in places if place), "")
-    return "" if before == now else f"another {path} ({before!r}, now {now!r})"
+    return "" if before == now else f"a different value for {path} ({before!r}, now {now!r})"

@@ -1,4 +1,7 @@
-"""What the cluster's Kubernetes API tells of a submission and Kubeflow's API does not. Where it may not be asked, it is taken to tell nothing."""
+"""What the Kubernetes API knows about a submission and Kubeflow's API does not return.
+
+Without permission to read it, the results are empty.
+"""
 
 from __future__ import annotations
 
@@ -19,18 +22,18 @@ WORKFLOWS = {"group": "argoproj.io", "version": "v1alpha1", "plural": "workflows
 
 @dataclass(frozen=True)
 class View:
-    """The view on a cluster.
+    """A view of a cluster.
 
     Attributes:
-        client: of the API of the cluster where Kubeflow runs; absent if there is no way to it.
-        namespace: of workflows and pods.
+        client: Client of the Kubernetes API of the cluster that runs Kubeflow; None if it cannot be reached.
+        namespace: Namespace of the workflows and pods.
     """
 
     client: ApiClient | None
     namespace: str
 
     def lost(self, run_id: str) -> bool:
-        """Tell whether there certainly is no workflow of a submission."""
+        """Return whether a submission certainly has no workflow."""
         from kubernetes.client import CustomObjectsApi
 
         if self.client is None:
@@ -45,7 +48,7 @@ class View:
         return bool(found.get("items") == [])
 
     def waiting(self, run_id: str) -> list[str]:
-        """Return `task waits for a node: reason` of the pods that the scheduler has found none for, each once."""
+        """Return `task waits for a node: reason` for the pods that the scheduler has found no node for, each once."""
         from kubernetes.client import CoreV1Api
 
         if self.client is None:
@@ -60,11 +63,11 @@ class View:
         return sorted({f"{task_of(pod)} waits for a node: {reason}" for pod in pods.items if (reason := unscheduled(pod))})
 
     def causes(self, run_id: str) -> list[str]:
-        """Return `task: reason` of a submission's first failed pods."""
+        """Return `task: reason` for the first failed pods of a submission."""
         return causes(self.client, self.namespace, run_id) if self.client else []
 
     def nodes(self) -> list[Node]:
-        """Return the cluster's nodes; none where they may not be listed."""
+        """Return the nodes of the cluster; empty if the caller is not allowed to list them."""
         if self.client is None:
             return []
         try:

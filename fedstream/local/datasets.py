@@ -1,4 +1,4 @@
-"""Data sets for demonstrations, and how to deal their records to clients. Pure but for reading the file."""
+"""Data sets for demonstrations, and functions to divide their records among clients. Pure except for reading files."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from fedstream.stream.files import open_npz
 Partition = Literal["iid", "shards", "dirichlet"]
 
 SHARDS_PER_CLIENT = 2
-"""McMahan et al. 2017: records sorted by label, two shards for each client."""
+"""As in McMahan et al. 2017: the records are sorted by label, and each client gets two shards."""
 
 DIRICHLET_ALPHA = 0.5
-"""Hsu et al. 2019 (arXiv 1909.06335): the smaller, the fewer classes a client sees."""
+"""As in Hsu et al. 2019 (arXiv 1909.06335): the smaller the value, the fewer classes a client sees."""
 
 
 @dataclass(frozen=True)
@@ -25,11 +25,11 @@ class Dataset:
     """A labelled data set.
 
     Attributes:
-        x_train: samples (n, ...); any numeric dtype.
-        y_train: class numbers (n,).
-        x_test: samples (m, ...).
-        y_test: class numbers (m,).
-        model: the built-in model that fits.
+        x_train: Training samples of shape (n, ...) and any numeric dtype.
+        y_train: Class numbers of shape (n,).
+        x_test: Test samples of shape (m, ...).
+        y_test: Class numbers of shape (m,).
+        model: Name of the built-in model that fits the samples.
     """
 
     x_train: np.ndarray
@@ -40,10 +40,10 @@ class Dataset:
 
 
 def load_dataset(name: str) -> Dataset:
-    """Load `digits` (scikit-learn's 8 x 8 pictures), or an .npz file of pictures of 28 x 28.
+    """Load `digits` (scikit-learn's 8 x 8 images), or an .npz file with 28 x 28 images.
 
     Raises:
-        UsageError: there is no such file, or it lacks an array.
+        UsageError: The file does not exist or lacks an array.
         PlatformError: scikit-learn is not installed.
     """
     return _digits() if name == "digits" else _npz(Path(name))
@@ -53,7 +53,7 @@ def _digits() -> Dataset:
     try:
         from sklearn.datasets import load_digits
     except ImportError as error:
-        raise PlatformError(f"the digits come with scikit-learn, which is not installed; {install_hint('local')}") from error
+        raise PlatformError(f"the digits are part of scikit-learn, which is not installed; {install_hint('local')}") from error
     digits = load_digits()
     order = np.random.default_rng(0).permutation(len(digits.target))
     x, y = digits.images[order].astype(np.float32), digits.target[order].astype(np.uint8)
@@ -67,31 +67,34 @@ def _npz(path: Path) -> Dataset:
             found = {name: arrays[name] for name in ("x_train", "y_train", "x_test", "y_test")}
     except (OSError, ValueError, KeyError) as error:
         raise UsageError(
-            f"data set {str(path)!r} cannot be used: {error}; give `digits`, or an .npz file with x_train, y_train, x_test, y_test"
+            f"data set {str(path)!r} cannot be used: {error}; pass `digits`, or an .npz file with x_train, y_train, x_test, y_test"
         ) from error
     x_train, x_test = (found[name].reshape(-1, 28, 28) if found[name][0].size == 28 * 28 else found[name] for name in ("x_train", "x_test"))
     if x_train.shape[1:] != (28, 28):
         raise UsageError(
-            f"data set {str(path)!r} has samples of shape {x_train.shape[1:]}, the demo's built-in model takes (28, 28); "
+            f"data set {str(path)!r} has samples of shape {x_train.shape[1:]}, but the demo's built-in model requires (28, 28); "
             "use `fedstream stream send` and your own model"
         )
     return Dataset(x_train, found["y_train"], x_test, found["y_test"], "builtin:mnist-2nn")
 
 
 def deal(labels: np.ndarray, clients: int, partition: Partition, seed: int = 0) -> list[np.ndarray]:
-    """Return the indices of each client's records: disjoint, covering all, shuffled.
+    """Divide records among clients and return the indices of each client's records, shuffled.
+
+    The clients' records are disjoint and cover the data set.
 
     Args:
-        labels: class numbers (n,).
-        clients: how many to deal to; at most n.
-        partition: evenly at random, by label shards, or by a Dirichlet draw for each class.
-        seed: of the draw.
+        labels: Class numbers of shape (n,).
+        clients: Number of clients, at most n.
+        partition: `iid` for an even random split, `shards` for shards of sorted labels, or `dirichlet` for a Dirichlet
+            draw for each class.
+        seed: Seed of the random generator.
 
     Raises:
-        UsageError: there are fewer records than clients.
+        UsageError: There are fewer records than clients.
     """
     if clients > len(labels):
-        raise UsageError(f"{len(labels)} records cannot be dealt to {clients} clients")
+        raise UsageError(f"{len(labels)} records cannot be divided among {clients} clients; use fewer clients")
     rng = np.random.default_rng(seed)
     dealt = {"iid": _iid, "shards": _shards, "dirichlet": _dirichlet}[partition](labels, clients, rng)
     return [rng.permutation(indices) for indices in dealt]

@@ -1,4 +1,7 @@
-"""The demonstration: real data of several clients through a real Kafka, the compiled pipeline, a published model, a verified ledger, a report."""
+"""The demonstration: stream data of several clients through a real Kafka and train on it with the compiled pipeline.
+
+It publishes a model, verifies the ledger and writes a report.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,7 @@ from fedstream.store.objects import ObjectStore
 from fedstream.stream.send import send_dataset
 
 LOCAL_EPOCHS, BATCH_SIZE = 5, 10
-"""Enough for the digits to be learned in three rounds."""
+"""Enough to learn the digits in three rounds."""
 
 EVALUATION_CLIENT = "evaluation"
 
@@ -29,19 +32,19 @@ EVALUATION_CLIENT = "evaluation"
 def run_demo(
     clients: int, rounds: int, dataset: str, partition: Partition, name: str, say: Callable[[str], None], progress: Progress
 ) -> dict[str, Any]:
-    """Do all of it, and return the outcome.
+    """Run the demonstration and return the outcome.
 
     Args:
-        clients: data owners.
-        rounds: training rounds.
-        dataset: `digits` or the path of an .npz file.
-        partition: how the records are dealt.
-        name: of the run; empty for a new one.
-        say: told what is done.
-        progress: shows how the run goes on.
+        clients: Number of data owners.
+        rounds: Number of training rounds.
+        dataset: `digits`, or the path of an .npz file.
+        partition: How the records are divided among the clients.
+        name: Name of the run; empty for a new name.
+        say: Called with a line for each step.
+        progress: Shows the progress of the run.
 
     Raises:
-        FedstreamError: of any kind; what was done stays, and the run can go on under its name.
+        FedstreamError: Any step failed; the results so far are kept, and the run can be continued under its name.
     """
     began = time.monotonic()
     data = load_dataset(dataset)
@@ -56,7 +59,7 @@ def run_demo(
         say(f"{owner} sent {len(indices)} records: {announcement.topic}")
     evaluation = f"{name}-{EVALUATION_CLIENT}"
     send_dataset(kafka, evaluation, evaluation, data.x_test, data.y_test)
-    say(f"{evaluation} has {len(data.y_test)} records no client trains on")
+    say(f"{evaluation} has {len(data.y_test)} records that no client trains on")
     spec = {
         "run": name,
         "model": data.model,

@@ -1,7 +1,8 @@
-"""Run a server that must not outlive the process that asked for it: `python -I -S guard.py PARENT_PID PATIENCE_S COMMAND...`.
+"""Run a server that ends with the process that started it: `python -I -S guard.py PARENT_PID PATIENCE_S COMMAND...`.
 
-Standard library only. The process forks: the original becomes the server (so its pid is the one the parent knows), the copy watches the parent.
-A watcher is used, not prctl(PR_SET_PDEATHSIG), because that fires when the spawning *thread* ends.
+This module uses the standard library only. The process forks: the original becomes the server, so that the parent knows
+its PID, and the copy watches the parent. prctl(PR_SET_PDEATHSIG) is not used, because it fires when the spawning
+*thread* ends.
 """
 
 from __future__ import annotations
@@ -12,11 +13,11 @@ import sys
 import time
 
 POLL_S = 0.2
-"""How often the parent is looked at: short enough that a restart finds the ports free, long enough to cost nothing."""
+"""Seconds between checks of the parent: short enough that a restart finds the ports free, long enough to be cheap."""
 
 
 def parent_of(pid: int) -> int | None:
-    """Return the parent of a process; None where /proc does not tell."""
+    """Return the parent's PID of a process; None if /proc does not provide it."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
             return int(file.read().rpartition(b")")[2].split()[1])
@@ -25,7 +26,7 @@ def parent_of(pid: int) -> int | None:
 
 
 def orphaned(server: int, parent: int) -> bool:
-    """Tell whether the parent is gone, even when it is a zombie that nobody has collected yet."""
+    """Return whether the parent has ended, even if it is a zombie that has not been reaped yet."""
     actual = parent_of(server)
     if actual is not None:
         return actual != parent
@@ -39,7 +40,7 @@ def orphaned(server: int, parent: int) -> bool:
 
 
 def watch(server: int, parent: int, patience_s: float) -> None:
-    """Wait until the server has ended; when its parent ends first, ask it to end, and kill it when the patience is over."""
+    """Wait until the server ends; if its parent ends first, terminate the server, and kill it after `patience_s`."""
     while os.getppid() == server:
         if orphaned(server, parent):
             os.kill(server, signal.SIGTERM)
@@ -63,7 +64,7 @@ def main() -> None:
             os._exit(0)
     if os.getppid() != parent:
         sys.exit(1)
-    os.execv(command[0], command)  # noqa: S606 - the whole point: no shell, and the same pid
+    os.execv(command[0], command)  # noqa: S606 - no shell and the same PID are the purpose
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The jars of Apache Kafka: found, or fetched once from a Maven repository, each held to its digest. Starts no broker."""
+"""Find the jars of Apache Kafka, or download them once from a Maven repository, and check their digests."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from fedstream.local import maven, paths, process
 FILES = Path(__file__).with_name("kafka_files")
 LOCK = FILES / "jars.sha256"
 FETCH_S = 900.0
-"""46 jars, 44 MB: 4 s on a good line, and people have bad ones."""
+"""Time limit in seconds for 46 jars of 44 MB in total, which take 4 s on a fast connection."""
 AT_ONCE = 8
 ELSEWHERE = (
-    f"Set {maven.VARIABLE} to a repository that this machine reaches, KAFKA_HOME to an unpacked Apache Kafka 4, "
+    f"Set {maven.VARIABLE} to a repository that this machine can reach, KAFKA_HOME to an unpacked Apache Kafka 4, "
     "or KAFKA_BOOTSTRAP_SERVERS to a running broker"
 )
 
 
 @dataclass(frozen=True)
 class Jar:
-    """One line of the lock.
+    """One line of the lock file.
 
     Attributes:
-        path: in a Maven repository.
+        path: Path of the jar in a Maven repository.
         digest: SHA-256 of its bytes, in hexadecimal.
     """
 
@@ -40,11 +40,11 @@ class Jar:
 
     @property
     def name(self) -> str:
-        """The file's own name."""
+        """Name of the file."""
         return self.path.rpartition("/")[2]
 
     def is_in(self, folder: Path) -> bool:
-        """Whether a folder holds the jar, whole and unchanged."""
+        """Return whether a folder contains the jar, complete and unchanged."""
         try:
             with (folder / self.name).open("rb") as file:
                 return hashlib.file_digest(file, "sha256").hexdigest() == self.digest
@@ -53,7 +53,7 @@ class Jar:
 
 
 def locked_jars() -> list[Jar]:
-    """Return the jars of the embedded Kafka, as `sha256sum` writes them: digest, two spaces, path."""
+    """Return the jars of the embedded Kafka from the lock file, which has the format of `sha256sum`."""
     return [Jar(path, digest) for digest, path in (line.split() for line in LOCK.read_text().splitlines())]
 
 
@@ -64,26 +64,26 @@ def kafka_version() -> str:
 
 
 def jars_folder() -> Path:
-    """Return where fetched jars are kept; it may not be there."""
+    """Return the folder of the downloaded jars, which need not exist."""
     return paths.cache_dir() / f"kafka-{kafka_version()}"
 
 
 def kafka_classpath(say: Callable[[str], None]) -> str:
-    """Return the Java class path of Apache Kafka: of $KAFKA_HOME, or of the cache, to which all that it lacks is fetched.
+    """Return the Java class path of Apache Kafka in $KAFKA_HOME, or in the cache after downloading missing jars.
 
     Raises:
-        PlatformError: $KAFKA_HOME holds no Kafka, or the repository does not answer, or answers with other bytes.
+        PlatformError: $KAFKA_HOME does not contain Kafka, or the repository does not answer or serves different files.
     """
     home = os.environ.get("KAFKA_HOME")
     if home:
         libs = Path(home) / "libs"
         if not any(libs.glob("kafka_2.*.jar")):
-            raise PlatformError(f"$KAFKA_HOME is {home}, but {libs} holds no kafka_2.*.jar; set it to an unpacked Apache Kafka 4, or unset it")
+            raise PlatformError(f"$KAFKA_HOME is {home}, but {libs} contains no kafka_2.*.jar; set it to an unpacked Apache Kafka 4, or unset it")
         return f"{libs}/*"
     jars, folder = locked_jars(), jars_folder()
     if missing(jars, folder):
         folder.mkdir(parents=True, exist_ok=True)
-        waiting = "Waiting for another process that fetches Apache Kafka"
+        waiting = "Waiting for another process that downloads Apache Kafka"
         with process.locked(folder.with_name(f"{folder.name}.lock"), deadline_s=FETCH_S, on_wait=lambda: say(waiting)):
             if absent := missing(jars, folder):
                 _fetch(absent, folder, say)
@@ -91,14 +91,14 @@ def kafka_classpath(say: Callable[[str], None]) -> str:
 
 
 def missing(jars: Iterable[Jar], folder: Path) -> list[Jar]:
-    """Return the jars that a folder lacks, or holds damaged: a fetch that was cut short, or a disk that failed."""
+    """Return the jars that are missing in a folder or damaged, for example by an interrupted download."""
     return [jar for jar in jars if not jar.is_in(folder)]
 
 
 def _fetch(jars: Sequence[Jar], folder: Path, say: Callable[[str], None]) -> None:
     source = maven.repository()
-    say(f"Fetching Apache Kafka {kafka_version()} ({len(jars)} jars) into {folder}, this once")
-    # Beside their place first: a fetch that was cut short is never taken for a whole one.
+    say(f"Downloading Apache Kafka {kafka_version()} ({len(jars)} jars) to {folder}, only this once")
+    # Jars are downloaded to a separate folder first, so that an interrupted download never looks complete.
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix="fetching-") as scratch, ThreadPoolExecutor(AT_ONCE) as pool:
 
         def fetch(jar: Jar) -> None:
@@ -111,8 +111,8 @@ def _fetch(jars: Sequence[Jar], folder: Path, say: Callable[[str], None]) -> Non
             for task in tasks:
                 task.result(max(0.0, deadline - time.monotonic()))
         except TimeoutError as error:
-            raise PlatformError(f"Apache Kafka was not fetched within {FETCH_S:.0f} s; try again: what has arrived is kept") from error
+            raise PlatformError(f"Apache Kafka was not downloaded within {FETCH_S:.0f} s; try again: downloaded jars are kept") from error
         except PlatformError as error:
-            raise PlatformError(f"Apache Kafka cannot be fetched: {error}. {ELSEWHERE}") from error
+            raise PlatformError(f"Apache Kafka cannot be downloaded: {error}. {ELSEWHERE}") from error
         finally:
             pool.shutdown(cancel_futures=True)

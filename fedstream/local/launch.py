@@ -1,4 +1,4 @@
-"""Run the compiled pipeline in a child process, its noise in a log file. Knows nothing of KFP but the command."""
+"""Run the compiled pipeline in a child process and write its output to a log file."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from fedstream.errors import FedstreamError, RunError, UsageError
 from fedstream.steps.runtime import FAILED, REFUSED
 
 STOP_S = 10.0
-"""Seconds the child may take to end after Ctrl-C before it is killed."""
+"""Seconds to wait for the child to end after Ctrl-C before it is killed."""
 
 LAST_LINES = 15
 
@@ -25,12 +25,12 @@ def run_pipeline(arguments: dict[str, Any], log: Path) -> int:
     """Run the compiled pipeline and return the published version, or 0 if the run is not finished.
 
     Args:
-        arguments: the pipeline's parameters.
-        log: file to which all output of the pipeline is added.
+        arguments: Parameters of the pipeline.
+        log: File to which all output of the pipeline is appended.
 
     Raises:
-        RunError: the pipeline failed; says the failing step's own reason, or its last lines.
-        UsageError: a step found a value that cannot be.
+        RunError: The pipeline failed; the message contains the failed step's reason, or its last lines.
+        UsageError: A step rejected a value.
     """
     with tempfile.TemporaryDirectory(prefix="fedstream-", ignore_cleanup_errors=True) as folder, log.open("ab") as output:
         began, result = output.tell(), Path(folder) / "result.json"
@@ -53,7 +53,7 @@ def run_pipeline(arguments: dict[str, Any], log: Path) -> int:
 
 
 def _tell(child: subprocess.Popen[bytes], arguments: dict[str, Any]) -> None:
-    """Write the arguments, and leave the pipe open: its end is how the child learns of ours."""
+    """Write the arguments and leave the pipe open, because the child ends when the pipe is closed."""
     assert child.stdin is not None
     with suppress(BrokenPipeError):
         child.stdin.write(json.dumps(arguments).encode() + b"\n")
@@ -61,7 +61,7 @@ def _tell(child: subprocess.Popen[bytes], arguments: dict[str, Any]) -> None:
 
 
 def _stop(child: subprocess.Popen[bytes]) -> None:
-    """End the child and the steps it has started, which are in its process group."""
+    """Stop the child and the steps that it has started, which are in its process group."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         try:
             os.killpg(child.pid, number)
@@ -73,8 +73,8 @@ def _stop(child: subprocess.Popen[bytes]) -> None:
 
 
 def _cause(text: str, log: Path) -> FedstreamError:
-    """Return the failing step's own reason, or else its last lines."""
-    lines, where = text.splitlines(), f"(the whole log is in {log})"
+    """Return the failed step's own reason, or else its last lines."""
+    lines, where = text.splitlines(), f"(the full log is in {log})"
     for mark, kind in ((REFUSED, UsageError), (FAILED, RunError)):
         if reasons := [line.split(mark, 1)[1].strip() for line in lines if mark in line]:
             return kind(f"{reasons[-1]} {where}")

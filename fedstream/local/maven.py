@@ -1,4 +1,4 @@
-"""Where this machine gets Maven's artifacts, and how one file comes from there. Knows no Kafka; needs no Maven."""
+"""Find this machine's Maven repository, and download a file from it. Maven itself is not needed."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from fedstream.errors import PlatformError
 VARIABLE = "MAVEN_REPOSITORY_URL"
 CENTRAL = "https://repo.maven.apache.org/maven2"
 MOST_BYTES = 64 * 2**20
-"""A jar that is larger is not what was asked for."""
+"""Maximum size of a jar."""
 CONNECT_S, READ_S = 10.0, 60.0
 TRIES = 4
 
 
 def repository() -> str:
-    """Return the URL of the repository: $MAVEN_REPOSITORY_URL, the mirror of Maven's own settings.xml, or Maven Central.
+    """Return the URL of the repository: $MAVEN_REPOSITORY_URL, the mirror in Maven's settings.xml, or Maven Central.
 
     Raises:
         PlatformError: settings.xml cannot be read.
@@ -29,13 +29,13 @@ def repository() -> str:
 
 
 def _mirror(settings: Path) -> str:
-    """Return the first mirror of Maven Central, or nothing."""
+    """Return the first mirror of Maven Central; empty if there is none."""
     try:
-        mirrors = ElementTree.parse(settings).getroot().iterfind(".//{*}mirror")  # noqa: S314 (the user's own file, which Maven trusts as well)
+        mirrors = ElementTree.parse(settings).getroot().iterfind(".//{*}mirror")  # noqa: S314 (the user's own file)
     except FileNotFoundError:
         return ""
     except (OSError, ElementTree.ParseError) as error:
-        raise PlatformError(f"{settings} cannot be read ({error}); mend it, or set {VARIABLE} to a Maven repository") from error
+        raise PlatformError(f"{settings} cannot be read ({error}); correct it, or set {VARIABLE} to a Maven repository") from error
     for mirror in mirrors:
         of = re.split(r"[\s,]+", mirror.findtext("{*}mirrorOf", "").strip())
         if "!central" not in of and {"*", "central", "external:*"} & set(of):
@@ -44,21 +44,21 @@ def _mirror(settings: Path) -> str:
 
 
 def without_credentials(url: str) -> str:
-    """Return a URL as it may be shown."""
+    """Return a URL without its user name and password."""
     parts = urlsplit(url)
     return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
 
 def fetch(url: str, target: Path, digest: str) -> None:
-    """Fetch one file, with the proxy and the credentials that the environment and ~/.netrc name.
+    """Download a file, using the proxy and the credentials in the environment and in ~/.netrc.
 
     Args:
-        url: of the file.
-        target: where it goes; what is there is overwritten.
-        digest: SHA-256 that its bytes must have, in hexadecimal.
+        url: URL of the file.
+        target: Path to write to; an existing file is overwritten.
+        digest: Expected SHA-256 of the file, in hexadecimal.
 
     Raises:
-        PlatformError: no answer, or other bytes than expected; `target` is then not to be used.
+        PlatformError: The repository does not answer or serves a different file; `target` must then not be used.
     """
     import requests
     from requests.adapters import HTTPAdapter
@@ -75,9 +75,9 @@ def fetch(url: str, target: Path, digest: str) -> None:
             for block in answer.iter_content(2**20):
                 found.update(block)
                 if file.tell() + len(block) > MOST_BYTES:
-                    raise PlatformError(f"{shown} is larger than {MOST_BYTES} bytes, so it is not the jar that was asked for")
+                    raise PlatformError(f"{shown} is larger than {MOST_BYTES} bytes, so it is not the expected jar")
                 file.write(block)
     except (requests.RequestException, OSError) as error:
-        raise PlatformError(f"{shown} cannot be fetched: {str(error).replace(url, shown)}") from error
+        raise PlatformError(f"{shown} cannot be downloaded: {str(error).replace(url, shown)}") from error
     if found.hexdigest() != digest:
-        raise PlatformError(f"{shown} has SHA-256 {found.hexdigest()}, and {digest} is expected: the repository serves another file")
+        raise PlatformError(f"{shown} has SHA-256 {found.hexdigest()}, expected {digest}: the repository serves a different file")

@@ -1,4 +1,4 @@
-"""Set up a notebook: servers, quiet logs, and errors in a line."""
+"""Set up a notebook: servers, quiet logs, and errors in one line."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from fedstream.local.platform import Platform
 
 
 def start() -> None:
-    """Use the Kafka and the store that the environment names, or start embedded ones, which end with the notebook's kernel.
+    """Use the Kafka and the store in the environment, or start embedded ones that end with the notebook's kernel.
 
-    Steps say what they do at level INFO of the logger `fedstream`; from here on only errors are shown. In a notebook, what goes wrong is told as the
-    command line tells it: one line that says what to do, instead of a traceback.
+    Steps log their actions at level INFO of the logger `fedstream`; from now on, only errors are shown. A notebook
+    shows a FedstreamError as the command line does: one line that says what to do, instead of a traceback.
 
     Raises:
-        PlatformError: a server does not start.
+        PlatformError: A server does not start.
     """
     errors_in_a_line()
     logging.basicConfig(level=logging.ERROR)
@@ -28,7 +28,10 @@ def start() -> None:
 
 
 def errors_in_a_line() -> None:
-    """Show a FedstreamError in a notebook as one line; its cell fails all the same, and those after it do not run. Elsewhere, do nothing."""
+    """Show a FedstreamError in a notebook as one line; do nothing outside notebooks.
+
+    The cell still fails, and the cells after it do not run.
+    """
     interactive = sys.modules.get("IPython")
     if interactive and (shell := interactive.get_ipython()):
         shell.set_custom_exc((FedstreamError,), _tell)

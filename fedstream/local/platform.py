@@ -1,4 +1,4 @@
-"""The embedded platform as a whole: Kafka and the S3 store, ours or somebody else's. Knows nothing of runs, models or rounds."""
+"""The platform of Kafka and the S3 store, each embedded or external. Knows nothing of runs, models or rounds."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from fedstream.local.service import Service, ServiceStatus
 from fedstream.settings import KafkaSettings, StoreSettings
 
 LOCK_S = 900.0
-"""Another process may be fetching Apache Kafka for the first time."""
+"""Seconds to wait for another process, which can be downloading Apache Kafka for the first time."""
 KAFKA_VARIABLES = ("BOOTSTRAP_SERVERS", "SECURITY_PROTOCOL", "SASL_MECHANISM", "USERNAME", "PASSWORD", "CA_FILE", "CERT_FILE", "KEY_FILE")
 STORE_VARIABLES = ("S3_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "S3_BUCKET", "S3_PREFIX", "S3_REGION")
 
@@ -25,13 +25,14 @@ STORE_VARIABLES = ("S3_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KE
 class Platform:
     """Apache Kafka and SeaweedFS on this machine, with their data in one folder.
 
-    As a context manager it stops what it started when the block, or this process, ends. With `start` the servers stay until `stop`.
-    A part that the environment names (KAFKA_BOOTSTRAP_SERVERS, S3_ENDPOINT_URL) is used as it is, and nothing is started for it.
+    As a context manager, it stops the servers that it started when the block or this process ends. With `start`, the
+    servers run until `stop`. If the environment configures a server (KAFKA_BOOTSTRAP_SERVERS, S3_ENDPOINT_URL), that
+    server is used and nothing is started for it.
 
     Args:
-        state_dir: folder of data, logs and process records; the user's own by default.
-        environ: environment in which external parts are looked up; this process' by default.
-        say: told what is going on, one line at a time.
+        state_dir: Folder of data, logs and process records; the user's own by default.
+        environ: Environment variables that can configure external servers; those of this process by default.
+        say: Called with a line for each event.
 
     Example:
         >>> with Platform(Path("/var/tmp/fedstream-example")) as platform:  # doctest: +SKIP
@@ -47,7 +48,7 @@ class Platform:
         self.kafka = KafkaServer(self.state_dir / "kafka", bound=False, say=say)
         self.seaweedfs = SeaweedServer(self.state_dir / "seaweedfs", bound=False, say=say)
         self._environ = dict(os.environ if environ is None else environ)
-        # Variables printed by `fedstream services env` name our own servers, also while these are down.
+        # Variables printed by `fedstream services env` point to the embedded servers, even while these are down.
         servers, endpoint = self._environ.get("KAFKA_BOOTSTRAP_SERVERS", ""), self._environ.get("S3_ENDPOINT_URL", "").rstrip("/")
         self.external_kafka = bool(servers) and servers != self.kafka.address
         self.external_store = bool(endpoint) and endpoint != f"http://{self.seaweedfs.address}"
@@ -64,10 +65,10 @@ class Platform:
 
     @property
     def env(self) -> dict[str, str]:
-        """The environment variables from which every part of fedstream finds this platform.
+        """The environment variables that point fedstream to this platform.
 
         Raises:
-            PlatformError: an embedded part is not running.
+            PlatformError: An embedded server is not running.
         """
         down = [part.title for part in self._embedded() if not part.running]
         if down:
@@ -86,13 +87,13 @@ class Platform:
         return kafka | dict(zip(STORE_VARIABLES, values, strict=False))
 
     def start(self, *, bound: bool = False) -> None:
-        """Start the parts that are neither external nor running, side by side, and wait until they work.
+        """Start the servers that are neither external nor running in parallel, and wait until they work.
 
         Args:
-            bound: whether they end with this process.
+            bound: Whether the servers end with this process.
 
         Raises:
-            PlatformError: a part cannot be started; those started by this call have been stopped again.
+            PlatformError: A server cannot be started; the servers started by this call have been stopped again.
         """
         with self._lock():
             parts = self._embedded()
@@ -107,18 +108,18 @@ class Platform:
                 raise
 
     def stop(self) -> None:
-        """Stop the embedded parts, whoever started them, and wait until they have ended."""
+        """Stop the embedded servers, regardless of who started them, and wait until they have ended."""
         if self.state_dir.is_dir():
             with self._lock():
                 self._stop((self.kafka, self.seaweedfs))
 
     @property
     def own(self) -> list[Service]:
-        """The parts that this object has started, and nobody has stopped since."""
+        """The servers that this object has started and that have not been stopped since."""
         return [part for part in (self.kafka, self.seaweedfs) if part.launched]
 
     def stop_own(self) -> None:
-        """Stop what this object has started; what it found running stays."""
+        """Stop the servers that this object has started; other servers keep running."""
         if self.own:
             with self._lock():
                 self._stop(self.own)
@@ -133,7 +134,7 @@ class Platform:
         ]
 
     def check_alive(self) -> None:
-        """Raise PlatformError with the end of the log when an embedded part has ended."""
+        """Raise a PlatformError with the end of the log if an embedded server has ended."""
         for part in self._embedded():
             part.check_alive()
 
@@ -145,12 +146,12 @@ class Platform:
         self.stop_own()
 
     def _embedded(self) -> list[Service]:
-        # The store first: it comes up while Kafka's log folder is being formatted.
+        # The store comes first, because it starts while Kafka's log folder is being formatted.
         parts: list[tuple[bool, Service]] = [(self.external_store, self.seaweedfs), (self.external_kafka, self.kafka)]
         return [part for external, part in parts if not external]
 
     def _stop(self, parts: Iterable[Service]) -> None:
-        """Stop the parts; one that does not end keeps no other from being stopped."""
+        """Stop the servers, also if one of them does not end."""
         errors = []
         for part in parts:
             if part.running:
@@ -166,14 +167,14 @@ class Platform:
         try:
             self.state_dir.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            advice = "set FEDSTREAM_HOME to a folder that can be written"
-            raise PlatformError(f"cannot make the state folder {self.state_dir}: {error.strerror}; {advice}") from error
+            advice = "set FEDSTREAM_HOME to a writable folder"
+            raise PlatformError(f"cannot create the state folder {self.state_dir}: {error.strerror}; {advice}") from error
         waiting = "Waiting for another process that starts or stops the platform"
         return process.locked(self.state_dir / "lock", deadline_s=LOCK_S, on_wait=lambda: self.say(waiting))
 
 
 def adopt_running_platform() -> None:
-    """Point this process at the embedded platform if it runs, for what the environment leaves open."""
+    """Point this process to the embedded platform if it is running; variables that are already set are kept."""
     platform = Platform()
     if platform.external_kafka and platform.external_store:
         return

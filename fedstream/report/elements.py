@@ -1,4 +1,4 @@
-"""What a RunView is made of: a round, a client, the round that comes next, a published version. Pure data."""
+"""The parts of a RunView: rounds, clients, the next round and published versions. Pure data."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from fedstream.record.run import MatchedClient
 
 
 def kind_name(kind: str, restores: int | None = None) -> str:
-    """Return the words for a commit's kind: only training rounds are called so."""
+    """Return the name of a commit's kind."""
     if kind == "rollback":
         return f"rollback to {restores}"
     return "closing pass" if kind == "closing" else kind
@@ -22,14 +22,14 @@ class RoundView:
     """One committed round.
 
     Attributes:
-        commit: what is on record.
+        commit: The commit on record.
         digest: SHA-256 of the commit's bytes.
-        metrics: of the round's own global model; under federated evaluation it is the next commit that holds them.
-        measured_in: round whose commit holds those metrics.
-        ended: when the commit was written.
-        seconds: from the selection of the clients to the commit, on the store's clock (whole seconds); absent for round 0.
-        counts: whether the last commit builds on it; false for a round that a rollback took back.
-        behind: rounds of training behind its model, which is what a round of training is called by.
+        metrics: Metrics of the round's own global model; with federated evaluation, the next commit contains them.
+        measured_in: Round whose commit contains those metrics.
+        ended: Time at which the commit was written.
+        seconds: Whole seconds from the selection of the clients to the commit, on the store's clock; None for round 0.
+        counts: Whether the last commit builds on it; False for a round that was undone by a rollback.
+        behind: Number of training rounds behind its model, which is the number of a training round.
     """
 
     commit: Commit
@@ -47,15 +47,15 @@ class RoundView:
 
     @property
     def name(self) -> str:
-        """What it is called: a round only where something was trained."""
+        """Name of the round; a pass without training is named after its kind."""
         return f"{self.number}: {self.kind}" if self.commit.kind in ("closing", "rollback") or self.behind != self.number else f"round {self.number}"
 
     @property
     def kind(self) -> str:
-        """What the round is, in words; a round of training says which one it is where passes of other kinds went before it."""
+        """Kind of the round, with the number of a training round if it differs from the number of the pass."""
         kind = kind_name(self.commit.kind, self.commit.restores)
         which = f" round {self.behind}" if kind == "training" and self.behind != self.number else ""
-        return f"{kind}{which}{'' if self.counts else ', taken back'}"
+        return f"{kind}{which}{'' if self.counts else ', undone'}"
 
     @property
     def accepted(self) -> list[ClientEntry]:
@@ -72,7 +72,7 @@ class RoundView:
 
     @property
     def records(self) -> int:
-        """Records trained on in accepted updates; 0 in a round that trains nothing."""
+        """Number of records trained on in accepted updates; 0 in a pass without training."""
         return sum(entry.num_examples for entry in self.accepted) if self.commit.kind == "training" else 0
 
 
@@ -81,12 +81,12 @@ class ClientView:
     """One client over all rounds.
 
     Attributes:
-        matched: what it announced.
-        rounds: (round, kind, entry) of each committed round it was asked in.
-        slice: its newest slice; absent when none was ever written.
-        manifest: its newest manifest, or none.
-        alone: what the initial model scored when it was trained on this client's records alone, or none.
-        dropped: rounds that a rollback took back.
+        matched: The announcements of the client.
+        rounds: (round, kind, entry) of each committed round in which it was asked.
+        slice: Its newest slice; None if there is none.
+        manifest: Its newest manifest; None if there is none.
+        alone: Metrics of the initial model trained on this client's records alone; None if there are none.
+        dropped: Rounds that were undone by a rollback.
     """
 
     matched: MatchedClient
@@ -101,14 +101,16 @@ class ClientView:
         return self.matched.client
 
     def other_names(self, features: list[str], classes: list[str]) -> str:
-        """Say in which way its own names differ from those of the run; empty where they don't, or none were announced."""
+        """Return how the client's own names differ from those of the run; empty if they do not."""
         said = []
         if self.matched.features and self.matched.features != features:
             same = sorted(self.matched.features) == sorted(features)
-            said.append("announced its features in another order" if same else f"announced other features: {', '.join(self.matched.features[:20])}")
+            said.append(
+                "announced its features in a different order" if same else f"announced different features: {', '.join(self.matched.features[:20])}"
+            )
         if self.matched.classes and self.matched.classes != classes:
             same = sorted(self.matched.classes) == sorted(classes)
-            said.append("numbers its classes in another order" if same else f"announced these classes: {', '.join(self.matched.classes[:20])}")
+            said.append("numbers its classes in a different order" if same else f"announced these classes: {', '.join(self.matched.classes[:20])}")
         return "; ".join(said)
 
     @property
@@ -128,25 +130,25 @@ class ClientView:
 
     @property
     def examples(self) -> int:
-        """Records trained on in all accepted updates; a record counts once for each round."""
+        """Number of records trained on in all accepted updates; a record counts once for each round."""
         return sum(entry.num_examples for _, entry in self.trained)
 
     def curve(self, which: Literal["incoming", "trained"], metric: str) -> list[tuple[int, float]]:
-        """Return (round, value) of the model it received (`incoming`) or trained, on its held-out records."""
+        """Return (round, value) of the model that it received (`incoming`) or trained, on its held-out records."""
         measured = [(number, getattr(entry, which)) for number, _, entry in self.rounds if entry.accepted and number not in self.dropped]
         return [(number, metrics.values[metric]) for number, metrics in measured if metrics and metric in metrics.values]
 
 
 @dataclass(frozen=True)
 class Pending:
-    """The round that comes next, as far as it got.
+    """The next round and its progress.
 
     Attributes:
-        round: its number.
-        kind: `training`, or `closing` where the clients only measure.
-        asked: clients asked; empty before it is opened.
-        arrived: clients whose update or measurement is in the store.
-        refusals: newest refusal of each client that has not arrived.
+        round: Number of the round.
+        kind: `training`, or `closing` if the clients only evaluate.
+        asked: Clients that were asked; empty before the round is opened.
+        arrived: Clients whose update or evaluation is in the store.
+        refusals: Newest refusal of each client that has not delivered.
     """
 
     round: int
@@ -158,7 +160,7 @@ class Pending:
 
 @dataclass(frozen=True)
 class Version:
-    """A published version of the model that came out of this run."""
+    """A version of the model that was published from this run."""
 
     number: int
     round: int

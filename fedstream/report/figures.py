@@ -1,4 +1,4 @@
-"""The report's figures: which numbers of a RunView go into which chart. Draws nothing itself."""
+"""The figures of the report: select the numbers of a RunView for each chart."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from fedstream.report.view import RunView
 from fedstream.text import capital, clean, count, score
 
 SMALL_MULTIPLES = 12
-"""Clients that get a chart of their own; more are rows of a heat map."""
+"""Maximum number of clients with a chart of their own; more clients are shown as rows of a heat map."""
 
 MAX_ROWS, MAX_COLUMNS, MAX_CLASSES = 100, 400, 100
-"""Clients, rounds and classes of a heat map: 100 x 400 cells are about 300 kB."""
+"""Maximum number of rows (clients or classes) and columns (rounds) of a heat map: 100 x 400 cells are about 300 kB."""
 
 
 @dataclass(frozen=True)
@@ -26,12 +26,12 @@ class Figure:
     """A drawing with its caption.
 
     Attributes:
-        title: its heading.
-        svg: the drawing.
-        legend: what the marks mean: `line`, `band`, `curves`, `scale`, `records`, `share`, or empty.
-        low: the scale's lower end, in words.
-        high: its upper end.
-        note: what was left out, if anything.
+        title: Heading of the figure.
+        svg: The drawing.
+        legend: Kind of the legend: `line`, `band`, `curves`, `scale`, `records`, `share`, or empty.
+        low: Label of the lower end of the scale.
+        high: Label of the upper end of the scale.
+        note: What is not shown, if anything.
     """
 
     title: str
@@ -64,7 +64,10 @@ def _learning(view: RunView, name: str) -> Figure:
 
 
 def client_curves(view: RunView, name: str) -> list[Figure]:
-    """Return a small chart for each client, all on the same axes; empty when there are too many clients, or nothing was measured."""
+    """Return a small chart for each client, all with the same axes.
+
+    The result is empty if there are too many clients or nothing was measured.
+    """
     lines = {client.name: (client.curve("incoming", name), client.curve("trained", name)) for client in view.clients}
     values = [y for pair in lines.values() for points in pair for _, y in points]
     if not values or len(view.clients) > SMALL_MULTIPLES:
@@ -86,7 +89,7 @@ def _client_curve(
     ends = [f"{words} {score(points[-1][1])} in round {points[-1][0]}" for words, points in (("received", received), ("trained", trained)) if points]
     chart = Chart(
         f"{name} at {client.name}",
-        f"{name} on the held-out records of {client.name}; the last ones: {', '.join(ends)}.",
+        f"{name} on the held-out records of {client.name}; last values: {', '.join(ends)}.",
         [Line("trained here", trained, "second"), Line("received", received, "first")],
         x_range=rounds,
         y_range=values,
@@ -98,7 +101,7 @@ def _client_curve(
 
 
 def client_scores(view: RunView, name: str) -> Figure | None:
-    """Return a heat map of the received model's metric, client by round; None when nothing was measured."""
+    """Return a heat map of the received model's metric, by client and round; None if nothing was measured."""
     clients, rounds, note = _capped(view)
     cells = _cells(clients, rounds, lambda client: client.curve("incoming", name))
     values = sorted(cell for row in cells for cell in row if isinstance(cell, float))
@@ -112,7 +115,7 @@ def client_scores(view: RunView, name: str) -> Figure | None:
 
 
 def records(view: RunView) -> Figure | None:
-    """Return a heat map of the records in each client's update, and where it was refused; None before the first round."""
+    """Return a heat map of the records in each update, with refused updates marked; None before the first round."""
     clients, rounds, note = _capped(view, training=True)
     if not rounds or not clients:
         return None
@@ -143,7 +146,7 @@ def _cells(clients: list[ClientView], rounds: list[int], values: Callable[[Clien
 
 
 def _capped(view: RunView, training: bool = False) -> tuple[list[ClientView], list[int], str]:
-    """Return the clients and rounds that fit on a heat map, and what was left out."""
+    """Return the clients and rounds that fit in a heat map, and a note on what is not shown."""
     kinds = ("training",) if training else ("training", "closing")
     rounds = [item.number for item in view.rounds if item.counts and item.commit.kind in kinds]
     notes = []
@@ -155,7 +158,7 @@ def _capped(view: RunView, training: bool = False) -> tuple[list[ClientView], li
 
 
 def classes(view: RunView) -> Figure | None:
-    """Return a heat map of the records of each class at each client; None when there are no classes, or too many."""
+    """Return a heat map of the records of each class at each client; None if there are no or too many classes."""
     clients = [client for client in view.clients if client.slice and client.slice.class_counts][:MAX_ROWS]
     labels = sorted({label for client in clients if client.slice for label in client.slice.class_counts}, key=lambda label: (len(label), label))
     if not labels or len(labels) > MAX_CLASSES:
@@ -183,15 +186,18 @@ def classes(view: RunView) -> Figure | None:
 
 
 def confusion(matrix: list[list[int]], names: Sequence[str] = ()) -> Figure:
-    """Return the heat map of a confusion matrix, shaded by the share of the true class; classes without a name are numbered."""
+    """Return the heat map of a confusion matrix, shaded by the share of the true class.
+
+    Classes without a name are numbered.
+    """
     labels = [class_name(names, label) for label in range(len(matrix))]
     shade = [[value / max(sum(row), 1) for value in row] for row in matrix]
     right = sum(matrix[label][label] for label in range(len(matrix)))
-    said = f"Counts of true class (rows) by predicted class (columns): {right:,} of {sum(map(sum, matrix)):,} records are on the diagonal, so right."
+    said = f"Counts of true class (rows) by predicted class (columns): {right:,} of {sum(map(sum, matrix)):,} records are on the diagonal (correct)."
     grid = Grid("Confusion matrix", said, labels, labels, matrix, 0, 1, number_of, "predicted class", "true class", shade)
     return Figure("Confusion matrix", heatmap(grid), "share", "none", "all of the true class")
 
 
 def number_of(value: float) -> str:
-    """Write a count in a cell; nothing for 0, so that what is there stands out."""
+    """Format a count in a cell; 0 is a dot, so that other values stand out."""
     return f"{value:,.0f}" if value else "·"

@@ -1,4 +1,7 @@
-"""Heat maps as inline SVG: numbers in the cells while they fit, rows of strokes when there are thousands. Knows nothing of runs."""
+"""Heat maps as inline SVG. Knows nothing of runs.
+
+Cells contain numbers while they fit; with thousands of cells, each row consists of strokes.
+"""
 
 from __future__ import annotations
 
@@ -9,23 +12,23 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 LEVELS = 7
-"""Steps of the colour scale: CSS classes h0 (low) to h6 (high)."""
+"""Number of steps of the colour scale: CSS classes h0 (low) to h6 (high)."""
 
 MAX_CELLS = 500
-"""Cells that are drawn one by one, with their number and a tooltip."""
+"""Maximum number of cells that are drawn individually, with a number and a tooltip."""
 
 LABEL_CHARS = 18
 
 
 @dataclass(frozen=True)
 class Refused:
-    """In place of a number: the update was refused, with the reason."""
+    """A refused update in place of a number, with the reason."""
 
     reason: str
 
 
 Cell = float | Refused | None
-"""A number, a refusal, or nothing at all (not asked)."""
+"""A number, a refusal, or None (the client was not asked)."""
 
 
 @dataclass(frozen=True)
@@ -33,17 +36,17 @@ class Grid:
     """A heat map.
 
     Attributes:
-        title: said by screen readers, and the figure's name.
-        description: the map in a sentence, for those who cannot see it.
-        rows: names, top to bottom.
-        columns: names, left to right.
-        cells: by row, then by column.
-        low: value of the lightest colour.
-        high: value of the darkest one.
-        write: number -> its text in a cell.
-        column_label: what the columns are.
-        row_label: what the rows are.
-        shade: by row, then by column: the value that gives the colour, where it isn't the number itself.
+        title: Name of the figure, also for screen readers.
+        description: Description of the map in a sentence, for screen readers.
+        rows: Names of the rows, from top to bottom.
+        columns: Names of the columns, from left to right.
+        cells: Cells by row, then by column.
+        low: Value of the lightest colour.
+        high: Value of the darkest colour.
+        write: Function that formats a number in a cell.
+        column_label: Label of the columns.
+        row_label: Label of the rows.
+        shade: Values that determine the colours, by row, then by column, if these are not the numbers themselves.
     """
 
     title: str
@@ -66,7 +69,7 @@ def level(value: float, low: float, high: float) -> int:
 
 
 def heatmap(grid: Grid) -> Markup:
-    """Draw a heat map; it is as wide as its cells need."""
+    """Draw a heat map, as wide as its cells need."""
     small = len(grid.rows) * len(grid.columns) <= MAX_CELLS and len(grid.columns) <= 40
     longest = max((len(grid.write(cell)) for row in grid.cells for cell in row if isinstance(cell, float | int)), default=1)
     longest = max([longest, *(len(_short(name)) for name in grid.columns)])
@@ -111,7 +114,7 @@ def _cells(grid: Grid, width: float, height: float) -> list[Markup]:
 
 
 def _strokes(grid: Grid, width: float, height: float) -> list[Markup]:
-    """Draw each colour as one path of strokes, neighbours joined: a cell costs a few bytes."""
+    """Draw each colour as one path in which neighbours are joined, so that a cell takes only a few bytes."""
     paths: dict[str, list[str]] = {}
     for row, cells in enumerate(grid.cells):
         column = 0

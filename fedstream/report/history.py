@@ -1,4 +1,7 @@
-"""A run as pandas DataFrames, one row for each round and for each client of a round. Reads what the report reads; pandas is imported only here."""
+"""A run as pandas DataFrames, with one row for each round and for each client of a round.
+
+Pandas is imported only here.
+"""
 
 from __future__ import annotations
 
@@ -15,19 +18,22 @@ if TYPE_CHECKING:
 
 ROUND_COLUMNS = ["measured_on", "clients", "accepted", "records", "seconds", "counts", "decision", "reason", "weights_digest"]
 TAKEN = {"round", "kind", *ROUND_COLUMNS}
-"""Names of columns that no metric can have."""
+"""Names of columns that a metric cannot have."""
 
 
 @dataclass(frozen=True)
 class History:
-    """What is on record about a run.
+    """The record of a run as DataFrames.
 
     Attributes:
-        rounds: round, kind, one column for each metric of the round's own global model (NaN when it was not measured), measured_on (records),
-            clients (asked), accepted, records (trained on), seconds, counts (false for a round that a rollback took back), decision, reason,
-            weights_digest.
-        clients: round, kind, client, accepted, reason, num_examples, incoming_METRIC and trained_METRIC (the received and the trained model on the
-            client's held-out records), records (of its slice), ranges (topic:partition:start:end,...), slice_digest, update_digest.
+        rounds: One row for each round, with the columns round, kind, one column for each metric of the round's own
+            global model (NaN if it was not measured), measured_on (number of records), clients (number asked),
+            accepted, records (number trained on), seconds, counts (False for a round undone by a rollback), decision,
+            reason, weights_digest.
+        clients: One row for each client and round, with the columns round, kind, client, accepted, reason,
+            num_examples, incoming_METRIC and trained_METRIC (the received and the trained model on the client's
+            held-out records), records (number in its slice), ranges (topic:partition:start:end,...), slice_digest,
+            update_digest.
     """
 
     rounds: pandas.DataFrame
@@ -35,22 +41,22 @@ class History:
 
 
 def history(run: str, store: Store | None = None) -> History:
-    """Return what is on record about a run, as DataFrames.
+    """Return the record of a run as DataFrames.
 
         fedstream.history("first").rounds.plot(x="round", y="accuracy")
 
     Args:
-        run: name of the run.
-        store: its bucket; absent for the one the environment names.
+        run: Name of the run.
+        store: Bucket of the run; None for the bucket in the environment.
 
     Raises:
-        RunError: there is no such run in the bucket.
+        RunError: There is no such run in the bucket.
     """
     return to_history(build_view(store or ObjectStore.from_env(), run))
 
 
 def to_history(view: RunView) -> History:
-    """Turn a view into DataFrames."""
+    """Convert a view to DataFrames."""
     import pandas
 
     names = metrics_of(view)
@@ -80,7 +86,7 @@ def to_history(view: RunView) -> History:
 
 
 def metrics_of(view: RunView) -> list[str]:
-    """Return the metrics that have a column of their own: a model owner may call one as another column is called, and that one is left out."""
+    """Return the metrics with a column of their own; a metric with the name of another column is left out."""
     return [name for name in view.metric_names if name not in TAKEN]
 
 

@@ -24,13 +24,13 @@ from fedstream.text import capital, clean, count, duration, score, spans
 MAX_ROWS = tables.MAX_ROWS
 
 MAX_NAMES = 100
-"""Names of features, and of classes, that are listed."""
+"""Maximum number of names of features, and of classes, that are listed."""
 
 
 def render_report(view: RunView) -> str:
     """Return the report as one HTML page.
 
-    The same view gives the same bytes: nothing in it depends on when or where it is rendered.
+    The same view always gives the same bytes, regardless of when and where it is rendered.
     """
     rows = tables.client_rows(view)
     best = view.best_view
@@ -98,7 +98,7 @@ def _finalize(value: Any) -> Any:
 
 @dataclass(frozen=True)
 class Tile:
-    """A number of the headline."""
+    """A number at the top of the report."""
 
     label: str
     value: str
@@ -124,9 +124,9 @@ def _best_tile(view: RunView) -> Tile:
 def _rounds_tile(view: RunView) -> Tile:
     notes = ["finished" if view.pending is None else "not finished"]
     if view.closing_passes:
-        notes.append("a closing pass measured the last model")
+        notes.append("a closing pass evaluated the last model")
     if dropped := sum(not item.counts and item.commit.kind == "training" for item in view.rounds):
-        notes.append(f"{count(dropped, 'more round')} taken back")
+        notes.append(f"{count(dropped, 'more round')} undone by a rollback")
     return Tile("rounds", f"{view.trained} of {view.asked}", "; ".join(notes))
 
 
@@ -138,14 +138,14 @@ def _clients_tile(view: RunView) -> Tile:
 
 def _records_tile(view: RunView) -> Tile:
     there = view.attendance
-    return Tile("records trained on", f"{there.records:,}", f"of {there.announced:,} that the matched clients announced, held-out ones included")
+    return Tile("records trained on", f"{there.records:,}", f"of {there.announced:,} announced by the matched clients, including held-out records")
 
 
 def _refused_tile(view: RunView) -> Tile:
     entries = [(kind, entry.accepted) for client in view.clients for _, kind, entry in client.rounds]
     updates = [accepted for kind, accepted in entries if kind == "training"]
     missed = [accepted for kind, accepted in entries if kind == "closing"].count(False)
-    note = f"of {count(len(updates), 'update')} asked for"
+    note = f"of {count(len(updates), 'requested update')}"
     return Tile("refused", f"{updates.count(False):,}", f"{note}; and {count(missed, 'measurement')} missing from a closing pass" if missed else note)
 
 
@@ -160,7 +160,7 @@ def _time_tile(view: RunView) -> list[Tile]:
 
 @dataclass(frozen=True)
 class Link:
-    """A commit and whether it names its predecessor."""
+    """A commit, and whether it refers to its predecessor."""
 
     round: RoundView
     parent: str
@@ -176,7 +176,7 @@ def _chain(view: RunView) -> list[Link]:
 
 
 def _settings(spec: RunSpec) -> list[tuple[str, list[tuple[str, str, str]]]]:
-    """Return (name, value, description) of everything the model owner decided, by the groups of the form."""
+    """Return (name, value, description) of every setting of the run, by the groups of the form."""
     values, form = spec.model_dump(mode="json"), form_of(type(spec))
     return [
         (group, [(field.name, _plain(values[field.name]), field.description) for field in fields])
@@ -189,7 +189,7 @@ def _plain(value: Any) -> str:
 
 
 def _command(spec: RunSpec) -> str:
-    """Return the command that starts this run, with what differs from the defaults."""
+    """Return the command that starts this run, with all options that differ from the defaults."""
     given, words = spec.model_dump(mode="json", exclude_defaults=True), ["fedstream", "run"]
     for field in form_of(type(spec)):
         if field.name in given:

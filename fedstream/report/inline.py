@@ -15,10 +15,10 @@ HEIGHT_PX = 640
 
 @dataclass(frozen=True)
 class InlineReport:
-    """A run's report; as a cell's last value, it is shown below the cell.
+    """The report of a run, which a notebook shows below the cell.
 
     Attributes:
-        html: the page, as `fedstream report` writes it.
+        html: The page, as written by `fedstream report`.
     """
 
     html: str
@@ -27,18 +27,18 @@ class InlineReport:
         return f"<report of {len(self.html)} characters>"
 
     def _repr_html_(self) -> str:
-        """Return a frame, in which neither the page's styles nor the notebook's reach the other."""
+        """Return the page in a frame, which separates its styles from those of the notebook."""
         return f'<iframe srcdoc="{escape(self.html)}" style="width: 100%; height: {HEIGHT_PX}px; border: 1px solid #ccc"></iframe>'
 
 
 def show_report(run: str, store: Store | None = None) -> InlineReport:
-    """Return a run's report, which a notebook shows below the cell.
+    """Return the report of a run, which a notebook shows below the cell.
 
     Args:
-        run: name of the run.
-        store: its bucket; absent for the one the environment names.
+        run: Name of the run.
+        store: Bucket of the run; None for the bucket in the environment.
 
     Raises:
-        RunError: there is no such run in the bucket.
+        RunError: There is no such run in the bucket.
     """
     return InlineReport(render_report(build_view(store or ObjectStore.from_env(), run)))

@@ -1,4 +1,4 @@
-"""The model card of a published model, in Markdown, in the spirit of Mitchell et al. 2019. Says only what is on record."""
+"""The model card of a published model in Markdown, following Mitchell et al. 2019. It states only what is on record."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ from fedstream.report.view import RunView
 from fedstream.text import count, markdown, markdown_code, score, spans
 
 MAX_ROWS = 200
-"""Clients listed; the HTML report and the ledger have them all."""
+"""Maximum number of clients that are listed; the HTML report and the ledger contain all of them."""
 
 MAX_DEVICES = 20
-"""Kinds of devices listed: clients name their own."""
+"""Maximum number of kinds of devices that are listed; clients report their own."""
 
 MAX_ABSENT = 20
-"""Clients that did not take part, with reason; the HTML report lists more."""
+"""Maximum number of absent clients that are listed with the reason; the HTML report lists more."""
 
 MAX_NAMES = 100
-"""Names of features, and of classes, that are listed."""
+"""Maximum number of names of features, and of classes, that are listed."""
 
 
 class _Markdown(str):
-    """Text that is Markdown already; all other text in a table is escaped."""
+    """Text that is already Markdown; all other text in a table is escaped."""
 
 
 def render_model_card(view: RunView, round: int) -> str:
     """Return the model card of one round's global model.
 
     Args:
-        view: the run.
-        round: whose model is published.
+        view: The run.
+        round: Round whose model is published.
     """
     item = view.rounds[round]
     sections = [
@@ -99,10 +99,10 @@ def _data(view: RunView, round: int) -> list[str]:
         )
     lines = [
         "## Data",
-        f"{count(len(view.clients), 'client')} announced {count(sum(client.matched.records for client in view.clients), 'record')} in all. "
-        "The records stay in the clients' Kafka: neither the object store nor this model's files hold any.",
+        f"{count(len(view.clients), 'client')} announced {count(sum(client.matched.records for client in view.clients), 'record')} in total. "
+        "The records stay in the clients' Kafka: neither the object store nor this model's files contain any.",
         _table(["client", "records announced", "updates counted in rounds", "weight", "topic:partition:start:end"], rows),
-        f"A client's weight is its part of the {count(total, 'example')} in all accepted updates up to round {round}.",
+        f"A client's weight is its share of the {count(total, 'example')} in all accepted updates up to round {round}.",
         *_named("Features", view.record.features),
         *_named("Classes", view.record.classes),
     ]
@@ -122,22 +122,22 @@ def _training(view: RunView, round: int) -> list[str]:
     rows: list[tuple[str, object]] = [
         ("strategy", spec.strategy),
         ("rounds behind this model", done),
-        ("epochs a round", spec.epochs),
+        ("epochs per round", spec.epochs),
         ("batch size", spec.batch_size),
         ("learning rate", spec.learning_rate or "as compiled into the model"),
-        ("clients asked a round", f"{spec.client_fraction:.0%} of all, at least {quorum(spec, clients_asked(spec, len(view.clients)))}"),
+        ("clients asked per round", f"{spec.client_fraction:.0%} of all, at least {quorum(spec, clients_asked(spec, len(view.clients)))}"),
         ("seed", spec.seed),
         ("threads", spec.threads),
         ("precision", "mixed" if spec.mixed_precision else "float32"),
     ]
     manifests = [client.manifest for client in view.clients if client.manifest]
-    devices = sorted({f"{manifest.device}{' (for want of a GPU)' if manifest.cpu_fallback else ''}" for manifest in manifests})
+    devices = sorted({f"{manifest.device}{' (no GPU available)' if manifest.cpu_fallback else ''}" for manifest in manifests})
     return ["## Training", _table(["what", "value"], [*rows, ("devices", ", ".join(devices[:MAX_DEVICES]) or "–")])]
 
 
 def _metrics(view: RunView, item: RoundView) -> list[str]:
     if not item.metrics:
-        return ["## Metrics", "This model was not measured."]
+        return ["## Metrics", "This model was not evaluated."]
     lines = [
         "## Metrics",
         f"Measured on {_measured_on(view, item.metrics)}. {METHOD}",
@@ -152,7 +152,7 @@ def _metrics(view: RunView, item: RoundView) -> list[str]:
         ordered = sorted((entry.incoming.values[view.metric], entry.client) for entry in entries if entry.incoming)
         (low, lowest), (high, highest) = ordered[0], ordered[-1]
         ends = f"between {score(low)} ({_code(lowest)}) and {score(high)} ({_code(highest)})"
-        lines.append(f"By client, on its own held-out records, {markdown(view.metric)} lies {ends}.")
+        lines.append(f"On the held-out records of each client, {markdown(view.metric)} is {ends}.")
     if rows := class_rows(item.metrics, view.classes):
         cells = [
             (row.name, f"{row.records:,}", *("–" if part is None else score(part) for part in (row.recall, row.precision)), row.sure or "–")
@@ -167,8 +167,8 @@ def _alone(view: RunView) -> list[str]:
     if not rows:
         return []
     said = (
-        f"{markdown(view.metric)} on a client's held-out records, of the initial model trained on that client's records alone for as many epochs as "
-        f"the whole run, and of the last global model the client received. {alone_summary(rows)}"
+        f"{markdown(view.metric)} on a client's held-out records. Alone: the initial model, trained on that client's records alone for as many "
+        f"epochs as the whole run. Together: the last global model that the client received. {alone_summary(rows)}"
     )
     cells = [
         (_code(row.client), f"{row.held_out:,}", *(f"{score(value)}{f' ({sure})' if sure else ''}" for value, sure in _pairs(row))) for row in rows
@@ -189,23 +189,23 @@ def _measured_on(view: RunView, metrics: Metrics) -> str:
 def _limits(view: RunView, item: RoundView) -> list[str]:
     limits = []
     if item.metrics and view.record.spec.federated_evaluation:
-        limits.append("It was measured on held-out records of the clients that trained it. How it does on records of anybody else is not known.")
+        limits.append("It was evaluated on held-out records of the clients that trained it. Its performance on other records is not known.")
     if item.metrics and item.number == view.best:
         models = count(len(view.series(view.metric)), "measured model")
         metric = markdown(view.metric)
-        limits.append(f"It was chosen as the best of {models} by the same {metric} that is given above, which is therefore somewhat optimistic.")
+        limits.append(f"It was chosen as the best of {models} by the {metric} that is given above, which is therefore somewhat optimistic.")
     if idle := [client.name for client in view.clients if client.name not in _contributors(view, item.number)]:
-        limits.append(f"No update of {_names(idle)} went into it.")
+        limits.append(f"It contains no update of {_names(idle)}.")
     limits += [f"{markdown(str(absence))}." for absence in view.attendance.absent[:MAX_ABSENT]]
     if (more := len(view.attendance.absent) - MAX_ABSENT) > 0:
         limits.append(f"{count(more, 'more absence')}: see the report.")
     if missed := [row.name for row in class_rows(item.metrics, view.classes) if row.recall == 0]:
-        limits.append(f"It never finds class {', '.join(map(markdown, missed))}.")
+        limits.append(f"It never predicts class {', '.join(map(markdown, missed))} correctly.")
     if view.pending:
         limits.append(f"The run is not finished: {view.trained} of {view.asked} training rounds are done.")
     elif view.trained < view.asked:
         limits.append(f"Training ended after {view.trained} of {view.asked} rounds: {markdown(view.decision)}.")
-    limits.append("Updates were averaged as they were sent: nothing was clipped and no noise was added, so the run gives no differential privacy.")
+    limits.append("Updates were averaged without clipping or added noise, so the run does not provide differential privacy.")
     return ["## Limits", "\n".join(f"- {limit}" for limit in limits)]
 
 
@@ -213,7 +213,7 @@ def _lineage(view: RunView, item: RoundView) -> list[str]:
     rows = [("run", _code(view.run)), ("round", item.number), ("commit", item.digest), ("spec.json", view.spec_digest)]
     if view.head:
         rows.append((f"last commit (round {view.head.number})", view.head.digest))
-    return ["## Lineage", _table(["what", "value"], rows), f"To check it, bit for bit:\n\n```\nfedstream verify {view.run} --stream\n```"]
+    return ["## Lineage", _table(["what", "value"], rows), f"To verify it bit for bit:\n\n```\nfedstream verify {view.run} --stream\n```"]
 
 
 def _contributors(view: RunView, round: int) -> dict[str, int]:
@@ -243,5 +243,5 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 
 
 def _code(text: str) -> _Markdown:
-    """Show a text from outside as code, which nothing in it can end."""
+    """Format a text from outside as inline code that nothing in the text can close."""
     return _Markdown(markdown_code(text))

@@ -1,4 +1,4 @@
-"""Documents as the report reads them: whoever can write to the bucket may have written them, so each fault is one line."""
+"""Read documents for the report. Anyone who can write to the bucket can change them, so every fault is one line."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from fedstream.store.store import Store
 from fedstream.text import one_line
 
 LARGEST = 2**53
-"""Of a whole number: what a float holds exactly. No count, offset or round is larger, nor below 0."""
+"""Largest integer that a float holds exactly; counts, offsets and rounds are between 0 and this value."""
 
 FARTHEST = 1e100
-"""From 0, of any other number: float32 ends at 3.4e38, and sums and axes of these stay finite."""
+"""Maximum absolute value of a float: float32 ends at 3.4e38, and sums and axes of such values stay finite."""
 
 
 def read(store: Store, document: type[Document], key: str) -> Document:
     """Read one document.
 
     Raises:
-        ObjectNotFound: there is none.
-        CorruptObject: it is no such document, or holds numbers that cannot be.
+        ObjectNotFound: The document does not exist.
+        CorruptObject: The object is not such a document, or contains impossible numbers.
     """
     return check(load_document(document, store, key), key)
 
 
 def read_if_sound(store: Store, document: type[Document], key: str) -> Document | None:
-    """Read what a client has written; None if that is no such document, which is no reason to show nothing of the others."""
+    """Read a document of a client; return None if it is invalid, so that the other clients are still shown."""
     try:
         return read(store, document, key)
     except CorruptObject:
@@ -39,23 +39,23 @@ def read_if_sound(store: Store, document: type[Document], key: str) -> Document 
 
 
 def check(document: Document, key: str) -> Document:
-    """Return a document whose numbers can be.
+    """Return a document after checking that its numbers are possible.
 
     Raises:
-        CorruptObject: a whole number is negative, any number is huge, or a confusion matrix is not square.
+        CorruptObject: An integer is negative, a number is too large, or a confusion matrix is not square.
     """
     for part in _parts(document):
         if isinstance(part, int) and part < 0:
-            raise _corrupt(key, "a number in it is below 0, which it cannot be")
+            raise _corrupt(key, "it contains a negative number where none is possible")
         if (isinstance(part, int) and part > LARGEST) or (isinstance(part, float) and not abs(part) <= FARTHEST):
-            raise _corrupt(key, "a number in it is far too large")
+            raise _corrupt(key, "it contains a number that is far too large")
         if isinstance(part, Metrics) and part.confusion is not None and any(len(row) != len(part.confusion) for row in part.confusion):
-            raise _corrupt(key, "a confusion matrix is not square")
+            raise _corrupt(key, "its confusion matrix is not square")
     return document
 
 
 def _parts(value: Any) -> list[Any]:
-    """Return a document and all that is in its typed fields, however deep."""
+    """Return a document and everything in its typed fields, at any depth."""
     found, left = [], [value]
     while left:
         part = left.pop()
@@ -70,4 +70,4 @@ def _parts(value: Any) -> list[Any]:
 
 
 def _corrupt(key: str, what: str) -> CorruptObject:
-    return CorruptObject(one_line(f"{key} cannot be read: {what}; `fedstream verify` tells what else is damaged"))
+    return CorruptObject(one_line(f"{key} cannot be read: {what}; `fedstream verify` reports what else is damaged"))

@@ -1,4 +1,4 @@
-"""All runs of a bucket in a few words each, and two runs beside each other. A damaged run is one line of the list, never its end."""
+"""Summarize the runs of a bucket, and compare two runs. A damaged run is reported as such and does not end the list."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from fedstream.store.state import RunState, run_names
 from fedstream.store.store import Store
 
 NEWEST_VERSIONS = 50
-"""Of a model, that are looked through for the runs they are of: each is a request."""
+"""Maximum number of versions of a model that are searched for their runs; each takes a request."""
 
 
 @dataclass(frozen=True)
 class RunSummary:
-    """A run in a few words.
+    """A summary of a run.
 
     Attributes:
-        run: its name.
-        state: `finished`, `round N is next`, or `damaged: ` and what is.
-        model: what it starts from; empty where that cannot be read.
-        rounds: training rounds done.
-        metric: the metric that decides.
-        value: of the model measured last; None before one is.
-        version: the newest one published from it; 0 for none.
-        started: when it was planned.
-        ended: when its last round was committed; None while it is not finished.
+        run: Name of the run.
+        state: `finished`, `round N is next`, or `damaged: ` and the reason.
+        model: Model that it starts from; empty if it cannot be read.
+        rounds: Number of completed training rounds.
+        metric: Target metric.
+        value: Metric of the last evaluated model; None if there is none.
+        version: Newest version published from it; 0 for none.
+        started: Time at which it was planned.
+        ended: Time at which its last round was committed; None if it is not finished.
     """
 
     run: str
@@ -48,12 +48,12 @@ class RunSummary:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two runs beside each other.
+    """A comparison of two runs.
 
     Attributes:
-        differ: what differs in their specs and in what these were matched with -> both values.
-        metrics: names of what their global models scored, the metrics that decide first.
-        rounds: round -> metric -> both values; None where a run has none.
+        differ: Field of the specs or of the matched streams that differs -> both values.
+        metrics: Names of the metrics of their global models, the target metrics first.
+        rounds: Round -> metric -> both values; None if a run has no value.
     """
 
     differ: dict[str, tuple[Any, Any]]
@@ -62,14 +62,14 @@ class Comparison:
 
 
 def summaries(store: Store) -> list[RunSummary]:
-    """Return all runs of a bucket, the one that was planned last at the end; damaged ones come first."""
+    """Return all runs of a bucket in the order in which they were planned; damaged runs come first."""
     versions: dict[str, dict[str, int]] = {}
     found = [summary for run in run_names(store) if (summary := _summary(store, run, versions))]
     return sorted(found, key=lambda summary: (summary.started.timestamp() if summary.started else 0.0, summary.run))
 
 
 def _summary(store: Store, run: str, versions: dict[str, dict[str, int]]) -> RunSummary | None:
-    """Return a run's summary; None for a folder without a plan, where a submission has just begun or was refused."""
+    """Return the summary of a run; None for a run without a plan, whose submission has just begun or was rejected."""
     state = RunState(store, run)
     started = _written(store, state.keys.spec)
     if started is None:
@@ -112,15 +112,15 @@ def _written(store: Store, key: str) -> datetime | None:
 
 
 def compare(store: Store, first: str, second: str) -> Comparison:
-    """Put two runs beside each other.
+    """Compare two runs.
 
     Raises:
-        RunError: there is no such run.
-        CorruptObject: one of them cannot be read.
-        UsageError: they are the same.
+        RunError: A run does not exist.
+        CorruptObject: A run cannot be read.
+        UsageError: Both names are the same.
     """
     if first == second:
-        raise UsageError(f"{first!r} is named twice; name two runs to compare")
+        raise UsageError(f"{first!r} is given twice; pass two different runs to compare")
     states = RunState(store, first), RunState(store, second)
     records, scores = [state.record for state in states], [_scores(state.ledger.commits()) for state in states]
     names = {name for run in scores for values in run.values() for name in values}
@@ -149,7 +149,10 @@ def _matched(record: RunRecord) -> dict[str, Any]:
 
 
 def _scores(commits: list[Commit]) -> dict[int, dict[str, float]]:
-    """Return round of training -> what its global model scored, of rounds that count; the first measurement of a model counts."""
+    """Return training round -> metrics of its global model, for rounds that count.
+
+    If a model was evaluated more than once, its first evaluation is used.
+    """
     found: dict[int, dict[str, float]] = {}
     counted, behind = {commit.round for commit in lineage(commits)}, rounds_behind(commits)
     for commit in commits:

@@ -1,4 +1,4 @@
-"""Line charts as inline SVG, in the colours of the page's CSS. Knows numbers and names, and nothing of runs."""
+"""Line charts as inline SVG, in the colours of the page's CSS. Knows nothing of runs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from markupsafe import Markup, escape
 
 MAX_MARKERS = 40
-"""Points of a line that get a marker and a tooltip of their own; more would touch."""
+"""Maximum number of points of a line with a marker and a tooltip; more markers would touch."""
 
 
 @dataclass(frozen=True)
@@ -17,8 +17,8 @@ class Line:
     """One line of a chart.
 
     Attributes:
-        name: for the legend and the tooltips.
-        points: (x, y), by x.
+        name: Name in the legend and the tooltips.
+        points: (x, y), sorted by x.
         style: CSS class: `first` is solid with round markers, `second` dashed with square ones.
     """
 
@@ -32,17 +32,17 @@ class Chart:
     """A line chart over rounds.
 
     Attributes:
-        title: said by screen readers, and the figure's name.
-        description: the chart in a sentence, for those who cannot see it.
-        lines: drawn in order.
-        band: (x, low, high) of a shaded area behind them.
-        target: value of a horizontal line.
+        title: Name of the figure, also for screen readers.
+        description: Description of the chart in a sentence, for screen readers.
+        lines: Lines, in the order in which they are drawn.
+        band: (x, low, high) of a shaded area behind the lines.
+        target: Value of a horizontal line.
         best: (x, y) of the point to mark.
-        x_range: rounds shown; absent for those of the lines and the band.
-        y_range: values shown; absent for those of the lines and the band.
-        width: of the drawing; it scales to the page.
-        height: of the drawing.
-        margins: around the axes: top, right, bottom, left.
+        x_range: Range of rounds shown; None for that of the lines and the band.
+        y_range: Range of values shown; None for that of the lines and the band.
+        width: Width of the drawing, which scales to the page.
+        height: Height of the drawing.
+        margins: Margins around the axes: top, right, bottom, left.
     """
 
     title: str
@@ -73,14 +73,17 @@ def _step(low: float, high: float, count: int) -> float:
 
 
 def value_range(values: Sequence[float]) -> tuple[float, float]:
-    """Return the axis of some values: a little more than they span, never nothing, and not past 0 or 1 where they are not."""
+    """Return the range of an axis, slightly larger than that of its values.
+
+    The range is never empty, and does not pass 0 or 1 unless the values do.
+    """
     low, high = min(values), max(values)
     pad = (high - low) * 0.08 or abs(high) * 0.1 or 0.5
     return (low - pad if low < 0 or low - pad > 0 else 0.0), (1.0 if 0.5 < high <= 1 < high + pad else high + pad)
 
 
 def number(value: float) -> str:
-    """Write a number as an axis or a cell needs it: short."""
+    """Format a number briefly, for an axis or a cell."""
     if value == int(value) and abs(value) < 1e6:
         return str(int(value))
     return f"{value:.3g}"
@@ -90,13 +93,13 @@ def line_chart(chart: Chart) -> Markup:
     """Draw a chart.
 
     Args:
-        chart: at least one of its lines has a point.
+        chart: Chart in which at least one line has a point.
     """
     return _Canvas(chart).draw()
 
 
 class _Canvas:
-    """A chart's scales, and what is drawn on them."""
+    """The scales of a chart, and the elements that are drawn on them."""
 
     def __init__(self, chart: Chart) -> None:
         self.chart = chart

@@ -1,4 +1,4 @@
-"""The report's tables: rows of a RunView, grouped so that they stay readable when there are thousands. Pure."""
+"""The tables of the report: rows of a RunView, grouped so that thousands of them stay readable. Pure."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from fedstream.report.view import RunView
 from fedstream.text import count, spans
 
 MAX_ROWS = 500
-"""Rows of a table; what is left out is said below it."""
+"""Maximum number of rows of a table; a note below it says how many are left out."""
 
 
 @dataclass(frozen=True)
 class ClientRow:
-    """A client in a line.
+    """A row for a client.
 
     Attributes:
-        share: of all examples in accepted updates, in [0, 1]: its weight in the global models.
-        received: metric of the last model it received, on its held-out records.
-        sure: its 95 % interval, in words, or empty.
-        gain: mean of trained - received, over the rounds that have both.
+        share: Weight in the global models: its share of all examples in accepted updates, in [0, 1].
+        received: Metric of the last model that it received, on its held-out records.
+        sure: The 95 % interval of that metric as text; empty for none.
+        gain: Mean of trained - received over the rounds that have both.
     """
 
     client: ClientView
@@ -57,11 +57,13 @@ def _client_row(client: ClientView, total: int, metric: str) -> ClientRow:
 
 @dataclass(frozen=True)
 class AloneRow:
-    """A client's model trained on its own records alone, beside the last global model it received, on the same held-out records.
+    """A comparison of a client's model trained on its own records with the last global model that it received.
+
+    Both are evaluated on the same held-out records.
 
     Attributes:
-        model_round: the round that this model came out of.
-        gain: how much better the global model is; for a loss, how much lower.
+        model_round: Round that made the global model.
+        gain: How much better the global model is; for a loss, how much lower.
     """
 
     client: str
@@ -75,13 +77,13 @@ class AloneRow:
 
 
 def alone_summary(rows: Sequence[AloneRow]) -> str:
-    """Say at how many clients the global model is better, and at how many it is as good."""
+    """Return at how many clients the global model is better, and at how many it is equally good."""
     better, equal = sum(row.gain > 0 for row in rows), sum(row.gain == 0 for row in rows)
-    return f"The global model is better at {better} of {count(len(rows), 'client')}{f', and as good at {equal}' if equal else ''}."
+    return f"The global model is better at {better} of {count(len(rows), 'client')}{f' and equally good at {equal}' if equal else ''}."
 
 
 def alone_rows(view: RunView) -> list[AloneRow]:
-    """Return a row for each client that was trained alone for comparison, by name."""
+    """Return a row for each client that also trained alone for comparison, by name."""
     metric, sign, rows = view.metric, 1.0 if higher_is_better(view.metric) else -1.0, []
     for client in view.clients:
         if client.alone is None or client.received is None:
@@ -107,7 +109,7 @@ def alone_rows(view: RunView) -> list[AloneRow]:
 
 @dataclass(frozen=True)
 class RefusalRow:
-    """Refusals of one client for one reason."""
+    """The refused updates of one client for one reason."""
 
     client: str
     rounds: str
@@ -116,7 +118,7 @@ class RefusalRow:
 
 
 def refusal_rows(view: RunView) -> list[RefusalRow]:
-    """Return the refused updates, those of one client and one reason in one row, the most frequent first."""
+    """Return a row for each client and reason of refused updates, the most frequent first."""
     found: dict[tuple[str, str], list[int]] = {}
     for client in view.clients:
         for number, entry in client.refused:
@@ -127,7 +129,7 @@ def refusal_rows(view: RunView) -> list[RefusalRow]:
 
 @dataclass(frozen=True)
 class SliceRow:
-    """The same records of one client, in all rounds that used them."""
+    """Records of one client, with all rounds that used exactly these records."""
 
     client: str
     rounds: str
@@ -138,7 +140,7 @@ class SliceRow:
 
 
 def slice_rows(view: RunView) -> list[SliceRow]:
-    """Return what each client trained on or measured with, by client and first round; rounds on the same records share a row."""
+    """Return the records that each client used, by client and first round; rounds with the same records share a row."""
     rows = []
     for client in view.clients:
         found: dict[tuple[str | None, tuple[str, ...]], list[tuple[int, bool, int]]] = {}
@@ -155,14 +157,14 @@ def slice_rows(view: RunView) -> list[SliceRow]:
 
 @dataclass(frozen=True)
 class ClassRow:
-    """How well one class is told from the others.
+    """How well one class is distinguished from the others.
 
     Attributes:
-        name: as announced, or its label.
-        recall: share of its records that were found; absent when it has none.
-        sure: the recall's 95 % interval, in words, or empty.
-        precision: share of the predictions of it that are right; absent when there are none.
-        mistaken_for: the class it is most often taken for, and how often.
+        name: Announced name of the class, or its label.
+        recall: Share of its records that were predicted correctly; None if it has no records.
+        sure: The 95 % interval of the recall as text; empty for none.
+        precision: Share of its predictions that are correct; None if there are none.
+        mistaken_for: Class that is most often predicted for it instead, and how often.
     """
 
     name: str
@@ -174,7 +176,7 @@ class ClassRow:
 
 
 def class_rows(metrics: Metrics | None, names: Sequence[str] = ()) -> list[ClassRow]:
-    """Return a row for each class of a confusion matrix, with its name if it has one; empty without a matrix."""
+    """Return a row for each class of a confusion matrix; empty if there is no matrix."""
     matrix = metrics.confusion if metrics and metrics.confusion else []
     rows = []
     for label, counts in enumerate(matrix):

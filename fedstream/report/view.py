@@ -1,4 +1,4 @@
-"""RunView: all that the report, the model card and the history say about a run, read from the store once. Knows no Kafka and no HTML."""
+"""RunView: everything that the report, the model card and the history show of a run, read from the store once."""
 
 from __future__ import annotations
 
@@ -25,26 +25,26 @@ from fedstream.store.store import ObjectInfo, Store
 from fedstream.text import count
 
 NEWEST_VERSIONS = 50
-"""Published versions of the model that are looked through for this run's own: each is a request."""
+"""Maximum number of published versions of the model that are searched for those of this run; each takes a request."""
 
 
 @dataclass(frozen=True)
 class RunView:
-    """A run as the store knows it.
+    """A run as recorded in the store.
 
     Attributes:
-        record: spec.json.
-        spec: the one in it, with the operational values of the newest submission.
-        spec_digest: SHA-256 of its bytes; the parent of round 0.
-        model: the initial model's description; absent when it is not in the bucket.
-        rounds: committed rounds from 0 on.
-        clients: sorted by name.
-        pending: the next round, or None when the run is finished.
-        versions: published from this run.
-        asked: training rounds wanted in all.
-        best: round of the best measured model (see fedstream.record.decision); absent before a round is trained.
-        attendance: who took part, and who did not and why.
-        planned: when spec.json was written.
+        record: Content of spec.json.
+        spec: The spec on record, with the operational values of the newest submission.
+        spec_digest: SHA-256 of spec.json, which is the parent of round 0.
+        model: Description of the initial model; None if it is not in the bucket.
+        rounds: Committed rounds, beginning with round 0.
+        clients: Clients, sorted by name.
+        pending: The next round; None if the run is finished.
+        versions: Versions published from this run.
+        asked: Total number of training rounds wanted.
+        best: Round of the best evaluated model (see fedstream.record.decision); None before a round is trained.
+        attendance: Clients that took part, and those that did not with the reason.
+        planned: Time at which spec.json was written.
     """
 
     record: RunRecord
@@ -66,46 +66,46 @@ class RunView:
 
     @property
     def metric(self) -> str:
-        """The metric that decides."""
+        """The target metric."""
         return self.record.spec.target_metric
 
     @property
     def metric_names(self) -> list[str]:
-        """Metrics of the global models: the one that decides first, then the loss, then the others by name."""
+        """Metrics of the global models: first the target metric, then the loss, then the others by name."""
         names = {name for view in self.rounds if view.counts and view.metrics for name in view.metrics.values}
         first = [name for name in dict.fromkeys((self.metric, "loss")) if name in names]
         return first + sorted(names.difference(first))
 
     @property
     def trained(self) -> int:
-        """Training rounds done, and not taken back."""
+        """Number of completed training rounds, without those undone by a rollback."""
         return sum(view.commit.kind == "training" for view in self.rounds if view.counts)
 
     @property
     def closing_passes(self) -> int:
-        """Passes in which the clients only measured."""
+        """Number of passes in which the clients only evaluated the model."""
         return sum(view.commit.kind == "closing" for view in self.rounds if view.counts)
 
     @property
     def progress(self) -> str:
-        """How far it got: `3 of 3 rounds and a closing pass`."""
+        """The progress of the run: `3 of 3 rounds and a closing pass`."""
         passes = self.closing_passes
         closed = "" if not passes else " and a closing pass" if passes == 1 else f" and {passes} closing passes"
         return f"{self.trained} of {count(self.asked, 'round')}{closed}"
 
     @property
     def ended(self) -> datetime | None:
-        """When the last commit of a finished run was written."""
+        """Time at which the last commit of a finished run was written."""
         return self.head.ended if self.head and self.pending is None else None
 
     @property
     def classes(self) -> list[str]:
-        """Names of the classes, by label; empty where none were announced."""
+        """Names of the classes, by label; empty if none were announced."""
         return self.record.classes
 
     @property
     def unrelated(self) -> int:
-        """Announcements that were read and have nothing to do with the run."""
+        """Number of announcements that were read but do not concern the run."""
         return sum(not row.related for row in self.record.announcements)
 
     @property
@@ -118,17 +118,17 @@ class RunView:
 
     @property
     def decision(self) -> str:
-        """Why the run is finished, or where it stands; a sentence without its full stop."""
+        """Why the run is finished, or what comes next; a sentence without its full stop."""
         if self.pending is None and self.head and self.head.commit.decision.action == "stop" and self.head.commit.decision.reason:
             return self.head.commit.decision.reason
         if self.pending is None:
             return f"all {self.trained} training rounds are done"
         if self.pending.kind == "closing":
-            return "the closing pass, which only measures, is next"
+            return "the closing pass, which only evaluates, is next"
         return f"round {self.trained + 1} is next"
 
     def series(self, metric: str) -> list[tuple[int, float]]:
-        """Return (round, value) of each measured global model."""
+        """Return (round, value) of each evaluated global model."""
         return [(view.number, view.metrics.values[metric]) for view in self.rounds if view.counts and view.metrics and metric in view.metrics.values]
 
     def spread(self, metric: str) -> list[tuple[int, float, float]]:
@@ -147,20 +147,20 @@ def build_view(store: Store, run: str, rounds: int | None = None) -> RunView:
     """Read a run from the store.
 
     Args:
-        store: its bucket.
-        run: name of the run.
-        rounds: training rounds wanted in all; absent for those on record (or done, where that is more).
+        store: Bucket of the run.
+        run: Name of the run.
+        rounds: Total number of training rounds wanted; None for the number on record, or the number done if larger.
 
     Raises:
-        RunError: there is no such run in the bucket.
-        CorruptObject: an object cannot be read.
+        RunError: There is no such run in the bucket.
+        CorruptObject: An object cannot be read.
     """
     state = RunState(store, run)
     record, commits = check(state.record, state.keys.spec), state.ledger.commits()
     for number, commit in enumerate(commits):
         check(commit, state.keys.at(number).commit)
         if (commit.run, commit.round) != (run, number):
-            raise CorruptObject(f"{state.keys.at(number).commit} says that it is another commit; `fedstream verify {run}` tells what else is damaged")
+            raise CorruptObject(f"{state.keys.at(number).commit} contains a different commit; `fedstream verify {run}` reports what else is damaged")
     infos = {info.key: info for info in store.list(f"{state.keys.root}/")}
     trained = trained_rounds(commits)
     asked = max(rounds or record.spec.rounds, trained)

@@ -1,1 +1,4 @@
-"""What becomes of a published model: streaming inference, a KServe resource, an entry in a model registry. TensorFlow stays in fedstream.model."""
+"""Use a published model: streaming inference, a KServe resource, and an entry in a model registry.
+
+TensorFlow is used only through fedstream.model.
+"""

@@ -1,4 +1,4 @@
-"""Streaming inference: a member of a consumer group that predicts records, and moves on only when their predictions are stored."""
+"""Streaming inference: a consumer that predicts records and commits their offsets after the predictions are stored."""
 
 from __future__ import annotations
 
@@ -38,35 +38,35 @@ if TYPE_CHECKING:
     from kafka.producer.future import FutureRecordMetadata
 
 Message: TypeAlias = "tuple[ConsumerRecord, bytes | None, list[tuple[str, bytes]]]"
-"""The record that it answers, its value, and the headers that are added to the record's."""
+"""The record that a message answers, the message's value, and the headers added to those of the record."""
 
 log = logging.getLogger("fedstream.serving")
 
 POLL_S = 0.5
-"""Seconds to wait for a record; the signals, the heartbeat and newer versions are looked at in between."""
+"""Seconds to wait for a record; signals, the heartbeat and newer versions are handled in between."""
 
 AWAY_S = 300.0
-"""Seconds brokers may be away before this ends, for whoever started it to decide."""
+"""Seconds for which the brokers can be unavailable before the process ends with an error."""
 
 ASK_S = 30.0
-"""Seconds without a record after which to ask whether brokers and topic are there: a consumer waits for those that are away without a word."""
+"""Seconds without a record after which to check the brokers and the topic, for which a consumer would wait silently."""
 
 PAUSE_S = 1.0
-"""Seconds between two attempts to reach them."""
+"""Seconds between two attempts to reach the brokers."""
 
 TELL_S = 30.0
-"""Seconds between two lines of progress."""
+"""Seconds between two progress messages in the log."""
 
 
 @dataclass(frozen=True)
 class Streams:
-    """From where to where records go.
+    """The topics and the consumer group.
 
     Attributes:
-        input_topic: of the records.
-        output_topic: of the predictions.
-        error_topic: of malformed records; empty to log them only.
-        group: consumer group, whose members share the input's partitions.
+        input_topic: Topic of the records.
+        output_topic: Topic of the predictions.
+        error_topic: Topic of the malformed records; empty to only log them.
+        group: Consumer group, whose members share the partitions of the input topic.
     """
 
     input_topic: str
@@ -77,12 +77,12 @@ class Streams:
 
 @dataclass(frozen=True)
 class Pace:
-    """How records are taken.
+    """How records are read.
 
     Attributes:
-        batch_size: records predicted at once, at most.
-        until_end: stop where the input ends now, instead of waiting for more.
-        heartbeat: file to touch in each turn; a file that grows old tells a stuck process.
+        batch_size: Maximum number of records predicted at once.
+        until_end: Whether to stop at the current end of the input instead of waiting for more records.
+        heartbeat: File to touch in each iteration; an old file shows that the process is stuck.
     """
 
     batch_size: int = 32
@@ -92,7 +92,7 @@ class Pace:
 
 @dataclass
 class Counts:
-    """What was done: records read, predictions stored, records rejected, batches."""
+    """The number of records read, predictions stored, records rejected, and batches."""
 
     records: int = 0
     predictions: int = 0
@@ -101,30 +101,41 @@ class Counts:
 
 
 class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]
-    """Says what this member has to do. At a rebalance there is nothing to commit: what one poll gave is committed before the next."""
+    """Log the partitions of this member.
+
+    A rebalance needs no commit, because the records of one poll are committed before the next poll.
+    """
 
     def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
         pass
 
     def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
-        log.info("has partitions %s", ", ".join(str(partition.partition) for partition in sorted(assigned)) or "none")
+        log.info("assigned partitions: %s", ", ".join(str(partition.partition) for partition in sorted(assigned)) or "none")
 
 
 class Inference:
     """Predict the records of a topic.
 
-    Each turn: 1. take what has arrived, a batch at most; 2. predict it; 3. send the predictions and wait until all replicas have them; 4. commit the
-    input's offsets. Killed anywhere, the next member begins after the last commit: a record may be predicted twice, none is left out.
+    Each iteration has four steps:
 
-    A batch is what one poll gives, never more: a partition that is kept through a rebalance goes on behind the records that were polled, so what is
-    held over it would have to be given up exactly when its partition is. Under load the next batch fills while this one is predicted.
+    1. Read the records that have arrived, at most one batch.
+    2. Predict them.
+    3. Send the predictions and wait until all replicas have stored them.
+    4. Commit the offsets of the input.
+
+    If the process is killed at any point, the next member continues after the last commit: a record can be predicted
+    twice, but none is lost.
+
+    A batch never holds more than the records of one poll. A partition that is kept through a rebalance continues after
+    the polled records, so records held back would have to be dropped exactly when their partition is revoked. Under
+    load, the next batch fills while the current one is predicted.
 
     Args:
-        kafka: the brokers.
-        streams: the topics, and the group.
-        version: what predicts.
-        pace: how records are taken.
-        stop: set from elsewhere to end after the batch in hand.
+        kafka: Settings of the brokers.
+        streams: The topics and the consumer group.
+        version: The version that predicts.
+        pace: How records are read.
+        stop: Event that ends the process after the current batch.
     """
 
     def __init__(self, kafka: KafkaSettings, streams: Streams, version: ServedVersion, pace: Pace, stop: threading.Event) -> None:
@@ -134,15 +145,16 @@ class Inference:
         self._told, self._told_at = Counts(), time.monotonic()
 
     def run(self) -> Counts:
-        """Predict until stopped. Brokers that go away meanwhile may come back.
+        """Predict records until stopped, also across temporary failures of the brokers.
 
         Raises:
-            TopicError: the input or the output topic does not exist.
-            BrokerError: the brokers do not answer, or refuse us.
-            ModelError: the model fails.
+            TopicError: The input or the output topic does not exist.
+            BrokerError: The brokers do not answer, or reject the connection.
+            ModelError: The model fails.
         """
         bounds = topic_bounds(self._kafka, self._streams.input_topic)
-        ends = {partition: end for partition, (first, end) in bounds.items() if first < end}  # nobody commits what is deleted
+        # Partitions whose records were all deleted are left out: their offsets are never committed.
+        ends = {partition: end for partition, (first, end) in bounds.items() if first < end}
         while True:
             try:
                 self._serve(ends)
@@ -150,7 +162,7 @@ class Inference:
             except BrokerAway as error:
                 if self._heard is None or time.monotonic() - self._heard > AWAY_S:
                     raise
-                log.warning("%s; goes on when they do", error)
+                log.warning("%s; waiting for the brokers", error)
                 self._beat()
                 if self._stop.wait(PAUSE_S):
                     return self.counts
@@ -195,10 +207,12 @@ class Inference:
                 writer.partitions_for(topic)
             except KafkaTimeoutError as error:
                 servers = self._kafka.bootstrap_servers
-                raise TopicError(f"there is no topic {topic!r} at {servers}, and the broker does not make it; create it first") from error
+                raise TopicError(
+                    f"there is no topic {topic!r} at {servers}, and the broker does not create it automatically; create it first"
+                ) from error
 
     def _answer(self, writer: KafkaProducer, served: Served, batch: list[ConsumerRecord]) -> None:
-        """Send predictions, and what cannot be predicted, and wait until they are stored."""
+        """Send the predictions and the records that cannot be predicted, and wait until they are stored."""
         wrong: list[tuple[ConsumerRecord, RecordError]] = []
         messages: list[Message] = []
         for record, answer in zip(batch, answers(served, [record.value for record in batch]), strict=True):
@@ -212,17 +226,21 @@ class Inference:
         if streams.error_topic:
             told = [(record, record.value, [("fedstream-error", str(error).encode())]) for record, error in wrong]
             if left := self._store(writer, streams.error_topic, told):
-                log.warning("too large for topic %r, and left in the input: %s", streams.error_topic, ", ".join(map(_where, left)))
+                log.warning("records too large for topic %r, which stay in the input only: %s", streams.error_topic, ", ".join(map(_where, left)))
         self.counts.records += len(batch)
         self.counts.predictions += len(batch) - len(wrong)
         self.counts.rejected += len(wrong)
         self.counts.batches += 1
         if wrong:
             record, error = wrong[0]
-            log.warning("%d of %d records cannot be predicted, the first is %s: %s", len(wrong), len(batch), _where(record), error)
+            log.warning("%d of %d records cannot be predicted; the first is %s: %s", len(wrong), len(batch), _where(record), error)
 
     def _store(self, writer: KafkaProducer, topic: str, messages: Iterable[Message]) -> list[ConsumerRecord]:
-        """Send messages, wait until they are stored, and return the records of those that are too large: to try again would hold up all others."""
+        """Send messages and wait until they are stored.
+
+        Returns:
+            The records whose messages are too large; retrying them would block all others.
+        """
         pending: list[tuple[ConsumerRecord, FutureRecordMetadata]] = []
         large: list[ConsumerRecord] = []
         for record, value, headers in messages:
@@ -230,7 +248,8 @@ class Inference:
                 pending.append((record, self._send(writer, topic, record, value, headers)))
             except MessageSizeTooLargeError:
                 large.append(record)
-        with suppress(UnknownError):  # kafka-python 3.0, when a batch was too large and is sent again in parts; each message tells of itself
+        # kafka-python 3.0 raises this when it splits a batch that was too large; each future has its own result.
+        with suppress(UnknownError):
             writer.flush(REQUEST_MS / 1000)
         for record, future in pending:
             try:
@@ -244,23 +263,23 @@ class Inference:
     ) -> FutureRecordMetadata:
         passed_on = [(name, said or b"") for name, said in record.headers]
         if value is None and record.key is None:
-            value = b""  # kafka-python sends no message without both
+            value = b""  # kafka-python requires a value or a key
         return writer.send(topic, value=value, key=record.key, headers=[*passed_on, *headers, ("fedstream-source", _where(record).encode())])
 
     def _commit(self, reader: KafkaConsumer, batch: list[ConsumerRecord]) -> None:
         try:
             reader.commit({_partition(record): OffsetAndMetadata(record.offset + 1, "", -1) for record in batch})
         except (CommitFailedError, IllegalGenerationError, RebalanceInProgressError, UnknownMemberIdError) as error:
-            log.warning("%d records will be predicted again, since their partitions have changed hands (%s)", len(batch), type(error).__name__)
+            log.warning("%d records will be predicted again, because their partitions were reassigned (%s)", len(batch), type(error).__name__)
 
     def _at_end(self, reader: KafkaConsumer, ends: dict[int, int]) -> bool:
-        """Tell whether the group has come to these offsets: this member by where it stands, the others by what they committed."""
+        """Return whether the group has reached these offsets, by this member's position and the others' commits."""
         own, timeout_ms = reader.assignment(), int(POLL_S * 1000)
         for number, end in ends.items():
             partition = TopicPartition(self._streams.input_topic, number)
             try:
                 at = reader.position(partition, timeout_ms) if partition in own else reader.committed(partition, timeout_ms=timeout_ms)
-            except KafkaTimeoutError:  # the coordinator is busy with a rebalance: ask again in the next turn
+            except KafkaTimeoutError:  # the coordinator is busy with a rebalance; the next iteration tries again
                 return False
             if (at or 0) < end:
                 return False

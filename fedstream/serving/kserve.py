@@ -1,4 +1,4 @@
-"""A published version as a KServe InferenceService. Knows no cluster: the YAML is a file among the version's others."""
+"""A published version as a KServe InferenceService. Knows no cluster: the YAML is one of the version's files."""
 
 from __future__ import annotations
 
@@ -6,16 +6,17 @@ import re
 
 NAME = "inference_service.yaml"
 LONGEST = 40
-"""Characters of its name: KServe makes `NAME-predictor-NAMESPACE` a host name's part, which may have 63."""
+"""Maximum length of the name: KServe uses `NAME-predictor-NAMESPACE` as a DNS label of at most 63 characters."""
 
 ACCOUNT = "fedstream"
-"""Service account whose secret lets KServe read the bucket."""
+"""Service account whose Secret allows KServe to read the bucket."""
 
 
 def saved_model_folder(number: int) -> str:
-    """Return the folder of the SavedModel's own files among a version's.
+    """Return the folder of the SavedModel among the files of a version.
 
-    TensorFlow Serving, which KServe runs, wants a numbered folder below the one it is given, and calls the number the model's version.
+    TensorFlow Serving, which KServe runs, requires a numbered folder below the given one and reports the number as the
+    model's version.
     """
     return f"saved_model/{number}"
 
@@ -24,10 +25,10 @@ def inference_service(model: str, number: int, storage_uri: str, lineage: dict[s
     """Return the YAML of an InferenceService.
 
     Args:
-        model: model name.
-        number: its version.
-        storage_uri: of the folder above `saved_model_folder`.
-        lineage: where the version comes from, for annotations.
+        model: Name of the model.
+        number: Number of the version.
+        storage_uri: URI of the folder above `saved_model_folder`.
+        lineage: Origin of the version, written as annotations.
     """
     import yaml
 
@@ -45,6 +46,6 @@ def inference_service(model: str, number: int, storage_uri: str, lineage: dict[s
 
 
 def service_name(model: str) -> str:
-    """Return a model's name as KServe takes it: lower-case letters, digits and hyphens, the first a letter."""
+    """Return a model's name as KServe accepts it: lowercase letters, digits and hyphens, beginning with a letter."""
     plain = re.sub("[^a-z0-9]+", "-", model.lower()).strip("-")
     return (plain if plain[:1].isalpha() else f"model-{plain}")[:LONGEST].rstrip("-")

@@ -1,4 +1,4 @@
-"""From the bytes of records to the bytes of predictions, each on its own: a record that cannot be predicted does not hold up the others."""
+"""Predict records, from bytes to bytes. A record that cannot be predicted does not affect the others."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from fedstream.serving.versions import Served
 
 
 def answers(served: Served, values: Sequence[bytes | None]) -> list[bytes | RecordError]:
-    """Return a prediction as JSON for each record's value, or why it has none.
+    """Return the prediction for each record's value as JSON, or why there is none.
 
     Raises:
-        ModelError: the model fails for a reason that is not in the records.
+        ModelError: The model fails for a reason that does not lie in the records.
     """
     samples: list[NDArray[Any] | RecordError] = []
     for value in values:
@@ -41,7 +41,7 @@ def _predictions(served: Served, samples: list[NDArray[Any]]) -> list[bytes | Re
 
 
 def _as_json(values: NDArray[Any]) -> bytes | RecordError:
-    """Return a prediction as Kafka-ML's consumers know it."""
+    """Return a prediction in the format of Kafka-ML."""
     if not np.isfinite(values).all():
-        return RecordError("its prediction is not finite, which JSON cannot spell")
+        return RecordError("its prediction is not finite, which JSON cannot represent")
     return json.dumps({"values": values.tolist()}).encode()

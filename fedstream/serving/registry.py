@@ -1,4 +1,7 @@
-"""Kubeflow Model Registry, by its REST API (docs/decisions.md says why): a published version is written there once, however often publish runs."""
+"""Register published versions in Kubeflow Model Registry through its REST API (docs/decisions.md explains why).
+
+A version is registered only once, however often publish runs.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ from fedstream.settings import RegistrySettings
 
 API = "/api/model_registry/v1alpha3"
 TIMEOUT_S = 10.0
-"""Seconds to connect, and to wait for an answer."""
+"""Seconds to connect and to wait for an answer."""
 
 TRIES = urllib3.Retry(
     total=4,
@@ -25,18 +28,18 @@ TRIES = urllib3.Retry(
     raise_on_redirect=False,
     raise_on_status=False,
 )
-"""A POST may be tried again too: what is there already is a conflict, and is looked up."""
+"""A POST can be retried too: an existing resource causes a conflict and is then looked up."""
 
 LONGEST = 200
-"""Characters of an answer that an error quotes."""
+"""Maximum number of characters of an answer in an error."""
 
 
 class ModelRegistry:
-    """A registry. Connects only when used.
+    """A client of a model registry, which connects only when it is used.
 
     Args:
-        settings: where it is.
-        timeout_s: seconds to connect, and to wait for an answer.
+        settings: Settings of the registry.
+        timeout_s: Seconds to connect and to wait for an answer.
     """
 
     def __init__(self, settings: RegistrySettings, timeout_s: float = TIMEOUT_S) -> None:
@@ -44,20 +47,21 @@ class ModelRegistry:
         self._http = urllib3.PoolManager(timeout=urllib3.Timeout(timeout_s), retries=TRIES, ca_certs=settings.ca_file or None)
 
     def register(self, manifest: VersionManifest, digest: str, uri: str) -> str:
-        """Register a published version: its model, the version, and where its files are. Found there already is a success.
+        """Register a model, its published version, and the location of its files, unless they are already registered.
 
-        The version and its artifact are found by the manifest's digest, so a retry goes on where another attempt stopped, and two at once agree.
+        The version and its artifact are identified by the manifest's digest, so that a retry continues where another
+        attempt stopped, and concurrent attempts agree.
 
         Args:
-            manifest: the version's manifest.
+            manifest: Manifest of the version.
             digest: SHA-256 of the manifest's bytes.
-            uri: where the SavedModel is.
+            uri: URI of the SavedModel.
 
         Returns:
-            The version's id in the registry.
+            The ID of the version in the registry.
 
         Raises:
-            RegistryError: the registry does not answer, refuses, or has another version of that name.
+            RegistryError: The registry does not answer, rejects the request, or has another version of that name.
         """
         name, number = manifest.model, manifest.version
         identity = {"externalId": f"fedstream:{digest}"}
@@ -72,11 +76,11 @@ class ModelRegistry:
         return version
 
     def _ensure(self, kind: str, identity: dict[str, str], collection: str, body: dict[str, Any]) -> str:
-        """Return the id of what has this identity, which is made unless it is there."""
+        """Return the ID of the resource with this identity, which is created if it does not exist."""
         if found := self._find(kind, identity):
             return found
         status, answer = self._call("POST", collection, body=identity | body)
-        if status == 409:  # another attempt was faster, or this one's first try arrived after all
+        if status == 409:  # another attempt was faster, or the first try of this one did succeed
             if found := self._find(kind, identity):
                 return found
             raise self._error(f"has another {kind.replace('_', ' ')} named {body.get('name')!r}", "archive or rename that one, then publish again")
@@ -87,7 +91,7 @@ class ModelRegistry:
         return "" if status == 404 else self._id(answer)
 
     def _call(self, method: str, path: str, body: dict[str, Any] | None = None, fields: dict[str, str] | None = None) -> tuple[int, Any]:
-        """Return status and JSON of an answer that means something here: 200, 201, 404 to a GET, 409 to a POST."""
+        """Return the status and JSON of an expected answer: 200, 201, 404 for a GET, 409 for a POST."""
         url = f"{self._settings.url}{API}/{path}"
         try:
             response = self._http.request(method, url, json=body, fields=fields, headers=self._credentials())
@@ -95,37 +99,39 @@ class ModelRegistry:
             raise self._error(f"does not answer ({error})", "check MODEL_REGISTRY_URL and that it runs") from error
         said = response.data.decode("utf-8", "replace")[:LONGEST]
         if response.status in (401, 403):
-            raise self._error(f"refuses us (HTTP {response.status})", "check MODEL_REGISTRY_TOKEN_FILE, and that its account may write there")
+            raise self._error(
+                f"rejects the request (HTTP {response.status})", "check MODEL_REGISTRY_TOKEN_FILE, and that its account is allowed to write there"
+            )
         if response.status not in (200, 201, 404 if method == "GET" else 409):
             raise self._error(f"answers {method} {path} with HTTP {response.status}: {said}", "check MODEL_REGISTRY_URL and the registry's log")
         try:
             return response.status, json.loads(response.data)
         except ValueError as error:
-            raise self._error(f"answers {method} {path} with what is no JSON: {said}", "check MODEL_REGISTRY_URL") from error
+            raise self._error(f"answers {method} {path} with text that is not JSON: {said}", "check MODEL_REGISTRY_URL") from error
 
     def _credentials(self) -> dict[str, str]:
-        """Read the token anew, since Kubernetes replaces it in its file."""
+        """Read the token for each request, because Kubernetes replaces it in its file."""
         if not (path := self._settings.token_file):
             return {}
         try:
             return {"Authorization": f"Bearer {Path(path).read_text(encoding='utf-8').strip()}"}
         except (OSError, ValueError) as error:
-            raise self._error(f"wants a token, and {path!r} cannot be read ({error})", "check MODEL_REGISTRY_TOKEN_FILE") from error
+            raise self._error(f"needs a token, but {path!r} cannot be read ({error})", "check MODEL_REGISTRY_TOKEN_FILE") from error
 
     def _id(self, answer: Any) -> str:
         found = answer.get("id") if isinstance(answer, dict) else None
         if not isinstance(found, str) or not found.isdigit():
-            raise self._error(f"gives no id: {json.dumps(answer)[:LONGEST]}", "check MODEL_REGISTRY_URL")
+            raise self._error(f"returns no ID: {json.dumps(answer)[:LONGEST]}", "check MODEL_REGISTRY_URL")
         return found
 
     def _error(self, what: str, advice: str) -> RegistryError:
         return RegistryError(
-            f"the model registry at {self._settings.url} {what}; {advice}. The version is published in the store; running publish again registers it"
+            f"the model registry at {self._settings.url} {what}; {advice}. The version is published in the store; run publish again to register it"
         )
 
 
 def _properties(manifest: VersionManifest) -> dict[str, dict[str, Any]]:
-    """Return lineage and metrics as the registry's custom properties."""
+    """Return the lineage and the metrics as custom properties of the registry."""
     lineage = ("run", "commit", "head", "weights_digest", "code_version")
     texts = {name: {"metadataType": "MetadataStringValue", "string_value": getattr(manifest, name)} for name in lineage}
     metrics = {name: {"metadataType": "MetadataDoubleValue", "double_value": value} for name, value in manifest.metrics.items()}

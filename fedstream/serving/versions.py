@@ -1,4 +1,7 @@
-"""The published version that predicts: loaded, checked, and replaced when a newer one is published, or its alias moves. Knows no Kafka."""
+"""Load and check the published version that predicts, and replace it when a newer one is published or its alias moves.
+
+This module knows nothing of Kafka.
+"""
 
 from __future__ import annotations
 
@@ -24,13 +27,13 @@ class Served:
     """A version in memory.
 
     Attributes:
-        model: its model's name.
-        number: the version.
-        weights_digest: SHA-256 of its weights, which was computed from the loaded ones.
-        codec: of the records that it takes.
-        predict: samples (n, ...) -> predictions (n, ...).
-        features: names of the columns, in the order in which it takes them; empty where they have none.
-        classes: names of the classes 0, 1, ...; likewise.
+        model: Name of the model.
+        number: Number of the version.
+        weights_digest: SHA-256 of the loaded weights.
+        codec: Codec of the records.
+        predict: Function that maps samples (n, ...) to predictions (n, ...).
+        features: Names of the columns, in the order of the model's input; empty if they have no names.
+        classes: Names of the classes 0, 1, ...; empty if they have no names.
     """
 
     model: str
@@ -43,25 +46,25 @@ class Served:
 
     @property
     def headers(self) -> list[tuple[str, bytes]]:
-        """Headers that say which model made a prediction."""
+        """Headers that identify the model that made a prediction."""
         names = {"fedstream-model": self.model, "fedstream-version": str(self.number), "fedstream-weights": self.weights_digest}
         return [(name, value.encode()) for name, value in names.items()]
 
 
 class ServedVersion:
-    """The version that predicts now.
+    """The version that currently predicts.
 
     Args:
-        store: where models are.
-        model: model name.
-        which: the version; an alias, or None for the newest, is followed as it moves.
-        laid_out: the records' format, as in an announcement; None for that of the version's run.
-        check_every_s: seconds between two looks at the alias, or at latest.json.
+        store: Store of the models.
+        model: Name of the model.
+        which: The version; an alias, or None for the newest version, is followed when it moves.
+        laid_out: Format of the records, as in an announcement; None for that of the version's run.
+        check_every_s: Seconds between checks of the alias or of latest.json.
 
     Raises:
-        ModelError: there is no such version, or it does not take such records.
-        AnnouncementError: the format is not offered, or its configuration is wrong.
-        CorruptObject: the version is not what was published.
+        ModelError: There is no such version, or it does not accept records of this format.
+        AnnouncementError: The format is unknown, or its configuration is invalid.
+        CorruptObject: The version is not what was published.
     """
 
     def __init__(self, store: Store, model: str, which: Which, laid_out: StreamFormat | None, check_every_s: float) -> None:
@@ -72,14 +75,17 @@ class ServedVersion:
         self._checked = time.monotonic()
 
     def current(self) -> Served:
-        """Return the version to predict with; now and then look for another one. One that fails to load, or takes other records, replaces nothing."""
+        """Return the version to predict with, after checking for another one from time to time.
+
+        A version that fails to load or needs a different record format does not replace the current one.
+        """
         if not isinstance(self._which, int) and time.monotonic() - self._checked >= self._check_every_s:
             try:
                 wanted = self._wanted()
                 if wanted.number != self._served.number:
                     self._served = self._load(wanted, self._same_codec(wanted))
             except FedstreamError as error:
-                log.warning("version %d of %s stays: %s", self._served.number, self._model, error)
+                log.warning("version %d of %s stays in use: %s", self._served.number, self._model, error)
             self._checked = time.monotonic()
         return self._served
 
@@ -93,27 +99,32 @@ class ServedVersion:
         return codec.in_order(codec.names, version.manifest.features or codec.names)
 
     def _same_codec(self, version: Version) -> Codec:
-        """Return the codec of another version, which must read records as the present one does: publishing a model does not change the stream."""
+        """Return the codec of another version, which must read records as the current one does.
+
+        Publishing a model does not change the stream.
+        """
         for what in ("features", "classes"):
             names, known = getattr(version.manifest, what), list(getattr(self._served, what))
             if names and known and names != known:
                 raise ModelError(
-                    f"version {version.number} has {what} {', '.join(map(str, names))}, those of this stream are {', '.join(map(str, known))};"
-                    " start again once the stream, and who reads its predictions, have changed"
+                    f"version {version.number} has {what} {', '.join(map(str, names))}, but those of this stream are {', '.join(map(str, known))};"
+                    " restart this command after the stream and the consumers of its predictions have changed"
                 )
         codec, now = self._codec(version), self._served.codec
         if codec.sample_format != now.sample_format:
             raise ModelError(
-                f"version {version.number} was trained on records of {codec.sample_format}, those of this stream are read as {now.sample_format};"
-                " start again once the stream has changed, or name its format with --input-config"
+                f"version {version.number} was trained on records of {codec.sample_format}, but those of this stream are read as {now.sample_format};"
+                " restart this command after the stream has changed, or set its format with --input-config"
             )
         return codec
 
     def _load(self, version: Version, codec: Codec) -> Served:
         served = load(self._store, version, codec)
-        log.info("version %d of %s predicts: weights %s, records %s", served.number, served.model, served.weights_digest[:12], codec.sample_format)
+        log.info(
+            "predicting with version %d of %s: weights %s, records %s", served.number, served.model, served.weights_digest[:12], codec.sample_format
+        )
         if served.features:
-            log.info("it takes the columns in this order: %s", ", ".join(map(str, served.features)))
+            log.info("order of the columns: %s", ", ".join(map(str, served.features)))
         return served
 
 
@@ -121,8 +132,8 @@ def load(store: Store, version: Version, codec: Codec) -> Served:
     """Load a version. Imports TensorFlow.
 
     Raises:
-        CorruptObject: its file or its weights do not have the digests in its manifest.
-        ModelError: it does not take records of the codec's shape.
+        CorruptObject: The file or the weights do not have the digests in the manifest.
+        ModelError: The model does not accept records of the codec's shape.
     """
     from fedstream.model.files import load_keras
     from fedstream.model.keras_model import get_weights, record_shape
@@ -132,10 +143,10 @@ def load(store: Store, version: Version, codec: Codec) -> Served:
     model = load_keras(read_version_file(store, version))
     expected, found = version.manifest.weights_digest, digest(get_weights(model))
     if found != expected:
-        raise CorruptObject(f"version {version.number} of model {version.model!r} has weights {found}, its manifest says {expected}")
+        raise CorruptObject(f"version {version.number} of model {version.model!r} has weights {found}, but its manifest has {expected}")
     if (shape := tuple(record_shape(model, model.inputs, "input"))) != codec.data_shape:
         raise ModelError(
-            f"version {version.number} of model {version.model!r} has input {shape}, which does not fit records of shape {codec.data_shape};"
+            f"version {version.number} of model {version.model!r} has input shape {shape}, which does not fit records of shape {codec.data_shape};"
             " correct --input-config"
         )
     return Served(version.model, version.number, found, codec, predictor(model), version.manifest.features, version.manifest.classes)
@@ -145,7 +156,7 @@ def codec_of(store: Store, version: Version) -> Codec:
     """Return the codec of the records that a version's run was trained on, in the order of the run's columns.
 
     Raises:
-        ModelError: the run is no longer in the store, or its clients differ.
+        ModelError: The run is no longer in the store, or its clients have different formats.
     """
     run = version.manifest.run
     name = '--input-config \'{"data_type": "float32", "data_reshape": "28 28"}\''
@@ -153,12 +164,12 @@ def codec_of(store: Store, version: Version) -> Codec:
         record = RunState(store, run).record
     except (RunError, ObjectNotFound) as error:
         raise ModelError(
-            f"run {run!r} of version {version.number} is not in the store, so the records' format is unknown; name it: {name}"
+            f"run {run!r} of version {version.number} is not in the store, so the format of the records is unknown; set it: {name}"
         ) from error
     codecs = {codec.sample_format: codec for codec in (_codec_of(record, client) for client in record.clients)}
     if len(codecs) != 1:
         found = " and ".join(sorted(codecs))
-        raise ModelError(f"the clients of run {run!r} sent records of different formats ({found}); name that of the records to predict: {name}")
+        raise ModelError(f"the clients of run {run!r} sent records of different formats ({found}); set the format of the records to predict: {name}")
     return next(iter(codecs.values()))
 
 

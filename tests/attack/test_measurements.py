@@ -48,8 +48,8 @@ def test_what_can_be_measured(measured):
         (lambda commit: commit["metrics"]["confusion"][0].__setitem__(0, -1), "its confusion matrix has negative counts"),
         (lambda commit: commit["metrics"].update(num_examples=10**6), "num_examples of its metrics is 1000000, expected 40"),
         (lambda commit: commit.update(evaluation_digest="0" * 64), "evaluation_digest is 000"),
-        (lambda commit: commit.update(evaluation_digest=None), "was not measured on the evaluation topic"),
-        (lambda commit: commit.update(metrics=None, measured_round=None), "was not measured on the evaluation topic"),
+        (lambda commit: commit.update(evaluation_digest=None), "was not evaluated on the evaluation topic"),
+        (lambda commit: commit.update(metrics=None, measured_round=None), "was not evaluated on the evaluation topic"),
     ],
 )
 def test_a_commit_of_an_evaluated_run(evaluated, forger_of, change, reason):
@@ -96,7 +96,7 @@ def test_confusion_matrices_that_cannot_be_added(forger):
 
 def test_measured_again_on_another_processor_is_the_same_within_a_thousandth():
     assert why_different(metrics(), metrics(accuracy=0.5004, loss=1.0003)) == ""
-    assert "its accuracy is 0.5, measured again it is 0.51" in why_different(metrics(), metrics(accuracy=0.51))
+    assert "its accuracy is 0.5, but measured again it is 0.51" in why_different(metrics(), metrics(accuracy=0.51))
     assert "it has metrics accuracy, loss" in why_different(metrics(), metrics(auc=1.0))
     assert "confusion matrix" in why_different(metrics(4000, [[3000, 1000], [0, 0]]), metrics(4000, [[2000, 2000], [0, 0]]))
     assert why_different(metrics(4, [[3, 1], [0, 0]]), metrics(4, [[2, 2], [0, 0]])) == "", "one record of few may change sides"

@@ -26,18 +26,18 @@ def named(store, **options):
 
 
 PLANTED = {
-    f"runs/{RUN}/rounds/0001/server_state.safetensors": "is no object that the round's commit knows of",
-    f"runs/{RUN}/rounds/0001/broadcast.safetensors": "is no object that the round's commit knows of",
-    f"runs/{RUN}/rounds/0001/aggregation.json": "is no object that the round's commit knows of",
-    f"runs/{RUN}/rounds/0000/server_state.safetensors": "is no object that the round's commit knows of",
-    f"runs/{RUN}/rounds/0005/global.safetensors": "a closing round makes no model",
-    f"runs/{RUN}/rounds/0001/updates/mallory.json": "of no client of the run",
-    f"runs/{RUN}/rounds/0001/readme.txt": "is no object of a round",
-    f"runs/{RUN}/rounds/0000/verdicts.json": "is no object of round 0",
-    f"runs/{RUN}/rounds/0009/selection.json": "belongs to no round of the run",
-    f"runs/{RUN}/rounds/00001/selection.json": "belongs to no round of the run",
-    f"runs/{RUN}/notes/a.json": "belongs to no round of the run",
-    f"{VERSION}saved_model/999/saved_model.pb": "is no file of version 1",
+    f"runs/{RUN}/rounds/0001/server_state.safetensors": "is not an object that the commit of the round names",
+    f"runs/{RUN}/rounds/0001/broadcast.safetensors": "is not an object that the commit of the round names",
+    f"runs/{RUN}/rounds/0001/aggregation.json": "is not an object that the commit of the round names",
+    f"runs/{RUN}/rounds/0000/server_state.safetensors": "is not an object that the commit of the round names",
+    f"runs/{RUN}/rounds/0005/global.safetensors": "a closing round does not make a model",
+    f"runs/{RUN}/rounds/0001/updates/mallory.json": "does not belong to a client of the run",
+    f"runs/{RUN}/rounds/0001/readme.txt": "is not an object of a round",
+    f"runs/{RUN}/rounds/0000/verdicts.json": "is not an object of round 0",
+    f"runs/{RUN}/rounds/0009/selection.json": "does not belong to a round of the run",
+    f"runs/{RUN}/rounds/00001/selection.json": "does not belong to a round of the run",
+    f"runs/{RUN}/notes/a.json": "does not belong to a round of the run",
+    f"{VERSION}saved_model/999/saved_model.pb": "is not a file of version 1",
 }
 
 

@@ -106,7 +106,7 @@ def test_a_better_score_that_fits_in_all_else(streams, platform_env, evaluated, 
     assert forger.found() == {}, "the bucket alone cannot tell"
     (problem,) = verify_run(evaluated, RUN, brokers=EnvironmentBrokers()).problems
     assert problem.key == forger.key("commit.json")
-    assert "its accuracy is 0.95, measured again it is 0.8" in problem.what
+    assert "its accuracy is 0.95, but measured again it is 0.8" in problem.what
 
 
 def test_each_client_s_records_are_read_though_another_has_the_same_digest(streams, platform_env, forger):
@@ -125,7 +125,7 @@ def test_classes_that_the_records_do_not_have(streams, platform_env, forger):
     assert forger.found() == {}, "the bucket alone cannot tell"
     (problem,) = verify_run(forger.store, RUN, brokers=EnvironmentBrokers()).problems
     assert problem.key == forger.key("slices/b.json")
-    assert f"its class_counts are 0: 38, 1: 1, 2: 1, and the records of {topic_of('b')}:0:0:40 have 0: " in problem.what
+    assert f"its class_counts are 0: 38, 1: 1, 2: 1, but the records of {topic_of('b')}:0:0:40 have 0: " in problem.what
 
 
 def test_the_classes_of_one_round_are_not_taken_for_those_of_another(streams, platform_env, federated, forger_of):

@@ -64,8 +64,8 @@ def test_a_stranger(forger):
         forger.store.objects[forger.key(f"updates/stranger{name[1:]}")] = forger.store.objects[forger.key(f"updates/{name}")]
     forger.verdicts(add)
     found = forger.found()
-    assert "'stranger' has no part in the run" in found["commit.json"]
-    assert any("stranger" in key and "of no client of the run" in what for key, what in found.items())
+    assert "'stranger' is not a client of the run" in found["commit.json"]
+    assert any("stranger" in key and "does not belong to a client of the run" in what for key, what in found.items())
 
 
 def reject(client, reason):

@@ -50,7 +50,7 @@ def test_all_is_well_after_one_apply(doctor, overlay) -> None:
 
     assert code == 0, found
     assert {name for name, (state, _) in found.items() if state == "skipped"} <= {"kubeflow", "gpu nodes"}
-    assert found["inside the cluster, store conditional puts"] == ("ok", "a key that exists is not overwritten")
+    assert found["inside the cluster, store conditional puts"] == ("ok", "an existing key is not overwritten")
 
 
 def test_a_placement_is_held_against_the_nodes(doctor) -> None:
@@ -79,7 +79,7 @@ def test_wrong_keys_of_the_store_are_named_from_inside(doctor, overlay) -> None:
 
 def test_settings_that_do_not_go_together_are_named(doctor, overlay) -> None:
     with changed(overlay.namespace, "configmap", "fedstream", KAFKA_CA_FILE="/etc/fedstream/kafka/ca.crt"):
-        check_fault(doctor("--skip", "pod"), "settings", "the Kafka secret brings no file")
+        check_fault(doctor("--skip", "pod"), "settings", "the Kafka secret provides no file")
 
 
 @pytest.mark.parametrize(("option", "check"), [("--config-map", "config map"), ("--store-secret", "secret none-such")])
@@ -98,5 +98,5 @@ def test_who_has_no_rights_is_told_which(doctor, overlay, tmp_path, monkeypatch)
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
 
     found = {entry["check"]: (entry["state"], entry["text"]) for entry in json.loads(done.stdout)}
-    check_fault((done.returncode, found), "permissions", "you may not ")
+    check_fault((done.returncode, found), "permissions", "you are not allowed to ")
     assert found["gpu nodes"][0] == "skipped"

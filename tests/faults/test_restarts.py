@@ -92,7 +92,7 @@ def test_inference_without_a_record_waits_for_a_broker_that_comes_back_and_ends_
             with client.consumer(own.kafka_settings, topic) as reader:
                 eventually(lambda: reader.committed(TopicPartition(topic, 0)) == 1, seconds=30.0)
             own.kafka.kill()
-            eventually(lambda: "goes on when they do" in caplog.text, seconds=30.0)
+            eventually(lambda: "waiting for the brokers" in caplog.text, seconds=30.0)
             own.kafka.start()
             write_one(own.kafka_settings, topic, b"1")
             eventually(lambda: member.counts.predictions == 2, seconds=30.0)

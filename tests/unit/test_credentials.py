@@ -134,12 +134,12 @@ def test_what_is_on_file_replaces_all_and_its_files_lie_beside_it(tmp_path: Path
         ({"a:1": {}}, "a:1.security_protocol: Field required"),
         ({"a:1": {**SASL, "security_protocol": "TLS"}}, "a:1.security_protocol: Input should be 'PLAINTEXT'"),
         ({"a:1": {**SASL, "token": "hidden-word"}}, "a:1.token: Extra inputs"),
-        ({"a:1": {**SASL, "password": ""}}, "a:1: Value error, sasl_mechanism, username and password belong to"),
+        ({"a:1": {**SASL, "password": ""}}, "a:1: Value error, SASL_PLAINTEXT and SASL_SSL require sasl_mechanism, username and password"),
         ({"a:1": {**SASL, "password": ["hidden-word"]}}, "a:1.password: Input should be a valid string"),
-        ({"a:1": {**SASL, "security_protocol": "SSL"}}, "need all three"),
-        ({"a:1,b:2": SASL, "b:2,A:1": SASL}, "'b:2,A:1' is there twice"),
+        ({"a:1": {**SASL, "security_protocol": "SSL"}}, "other protocols accept none of them"),
+        ({"a:1,b:2": SASL, "b:2,A:1": SASL}, "contains 'b:2,A:1' more than once"),
         ({str(number): SASL for number in range(1001)}, "at most 1000 items"),
-        (" " * (MAX_BYTES + 1), "more than 1048576 bytes"),
+        (" " * (MAX_BYTES + 1), "is larger than 1048576 bytes"),
     ],
 )
 def test_a_file_that_cannot_be_used_is_named_and_not_shown(tmp_path: Path, said: object, why: str) -> None:

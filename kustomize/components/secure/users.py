@@ -1,7 +1,7 @@
-"""Makes the broker's users and their rights what the secrets say: the run's user, and one user for each data owner.
+"""Create the broker's users and their ACLs from the Secrets: the run's user, and one user for each data owner.
 
-Run again after a change of the secrets. A user that is in none of them any more loses its password and its rights; further rights that somebody
-gave to a user that is in one stay.
+Run this again after a change of the Secrets. A user that is no longer in any of them loses its password and its ACLs.
+ACLs that were added to a remaining user by other means are kept.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from fedstream.stream.client import admin
 OWNERS, RUN = Path("/etc/kafka-users"), Path("/etc/fedstream/kafka")
 MECHANISM, ITERATIONS = "SCRAM-SHA-512", 8192
 WAIT_S = 300.0
-"""Seconds the broker may take to come up."""
+"""Seconds to wait until the broker has started."""
 PAUSE_S = 2.0
 """Seconds between two attempts."""
 
@@ -35,13 +35,19 @@ Right = tuple[ResourceType, str, ACLOperation]
 
 
 def rights_of_run(user: str) -> list[Right]:
-    """Read every topic, announce models, write topics and use consumer groups whose names begin with its own."""
+    """Return the ACLs of the run's user.
+
+    It can read every topic, announce models, and use topics and consumer groups whose names begin with its own.
+    """
     everything = [(ResourceType.TOPIC, "*", operation) for operation in (READ, CONFIGS)]
     return [*everything, *_written(MODEL_CONTROL_TOPIC), *_written(f"{user}."), (ResourceType.GROUP, user, READ)]
 
 
 def rights_of_owner(user: str) -> list[Right]:
-    """Write topics whose names begin with its own name and a dot, announce them, hear of finished models."""
+    """Return the ACLs of a data owner.
+
+    It can write and announce topics whose names begin with its own name and a dot, and read of finished models.
+    """
     return [
         *_written(f"{user}."),
         *_written(DATA_CONTROL_TOPIC),
@@ -55,7 +61,7 @@ def _written(topic: str) -> list[Right]:
 
 
 def acls(user: str, rights: list[Right]) -> list[ACL]:
-    """Return Kafka's form of rights; a name that ends with a dot, and that of a group, stands for all that begin with it."""
+    """Return ACLs as Kafka's client expects them; a name that ends with a dot, or of a group, is a prefix."""
     exact, prefix = ACLResourcePatternType.LITERAL, ACLResourcePatternType.PREFIXED
     return [
         ACL(
@@ -70,40 +76,42 @@ def acls(user: str, rights: list[Right]) -> list[ACL]:
 
 
 def passwords(folder: Path) -> dict[str, str]:
-    """Return the data owners' passwords by user.
+    """Return the password of each data owner's user.
 
     Raises:
-        SettingsError: a name or a password cannot be one.
+        SettingsError: A name or a password is invalid.
     """
     files = {path.name: path for path in sorted(folder.iterdir()) if not path.name.startswith("..")} if folder.is_dir() else {}
     for name in files:
         if not re.fullmatch("[a-z0-9][a-z0-9-]{0,62}", name) or name == "admin":
-            raise SettingsError(f"secret kafka-users: {name!r} cannot be a data owner's user; use small letters, digits and '-', and not 'admin'")
+            raise SettingsError(
+                f"secret kafka-users: {name!r} is not a valid user of a data owner; use lowercase letters, digits and '-', but not 'admin'"
+            )
     return {name: checked(path) for name, path in files.items()}
 
 
 def checked(path: Path) -> str:
-    """Return the password in a file; one with a line end would be another at the client."""
+    """Return the password in a file, which must not end with a line break: the client's password would differ."""
     text = path.read_text(encoding="utf-8")
     if len(text) < 8 or text.strip() != text:
-        raise SettingsError(f"the password in {path} is shorter than 8 characters, or has white space around it; make it with `printf`, not `echo`")
+        raise SettingsError(f"the password in {path} is shorter than 8 characters or has white space around it; create it with `printf`, not `echo`")
     return text
 
 
 def apply(broker: KafkaAdminClient, users: Mapping[str, str], wanted: list[ACL]) -> list[str]:
-    """Make users and rights; return the users that were removed.
+    """Create users and ACLs, and return the users that were removed.
 
     Raises:
-        StreamError: the broker refuses one.
+        StreamError: The broker rejects a user or an ACL.
     """
     there = broker.describe_user_scram_credentials()
     gone = sorted(there.keys() - users.keys())
     removed = [Deletion(user, info["mechanism"]) for user in gone for info in there[user]["credential_infos"]]
     results = broker.alter_user_scram_credentials([*(Upsertion(user, MECHANISM, word, ITERATIONS) for user, word in users.items()), *removed])
     if failed := {user: message for user, message in results.items() if message is not None}:
-        raise StreamError(f"the broker refuses users: {failed}")
+        raise StreamError(f"the broker rejects users: {failed}")
     if failed := broker.create_acls(wanted)["failed"]:
-        raise StreamError(f"the broker refuses rights: {[error.__name__ for error in failed]}")
+        raise StreamError(f"the broker rejects ACLs: {[error.__name__ for error in failed]}")
     if gone:
         anything = ResourcePatternFilter(ResourceType.ANY, None, ACLResourcePatternType.ANY)
         broker.delete_acls([ACLFilter(f"User:{user}", None, ACLOperation.ANY, ACLPermissionType.ANY, anything) for user in gone])
@@ -111,10 +119,10 @@ def apply(broker: KafkaAdminClient, users: Mapping[str, str], wanted: list[ACL])
 
 
 def main() -> None:
-    """Wait for the broker, and do it."""
+    """Wait for the broker and create the users."""
     run, owners = (RUN / "username").read_text(encoding="utf-8"), passwords(OWNERS)
     if run in (*owners, "admin"):
-        raise SettingsError(f"secret fedstream-kafka: the run's user {run!r} must be another than those of the data owners, and not 'admin'")
+        raise SettingsError(f"secret fedstream-kafka: the run's user {run!r} must differ from those of the data owners and from 'admin'")
     users = {run: checked(RUN / "password"), **owners}
     wanted = acls(run, rights_of_run(run)) + [acl for owner in owners for acl in acls(owner, rights_of_owner(owner))]
     kafka, deadline = KafkaSettings.from_env(os.environ), time.monotonic() + WAIT_S

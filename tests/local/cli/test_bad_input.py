@@ -71,7 +71,7 @@ WRONG = [
         for words in ("verify", "verify --json", "rounds", "report", "model show", "model pull")
         for name in ("../x", "a/../../b", "..", "a/b", "²", "a;b", "x" * 64)
     ),
-    *((f"model pull m@{number}", "expected NAME, NAME@N") for number in ("²", "01", "0", "-1", "1_0", "9" * 5000)),
+    *((f"model pull m@{number}", "pass NAME, NAME@N") for number in ("²", "01", "0", "-1", "1_0", "9" * 5000)),
     ("fly", "No such command 'fly'; see `fedstream --help`"),
     ("run", "Missing option '--name'; see `fedstream run --help`"),
     ("run --name r", "Missing option '--model'"),
@@ -116,10 +116,10 @@ WRONG = [
     (f"{RUN} --log /dev/null/log", "cannot write the log '/dev/null/log'"),
     ("rounds", "Missing argument"),
     ("verify r --streams", "--streams"),
-    ("model pull mine@-x", "'mine@-x': expected NAME, NAME@N with N = 1, 2, ..., or NAME@ALIAS"),
+    ("model pull mine@-x", "'mine@-x' is not a version; pass NAME, NAME@N with N = 1, 2, ..., or NAME@ALIAS"),
     ("model pull mine@0", "'mine@0'"),
     ("model pull my~model", "model 'my model' is no name"),
-    ("model add m.keras --name my~model", "'my model' is no name for a model"),
+    ("model add m.keras --name my~model", "'my model' is not a valid model name"),
     ("model add", "Missing "),
     ("stream send none.npz --topic t --client c", "none.npz: there is no such file"),
     ("stream send list.json --topic t --client c", "files of type '.json' are not known"),
@@ -154,11 +154,11 @@ ENVIRONMENTS = [
     ("rounds r", {"S3_ENDPOINT_URL": ""}, "environment variable S3_ENDPOINT_URL is not set"),
     ("verify r --json", {"AWS_ACCESS_KEY_ID": ""}, "environment variable AWS_ACCESS_KEY_ID is not set"),
     ("report r", {"AWS_SECRET_ACCESS_KEY": ""}, "environment variable AWS_SECRET_ACCESS_KEY is not set"),
-    ("model list", {"S3_ENDPOINT_URL": "127.0.0.1:9000"}, "S3_ENDPOINT_URL is '127.0.0.1:9000'; expected http://host:port"),
+    ("model list", {"S3_ENDPOINT_URL": "127.0.0.1:9000"}, "S3_ENDPOINT_URL is '127.0.0.1:9000'; set it to http://host:port"),
     (RUN, {"KAFKA_BOOTSTRAP_SERVERS": ""}, "environment variable KAFKA_BOOTSTRAP_SERVERS is not set"),
     ("stream list", {"KAFKA_BOOTSTRAP_SERVERS": ""}, "environment variable KAFKA_BOOTSTRAP_SERVERS is not set"),
     ("stream list", {"KAFKA_BOOTSTRAP_SERVERS": "broker:port"}, "the brokers 'broker:port' cannot be used"),
-    (SEND, {"KAFKA_SECURITY_PROTOCOL": "TLS"}, "KAFKA_SECURITY_PROTOCOL is 'TLS'; use PLAINTEXT"),
+    (SEND, {"KAFKA_SECURITY_PROTOCOL": "TLS"}, "KAFKA_SECURITY_PROTOCOL is 'TLS'; set it to PLAINTEXT"),
     (SEND, {"KAFKA_SECURITY_PROTOCOL": "SASL_SSL"}, "KAFKA_SASL_MECHANISM"),
     (SEND, {"KAFKA_SECURITY_PROTOCOL": "SSL", "KAFKA_CA_FILE": "none.pem"}, "KAFKA_CA_FILE is 'none.pem', and there is no such file"),
 ]
@@ -174,7 +174,7 @@ def test_a_wrong_environment_names_the_variable(nowhere, cli, monkeypatch, line,
 def test_a_state_folder_that_cannot_be_made_is_named(nowhere, cli, monkeypatch):
     monkeypatch.setenv("FEDSTREAM_HOME", "/dev/null/home")
     monkeypatch.delenv("KAFKA_BOOTSTRAP_SERVERS")
-    check_one_line(cli("demo"), 1, "cannot make the state folder /dev/null/home")
+    check_one_line(cli("demo"), 1, "cannot create the state folder /dev/null/home")
 
 
 @pytest.fixture
@@ -293,7 +293,7 @@ def test_a_file_that_leads_elsewhere_is_not_pulled(nowhere, clients, cli):
     store, keys = ObjectStore.from_env(), ModelKeys("planted")
     store.put_new_json(keys.version(1, "manifest.json"), {"files": {"../../x": "0", "/etc/x": "0", "..": "0"}})
     for name in ("../../x", "/etc/x", "..", "a/../b", "./a", "a\nb"):
-        check_one_line(cli("model", "pull", "planted", "--file", name), 2, "is no file of a version")
+        check_one_line(cli("model", "pull", "planted", "--file", name), 2, "is not a file of a version")
 
 
 def deleted(kafka: KafkaSettings, name: str) -> None:
@@ -333,7 +333,7 @@ def test_a_stream_that_cannot_be_used_fails_the_round_with_its_reason(nowhere, c
     [
         (f"{RUN} --rounds 0 --json", 2, "rounds: Input should be greater than or equal to 1"),
         ("fly", 2, "No such command 'fly'"),
-        ("model pull mine@-x --json", 2, "expected NAME, NAME@N"),
+        ("model pull mine@-x --json", 2, "pass NAME, NAME@N"),
         ("rounds nobody --json", 1, "there is no run 'nobody'"),
     ],
 )

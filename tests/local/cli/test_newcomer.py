@@ -90,8 +90,8 @@ def test_the_model_that_was_added_last_counts(me: Newcomer) -> None:
     first, second = json.loads(me.cli(*add, "a.keras").out), json.loads(me.cli(*add, "b.keras").out)
     a, b = first["keras_digest"], second["keras_digest"]
     assert (first["replaced"], second["replaced"]) == (None, a)
-    assert f"new runs start from it, no longer from {b[:12]}" in me.type("model", "add", "a.keras", "--name", "sugar")
-    assert "is this file already; nothing was changed" in me.type("model", "add", "a.keras", "--name", "sugar")
+    assert f"new runs start from it instead of {b[:12]}" in me.type("model", "add", "a.keras", "--name", "sugar")
+    assert "already is this file; nothing was changed" in me.type("model", "add", "a.keras", "--name", "sugar")
     assert f"keras file {a} (before it {b[:12]}, {a[:12]})" in me.type("model", "show", "sugar")
     for ward in (me.ward7, me.ward9):
         me.send(ward, table(1))
@@ -103,7 +103,7 @@ def test_columns_go_by_their_names(wards: Newcomer) -> None:
     me = wards
     usual = me.json(*me.run("usual"))
     said = me.send(me.ward9, table(9)[["outcome", *COLUMNS[::-1]]], topic=f"{me.ward9}-reversed")
-    assert f"this supersedes {me.ward9}:0:0:60, announced before; --append would have added to it" in said
+    assert f"this supersedes the earlier announcement of {me.ward9}:0:0:60; pass --append to add to it instead" in said
     assert me.json(*me.run("reversed"))["weights_digest"] == usual["weights_digest"]
     assert "every global model reproduced bit for bit" in me.type("verify", "reversed", "--stream")
     me.type("report", "reversed")
@@ -183,16 +183,16 @@ def test_versions_are_published_named_and_removed(wards: Newcomer) -> None:
 
     head = me.json("verify", "first")["head"]
     assert f"head: {head}" in me.type("verify", "first")
-    assert "goes back to the model of round 2; run it again to go on from there" in me.type("rollback", "first", "--to", "2")
+    assert "goes back to the model of round 2; run it again to continue from there" in me.type("rollback", "first", "--to", "2")
     again = me.type(*three)
     assert "published version 2 of sugar" in again
     assert re.findall(r"round (\d of \d):", again) == ["3 of 3"]
     me.type("verify", "first", "--expect", head)
     assert "no commit of the run has the expected digest" in me.type("verify", "trial", "--expect", head, code=1)
 
-    assert "run first, run trial, run worse need it; --force removes it all the same (model sugar: 1 file added" in me.type(
-        "model", "remove", "sugar", "--yes", code=2
-    )
+    refused = me.type("model", "remove", "sugar", "--yes", code=2)
+    assert "cannot remove model sugar: 1 file added" in refused
+    assert "run first, run trial, run worse need it; pass --force to remove it anyway" in refused
     assert "alias champion needs it" in me.type("model", "remove", "sugar@1", "--yes", code=2)
     assert "removed version 2" in me.type("model", "remove", "sugar@2", "--yes")
-    assert "say --yes where nobody can be asked" in me.type("model", "remove", "sugar@1", "--force", code=2)
+    assert "pass --yes to confirm it without a terminal" in me.type("model", "remove", "sugar@1", "--force", code=2)

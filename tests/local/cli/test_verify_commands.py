@@ -27,7 +27,7 @@ def test_the_head_is_printed_and_expected(recorded, cli):
     assert f"no commit of the run has the expected digest {'0' * 64}" in missed.out
     wrong = cli("verify", RUN, "--expect", "abc")
     assert wrong.code == 2
-    assert "--expect 'abc': expected the 64 hexadecimal digits" in wrong.err
+    assert "--expect 'abc' is not a digest; pass the 64 hexadecimal digits" in wrong.err
 
 
 def test_markup_in_a_document_is_printed_as_it_is(platform_env, cli):
@@ -42,7 +42,7 @@ def test_markup_in_a_document_is_printed_as_it_is(platform_env, cli):
 def test_a_rollback(recorded, cli):
     said = cli("rollback", RUN, "--to", "0")
     assert said.code == 0, said.err
-    assert "round 6 goes back to the model of round 0; run it again to go on from there" in said.out
+    assert "round 6 goes back to the model of round 0; run it again to continue from there" in said.out
     assert cli("verify", RUN).code == 0
     refused = cli("rollback", RUN, "--to", "4")
     assert refused.code == 2

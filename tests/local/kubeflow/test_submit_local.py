@@ -63,5 +63,5 @@ def test_a_store_without_the_run_of_a_fake_api_is_told_and_known_by_nulls(submit
     said = submit("--name", "elsewhere", "--rounds", "1", "--watch", "--json")
     document = json.loads(said.out)
     assert said.code == 0
-    assert "what the run came to is not known here: there is no run 'elsewhere' in this bucket" in said.err
+    assert "the result of the run cannot be read from here: there is no run 'elsewhere' in this bucket" in said.err
     assert {document[name] for name in ("model", "version", "reason", "rounds", "round", "metrics", "weights_digest")} == {None}

@@ -190,7 +190,7 @@ def test_a_second_run_follows_the_secrets(secured: Secured, capsys: pytest.Captu
 
 @pytest.mark.parametrize(
     ("name", "password", "said"),
-    [("Ward", "long-enough", "'Ward' cannot be"), ("ward", "with-line-end\n", "white space"), ("fedstream", "long-enough", "another than those")],
+    [("Ward", "long-enough", "'Ward' cannot be"), ("ward", "with-line-end\n", "white space"), ("fedstream", "long-enough", "must differ from those")],
 )
 def test_secrets_that_cannot_be_are_refused_before_the_broker_is_asked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, password: str, said: str

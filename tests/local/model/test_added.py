@@ -53,7 +53,10 @@ def test_the_tenth_comes_after_the_ninth_and_other_names_are_no_numbers(store) -
 
 def test_a_damaged_addition_is_named(store) -> None:
     store.put_new(ModelKeys("mine").addition(1), b'{"digest": "../../x"}')
-    with pytest.raises(CorruptObject, match=r"models/mine/added/1\.json names no model; .* `fedstream model remove mine` removes all of that name"):
+    with pytest.raises(
+        CorruptObject,
+        match=r"models/mine/added/1\.json does not identify a model; .* `fedstream model remove mine` removes everything under that name",
+    ):
         current(store, "mine")
 
 
@@ -61,8 +64,8 @@ def test_the_commands_say_what_was_replaced_and_what_counts(platform_env, cli) -
     sources = {name: f"fedstream.model.builtin:{name}" for name in ("digits_mlp", "mnist_2nn")}
     assert cli("model", "add", sources["digits_mlp"], "--name", "mine").out.startswith("added model mine: input (8, 8)")
     said = cli("model", "add", sources["digits_mlp"], "--name", "mine")
-    assert (said.code, said.out) == (0, "model mine is this file already; nothing was changed\n")
-    assert "; new runs start from it, no longer from " in cli("model", "add", sources["mnist_2nn"], "--name", "mine").out
+    assert (said.code, said.out) == (0, "model mine already is this file; nothing was changed\n")
+    assert "; new runs start from it instead of " in cli("model", "add", sources["mnist_2nn"], "--name", "mine").out
     assert "input (8, 8)" in cli("model", "add", sources["digits_mlp"], "--name", "mine").out
     shown = cli("model", "show", "mine").out
     assert "input (8, 8)" in shown

@@ -93,7 +93,7 @@ def test_versions_are_found_and_checked(store: ObjectStore) -> None:
     assert list_versions(store, "mine") == [1, 2, 10]
     assert read_version_file(store, find_version(store, "mine")) == b"model 10"
     assert read_version_file(store, find_version(store, "mine", 2)) == b"model 2"
-    with pytest.raises(ModelError, match="has no version 3; published are 1, 2, 10"):
+    with pytest.raises(ModelError, match="has no version 3; published versions: 1, 2, 10"):
         find_version(store, "mine", 3)
     with pytest.raises(ModelError, match=r"has no file 'other'; it has model\.keras"):
         read_version_file(store, find_version(store, "mine"), "other")
@@ -140,7 +140,7 @@ def test_a_model_may_name_its_columns_and_classes(platform_env: dict[str, str], 
     for wrong, message in (
         ("a,b,c", "3 names are given, but model 'mine' tells 2 apart"),
         ("a,a", "'a' is there twice"),
-        ("b,a", "with other names"),
+        ("b,a", "with different names"),
     ):
         with pytest.raises(ModelError, match=message):
             run(*words, wrong)
@@ -152,13 +152,13 @@ def test_a_model_may_name_its_columns_and_classes(platform_env: dict[str, str], 
     ("arguments", "message"),
     [
         (["add", "absent.keras", "--name", "mine"], "neither a file nor"),
-        (["add", "model.keras", "--name", "no spaces"], "'no spaces' is no name for a model: use letters"),
+        (["add", "model.keras", "--name", "no spaces"], "'no spaces' is not a valid model name: use letters"),
         (["add", "model.keras", "--name", "builtin-digits-mlp"], "is where builtin:digits-mlp is kept"),
-        (["pull", "mine@0"], "expected NAME, NAME@N with N = 1, 2, ..., or NAME@ALIAS"),
-        (["pull", "mine@../1"], "expected NAME, NAME@N with N = 1, 2, ..., or NAME@ALIAS"),
-        (["promote", "mine", "champion"], "say which version of mine to promote"),
-        (["demote", "mine@1"], "names no alias"),
-        (["remove", "mine@champion"], "say the number of the version to remove"),
+        (["pull", "mine@0"], "pass NAME, NAME@N with N = 1, 2, ..., or NAME@ALIAS"),
+        (["pull", "mine@../1"], "pass NAME, NAME@N with N = 1, 2, ..., or NAME@ALIAS"),
+        (["promote", "mine", "champion"], "the version of mine to promote is missing"),
+        (["demote", "mine@1"], "does not contain an alias"),
+        (["remove", "mine@champion"], "contains an alias; pass the number of the version"),
         (["pull", "a/b"], "is no name"),
     ],
 )

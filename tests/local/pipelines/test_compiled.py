@@ -107,7 +107,7 @@ def test_a_failing_step_tells_its_reason_and_the_log_has_the_rest(streams, platf
     (line,) = said.err.splitlines()
     assert line.startswith("error: aggregate: round 1 of run 'r': 0 of 1 updates are accepted and the quorum is 1. ")
     assert "is no class of model 'builtin:digits-mlp'" in line
-    assert line.endswith(f"(the whole log is in {log})")
+    assert line.endswith(f"(the full log is in {log})")
     assert "Traceback" in log.read_text()
     assert "ingest-from-kafka" in log.read_text()
 
@@ -117,7 +117,7 @@ def test_a_value_that_a_step_refuses_is_a_wrong_command(streams, platform_env, c
     said = cli(*words("r", streams[0], "--target-metric", "f1"))
     assert (said.code, said.out) == (2, "")
     assert said.err.startswith(
-        "error: plan_training: target_metric: model 'builtin:digits-mlp' does not report 'f1'; it reports loss, accuracy (the whole log"
+        "error: plan_training: target_metric: model 'builtin:digits-mlp' does not report 'f1'; it reports loss, accuracy (the full log"
     )
     assert len(said.err.splitlines()) == 1
 
@@ -176,4 +176,4 @@ def test_a_run_that_is_ended_leaves_no_process(waiting, number):
     assert out == ""
     if number == signal.SIGINT:
         assert process.returncode == 130
-        assert err == "interrupted; run the same command again to go on where it stopped\n"
+        assert err == "interrupted; run the same command again to continue where it stopped\n"

@@ -46,7 +46,7 @@ def test_an_alias_names_a_version_and_moves(three):
 
 def test_an_alias_that_is_not_there_is_named_with_those_that_are(three):
     promote(three, find_version(three, "mine", 2), "champion")
-    with pytest.raises(ModelError, match=r"has no version 'best'; champion is version 2; give one with `fedstream model promote mine@N best`"):
+    with pytest.raises(ModelError, match=r"has no version 'best'; champion is version 2; add one with `fedstream model promote mine@N best`"):
         find_version(three, "mine", "best")
 
 
@@ -79,17 +79,20 @@ def test_the_commands_promote_pull_show_and_demote(three, cli):
     }
     assert "wrote mine-2.keras: version 2 of mine" in cli("model", "pull", "mine@champion").out
     assert json.loads(cli("model", "list", "--json").out)["models"][-1:] != []
-    assert cli("model", "demote", "mine@old").out == "mine@old is no more; version 2 stays\n"
+    assert cli("model", "demote", "mine@old").out == "removed mine@old; version 2 is kept\n"
     assert list_aliases(three, "mine") == {"champion": 2}
     said = cli("model", "promote", "mine@3", "4")
-    assert (said.code, said.err) == (2, "error: '4' cannot be an alias: use letters, digits, '.', '_' and '-', begin with a letter, at most 63\n")
+    assert (said.code, said.err) == (
+        2,
+        "error: '4' is not a valid alias; use at most 63 letters, digits, '.', '_' and '-', and begin with a letter\n",
+    )
 
 
 def test_a_version_with_an_alias_is_not_removed(three, cli):
     promote(three, find_version(three, "mine", 2), "champion")
     said = cli("model", "remove", "mine@2", "--yes")
     assert (said.code, list_versions(three, "mine")) == (2, [1, 2, 3])
-    assert "alias champion needs it; --force removes it all the same (version 2 of model mine, round 2 of run r)" in said.err
+    assert "cannot remove version 2 of model mine, round 2 of run r: alias champion needs it; pass --force to remove it anyway" in said.err
     assert cli("model", "remove", "mine@2", "--yes", "--force").out == "removed version 2 of model mine, round 2 of run r: 3 objects\n"
     assert (list_versions(three, "mine"), list_aliases(three, "mine")) == ([1, 3], {})
 
@@ -113,7 +116,9 @@ def test_the_newest_version_leaves_latest_to_the_one_before_and_its_number_to_no
 def test_a_model_that_a_run_starts_from_is_not_removed(published, cli):
     said = cli("model", "remove", "builtin:digits-mlp", "--yes")
     assert said.code == 2
-    assert said.err.startswith("error: run r needs it; --force removes it all the same (model builtin:digits-mlp: 1 file added; versions 1)")
+    assert said.err.startswith(
+        "error: cannot remove model builtin:digits-mlp: 1 file added; versions 1: run r needs it; pass --force to remove it anyway"
+    )
     assert cli("verify", "r").code == 0
     data, etag = published.store.get_with_etag(RunKeys("r").spec)
     published.store.put_if_match(RunKeys("r").spec, data[1:], etag)
@@ -124,5 +129,5 @@ def test_a_model_that_a_run_starts_from_is_not_removed(published, cli):
 
 def test_a_model_that_is_not_there_cannot_be_removed(three, cli):
     assert "there is no model 'other' in this bucket" in cli("model", "remove", "other", "--yes").err
-    assert "has no version 9; published are 1, 2, 3" in cli("model", "remove", "mine@9", "--yes").err
+    assert "has no version 9; published versions: 1, 2, 3" in cli("model", "remove", "mine@9", "--yes").err
     assert cli("model", "remove", "mine", "--yes").out.startswith("removed model mine: 0 files added; versions 1, 2, 3: 7 objects")

@@ -33,7 +33,7 @@ def test_from_the_first_record_to_a_prediction(topic, capsys):
         fedstream.predict("mine", x.reshape(50, 64))
     with pytest.raises(ModelError, match="has no version 'champion'"):
         fedstream.load_model("mine@champion")
-    with pytest.raises(UsageError, match="is no name for a model"):
+    with pytest.raises(UsageError, match="is not a valid model name"):
         fedstream.add_model(model, "no name")
     fedstream.send(x, np.full(50, 99), client=(third := f"{topic}-east"))
     less = fedstream.run("third", model="mine", clients=[*owners, third], rounds=1, min_clients=2)

@@ -177,11 +177,11 @@ def test_the_command_predicts_to_the_end_and_counts(published, cli, kafka, topic
 @pytest.mark.parametrize(
     ("words", "said", "code"),
     [
-        (("--model", "m@0", "--input-topic", "a", "--output-topic", "b"), "'m@0': expected NAME, NAME@N with N = 1, 2, ...", 2),
+        (("--model", "m@0", "--input-topic", "a", "--output-topic", "b"), "'m@0' is not a version; pass NAME, NAME@N with N = 1, 2, ...", 2),
         (("--model", "m", "--input-topic", "a/b", "--output-topic", "b"), "--input-topic: 'a/b' is no topic name", 2),
         (("--model", "m", "--input-topic", "a", "--output-topic", ""), "--output-topic: '' is no topic name", 2),
-        (("--model", "m", "--input-topic", "a", "--output-topic", "a"), "may not go to the topic 'a' that they are made from", 2),
-        (("--model", "m", "--input-topic", "a", "--output-topic", "b", "--error-topic", "a"), "may not go to the topic 'a'", 2),
+        (("--model", "m", "--input-topic", "a", "--output-topic", "a"), "predictions and errors cannot be written to the input topic 'a'", 2),
+        (("--model", "m", "--input-topic", "a", "--output-topic", "b", "--error-topic", "a"), "cannot be written to the input topic 'a'", 2),
         (("--model", "m", "--input-topic", "a", "--output-topic", "b", "--input-config", "[]"), "--input-config: ", 2),
         (
             ("--model", "m", "--input-topic", "a", "--output-topic", "b"),

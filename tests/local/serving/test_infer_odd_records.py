@@ -74,7 +74,7 @@ def test_a_record_that_fills_a_message_is_told_of_though_its_headers_find_no_roo
     counts = predict(kafka, streams)
     assert (counts.records, counts.predictions, counts.rejected) == (3, 1, 2)
     assert [record.key for record in read_topic(kafka, streams.error_topic)] == [b"c"]
-    assert f"too large for topic {streams.error_topic!r}, and left in the input: {streams.input_topic}:0:0" in caplog.text
+    assert f"records too large for topic {streams.error_topic!r}, which stay in the input only: {streams.input_topic}:0:0" in caplog.text
     assert predict(kafka, streams).records == 0
 
 

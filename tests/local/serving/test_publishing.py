@@ -75,7 +75,7 @@ def test_publish_registers_in_a_fake_registry(published, fake: FakeRegistry) -> 
 
 def test_a_fake_registry_that_is_down_loses_no_version(published, publish_next, fake: FakeRegistry) -> None:
     fake.faults = [(400, b"not now")]
-    with pytest.raises(RegistryError, match=r"HTTP 400: not now; .*The version is published in the store; running publish again registers it"):
+    with pytest.raises(RegistryError, match=r"HTTP 400: not now; .*The version is published in the store; run publish again to register it"):
         publish_next()
     assert published.store.get_json(f"{FOLDER}latest.json")["version"] == 2
     assert fake.things == []

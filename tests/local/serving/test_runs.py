@@ -66,6 +66,6 @@ def test_rounds_are_compared_as_rounds_of_training_also_of_a_run_that_grew(publi
 
 
 def test_what_cannot_be_compared_is_said(published, cli):
-    assert "name two runs to compare, or none to list all; 1 is named" in cli("runs", "r").err
+    assert "1 run is given; pass two runs to compare them, or none to list all runs" in cli("runs", "r").err
     assert "there is no run 'x' in this bucket" in cli("runs", "r", "x").err
     assert cli("runs", "r", "r").code == 2

@@ -117,7 +117,7 @@ def test_numbered_labels_may_be_given_names_for_every_class(kafka: KafkaSettings
 def test_a_second_send_says_what_it_supersedes_and_append_adds(topic: str, control: str, file: str) -> None:
     words = ["send", file, "--topic", topic, "--client", "c"]
     assert "supersedes" not in run(*words).stdout
-    assert f"this supersedes {topic}:0:0:40, announced before; --append would have added to it" in run(*words).stdout
+    assert f"this supersedes the earlier announcement of {topic}:0:0:40; pass --append to add to it instead" in run(*words).stdout
     assert json.loads(run(*words, "--append", "--json").stdout)["supersedes"] == []
     rows = json.loads(run("list", "--json").stdout)
     assert [row["state"] for row in rows] == ["superseded", "counts", "counts"]
@@ -134,7 +134,7 @@ def test_an_owner_who_may_not_read_the_control_topic_is_told_and_sends_all_the_s
     monkeypatch.setattr(announced, "read_announcements", refuse)
     done = run("send", file, "--topic", topic, "--client", "c")
     assert done.exit_code == 0
-    assert "whether c announced something before, which this supersedes, cannot be read: it refuses us" in " ".join(done.stderr.split())
+    assert "cannot read whether this supersedes earlier announcements of c: it refuses us" in " ".join(done.stderr.split())
 
 
 def test_a_client_withdraws_what_it_announced(kafka: KafkaSettings, topic: str, control: str, file: str) -> None:

@@ -212,7 +212,10 @@ def test_a_round_that_was_read_just_before_the_store_went_away_is_told_when_it_i
         watch._look()
     watch._look()
     watch._look()
-    assert console.file.getvalue().splitlines() == ["cannot look at the run: the store is away", "round 1 of 2: 2/2 clients, 1200 records; committed"]
+    assert console.file.getvalue().splitlines() == [
+        "cannot read the state of the run: the store is away",
+        "round 1 of 2: 2/2 clients, 1200 records; committed",
+    ]
 
 
 def test_markup_in_a_commit_is_shown_and_not_obeyed():

@@ -77,7 +77,7 @@ def test_failed_pods_of_a_fake_cluster_tell_why(kube):
     ]
     kube.log = "2026 ERROR step failed: aggregate: 1 of 3 updates, and min_clients is 2"
     assert causes(kube_client(), "team", "run-1") == [
-        "local-train: it was killed for using more memory than its limit",
+        "local-train: it was killed because it used more memory than its limit",
         "ingest: Evicted: The node was low on memory.",
         "aggregate: aggregate: 1 of 3 updates, and min_clients is 2",
     ]

@@ -63,13 +63,13 @@ def test_the_kubeconfig_leads_through_a_fake_api_server_at_every_request(nowhere
 
 
 def test_without_any_of_them_it_is_told(nowhere):
-    with pytest.raises(ClusterError, match="there is no kubeconfig and this is no pod of a cluster"):
+    with pytest.raises(ClusterError, match="there is no kubeconfig, and this is not a pod"):
         connect(env={})
 
 
 @pytest.mark.parametrize("more", [{"token_file": "t"}, {"ca_file": "c"}])
 def test_a_token_or_authority_without_an_address_is_a_mistake(tmp_path, more):
-    with pytest.raises(UsageError, match="go with --host"):
+    with pytest.raises(UsageError, match="require --host"):
         connect(env=POD, **{name: tmp_path / value for name, value in more.items()})
 
 
@@ -95,5 +95,5 @@ def test_the_web_interface_is_where_a_fake_one_answers_or_one_is_named(nowhere, 
 
 
 def test_a_fake_web_interface_without_an_api_behind_it_says_so(nowhere):
-    with Api(apiServerReady=False).running() as server, pytest.raises(ClusterAway, match="does not reach its API; check that ml-pipeline runs"):
+    with Api(apiServerReady=False).running() as server, pytest.raises(ClusterAway, match="cannot reach its API; check that ml-pipeline runs"):
         PipelinesApi(connect(server.url, env={})).health()

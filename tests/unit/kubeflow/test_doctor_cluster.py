@@ -71,8 +71,8 @@ def test_a_fake_cluster_that_works_is_ok_all_through(doctor, kube):
     assert code == 0, [entry for entry in found.items() if entry[1][0] == "fault"]
     assert {name: state for name, (state, _) in found.items() if state != "ok"} == {"gpu nodes": "skipped"}
     assert found["kubernetes"][1].startswith("v1.36.3 at http://127.0.0.1:")
-    assert "enforces restricted" in found["namespace"][1]
-    assert found["secret fedstream-kafka"][1] == "is not there, as it need not be"
+    assert "enforced Pod Security Standard: restricted" in found["namespace"][1]
+    assert found["secret fedstream-kafka"][1] == "does not exist; it is optional"
     assert found["inside the cluster, store bucket"][1] == "'fedstream' at http://minio:9000 holds 1 run"
     assert "inside the cluster, java" not in found
     assert found["kubeflow"][1] == "Pipelines 2.17.0, without profiles"
@@ -152,11 +152,11 @@ FAULTS = {
     "no-brokers": (config(KAFKA_BOOTSTRAP_SERVERS=""), "settings", ["KAFKA_BOOTSTRAP_SERVERS is not set", "in config map 'fedstream'"]),
     "no-endpoint": (config(S3_ENDPOINT_URL=None), "settings", ["S3_ENDPOINT_URL is not set; set it to the address of an S3 server"]),
     "bad-protocol": (config(KAFKA_SECURITY_PROTOCOL="TLS"), "settings", ["KAFKA_SECURITY_PROTOCOL is 'TLS'"]),
-    "sasl-without-secret": (config(**SASL), "settings", ["KAFKA_SECURITY_PROTOCOL is SASL_SSL, so KAFKA_SASL_MECHANISM, KAFKA_USERNAME"]),
+    "sasl-without-secret": (config(**SASL), "settings", ["KAFKA_SECURITY_PROTOCOL is SASL_SSL; also set KAFKA_SASL_MECHANISM, KAFKA_USERNAME"]),
     "file-not-in-secret": (
         config(KAFKA_SECURITY_PROTOCOL="SSL", KAFKA_CA_FILE="/etc/fedstream/kafka/ca.crt"),
         "settings",
-        ["KAFKA_CA_FILE is '/etc/fedstream/kafka/ca.crt'", "the Kafka secret brings no file"],
+        ["KAFKA_CA_FILE is '/etc/fedstream/kafka/ca.crt'", "the Kafka secret provides no file"],
     ),
     "no-store-secret": (
         forget("/secrets/mlpipeline-minio-artifact"),
@@ -166,15 +166,15 @@ FAULTS = {
     "secret-without-key": (
         secret("mlpipeline-minio-artifact", accesskey="a"),
         "secret mlpipeline-minio-artifact",
-        ["has no key 'secretkey'", "it has accesskey"],
+        ["it has no key 'secretkey'", "add it to the keys it has: accesskey"],
     ),
     "image-not-there": (
         pod(container("doctor", code=0), container(OTHER, waiting=PULL)),
         f"image {next(image for image in PACKAGE.images if 'slim' not in image)}",
         ["cannot be pulled (ImagePullBackOff: Back-off pulling image", "pull secret"],
     ),
-    "no-node-for-the-pod": (pod(**NO_NODE), f"image {PACKAGE.images[0]}", ["no node takes the pod", "3 Insufficient memory"]),
-    "pull-takes-too-long": (pod(container("doctor", waiting=("ContainerCreating", ""))), f"image {PACKAGE.images[0]}", ["give more with --deadline"]),
+    "no-node-for-the-pod": (pod(**NO_NODE), f"image {PACKAGE.images[0]}", ["the pod that pulls it cannot be scheduled", "3 Insufficient memory"]),
+    "pull-takes-too-long": (pod(container("doctor", waiting=("ContainerCreating", ""))), f"image {PACKAGE.images[0]}", ["increase --deadline"]),
     "pod-lacks-a-key": (
         pod(container("doctor", waiting=("CreateContainerConfigError", "couldn't find key secretkey")), container(OTHER, code=0)),
         "inside the cluster",
@@ -193,7 +193,7 @@ FAULTS = {
     "missing-rights": (
         lambda kube: kube.forbidden.update({"get secrets", "create pods"}),
         "permissions",
-        ["you may not get secrets, create pods in namespace"],
+        ["you are not allowed to get secrets, create pods in namespace"],
     ),
     "no-pod-allowed": (lambda kube: kube.forbidden.add("post pods"), "pod", ["refuses to create a pod in namespace 'team' (HTTP 403)"]),
     "old-kubeflow": (kubeflow({"tag_name": "2.14.3", "multi_user": False}), "kubeflow", ["2.14.3 is too old", "2.15"]),
@@ -230,7 +230,7 @@ def test_who_may_not_list_nodes_or_namespaces_is_no_fault(doctor, kube):
     code, found = doctor()
     assert code == 0, [entry for entry in found.items() if entry[1][0] == "fault"]
     assert found["gpu nodes"][0] == "skipped"
-    assert found["namespace"] == ("ok", "you may not look at team itself; it is taken to be there")
+    assert found["namespace"] == ("ok", "you are not allowed to read team itself; it is assumed to exist")
 
 
 def test_a_fake_cluster_that_is_away_is_told_once(doctor, kube, monkeypatch, tmp_path):
@@ -243,7 +243,7 @@ def test_a_fake_cluster_that_is_away_is_told_once(doctor, kube, monkeypatch, tmp
 
 def test_without_a_kubeconfig_there_is_no_cluster(doctor, monkeypatch, tmp_path):
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
-    check_fault(doctor(), "kubernetes", "there is no kubeconfig and this is no pod of a cluster; set KUBECONFIG")
+    check_fault(doctor(), "kubernetes", "there is no kubeconfig, and this is not a pod; set KUBECONFIG")
 
 
 @pytest.mark.parametrize("text", ["a: [", "just text", "{}"])
@@ -301,7 +301,7 @@ def test_checks_can_be_left_out(doctor, kube):
     kube.kubeflow = (404, "not found")
     code, found = doctor("--skip", "kubeflow", "--skip", "pod")
     assert code == 0, [entry for entry in found.items() if entry[1][0] == "fault"]
-    assert found["kubeflow"] == found["pod"] == ("skipped", "as asked for")
+    assert found["kubeflow"] == found["pod"] == ("skipped", "as requested")
     assert kube.pods == []
 
 
@@ -329,7 +329,9 @@ def test_each_part_of_the_pod_can_be_left_out(doctor, kube, left_out, kinds, ima
 def test_a_check_that_is_none_is_not_left_out_in_silence(doctor, kube, name):
     code, said = doctor("--skip", name)
     assert code == 2
-    assert f"--skip: there is no check {name!r}; those that would be made begin with kubernetes, permissions, namespace, config, secret" in said
+    assert (
+        f"--skip: there is no check {name!r}; pass the first words of a check, which are kubernetes, permissions, namespace, config, secret" in said
+    )
     assert "image, inside" in said
     assert kube.asked == []
 
@@ -339,7 +341,7 @@ def test_a_kubeflow_that_does_not_tell_its_version_is_not_ok(doctor, kube, tag):
     kube.kubeflow = {"tag_name": tag, "multi_user": True}
     state, text = doctor()[1]["kubeflow"]
     assert state == "skipped"
-    assert f"whether it is 2.15 or later, as it must be, cannot be told: its version is {tag or 'unknown'!r}" in text
+    assert f"its version is {tag or 'unknown'!r}, so it is not known whether it is 2.15 or later, which is required" in text
 
 
 def test_ctrl_c_removes_the_pod(kube, monkeypatch, capsys):
@@ -358,5 +360,5 @@ def test_ctrl_c_removes_the_pod(kube, monkeypatch, capsys):
         main()
     helper.join(10)
     assert ended.value.code == 130
-    assert "nothing was left behind" in capsys.readouterr().err
+    assert "everything was cleaned up" in capsys.readouterr().err
     assert kube.deleted == [made["metadata"]["name"] for made in kube.pods]

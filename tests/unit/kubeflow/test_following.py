@@ -30,7 +30,7 @@ def test_watching_a_fake_api_tells_tasks_and_why_there_is_no_table(submit, kubef
     code, out, err = submit("--watch")
     lines = err.splitlines()
     assert code == 0
-    assert any("no table of the rounds" in line and "S3_ENDPOINT_URL is not set" in line for line in lines)
+    assert any("the table of rounds is not shown" in line and "S3_ENDPOINT_URL is not set" in line for line in lines)
     assert "pending; 0 passes committed" in lines
     assert lines.count("running; 0 passes committed; running ingest-from-kafka, local-train (2)") == 1
     assert "succeeded; 4 passes committed" in lines
@@ -41,7 +41,7 @@ def test_a_submission_of_a_fake_api_that_holds_not_all_rounds_says_so(submit, ku
     kubeflow.scripts = [succeeded(2)]
     code, out, _ = submit("--watch")
     assert code == 0
-    assert "not known to be finished: submit it again to go on" in out
+    assert "not known to be finished: submit it again to continue it" in out
 
 
 def test_a_failed_submission_of_a_fake_api_names_its_steps(submit, kubeflow):
@@ -98,20 +98,20 @@ def test_until_done_on_a_fake_api_stops_when_two_submissions_commit_nothing(subm
 
 def test_until_done_on_a_fake_api_stops_after_so_many_tries(submit, kubeflow):
     kubeflow.scripts = [succeeded(1), succeeded(1), succeeded(2)]
-    check_error(submit("--until-done", "--tries", "2"), "after 2 tries", "submit the same run again to go on")
+    check_error(submit("--until-done", "--tries", "2"), "after 2 tries", "submit the same run again to continue it")
     assert len(kubeflow.runs) == 2
 
 
 def test_until_done_on_a_fake_api_respects_who_terminated_it(submit, kubeflow):
     kubeflow.scripts = [Script([("CANCELED", rounds(1))]), succeeded(3)]
-    check_error(submit("--until-done"), "somebody terminated it")
+    check_error(submit("--until-done"), "it was terminated by a user")
     assert len(kubeflow.runs) == 1
 
 
 def test_a_submission_of_a_fake_api_that_never_ends_is_left_at_its_deadline(submit, kubeflow, minutes, monkeypatch):
     monkeypatch.setattr(following, "FOLLOW_S", 600.0)
     kubeflow.scripts = [Script([("RUNNING", [])])]
-    check_error(submit("--watch"), "submission run-1 has not ended in 10 min 0 s", "the same command follows it again")
+    check_error(submit("--watch"), "submission run-1 has not ended in 10 min 0 s", "or follow it again with the same command")
 
 
 @pytest.mark.parametrize("tells", ["nodes", "compressed"])
@@ -119,10 +119,10 @@ def test_a_submission_of_a_fake_api_that_stands_still_is_given_up_after_a_step_s
     kubeflow.scripts, kubeflow.tells = [Script([("PENDING", []), ("RUNNING", GOING)])], tells
     check_error(
         submit("--until-done", "--round-deadline", "3600"),
-        "submission run-1 stands still (running; 0 passes committed; running local-train): nothing has changed in it for 1 h 31 min",
-        "longer than a step may take by --round-deadline and 30 min 0 s to start",
-        "if a pod waits for a node, `fedstream doctor --cluster --placement` says why",
-        "if no pod runs, terminate and archive it, and submit the same run again",
+        "submission run-1 is stuck (running; 0 passes committed; running local-train): nothing has changed for 1 h 31 min",
+        "longer than --round-deadline allows for a step plus 30 min 0 s to start it",
+        "if a pod waits for a node, `fedstream doctor --cluster --placement` explains why",
+        "if no pod runs, terminate and archive the submission, and submit the same run again",
     )
     assert minutes() == 1 + 91
     assert len(kubeflow.runs) == 1
@@ -145,7 +145,7 @@ def test_a_terminated_submission_that_a_fake_api_does_not_end_is_given_up_in_min
     kubeflow.scripts, kubeflow.tells = [Script([("RUNNING", GOING), ("CANCELING", GOING)])], tells
     check_error(
         submit("--until-done"),
-        "submission run-1 was terminated, and for 6 min 0 s nothing has changed in it",
+        "submission run-1 was terminated, but Argo does not end it: nothing has changed for 6 min 0 s",
         "archive and delete it in the Kubeflow UI, and submit the same run again",
     )
     assert minutes() == 1 + 6
@@ -154,7 +154,7 @@ def test_a_terminated_submission_that_a_fake_api_does_not_end_is_given_up_in_min
 
 def test_a_terminated_submission_that_a_fake_api_ends_in_time_is_told_as_terminated(submit, kubeflow):
     kubeflow.scripts = [Script([("RUNNING", GOING), *[("CANCELING", GOING)] * 5, ("CANCELED", GOING)])]
-    check_error(submit("--until-done"), "somebody terminated it; submit the same run again to go on")
+    check_error(submit("--until-done"), "it was terminated by a user; submit the same run again to continue it")
 
 
 def test_a_submission_that_was_deleted_from_a_fake_api_is_told(submit, kubeflow, monkeypatch):
@@ -162,7 +162,7 @@ def test_a_submission_that_was_deleted_from_a_fake_api_is_told(submit, kubeflow,
     look = kubeflow._workflow
     monkeypatch.setattr(kubeflow, "_workflow", lambda run_id: (look(run_id), kubeflow.runs.clear())[0])
     result = submit("--until-done")
-    check_error(result, "submission run-1 was deleted, which ends its pods too; submit the same run again to go on")
+    check_error(result, "submission run-1 was deleted, which also stopped its pods; submit the same run again to continue it")
     assert "--host" not in result[2]
 
 
@@ -170,7 +170,9 @@ def test_what_is_not_found_on_the_way_to_a_fake_api_is_not_taken_for_a_deleted_r
     kubeflow.scripts = [Script([("RUNNING", GOING)])]
     look = kubeflow._workflow
     monkeypatch.setattr(kubeflow, "_workflow", lambda run_id: (look(run_id), kubeflow.first.append((404, "default backend - 404")))[0])
-    check_error(submit("--watch"), "is not there, or has no such thing (HTTP 404 when asked to get run run-1: default backend - 404)", "check --host")
+    check_error(
+        submit("--watch"), "does not exist or has no such resource (HTTP 404 when asked to get run run-1: default backend - 404)", "check --host"
+    )
 
 
 def test_ctrl_c_leaves_the_run_on_a_fake_api_alone_and_nothing_behind(submit, kubeflow):
@@ -189,7 +191,7 @@ def test_ctrl_c_leaves_the_run_on_a_fake_api_alone_and_nothing_behind(submit, ku
     helper.join(10)
     assert code == 130
     assert out == ""
-    assert "interrupted; run-1 goes on in the cluster: the same command follows it again" in err.splitlines()[-1]
+    assert "interrupted; run-1 continues in the cluster: run the same command to follow it again" in err.splitlines()[-1]
     assert f"{kubeflow.url}/#/runs/details/run-1" in err.splitlines()[-1]
     assert [asked for asked in kubeflow.asked if asked.startswith("DELETE") or ":terminate" in asked] == []
     assert threading.active_count() <= threads + 1

@@ -52,9 +52,9 @@ def test_its_sources_are_the_wiring():
     [
         (None, "cannot read the pipeline"),
         ("a: [", "is not YAML"),
-        ("", "is no compiled pipeline (IndexError"),
-        ("a: 1", "is no compiled pipeline (KeyError: 'deploymentSpec')"),
-        (yaml.safe_dump({"deploymentSpec": {"executors": {}}, "components": {}, "root": None}), "is no compiled pipeline"),
+        ("", "is not a compiled pipeline (IndexError"),
+        ("a: 1", "is not a compiled pipeline (KeyError: 'deploymentSpec')"),
+        (yaml.safe_dump({"deploymentSpec": {"executors": {}}, "components": {}, "root": None}), "is not a compiled pipeline"),
         ("!!python/object/apply:os.system [true]", "is not YAML"),
     ],
 )

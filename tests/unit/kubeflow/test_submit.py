@@ -39,9 +39,9 @@ def test_a_fake_api_gets_experiment_pipeline_version_and_run_once(submit, kubefl
 @pytest.mark.parametrize(
     ("memory", "reason"),
     [
-        ("512Mi", "--memory: 512Mi is less than the 1Gi that a step asks its node for before it holds any records; give it more"),
-        ("4 GB", "--memory: '4 GB' is no amount of memory; write 4Gi for four gibibytes"),
-        ("nan", "--memory: 'nan' is no amount of memory"),
+        ("512Mi", "--memory: 512Mi is less than the 1Gi that a step requests before it holds any records; increase it"),
+        ("4 GB", "--memory: '4 GB' is not a quantity of memory; write 4Gi for four gibibytes"),
+        ("nan", "--memory: 'nan' is not a quantity of memory"),
     ],
 )
 def test_memory_that_no_pod_could_have_is_refused_before_a_fake_api_is_asked(submit, kubeflow, memory, reason):
@@ -65,7 +65,7 @@ def test_a_run_under_way_on_a_fake_api_is_taken_up_not_started_twice(submit, kub
     submit()
     code, out, err = submit("--watch")
     assert code == 0
-    assert "is under way already, as run-1" in err
+    assert "is already in progress as run-1" in err
     assert "finished and published" in out
     assert len(kubeflow.runs) == 1
 
@@ -73,7 +73,7 @@ def test_a_run_under_way_on_a_fake_api_is_taken_up_not_started_twice(submit, kub
 def test_a_run_under_way_on_a_fake_api_with_other_values_is_not_touched(submit, kubeflow):
     kubeflow.scripts = [succeeded(FINISHED)]
     submit()
-    check_error(submit("--rounds", "5"), "run 'first' is under way as run-1 with another rounds (3, now 5)", code=2)
+    check_error(submit("--rounds", "5"), "run 'first' is in progress as run-1 with a different value for rounds (3, now 5)", code=2)
     assert len(kubeflow.runs) == 1
 
 
@@ -81,7 +81,7 @@ def test_a_clone_under_way_on_a_fake_api_is_taken_up_whatever_it_is_called(submi
     kubeflow.scripts = [succeeded(FINISHED)]
     submit()
     kubeflow.runs[0] |= {"display_name": "Clone of another", "experiment_id": "experiment-9"}
-    assert "is under way already, as run-1" in submit("--watch")[2]
+    assert "is already in progress as run-1" in submit("--watch")[2]
     assert len(kubeflow.runs) == 1
 
 
@@ -89,8 +89,8 @@ def test_values_a_run_under_way_on_a_fake_api_was_not_given_are_the_form_s(submi
     kubeflow.scripts = [succeeded(FINISHED)]
     submit()
     del kubeflow.runs[0]["runtime_config"]["parameters"]["epochs"]
-    check_error(submit("--epochs", "5"), "with another epochs (1, now 5)", code=2)
-    assert "is under way already" in submit()[2]
+    check_error(submit("--epochs", "5"), "with a different value for epochs (1, now 5)", code=2)
+    assert "is already in progress" in submit()[2]
 
 
 def test_a_terminated_run_on_a_fake_api_does_not_keep_a_new_one_from_starting(submit, kubeflow):
@@ -122,7 +122,7 @@ def test_a_wrong_token_at_a_fake_api_is_told_at_once(submit, kubeflow, monkeypat
     kubeflow.token = "right"
     monkeypatch.setenv("KFP_TOKEN", "wrong-secret")
     result = submit()
-    check_error(result, "does not let this caller list experiments (HTTP 401: Failed to authorize", "give a token that is valid in KFP_TOKEN")
+    check_error(result, "does not allow this caller to list experiments (HTTP 401: Failed to authorize", "set KFP_TOKEN to a valid token")
     assert "wrong-secret" not in result[2]
     assert len(kubeflow.asked) == 2
 
@@ -130,10 +130,10 @@ def test_a_wrong_token_at_a_fake_api_is_told_at_once(submit, kubeflow, monkeypat
 @pytest.mark.parametrize(
     ("answer", "texts"),
     [
-        ((404, "404 page not found"), ["is not there, or has no such thing (HTTP 404", "check --host"]),
-        ((200, "<html>Log in</html>"), ["is not Kubeflow Pipelines, but a page", "KFP_TOKEN"]),
+        ((404, "404 page not found"), ["does not exist or has no such resource (HTTP 404", "check --host"]),
+        ((200, "<html>Log in</html>"), ["answers with a page and is not Kubeflow Pipelines", "KFP_TOKEN"]),
         ((200, {"hello": 1}), ["is not Kubeflow Pipelines"]),
-        ((302, "<html>moved</html>"), ["does not let this caller say how it is (HTTP 302"]),
+        ((302, "<html>moved</html>"), ["does not allow this caller to report its health (HTTP 302"]),
         ((403, {"message": "RBAC: access denied"}), ["HTTP 403: RBAC: access denied"]),
     ],
     ids=["not-found", "login-page", "other-api", "redirect", "forbidden"],
@@ -145,7 +145,7 @@ def test_what_is_no_kubeflow_is_told(submit, kubeflow, answer, texts):
 
 def test_a_fake_api_with_profiles_wants_a_namespace(submit, kubeflow):
     kubeflow.multi_user = True
-    check_error(submit(), "name your profile's namespace with --namespace", code=2)
+    check_error(submit(), "this is a multi-user Kubeflow; set the namespace of your profile with --namespace", code=2)
     kubeflow.scripts = [succeeded(FINISHED)]
     assert submit("--namespace", "team")[0] == 0
     assert kubeflow.experiments[0]["namespace"] == "team"
@@ -155,7 +155,7 @@ def test_a_parameter_that_a_fake_api_does_not_know_is_told_in_its_words(submit, 
     kubeflow.refuses = "rounds"
     check_error(
         submit(),
-        "refuses to create run 'first' (HTTP 400): Failed to create a new run: InvalidInputError: unknown parameter rounds; change that value",
+        "refuses to create run 'first' (HTTP 400): Failed to create a new run: InvalidInputError: unknown parameter rounds; correct that value",
     )
 
 
@@ -167,7 +167,7 @@ def test_a_fake_api_in_trouble_is_asked_again(submit, kubeflow):
 
 def test_trouble_of_a_fake_api_that_lasts_is_told(submit, kubeflow):
     kubeflow.first = [(200, {"multi_user": False}), *[(503, {"message": "no endpoints available"})] * 50]
-    check_error(submit(), "fails to list experiments (HTTP 503: no endpoints available)")
+    check_error(submit(), "failed to list experiments (HTTP 503: no endpoints available)")
 
 
 def test_a_run_whose_creation_a_fake_api_did_not_confirm_is_not_made_twice(submit, kubeflow, monkeypatch):
@@ -199,7 +199,7 @@ def test_a_port_where_nothing_listens_is_told(submit):
     ("words", "texts"),
     [
         (["--host", "kubeflow"], ["--host is 'kubeflow'; expected http://... or https://..."]),
-        (["--ca-file", "none.pem"], ["--ca-file is 'none.pem', and there is no such file"]),
+        (["--ca-file", "none.pem"], ["--ca-file is 'none.pem', which does not exist"]),
         (["--token-file", "none"], ["--token-file is 'none', which cannot be read"]),
         (["--package-file", "none.yaml"], ["cannot read the pipeline 'none.yaml'"]),
         (["--rounds", "0"], ["rounds: Input should be greater than or equal to 1"]),

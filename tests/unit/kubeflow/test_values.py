@@ -39,11 +39,14 @@ def test_what_means_the_same_is_the_same(running):
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
-        ({"rounds": 5}, "another rounds (3, now 5)"),
-        ({"sites": {"a": {"placement": GPU | {"gpu_count": 2}}}}, "another sites.a.placement.gpu_count (1, now 2)"),
-        ({"sites": {"a": {"placement": GPU | {"node_selector": {"site": "b"}}}}}, "another sites.a.placement.node_selector.site ('a', now 'b')"),
-        ({"sites": {}}, "another sites.a ({"),
-        ({"placement": {"node_selector": {"rack": "1"}}}, "another placement.node_selector.rack (None, now '1')"),
+        ({"rounds": 5}, "a different value for rounds (3, now 5)"),
+        ({"sites": {"a": {"placement": GPU | {"gpu_count": 2}}}}, "a different value for sites.a.placement.gpu_count (1, now 2)"),
+        (
+            {"sites": {"a": {"placement": GPU | {"node_selector": {"site": "b"}}}}},
+            "a different value for sites.a.placement.node_selector.site ('a', now 'b')",
+        ),
+        ({"sites": {}}, "a different value for sites.a ({"),
+        ({"placement": {"node_selector": {"rack": "1"}}}, "a different value for placement.node_selector.rack (None, now '1')"),
     ],
 )
 @pytest.mark.parametrize("running", [FORM, TYPED], ids=["form", "texts"])
@@ -53,7 +56,7 @@ def test_the_field_that_really_differs_is_named(running, changed, said):
 
 def test_values_beside_the_run_are_compared_by_their_type():
     assert difference(FORM | {"node_budget": "900"}, wanted({"node_budget": 900}), PACKAGE) == ""
-    assert difference(FORM | {"node_budget": "900"}, wanted({"node_budget": 800}), PACKAGE) == "another node_budget (900, now 800)"
+    assert difference(FORM | {"node_budget": "900"}, wanted({"node_budget": 800}), PACKAGE) == "a different value for node_budget (900, now 800)"
     assert difference(FORM | {"store_secret": "other"}, wanted(), PACKAGE) == "", "what the command does not give may be whatever it is"
 
 
@@ -65,4 +68,4 @@ def test_parameters_of_a_strategy_that_are_left_out_are_its_defaults():
 
 
 def test_values_that_are_no_run_s_are_told():
-    assert "values that this version of fedstream does not take (rounds:" in difference(FORM | {"rounds": "many"}, wanted(), PACKAGE)
+    assert "values that this version of fedstream does not accept (rounds:" in difference(FORM | {"rounds": "many"}, wanted(), PACKAGE)

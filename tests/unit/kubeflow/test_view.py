@@ -48,7 +48,7 @@ def test_a_run_without_a_workflow_on_a_fake_cluster_is_not_taken_up(submit, kube
     kube.workflows.clear()
     check_error(
         submit(),
-        "run 'first' is under way as run-1 by what Kubeflow says, but the workflow is gone",
+        "run 'first' is in progress as run-1 according to Kubeflow, but its workflow no longer exists",
         "terminate and archive it in the Kubeflow UI and submit the same run again, or let --until-done do both",
     )
     assert not [asked for asked in kube.asked if "terminate" in asked]
@@ -62,7 +62,7 @@ def test_until_done_on_a_fake_cluster_retires_a_run_without_a_workflow(submit, k
     kube.workflows.remove("run-1")
     code, _, err = submit("--until-done")
     assert code == 0, err
-    assert "of run-1 the workflow is gone" in err
+    assert "submission run-1: its workflow no longer exists" in err
     assert [(run["run_id"], run["state"], run.get("storage_state")) for run in kube.kubeflow.runs] == [
         ("run-1", "CANCELING", "ARCHIVED"),
         ("run-2", "SUCCEEDED", None),
@@ -83,7 +83,7 @@ def test_until_done_leaves_a_run_alone_that_a_fake_api_does_not_terminate(submit
             kube.kubeflow._terminated.clear()
 
     monkeypatch.setattr(kube.kubeflow, "_ended", refuses)
-    check_error(submit("--until-done"), "fails to terminate run run-1 (HTTP 500")
+    check_error(submit("--until-done"), "failed to terminate run run-1 (HTTP 500")
     assert len(kube.kubeflow.runs) == 1
 
 
@@ -97,7 +97,7 @@ def test_a_workflow_that_vanishes_from_a_fake_cluster_is_noticed_while_following
         assert code == 0, err
         assert [entry["state"] for entry in json.loads(out)["submissions"]] == ["LOST", "SUCCEEDED"]
     else:
-        check_error(submit("--watch"), "of submission run-1 the workflow is gone", "let --until-done do both")
+        check_error(submit("--watch"), "submission run-1 cannot end: its workflow no longer exists", "let --until-done do both")
         assert len(kube.kubeflow.runs) == 1
 
 
@@ -122,7 +122,7 @@ def test_a_run_in_which_nothing_has_changed_for_long_is_told_by_what_a_fake_api_
     submit()
     hours = lambda number: (datetime.now(UTC) - timedelta(hours=number)).strftime("%Y-%m-%dT%H:%M:%SZ")  # noqa: E731
     kube.kubeflow.changed = hours(5)
-    check_error(submit(), "stands still (", "nothing has changed in it for 5 h", "if no pod runs, terminate and archive it")
+    check_error(submit(), "is stuck (", "nothing has changed for 5 h", "if no pod runs, terminate and archive the submission")
     kube.kubeflow.changed = hours(0.5)
     assert submit()[0] == 0
 
@@ -133,7 +133,7 @@ def test_a_run_in_which_nothing_has_changed_for_long_is_followed_all_the_same_on
     kube.kubeflow.changed = "2026-01-01T00:00:00Z"
     code, _, err = submit("--until-done")
     assert code == 0
-    assert "warning: submission run-1 stands still" in err
+    assert "warning: submission run-1 is stuck" in err
 
 
 def test_placements_that_fit_no_node_of_a_fake_cluster_are_not_submitted(submit, kube):
@@ -145,7 +145,7 @@ def test_placements_that_fit_no_node_of_a_fake_cluster_are_not_submitted(submit,
     assert "placement of b: fits n2\n" in err
     assert "error: placement of a: it fits no node" in err
     assert "n1: it offers 0 nvidia.com/gpu, not 1; n2: its label site is 'b', not 'a'" in err
-    assert "with --force it is submitted all the same" in err
+    assert "pass --force to submit it anyway" in err
     code, _, err = submit(*sites, "--force")
     assert code == 0
     assert "warning: placement of a: it fits no node" in err
@@ -206,7 +206,7 @@ def test_who_may_not_list_pods_of_a_fake_cluster_watches_without_a_word(submit, 
 
 def test_rounds_and_passes_are_told_apart(submit, kube):
     kube.kubeflow.scripts = [succeeded(FINISHED), succeeded(3)]
-    assert "submitted run first as run-1: 3 rounds and a closing pass that only measures, 4 passes in all" in submit("--watch")[2]
+    assert "submitted run first as run-1: 3 rounds and a closing pass that only evaluates, 4 passes in total" in submit("--watch")[2]
     _, _, err = submit("--watch", "--evaluation-topic", "held-out")
     assert "submitted run first as run-2: 3 rounds\n" in err
     assert "succeeded; 3 passes committed" in err

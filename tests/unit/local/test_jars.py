@@ -69,13 +69,13 @@ def test_jars_are_fetched_once_and_nothing_else_is_on_the_class_path(repository:
     assert path.split(os.pathsep) == [str(folder / name.rpartition("/")[2]) for name in TEXTS]
     assert sorted(repository.asked) == sorted(f"GET /maven2/{name}" for name in TEXTS)
     assert len(said) == 1
-    assert said[0].startswith("Fetching Apache Kafka 4.3.1 (3 jars) into ")
+    assert said[0].startswith("Downloading Apache Kafka 4.3.1 (3 jars) to ")
 
 
 def test_a_jar_that_is_not_the_locked_one_is_refused_and_never_used(repository: Repository, tmp_path: Path) -> None:
     wrong = next(iter(TEXTS))
     repository.files[wrong] = "jar of somebody else"
-    with pytest.raises(PlatformError, match=r"kafka_2.13-4.3.1.jar has SHA-256 .* is expected: the repository serves another file"):
+    with pytest.raises(PlatformError, match=r"kafka_2.13-4.3.1.jar has SHA-256 .*, expected .*: the repository serves a different file"):
         fetch()
     assert not list((tmp_path / "cache/fedstream").rglob("kafka_2.13*.jar"))
     repository.files = dict(TEXTS)
@@ -93,7 +93,7 @@ def test_a_jar_that_was_cut_short_or_changed_is_fetched_again_alone(repository: 
 
 def test_a_repository_without_the_jar_is_named_and_so_are_the_ways_out(repository: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MAVEN_REPOSITORY_URL", f"{repository.url}/nothing".replace("//", "//me:secret@"))
-    with pytest.raises(PlatformError, match=r"cannot be fetched: .*/nothing/org/apache/kafka.*404") as caught:
+    with pytest.raises(PlatformError, match=r"cannot be downloaded: .*/nothing/org/apache/kafka.*404") as caught:
         fetch()
     assert all(name in str(caught.value) for name in ("MAVEN_REPOSITORY_URL", "KAFKA_HOME", "KAFKA_BOOTSTRAP_SERVERS"))
     assert "secret" not in str(caught.value)
@@ -107,14 +107,14 @@ def test_an_error_that_passes_is_tried_again(repository: Repository) -> None:
 def test_a_repository_that_does_not_answer_ends_the_fetch(repository: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(maven, "TRIES", 0)
     monkeypatch.setenv("MAVEN_REPOSITORY_URL", "http://127.0.0.1:9/maven2")
-    with pytest.raises(PlatformError, match="cannot be fetched"):
+    with pytest.raises(PlatformError, match="cannot be downloaded"):
         fetch()
 
 
 def test_a_fetch_has_a_deadline(repository: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(jars, "FETCH_S", 0.2)
     repository.first += [1.0, 1.0, 1.0]
-    with pytest.raises(PlatformError, match=r"was not fetched within 0 s; try again: what has arrived is kept"):
+    with pytest.raises(PlatformError, match=r"was not downloaded within 0 s; try again: downloaded jars are kept"):
         fetch()
 
 
@@ -126,7 +126,7 @@ def test_a_file_without_end_is_refused(repository: Repository, monkeypatch: pyte
 
 def test_kafka_home_is_used_when_set(repository: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KAFKA_HOME", str(tmp_path / "kafka"))
-    with pytest.raises(PlatformError, match=r"KAFKA_HOME is .*holds no kafka_2"):
+    with pytest.raises(PlatformError, match=r"KAFKA_HOME is .*contains no kafka_2"):
         fetch()
     (tmp_path / "kafka" / "libs").mkdir(parents=True)
     (tmp_path / "kafka" / "libs" / "kafka_2.13-4.3.1.jar").touch()

@@ -55,5 +55,5 @@ def test_the_environment_goes_before_the_settings(home: Path, monkeypatch: pytes
 
 def test_settings_that_cannot_be_read_are_said(home: Path) -> None:
     (home / ".m2/settings.xml").write_text("<settings>")
-    with pytest.raises(PlatformError, match=r"settings.xml cannot be read .*; mend it, or set MAVEN_REPOSITORY_URL"):
+    with pytest.raises(PlatformError, match=r"settings.xml cannot be read .*; correct it, or set MAVEN_REPOSITORY_URL"):
         repository()

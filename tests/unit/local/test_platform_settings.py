@@ -62,7 +62,7 @@ def test_credentials_are_random_private_and_made_once(tmp_path: Path) -> None:
     path = tmp_path / "one" / "seaweedfs" / "credentials.json"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     path.write_text("{}")
-    with pytest.raises(PlatformError, match="remove it to have new ones made"):
+    with pytest.raises(PlatformError, match="remove it to create new ones"):
         _ = Platform(tmp_path / "one", environ={}).store_settings
 
 
@@ -73,7 +73,7 @@ def test_the_store_program_is_found_without_the_path(monkeypatch: pytest.MonkeyP
 
 def test_a_state_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(PlatformError, match=r"cannot make the state folder .*file/state: Not a directory; set FEDSTREAM_HOME"):
+    with pytest.raises(PlatformError, match=r"cannot create the state folder .*file/state: Not a directory; set FEDSTREAM_HOME"):
         Platform(tmp_path / "file" / "state", environ={}).start()
 
 

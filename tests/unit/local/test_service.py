@@ -88,7 +88,7 @@ def test_a_second_one_finds_the_first_and_can_stop_it(echo: Echo, said: list[str
     assert other.status().pid == echo.status().pid
     assert echo.launched
     assert not other.launched
-    assert "Echo is running already" in said
+    assert "Echo is already running" in said
     other.stop()
     assert not echo.running
 
@@ -106,7 +106,7 @@ def test_one_that_is_alive_and_does_not_answer_is_told_from_one_that_works_and_s
     assert status.state == "does not work: timed out"
     repaired = again(echo)
     repaired.start()
-    assert "Echo does not work (timed out), starting it again" in said
+    assert "Echo does not work (timed out); restarting it" in said
     assert repaired.status().state == "up"
     assert repaired.status().pid != pid
     repaired.stop()
@@ -155,7 +155,7 @@ def test_it_tries_other_ports_when_one_is_taken_at_the_last_moment(echo: Echo, s
 def test_it_gives_up_when_every_port_is_taken(echo: Echo, monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as thief:
         monkeypatch.setattr(process, "free_ports", lambda _: [thief.getsockname()[1]])
-        with pytest.raises(PlatformError, match="port taken 3 times in a row"):
+        with pytest.raises(PlatformError, match="found its ports in use 3 times in a row"):
             echo.start()
 
 

@@ -77,8 +77,9 @@ def test_records_trained_on_are_told_apart_from_those_announced(bucket, degraded
     trained = view.clients[0].matched.records - view.clients[0].matched.records // 5
     assert (view.attendance.records, view.attendance.announced) == (trained, sum(client.matched.records for client in view.clients))
     head = head_of(render_report(view))
-    assert f"<dt>records trained on</dt><dd>{trained:,}</dd><dd>of {view.attendance.announced:,} that" in head
-    assert "<dt>refused</dt><dd>2</dd><dd>of 4 updates asked for; and 1 measurement missing from a closing pass</dd>" in head
+    announced = f"of {view.attendance.announced:,} announced by the matched clients, including held-out records"
+    assert f"<dt>records trained on</dt><dd>{trained:,}</dd><dd>{announced}</dd>" in head
+    assert "<dt>refused</dt><dd>2</dd><dd>of 4 requested updates; and 1 measurement missing from a closing pass</dd>" in head
 
 
 def test_a_client_missing_in_one_round_makes_the_run_degraded_all_the_same(bucket, run_of):
@@ -133,7 +134,7 @@ def test_owners_who_have_nothing_to_do_with_the_run_are_not_named(bucket, run_of
     view = build_view(bucket, run_of(bucket, CLIENTS, 1, announcements=rows))
     page = render_report(view)
     assert "other-bank" not in page + render_model_card(view, 1)
-    assert "3 other announcements had nothing to do with it." in page
+    assert "3 other announcements did not concern it." in page
 
 
 def test_rounds_says_who_is_missing_and_takes_a_closing_pass_for_no_round(printed, degraded):
@@ -181,7 +182,7 @@ def test_the_outcome_of_a_whole_run_has_nothing_in_yellow(printed, bucket, run_o
     assert found["degraded"] is False
     assert found["absent"] == []
     run_cli.print_outcome(found, json=False)
-    assert printed.getvalue().splitlines()[0].startswith("run digits: 2 rounds, published")
+    assert printed.getvalue().splitlines()[0].startswith("run digits: 2 rounds, nothing published yet")
 
 
 def test_hundreds_of_absences_are_counted_on_a_console(printed, bucket, run_of):

@@ -46,7 +46,7 @@ def test_class_and_feature_names_stand_where_numbers_stood(bucket, run_of):
 def test_a_client_with_names_in_another_order_is_told(bucket, run_of):
     view = build_view(bucket, run_of(bucket, CLIENTS, 1, features=["age", "dose"]))
     view.record.clients[1].features.extend(["dose", "age"])
-    assert '<p class="note">b announced its features in another order.</p>' in render_report(view)
+    assert '<p class="note">b announced its features in a different order.</p>' in render_report(view)
 
 
 @pytest.mark.parametrize(
@@ -110,8 +110,8 @@ def test_rounds_that_were_taken_back_stay_in_the_table_and_out_of_the_figures(bu
     assert [item.kind for item in view.rounds] == [
         "initial",
         "training",
-        "training, taken back",
-        "training, taken back",
+        "training, undone",
+        "training, undone",
         "rollback to 1",
         "training round 2",
     ]
@@ -120,7 +120,7 @@ def test_rounds_that_were_taken_back_stay_in_the_table_and_out_of_the_figures(bu
     page = render_report(view)
     said = next(rows for caption, rows in Page(page).tables.items() if caption.startswith("Rounds"))
     assert [row[1] for row in said[1:]] == [item.kind for item in view.rounds]
-    assert "2 more rounds taken back" in page
+    assert "2 more rounds undone by a rollback" in page
     assert "<b>4: rollback to 1</b>" in page
 
 
@@ -144,8 +144,8 @@ def test_rounds_and_passes_are_told_apart(bucket, run_of):
     view = build_view(bucket, run_of(bucket, CLIENTS, 3))
     page = render_report(view)
     assert view.progress == "3 of 3 rounds and a closing pass"
-    assert "<dt>rounds</dt><dd>3 of 3</dd><dd>finished; a closing pass measured the last model</dd>" in page
-    assert "<dt>refused</dt><dd>0</dd><dd>of 9 updates asked for</dd>" in page
+    assert "<dt>rounds</dt><dd>3 of 3</dd><dd>finished; a closing pass evaluated the last model</dd>" in page
+    assert "<dt>refused</dt><dd>0</dd><dd>of 9 requested updates</dd>" in page
     assert "in 4 passes; " in page
     assert "a training round</dd>" in page
 

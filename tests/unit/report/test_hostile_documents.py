@@ -103,7 +103,7 @@ def test_numbers_of_any_size_are_drawn(bucket, run):
     look(bucket, run, "huge numbers")
     commit = RunKeys(run).at(1).commit
     forge(bucket, commit, bucket.get(commit).replace(b"1e+100", b"1.7e+308"))
-    with pytest.raises(FedstreamError, match="a number in it is far too large"):
+    with pytest.raises(FedstreamError, match="it contains a number that is far too large"):
         build_view(bucket, run)
 
 

@@ -132,7 +132,7 @@ def test_a_large_run_stays_small_and_says_what_it_leaves_out(bucket, run_of):
     text = render_report(view)
     assert len(text.encode()) < 1_000_000
     assert "the first 100 of 110 clients" in text
-    assert "160 more rows are left out here" in text
+    assert "160 more rows are not shown" in text
     assert len(figures(text)) == 2 + 3
     page = Page(text)
     assert len(page.tables["Clients that take part"]) == 1 + 110
@@ -152,6 +152,6 @@ def test_an_evaluation_topic_is_named(bucket, run_of):
     evaluation = view.record.clients[0].model_copy(update={"client": "eval", "ranges": "eval-data:0:0:300", "records": 300})
     spec = view.record.spec.model_copy(update={"evaluation_topic": "eval-data"})
     text = render_report(dataclasses.replace(view, record=view.record.model_copy(update={"spec": spec, "evaluation": evaluation})))
-    assert "measured on 300 records of the evaluation topic (<code>eval-data:0:0:300</code>)" in text
+    assert "evaluated on 300 records of the evaluation topic (<code>eval-data:0:0:300</code>)" in text
     assert "records of the evaluation topic." in text
     assert "Federated evaluation: each point" not in text

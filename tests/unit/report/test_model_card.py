@@ -26,7 +26,7 @@ def test_it_counts_only_what_went_into_this_model(bucket, run_of):
     card = render_model_card(view, 2)
     assert "Global model of round 2" in card
     assert "on the records of 2 clients" in card
-    assert "No update of `c` went into it." in card
+    assert "It contains no update of `c`." in card
     examples = sum(entry.num_examples for item in view.rounds[1:3] for entry in item.accepted)
     assert f"the {examples:,} examples in all accepted updates up to round 2" in card
     assert view.rounds[2].digest in card
@@ -37,7 +37,7 @@ def test_it_counts_only_what_went_into_this_model(bucket, run_of):
 def test_an_unmeasured_model_has_no_figures(bucket, run_of):
     view = build_view(bucket, run_of(bucket, CLIENTS, 1, asked=2, closing=False))
     card = render_model_card(view, 1)
-    assert "This model was not measured." in card
+    assert "This model was not evaluated." in card
     assert "1 of 2 training rounds are done" in card
     assert "model-index" not in card
 

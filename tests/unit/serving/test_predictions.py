@@ -39,7 +39,7 @@ def one_by_one(data):
     if numbers[0] == 99:
         return "the model cannot take its values"
     if not math.isfinite(numbers.mean()):
-        return "its prediction is not finite, which JSON cannot spell"
+        return "its prediction is not finite, which JSON cannot represent"
     return {"values": [float(numbers.mean())]}
 
 

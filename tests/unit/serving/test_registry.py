@@ -17,7 +17,7 @@ from fedstream.serving.registry import ModelRegistry
 from fedstream.settings import RegistrySettings
 
 MANIFEST = version_manifest(model="builtin:digits-mlp", version=3, round=2, metrics={"accuracy": 0.9})
-ABSENT = "is '/absent', and there is no such file"
+ABSENT = "is '/absent', which does not exist or cannot be read"
 URI = "s3://bucket/models/builtin-digits-mlp/versions/3/saved_model"
 
 
@@ -93,13 +93,13 @@ def test_a_fake_registry_that_is_away_for_a_moment_is_waited_for(fake: FakeRegis
     ("status", "body", "said"),
     [
         (500, b"boom", "answers GET registered_model with HTTP 500: boom; check MODEL_REGISTRY_URL and the registry's log"),
-        (401, b"", "refuses us (HTTP 401); check MODEL_REGISTRY_TOKEN_FILE, and that its account may write there"),
-        (403, b"", "refuses us (HTTP 403); check MODEL_REGISTRY_TOKEN_FILE"),
+        (401, b"", "rejects the request (HTTP 401); check MODEL_REGISTRY_TOKEN_FILE, and that its account is allowed to write there"),
+        (403, b"", "rejects the request (HTTP 403); check MODEL_REGISTRY_TOKEN_FILE"),
         (400, b"no", "answers GET registered_model with HTTP 400: no; check MODEL_REGISTRY_URL"),
         (302, b"", "answers GET registered_model with HTTP 302"),
-        (200, b"<html>", "answers GET registered_model with what is no JSON: <html>; check MODEL_REGISTRY_URL"),
-        (200, b'{"name": 1}', 'gives no id: {"name": 1}; check MODEL_REGISTRY_URL'),
-        (200, b'["id"]', 'gives no id: ["id"]'),
+        (200, b"<html>", "answers GET registered_model with text that is not JSON: <html>; check MODEL_REGISTRY_URL"),
+        (200, b'{"name": 1}', 'returns no ID: {"name": 1}; check MODEL_REGISTRY_URL'),
+        (200, b'["id"]', 'returns no ID: ["id"]'),
     ],
 )
 def test_what_a_fake_registry_says_is_told(fake: FakeRegistry, status: int, body: bytes, said: str) -> None:
@@ -107,7 +107,7 @@ def test_what_a_fake_registry_says_is_told(fake: FakeRegistry, status: int, body
     with pytest.raises(RegistryError) as raised:
         register(fake)
     assert f"the model registry at {fake.settings.url} {said}" in str(raised.value)
-    assert str(raised.value).endswith("The version is published in the store; running publish again registers it")
+    assert str(raised.value).endswith("The version is published in the store; run publish again to register it")
 
 
 def test_another_version_of_that_number_in_a_fake_registry_is_an_error(fake: FakeRegistry) -> None:
@@ -138,7 +138,7 @@ def test_the_token_is_read_from_its_file_for_each_request_of_a_fake_registry(fak
     client.register(MANIFEST, "f" * 64, URI)
     assert [said for *_, said in fake.requests] == ["Bearer secret"] * 6 + ["Bearer renewed"] * 3
     token.unlink()
-    with pytest.raises(RegistryError, match=r"wants a token, and '.*token' cannot be read .*; check MODEL_REGISTRY_TOKEN_FILE"):
+    with pytest.raises(RegistryError, match=r"needs a token, but '.*token' cannot be read .*; check MODEL_REGISTRY_TOKEN_FILE"):
         client.register(MANIFEST, "f" * 64, URI)
 
 
@@ -152,10 +152,10 @@ def test_settings_come_from_the_environment(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("env", "said"),
     [
-        ({"MODEL_REGISTRY_URL": "registry:8080"}, "MODEL_REGISTRY_URL is 'registry:8080'; expected http://host:port or https://host:port"),
-        ({"MODEL_REGISTRY_URL": "http://registry/api"}, "expected http://host:port"),
-        ({"MODEL_REGISTRY_URL": "http://[registry"}, "MODEL_REGISTRY_URL is 'http://[registry': Invalid IPv6 URL; expected"),
-        ({"MODEL_REGISTRY_URL": "http://me:word@registry"}, "MODEL_REGISTRY_URL holds a user or a password, which would show up in logs"),
+        ({"MODEL_REGISTRY_URL": "registry:8080"}, "MODEL_REGISTRY_URL is 'registry:8080'; set it to http://host:port or https://host:port"),
+        ({"MODEL_REGISTRY_URL": "http://registry/api"}, "set it to http://host:port"),
+        ({"MODEL_REGISTRY_URL": "http://[registry"}, "MODEL_REGISTRY_URL is 'http://[registry': Invalid IPv6 URL; set it to"),
+        ({"MODEL_REGISTRY_URL": "http://me:word@registry"}, "MODEL_REGISTRY_URL contains a user name or a password, which would appear in logs"),
         (
             {"MODEL_REGISTRY_URL": "http://r", "MODEL_REGISTRY_TOKEN_FILE": "/absent"},
             f"MODEL_REGISTRY_TOKEN_FILE {ABSENT}",

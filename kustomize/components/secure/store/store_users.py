@@ -1,7 +1,7 @@
-"""Makes the store's users for clients what a secret says: `clients`, whose key the steps of all clients may use, and one for each site.
+"""Create the store's users for clients from a Secret: `clients`, shared by the steps of all clients, and one per site.
 
-On MinIO it makes them. For SeaweedFS, which reads its users from a file, `store_users.py seaweedfs FOLDER` prints that file. Run it again after a
-change of the secret.
+On MinIO, the users are created directly. For SeaweedFS, which reads its users from a file,
+`store_users.py seaweedfs FOLDER` prints that file. Run this again after a change of the Secret.
 """
 
 from __future__ import annotations
@@ -29,46 +29,46 @@ from fedstream.settings import StoreSettings
 USERS = Path("/etc/store-users")
 POLICY = Path(__file__).parent / "store-policy.json"
 EVERY_CLIENT = "clients"
-"""The user for the steps of all clients; another one is that of the client of its name, and may do what concerns that client alone."""
+"""The user for the steps of all clients; any other user belongs to the client of its name and is limited to it."""
 WAIT_S = 300.0
-"""Seconds the store may take to come up."""
+"""Seconds to wait until the store has started."""
 PAUSE_S = 2.0
 """Seconds between two attempts."""
 
 
 def policy(user: str, bucket: str, prefix: str) -> dict[str, Any]:
-    """Return the rights of a user: read what a client's steps need, write its slices, updates and refusals, and nothing else."""
+    """Return the policy of a user: read what a client's steps need, and write only its slices, updates and refusals."""
     text = string.Template(POLICY.read_text(encoding="utf-8"))
     return json.loads(text.substitute(ROOT=f"{bucket}/{prefix}", CLIENT="*" if user == EVERY_CLIENT else user))  # type: ignore[no-any-return]
 
 
 def policy_name(user: str) -> str:
-    """Return the name of the rights of a user; no other of the store's policies begins so."""
+    """Return the name of a user's policy; the names of the store's other policies do not have this prefix."""
     return f"fedstream-client-{user}"
 
 
 def access_key(user: str) -> str:
-    """Return a user's access key, which is never that of the store's administrator."""
+    """Return the access key of a user, which is never that of the store's administrator."""
     return user if user == EVERY_CLIENT else f"client-{user}"
 
 
 def keys(folder: Path) -> dict[str, str]:
-    """Return the users' secret keys by user.
+    """Return the secret key of each user.
 
     Raises:
-        SettingsError: a name or a key cannot be one.
+        SettingsError: A name or a key is invalid.
     """
     users = {path.name: path.read_text(encoding="utf-8") for path in sorted(folder.iterdir()) if not path.name.startswith(".")}
     for user, key in users.items():
         if not re.fullmatch(NAME, user):
-            raise SettingsError(f"secret store-users: {user!r} cannot be a user; use a client's name, or {EVERY_CLIENT!r}")
+            raise SettingsError(f"secret store-users: {user!r} is not a valid user; use the name of a client, or {EVERY_CLIENT!r}")
         if not 8 <= len(key) <= 40 or key.strip() != key:
-            raise SettingsError(f"secret store-users: the key of {user!r} has not 8 to 40 characters, or white space around it")
+            raise SettingsError(f"secret store-users: the key of {user!r} must have 8 to 40 characters, without white space around it")
     return users
 
 
 def seaweedfs(users: dict[str, str], admin: StoreSettings) -> dict[str, Any]:
-    """Return the file of users that SeaweedFS reads (`weed server -s3.config`)."""
+    """Return the content of SeaweedFS' file of users (`weed server -s3.config`)."""
 
     def identity(name: str, access_key: str, secret_key: str, **rights: list[str]) -> dict[str, Any]:
         return {"name": name, "credentials": [{"accessKey": access_key, "secretKey": secret_key}], **rights}
@@ -83,7 +83,7 @@ def seaweedfs(users: dict[str, str], admin: StoreSettings) -> dict[str, Any]:
 
 
 def apply(store: StoreSettings, users: dict[str, str]) -> list[str]:
-    """Make users and rights on MinIO; return the users that were removed."""
+    """Create users and policies on MinIO, and return the users that were removed."""
     address = urlsplit(store.endpoint_url)
     minio = MinioAdmin(
         endpoint=address.netloc,
@@ -106,7 +106,7 @@ def apply(store: StoreSettings, users: dict[str, str]) -> list[str]:
 
 
 def main(arguments: list[str]) -> None:
-    """Wait for the store, and do it; or print SeaweedFS' file."""
+    """Wait for the store and create the users, or print SeaweedFS' file of users."""
     store, deadline = StoreSettings.from_env(os.environ), time.monotonic() + WAIT_S
     if arguments[:1] == ["seaweedfs"]:
         print(json.dumps(seaweedfs(keys(Path(arguments[1])), store), indent=2))
@@ -118,7 +118,7 @@ def main(arguments: list[str]) -> None:
             break
         except (MinioAdminException, HTTPError) as error:
             if time.monotonic() > deadline:
-                raise StoreUnavailable(f"MinIO at {store.endpoint_url} does not make the users: {error}") from error
+                raise StoreUnavailable(f"MinIO at {store.endpoint_url} does not create the users: {error}") from error
             print(error, flush=True)
             time.sleep(PAUSE_S)
     print(f"users: {', '.join(users) or 'none'}; removed: {', '.join(gone) or 'none'}")
