@@ -34,7 +34,10 @@ SAMPLE_S = 0.01
 def make_updates(folder: Path, clients: int, parameters: int) -> Updates:
     """Write and map updates of clients that have trained a little from a common base, on 40 to 500 records each."""
     rng = np.random.default_rng(0)
-    base, change = rng.normal(0, 0.05, parameters).astype(np.float32), rng.normal(0, 0.005, parameters).astype(np.float32)
+    base, change = (
+        rng.normal(0, 0.05, parameters).astype(np.float32),
+        rng.normal(0, 0.005, parameters).astype(np.float32),
+    )
     updates = []
     for number in range(clients):
         path = folder / f"{number}.safetensors"
@@ -96,7 +99,11 @@ def measure(clients: int, parameters: int, folder: Path) -> list[tuple[str, str,
     least, result = statistics.median(busy["floor: float32 +="]), parameters * 4 // 1024
     rows = []
     for name in ways:
-        wall, cpu, beside = statistics.median(seconds[name]), statistics.median(busy[name]), (max(peaks[name]) - result) / 1024
+        wall, cpu, beside = (
+            statistics.median(seconds[name]),
+            statistics.median(busy[name]),
+            (max(peaks[name]) - result) / 1024,
+        )
         rows.append((name, f"{wall:.2f}", f"{cpu:.2f}", f"{cpu / least:.1f}", f"{beside:.1f}"))
     return rows
 

@@ -22,12 +22,23 @@ def main() -> None:
         command = [sys.executable, "-m", "fedstream.cli"]
         began = time.perf_counter()
         try:
-            done = subprocess.run([*command, "demo", "--json"], env=env, cwd=folder, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+            done = subprocess.run(
+                [*command, "demo", "--json"],
+                env=env,
+                cwd=folder,
+                check=True,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+            )
             seconds = time.perf_counter() - began
         finally:
             subprocess.run([*command, "services", "down"], env=env, check=True, stdout=subprocess.DEVNULL)
     outcome = json.loads(done.stdout)
-    print_table("the demonstration, digits, 3 clients x 3 rounds", ["seconds", "accuracy"], [(seconds, outcome["metrics"]["accuracy"])])
+    print_table(
+        "the demonstration, digits, 3 clients x 3 rounds",
+        ["seconds", "accuracy"],
+        [(seconds, outcome["metrics"]["accuracy"])],
+    )
 
 
 if __name__ == "__main__":

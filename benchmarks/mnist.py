@@ -61,7 +61,11 @@ def main() -> None:
     outcome = json.loads(output)
     rows = [(time.perf_counter() - began, outcome["round"], outcome["metrics"]["accuracy"])]
     print_table("MNIST, 10 clients of 2 label shards, 2NN, 5 rounds", ["seconds", "best round", "accuracy"], rows)
-    print_table("peak resident memory of a step", ["step", "MiB"], [(name, peak / 2**20) for name, peak in sorted(memory.peaks.items())])
+    print_table(
+        "peak resident memory of a step",
+        ["step", "MiB"],
+        [(name, peak / 2**20) for name, peak in sorted(memory.peaks.items())],
+    )
 
 
 if __name__ == "__main__":

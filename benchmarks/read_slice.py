@@ -76,7 +76,11 @@ def measure(kafka: KafkaSettings, name: str, records: int, partitions: int) -> l
     readers: dict[str, Callable[[], int]] = {
         "bare": lambda: bare_poll_loop(kafka, said),
         "tuned": lambda: bare_poll_loop(
-            kafka, said, max_poll_records=10_000, max_partition_fetch_bytes=8 * 1024 * 1024, fetch_max_bytes=32 * 1024 * 1024
+            kafka,
+            said,
+            max_poll_records=10_000,
+            max_partition_fetch_bytes=8 * 1024 * 1024,
+            fetch_max_bytes=32 * 1024 * 1024,
         ),
         "ours": lambda: our_reader(kafka, said),
     }
@@ -86,7 +90,12 @@ def measure(kafka: KafkaSettings, name: str, records: int, partitions: int) -> l
             rates[reader].append(rate(read, records))
     plain, tuned, ours = rates.values()
     ratios = (statistics.median(mine / its for mine, its in zip(ours, own, strict=True)) for own in (plain, tuned))
-    return [name, partitions, *(int(statistics.median(own)) for own in rates.values()), *(f"{ratio:.0%}" for ratio in ratios)]
+    return [
+        name,
+        partitions,
+        *(int(statistics.median(own)) for own in rates.values()),
+        *(f"{ratio:.0%}" for ratio in ratios),
+    ]
 
 
 def main() -> None:

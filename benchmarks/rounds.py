@@ -31,7 +31,9 @@ def main() -> None:
     parser.add_argument("--clients", type=int, default=10)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--model", default="builtin:digits-mlp")
-    parser.add_argument("--memory", action="store_true", help="the store and the streams in memory instead of SeaweedFS and Kafka")
+    parser.add_argument(
+        "--memory", action="store_true", help="the store and the streams in memory instead of SeaweedFS and Kafka"
+    )
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     logging.getLogger("fedstream").setLevel(logging.WARNING)

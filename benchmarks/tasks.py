@@ -44,7 +44,11 @@ def main() -> None:
         subprocess.run([sys.executable, "-c", "import kfp.dsl.executor_main"], check=True, env={"_KFP_RUNTIME": "true"})
         starts.append(time.perf_counter() - began)
     start = statistics.mean(starts)
-    print_table(f"seconds per task, mean of {TASKS}", ["task", "process start", "added by the pipeline"], [(task, start, task - start)])
+    print_table(
+        f"seconds per task, mean of {TASKS}",
+        ["task", "process start", "added by the pipeline"],
+        [(task, start, task - start)],
+    )
 
 
 if __name__ == "__main__":

@@ -9,4 +9,13 @@ from fedstream.components.plan_training.component import plan_training
 from fedstream.components.publish.component import publish
 from fedstream.components.select_clients.component import select_clients
 
-__all__ = ["aggregate", "evaluate", "ingest_from_kafka", "local_train", "open_round", "plan_training", "publish", "select_clients"]
+__all__ = [
+    "aggregate",
+    "evaluate",
+    "ingest_from_kafka",
+    "local_train",
+    "open_round",
+    "plan_training",
+    "publish",
+    "select_clients",
+]

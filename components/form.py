@@ -46,7 +46,11 @@ def with_form(source: str, fields: list[FormField]) -> str:
     """Return the source of a component with the parameters of a form."""
     declared = "".join(f"    {_declared(parameter)},\n" for parameter in parameters(fields))
     source = re.sub(rf"(?s)(?<={re.escape(BEGIN)}).*(?={re.escape(END)})", lambda _: declared, source)
-    return re.sub(r'(?sm)(^        matched: .*?\n).*?(?=^    """$)', lambda found: found[1] + described(fields, "        "), source)
+    return re.sub(
+        r'(?sm)(^        matched: .*?\n).*?(?=^    """$)',
+        lambda found: found[1] + described(fields, "        "),
+        source,
+    )
 
 
 def _declared(parameter: inspect.Parameter) -> str:

@@ -26,7 +26,19 @@ if TYPE_CHECKING:
     from fedstream.report.inline import show_report
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "add_model", "history", "keras", "load_dataset", "load_model", "predict", "run", "send", "show_report", "start"]
+__all__ = [
+    "__version__",
+    "add_model",
+    "history",
+    "keras",
+    "load_dataset",
+    "load_model",
+    "predict",
+    "run",
+    "send",
+    "show_report",
+    "start",
+]
 
 _HOME = {
     **dict.fromkeys(("add_model", "load_model", "predict", "run", "send"), "fedstream.api"),

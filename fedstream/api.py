@@ -49,7 +49,12 @@ class RunResult:
 
 
 def send(
-    data: pandas.DataFrame | NDArray[Any], labels: str | NDArray[Any] | pandas.Series, *, client: str, topic: str = "", **options: Any
+    data: pandas.DataFrame | NDArray[Any],
+    labels: str | NDArray[Any] | pandas.Series,
+    *,
+    client: str,
+    topic: str = "",
+    **options: Any,
 ) -> DataAnnouncement:
     """Send a data owner's records to Kafka, wait until all are stored, and announce their exact offsets.
 
@@ -92,7 +97,9 @@ def to_arrays(data: Any, labels: Any) -> tuple[NDArray[Any], NDArray[Any], list[
             raise UsageError(f"there is no column {labels!r}; there are {', '.join(map(str, data.columns))}")
         data, labels = data.drop(columns=labels), data[labels]
     if wrong := [name for name in data.columns if data[name].dtype.kind not in "biuf"]:
-        raise UsageError(f"column {str(wrong[0])!r} holds no numbers but {data[wrong[0]].dtype}; encode or drop it, or name it as the labels")
+        raise UsageError(
+            f"column {str(wrong[0])!r} holds no numbers but {data[wrong[0]].dtype}; encode or drop it, or name it as the labels"
+        )
     return data.to_numpy(np.float32), np.asarray(labels), [str(name) for name in data.columns]
 
 

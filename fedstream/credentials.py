@@ -9,7 +9,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, StringConstraints, TypeAdapter, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    StringConstraints,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
 
 from fedstream.errors import SettingsError
 
@@ -48,17 +57,26 @@ class BrokerCredentials(BaseModel):
     def _sasl_is_whole(self) -> BrokerCredentials:
         sasl = bool(self.sasl_mechanism and self.username and self.password.get_secret_value())
         if sasl != self.security_protocol.startswith("SASL"):
-            raise ValueError("SASL_PLAINTEXT and SASL_SSL require sasl_mechanism, username and password; other protocols accept none of them")
+            raise ValueError(
+                "SASL_PLAINTEXT and SASL_SSL require sasl_mechanism, username and password; other protocols accept none of them"
+            )
         return self
 
 
-_FILE = TypeAdapter(Annotated[dict[Annotated[str, StringConstraints(min_length=1, max_length=4096)], BrokerCredentials], Field(max_length=1000)])
+_FILE = TypeAdapter(
+    Annotated[
+        dict[Annotated[str, StringConstraints(min_length=1, max_length=4096)], BrokerCredentials],
+        Field(max_length=1000),
+    ]
+)
 
 
 def brokers(bootstrap_servers: str) -> frozenset[str]:
     """Return the addresses in `host:port[,host:port...]`, regardless of order and case; the default port is 9092."""
     addresses = (address.strip().lower() for address in bootstrap_servers.split(","))
-    return frozenset(address if address.rpartition("]")[2].count(":") else f"{address}:9092" for address in addresses if address)
+    return frozenset(
+        address if address.rpartition("]")[2].count(":") else f"{address}:9092" for address in addresses if address
+    )
 
 
 def read_credentials(file: str) -> Mapping[frozenset[str], dict[str, Any]]:
@@ -90,13 +108,20 @@ def _read(file: Path) -> dict[str, BrokerCredentials]:
             f"KAFKA_CREDENTIALS_FILE is {str(file)!r}, which cannot be read ({error.strerror}); set it to a readable file, or unset it"
         ) from error
     if len(data) > MAX_BYTES:
-        raise SettingsError(f"KAFKA_CREDENTIALS_FILE {file} is larger than {MAX_BYTES} bytes, the most that is accepted; remove entries from it")
+        raise SettingsError(
+            f"KAFKA_CREDENTIALS_FILE {file} is larger than {MAX_BYTES} bytes, the most that is accepted; remove entries from it"
+        )
     try:
         return _FILE.validate_json(data)
     except ValidationError as error:
-        said = "; ".join(f"{'.'.join(map(str, problem['loc'])) or 'the file'}: {problem['msg']}" for problem in error.errors(include_input=False)[:3])
+        said = "; ".join(
+            f"{'.'.join(map(str, problem['loc'])) or 'the file'}: {problem['msg']}"
+            for problem in error.errors(include_input=False)[:3]
+        )
     # Not chained to pydantic's error, which contains the input and thus the passwords.
-    raise SettingsError(f"KAFKA_CREDENTIALS_FILE {file} does not map addresses to credentials: {said}; correct these entries")
+    raise SettingsError(
+        f"KAFKA_CREDENTIALS_FILE {file} does not map addresses to credentials: {said}; correct these entries"
+    )
 
 
 def _fields(entry: BrokerCredentials, folder: Path) -> dict[str, Any]:

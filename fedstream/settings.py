@@ -79,7 +79,9 @@ class KafkaSettings:
         servers = _required(env, "KAFKA_BOOTSTRAP_SERVERS", "host:port of a Kafka broker")
         protocol = env.get("KAFKA_SECURITY_PROTOCOL") or "PLAINTEXT"
         if protocol not in ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"):
-            raise SettingsError(f"KAFKA_SECURITY_PROTOCOL is {protocol!r}; set it to PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL")
+            raise SettingsError(
+                f"KAFKA_SECURITY_PROTOCOL is {protocol!r}; set it to PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL"
+            )
         settings = cls(
             bootstrap_servers=servers,
             security_protocol=protocol,
@@ -92,7 +94,9 @@ class KafkaSettings:
             credentials_file=env.get("KAFKA_CREDENTIALS_FILE", ""),
         )
         if protocol.startswith("SASL") and not (settings.sasl_mechanism and settings.username):
-            raise SettingsError(f"KAFKA_SECURITY_PROTOCOL is {protocol}; also set KAFKA_SASL_MECHANISM, KAFKA_USERNAME and KAFKA_PASSWORD")
+            raise SettingsError(
+                f"KAFKA_SECURITY_PROTOCOL is {protocol}; also set KAFKA_SASL_MECHANISM, KAFKA_USERNAME and KAFKA_PASSWORD"
+            )
         return settings
 
     def at(self, bootstrap_servers: str) -> KafkaSettings:
@@ -109,13 +113,24 @@ class KafkaSettings:
         if on_file := read_credentials(self.credentials_file).get(brokers(bootstrap_servers)):
             return replace(self, bootstrap_servers=bootstrap_servers, **on_file)
         nobody = KafkaSettings(bootstrap_servers, credentials_file=self.credentials_file, stranger=True)
-        return replace(nobody, security_protocol="SSL", ca_file=self.ca_file) if self.security_protocol.endswith("SSL") else nobody
+        return (
+            replace(nobody, security_protocol="SSL", ca_file=self.ca_file)
+            if self.security_protocol.endswith("SSL")
+            else nobody
+        )
 
     def client_args(self) -> dict[str, Any]:
         """Return the keyword arguments for kafka-python's producers, consumers and admin clients."""
-        args: dict[str, Any] = {"bootstrap_servers": self.bootstrap_servers.split(","), "security_protocol": self.security_protocol}
+        args: dict[str, Any] = {
+            "bootstrap_servers": self.bootstrap_servers.split(","),
+            "security_protocol": self.security_protocol,
+        }
         if self.security_protocol.startswith("SASL"):
-            args |= {"sasl_mechanism": self.sasl_mechanism, "sasl_plain_username": self.username, "sasl_plain_password": self.password}
+            args |= {
+                "sasl_mechanism": self.sasl_mechanism,
+                "sasl_plain_username": self.username,
+                "sasl_plain_password": self.password,
+            }
         files = {"ssl_cafile": self.ca_file, "ssl_certfile": self.cert_file, "ssl_keyfile": self.key_file}
         return args | {name: path for name, path in files.items() if path}
 
@@ -193,9 +208,14 @@ class RegistrySettings:
             token_file=env.get("MODEL_REGISTRY_TOKEN_FILE", ""),
             ca_file=env.get("MODEL_REGISTRY_CA_FILE", ""),
         )
-        for name, path in (("MODEL_REGISTRY_TOKEN_FILE", settings.token_file), ("MODEL_REGISTRY_CA_FILE", settings.ca_file)):
+        for name, path in (
+            ("MODEL_REGISTRY_TOKEN_FILE", settings.token_file),
+            ("MODEL_REGISTRY_CA_FILE", settings.ca_file),
+        ):
             if path and not os.access(path, os.R_OK):
-                raise SettingsError(f"{name} is {path!r}, which does not exist or cannot be read; set it to a readable file")
+                raise SettingsError(
+                    f"{name} is {path!r}, which does not exist or cannot be read; set it to a readable file"
+                )
         return settings
 
 
@@ -205,7 +225,9 @@ def _http_address(name: str, value: str) -> str:
     except ValueError as error:
         raise SettingsError(f"{name} is {value!r}: {error}; set it to http://host:port or https://host:port") from error
     if "@" in parts.netloc:
-        raise SettingsError(f"{name} contains a user name or a password, which would appear in logs; set it to the address alone")
+        raise SettingsError(
+            f"{name} contains a user name or a password, which would appear in logs; set it to the address alone"
+        )
     if parts.scheme not in ("http", "https") or not parts.netloc or parts.path not in ("", "/"):
         raise SettingsError(f"{name} is {value!r}; set it to http://host:port or https://host:port")
     return value.rstrip("/")

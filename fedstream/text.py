@@ -14,7 +14,10 @@ def clean(text: str) -> str:
 
     These are control characters, lone surrogates and direction overrides.
     """
-    return "".join("\N{REPLACEMENT CHARACTER}" if unicodedata.category(char) in ("Cc", "Cf", "Cs") and char not in "\n\t" else char for char in text)
+    return "".join(
+        "\N{REPLACEMENT CHARACTER}" if unicodedata.category(char) in ("Cc", "Cf", "Cs") and char not in "\n\t" else char
+        for char in text
+    )
 
 
 def markdown(text: str) -> str:

@@ -20,7 +20,9 @@ def execute(path: Path, folder: str) -> nbformat.NotebookNode:
     """Return a notebook as it is after its cells ran in a folder. What libraries say on standard error is not kept."""
     notebook = nbformat.read(path, as_version=4)
     resources = {"metadata": {"path": folder}}
-    nbclient.NotebookClient(notebook, timeout=CELL_S, kernel_name="python3", resources=resources, coalesce_streams=True).execute()
+    nbclient.NotebookClient(
+        notebook, timeout=CELL_S, kernel_name="python3", resources=resources, coalesce_streams=True
+    ).execute()
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)
         if cell.cell_type == "code":
@@ -30,7 +32,11 @@ def execute(path: Path, folder: str) -> nbformat.NotebookNode:
 
 def main(paths: list[Path]) -> None:
     """Run the notebooks on empty servers and a fake Kubeflow, and store their outputs."""
-    with tempfile.TemporaryDirectory() as folder, Platform(Path(folder) / "servers") as platform, LocalKubeflow().running() as kubeflow:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Platform(Path(folder) / "servers") as platform,
+        LocalKubeflow().running() as kubeflow,
+    ):
         os.environ.update(platform.env, KF_PIPELINES_ENDPOINT=kubeflow.url)
         for path in paths:
             print(f"running {path.name}")

@@ -51,7 +51,9 @@ def manifest_text(pipeline: Callable[..., Any]) -> str:
         pipeline_version_display_name=f"{__version__} ({digest})",
         include_pipeline_manifest=True,
     )
-    documents = list(yaml.safe_load_all(_compiled(pipeline, kubernetes_manifest_format=True, kubernetes_manifest_options=options)))
+    documents = list(
+        yaml.safe_load_all(_compiled(pipeline, kubernetes_manifest_format=True, kubernetes_manifest_options=options))
+    )
     _add_choices(documents[1]["spec"]["pipelineSpec"])
     return _dump(documents)
 
@@ -93,7 +95,9 @@ def _stale() -> Iterator[tuple[Path, str]]:
 
 
 def _changed(texts: dict[Path, str]) -> Iterator[tuple[Path, str]]:
-    return ((path, text) for path, text in texts.items() if not path.exists() or path.read_text(encoding="utf-8") != text)
+    return (
+        (path, text) for path, text in texts.items() if not path.exists() or path.read_text(encoding="utf-8") != text
+    )
 
 
 def main(arguments: list[str]) -> int:

@@ -22,7 +22,9 @@ holds for `placement` and `store_secret`. The number of `rounds` may grow.
 
 def form_page(fields: Iterable[FormField]) -> str:
     """Return the page that describes a form, group by group."""
-    return HEAD + "".join(_section(group, list(entries)) for group, entries in groupby(fields, key=lambda field: field.group))
+    return HEAD + "".join(
+        _section(group, list(entries)) for group, entries in groupby(fields, key=lambda field: field.group)
+    )
 
 
 def _section(group: str, fields: list[FormField]) -> str:
@@ -31,6 +33,13 @@ def _section(group: str, fields: list[FormField]) -> str:
 
 
 def _cells(field: FormField) -> list[str]:
-    default = "required" if field.required else "" if field.default in ("", [], {}) else f"`{json.dumps(field.default)}`"
+    default = (
+        "required" if field.required else "" if field.default in ("", [], {}) else f"`{json.dumps(field.default)}`"
+    )
     choices = f" One of {', '.join(f'`{choice}`' for choice in field.choices)}." if field.choices else ""
-    return [f"`{field.name}`{'*' if field.operational else ''}", f"`{field.flag}`", default, field.description.replace("|", "\\|") + choices]
+    return [
+        f"`{field.name}`{'*' if field.operational else ''}",
+        f"`{field.flag}`",
+        default,
+        field.description.replace("|", "\\|") + choices,
+    ]

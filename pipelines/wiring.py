@@ -33,7 +33,9 @@ SMALL = "1Gi"
 """Memory limit of a task that holds neither records nor weights."""
 
 
-def connect(task: PipelineTask, config_map: str, store_secret: str, kafka_secret: str, memory: str = SMALL) -> PipelineTask:
+def connect(
+    task: PipelineTask, config_map: str, store_secret: str, kafka_secret: str, memory: str = SMALL
+) -> PipelineTask:
     """Give a task its addresses, credentials, resources and label; forbid it to be root.
 
     Caching is off: a cached key may point at an object that is gone.
@@ -51,7 +53,11 @@ def connect(task: PipelineTask, config_map: str, store_secret: str, kafka_secret
     kubernetes.set_security_context(task, run_as_non_root=True)
     kubernetes.add_pod_label(task, "app.kubernetes.io/part-of", "fedstream")
     kubernetes.use_config_map_as_env(task, config_map, {key: key for key in CONFIG}, optional=True)
-    kubernetes.use_secret_as_env(task, store_secret, {"accesskey": "AWS_ACCESS_KEY_ID", "secretkey": "AWS_SECRET_ACCESS_KEY"})
-    kubernetes.use_secret_as_env(task, kafka_secret, {"username": "KAFKA_USERNAME", "password": "KAFKA_PASSWORD"}, optional=True)
+    kubernetes.use_secret_as_env(
+        task, store_secret, {"accesskey": "AWS_ACCESS_KEY_ID", "secretkey": "AWS_SECRET_ACCESS_KEY"}
+    )
+    kubernetes.use_secret_as_env(
+        task, kafka_secret, {"username": "KAFKA_USERNAME", "password": "KAFKA_PASSWORD"}, optional=True
+    )
     kubernetes.use_secret_as_volume(task, kafka_secret, mount_path=KAFKA_FILES, optional=True)
     return task

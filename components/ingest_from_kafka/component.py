@@ -8,7 +8,14 @@ from fedstream.components.base import SLIM_IMAGE, step
 @step(SLIM_IMAGE)
 def ingest_from_kafka(run: str, round: int, client: str, attempt: str, store_secret: str = "") -> NamedTuple(
     "Ingested",
-    [("slice_key", str), ("node_selector", dict), ("tolerations", list), ("gpu_type", str), ("gpu_count", str), ("store_secret", str)],
+    [
+        ("slice_key", str),
+        ("node_selector", dict),
+        ("tolerations", list),
+        ("gpu_type", str),
+        ("gpu_count", str),
+        ("store_secret", str),
+    ],
 ):
     """Wait for a client's records, validate them, and fix the slice it trains on. The records stay in Kafka.
 

@@ -6,9 +6,9 @@ from fedstream.components.base import SLIM_IMAGE, step
 
 
 @step(SLIM_IMAGE)
-def open_round(run: str, rounds: int, attempt: str, slot: int, store_secret: str = "", client_store_secret: str = "") -> NamedTuple(
-    "Opened", [("Output", int), ("store_secret", str)]
-):
+def open_round(
+    run: str, rounds: int, attempt: str, slot: int, store_secret: str = "", client_store_secret: str = ""
+) -> NamedTuple("Opened", [("Output", int), ("store_secret", str)]):
     """Return the round this slot runs, and the secret with the key that its clients use for the store.
 
     Args:

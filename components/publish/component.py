@@ -5,7 +5,9 @@ from kfp.dsl import HTML, ClassificationMetrics, Model, Output
 
 
 @step(TRAIN_IMAGE)
-def publish(run: str, rounds: int, report: Output[HTML], model: Output[Model], confusion: Output[ClassificationMetrics]) -> int:
+def publish(
+    run: str, rounds: int, report: Output[HTML], model: Output[Model], confusion: Output[ClassificationMetrics]
+) -> int:
     """Publish the best global model and return its version; 0 when the run is not finished, or its model not to be published.
 
     Args:

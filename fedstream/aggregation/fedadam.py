@@ -20,12 +20,19 @@ class FedAdam(Strategy):
     """The server takes a step of Adam, without bias correction, along the mean change of the clients."""
 
     paper: ClassVar[str] = "Reddi et al. 2021, arXiv 2003.00295, algorithm 2"
-    when: ClassVar[str] = "FedAvg learns slowly: gradients are sparse or of very different sizes, as with embeddings and text."
+    when: ClassVar[str] = (
+        "FedAvg learns slowly: gradients are sparse or of very different sizes, as with embeddings and text."
+    )
 
     server_learning_rate: float = Field(0.1, gt=0, le=1_000, description="Step size of the server, eta in the paper.")
     beta_1: float = Field(0.9, ge=0, lt=1, description="Decay of the first moment.")
     beta_2: float = Field(0.99, ge=0, lt=1, description="Decay of the second moment.")
-    tau: float = Field(0.001, gt=0, le=1, description="Adaptivity: added to the root of the second moment, which starts at tau squared.")
+    tau: float = Field(
+        0.001,
+        gt=0,
+        le=1,
+        description="Adaptivity: added to the root of the second moment, which starts at tau squared.",
+    )
 
     def aggregate(self, base: Weights, updates: Updates, state: Weights) -> Aggregated:
         """Return the new model and both moments.
@@ -42,17 +49,27 @@ class FedAdam(Strategy):
                 squares += self._step(base[name], mean, (m, v), (moments[M + name], moments[V + name]))
         return Aggregated(weights, moments, {"pseudo_gradient_norm": float(np.sqrt(squares))})
 
-    def _step(self, base: np.ndarray, mean: np.ndarray, old: tuple[np.ndarray, ...], new: tuple[np.ndarray, ...]) -> float:
+    def _step(
+        self, base: np.ndarray, mean: np.ndarray, old: tuple[np.ndarray, ...], new: tuple[np.ndarray, ...]
+    ) -> float:
         """Put the new weights in the place of the mean, fill in the new moments, and return the square of the pseudo-gradient's norm."""
         squares, x = 0.0, mean.reshape(-1)
-        (m, v), (new_m, new_v), start = (part.reshape(-1) for part in old), (part.reshape(-1) for part in new), base.reshape(-1)
-        with np.errstate(over="ignore", invalid="ignore"):  # what overflows is refused with a name, by whoever called the strategy
+        (m, v), (new_m, new_v), start = (
+            (part.reshape(-1) for part in old),
+            (part.reshape(-1) for part in new),
+            base.reshape(-1),
+        )
+        with np.errstate(
+            over="ignore", invalid="ignore"
+        ):  # what overflows is refused with a name, by whoever called the strategy
             for at in range(0, x.size, BLOCK):
                 part = slice(at, at + BLOCK)
                 before = start[part].astype(np.float64)
                 delta = x[part] - before
                 new_m[part] = self.beta_1 * m[part].astype(np.float64) + (1 - self.beta_1) * delta
                 new_v[part] = self.beta_2 * v[part].astype(np.float64) + (1 - self.beta_2) * np.square(delta)
-                x[part] = before + self.server_learning_rate * new_m[part].astype(np.float64) / (np.sqrt(new_v[part].astype(np.float64)) + self.tau)
+                x[part] = before + self.server_learning_rate * new_m[part].astype(np.float64) / (
+                    np.sqrt(new_v[part].astype(np.float64)) + self.tau
+                )
                 squares += total(np.square(delta))
         return squares

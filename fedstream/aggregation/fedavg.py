@@ -29,7 +29,9 @@ class FedAvg(Strategy):
         return Aggregated(federated_average(updates.weighted))
 
 
-def federated_average(updates: Sequence[tuple[int, Mapping[str, np.ndarray]]], threads: int = THREADS) -> dict[str, np.ndarray]:
+def federated_average(
+    updates: Sequence[tuple[int, Mapping[str, np.ndarray]]], threads: int = THREADS
+) -> dict[str, np.ndarray]:
     """Return the mean of the updates, weighted by their examples.
 
     Each element of a float16, float32 or float64 variable is the exact mean, rounded once (to nearest, ties to even), so the order of the updates
@@ -49,7 +51,9 @@ def federated_average(updates: Sequence[tuple[int, Mapping[str, np.ndarray]]], t
     divisor = math.gcd(*(count for count, _ in updates))
     counts = [count // divisor for count, _ in updates]
     with ThreadPoolExecutor(threads) as pool:
-        return {name: _average([weights[name] for _, weights in updates], counts, pool, threads) for name in updates[0][1]}
+        return {
+            name: _average([weights[name] for _, weights in updates], counts, pool, threads) for name in updates[0][1]
+        }
 
 
 def _average(values: Sequence[np.ndarray], counts: Sequence[int], pool: ThreadPoolExecutor, threads: int) -> np.ndarray:

@@ -16,7 +16,9 @@ class FedProx(FedAvg):
     paper: ClassVar[str] = "Li et al. 2018, arXiv 1812.06127, equation 2"
     when: ClassVar[str] = "The clients' records differ much, and more than one epoch a round makes FedAvg unsteady."
 
-    mu: float = Field(0.01, ge=0, le=1_000, description="Weight of the proximal term, mu / 2 * ||w - w_global||^2; 0 is FedAvg.")
+    mu: float = Field(
+        0.01, ge=0, le=1_000, description="Weight of the proximal term, mu / 2 * ||w - w_global||^2; 0 is FedAvg."
+    )
 
     def local_rule(self) -> LocalRule:
         return Proximal(self.mu)

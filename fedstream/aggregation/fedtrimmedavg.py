@@ -21,9 +21,13 @@ class FedTrimmedAvg(Strategy):
     """Of each element, the largest and the smallest values are left out; the new model is the mean of the rest. Examples do not weigh."""
 
     paper: ClassVar[str] = "Yin et al. 2018, arXiv 1803.01498, definition 2"
-    when: ClassVar[str] = "Some clients may send wrong or hostile updates: up to the fraction beta of them can do little harm."
+    when: ClassVar[str] = (
+        "Some clients may send wrong or hostile updates: up to the fraction beta of them can do little harm."
+    )
 
-    beta: float = Field(0.1, ge=0, lt=0.5, description="Fraction of the updates left out at either end, rounded down to whole updates.")
+    beta: float = Field(
+        0.1, ge=0, lt=0.5, description="Fraction of the updates left out at either end, rounded down to whole updates."
+    )
 
     def aggregate(self, base: Weights, updates: Updates, state: Weights) -> Aggregated:
         """Return the trimmed mean: of what is kept, the exact mean, rounded once. Memory beside the model: that of some blocks."""

@@ -21,8 +21,13 @@ def combine(metrics: Sequence[Metrics]) -> Metrics:
     confusions = [metric.confusion or [] for metric in metrics]
     return Metrics(
         num_examples=total,
-        values={name: float(sum(Fraction(metric.values[name]) * metric.num_examples for metric in metrics) / total) for name in names},
-        confusion=_add(confusions) if all(confusions) and len({tuple(map(len, matrix)) for matrix in confusions}) == 1 else None,
+        values={
+            name: float(sum(Fraction(metric.values[name]) * metric.num_examples for metric in metrics) / total)
+            for name in names
+        },
+        confusion=_add(confusions)
+        if all(confusions) and len({tuple(map(len, matrix)) for matrix in confusions}) == 1
+        else None,
     )
 
 

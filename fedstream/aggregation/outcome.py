@@ -54,13 +54,19 @@ def combine_updates(spec: RunSpec, base: Weights, updates: Updates, state: Weigh
     """
     strategy = strategy_of(spec)
     made = strategy.aggregate(base, updates, state)
-    if problem := why_not({name: spec_of(array) for name, array in base.items()}, made.weights, "variable", "the global model"):
-        raise UpdateError(f"strategy {spec.strategy} makes no global model of the updates: {problem}; use other parameters in a new run")
+    if problem := why_not(
+        {name: spec_of(array) for name, array in base.items()}, made.weights, "variable", "the global model"
+    ):
+        raise UpdateError(
+            f"strategy {spec.strategy} makes no global model of the updates: {problem}; use other parameters in a new run"
+        )
     _check_finite(spec, "server state", made.state)
     try:
         figures = _FIGURES.validate_python(made.figures)
     except ValidationError as error:
-        raise UpdateError(f"strategy {spec.strategy} gives figures that cannot be kept: {error.errors()[0]['msg']}; correct the strategy") from error
+        raise UpdateError(
+            f"strategy {spec.strategy} gives figures that cannot be kept: {error.errors()[0]['msg']}; correct the strategy"
+        ) from error
     return Outcome(made.weights, made.state, _broadcast(spec, strategy, made.weights, made.state), figures)
 
 
@@ -77,4 +83,6 @@ def _broadcast(spec: RunSpec, strategy: Strategy, weights: Weights, state: Weigh
 
 def _check_finite(spec: RunSpec, what: str, arrays: Mapping[str, np.ndarray]) -> None:
     if problem := why_not({name: spec_of(array) for name, array in arrays.items()}, arrays, "array", what):
-        raise UpdateError(f"strategy {spec.strategy} makes a {what} that cannot be kept: {problem}; use other parameters in a new run")
+        raise UpdateError(
+            f"strategy {spec.strategy} makes a {what} that cannot be kept: {problem}; use other parameters in a new run"
+        )

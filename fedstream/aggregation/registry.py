@@ -20,7 +20,12 @@ from fedstream.errors import SpecError
 GROUP = "fedstream.strategies"
 """Group of the entry points: `FedMine = "mine.strategies:FedMine"`."""
 
-BUILT_IN: dict[str, type[Strategy]] = {"FedAvg": FedAvg, "FedAdam": FedAdam, "FedProx": FedProx, "FedTrimmedAvg": FedTrimmedAvg}
+BUILT_IN: dict[str, type[Strategy]] = {
+    "FedAvg": FedAvg,
+    "FedAdam": FedAdam,
+    "FedProx": FedProx,
+    "FedTrimmedAvg": FedTrimmedAvg,
+}
 
 
 def strategy_names() -> list[str]:
@@ -40,7 +45,9 @@ def find_strategy(name: str) -> type[Strategy]:
     if not found:
         raise SpecError(f"strategy: {name!r} is not known; use one of {', '.join(strategy_names())}")
     if len(found) > 1:
-        raise SpecError(f"strategy: {name!r} is offered by {' and '.join(sorted(map(_package, found)))}; uninstall all but one of them")
+        raise SpecError(
+            f"strategy: {name!r} is offered by {' and '.join(sorted(map(_package, found)))}; uninstall all but one of them"
+        )
     return _load(found[0])
 
 
@@ -103,17 +110,30 @@ def describe(name: str) -> Description:
         Parameter(field, properties.get("default"), _allowed(properties), properties.get("description", ""))
         for field, properties in schema.get("properties", {}).items()
     ]
-    return Description(name, (kind.__doc__ or "").strip().partition("\n")[0], parameters, getattr(kind, "paper", ""), getattr(kind, "when", ""))
+    return Description(
+        name,
+        (kind.__doc__ or "").strip().partition("\n")[0],
+        parameters,
+        getattr(kind, "paper", ""),
+        getattr(kind, "when", ""),
+    )
 
 
-BOUNDS = {"minimum": "at least {:g}", "exclusiveMinimum": "above {:g}", "maximum": "at most {:g}", "exclusiveMaximum": "below {:g}"}
+BOUNDS = {
+    "minimum": "at least {:g}",
+    "exclusiveMinimum": "above {:g}",
+    "maximum": "at most {:g}",
+    "exclusiveMaximum": "below {:g}",
+}
 
 
 def _allowed(properties: Mapping[str, Any]) -> str:
     if "enum" in properties:
         return f"one of {', '.join(map(repr, properties['enum']))}"
     bounds = [words.format(properties[bound]) for bound, words in BOUNDS.items() if bound in properties]
-    kind = {"number": "a number", "integer": "a whole number", "boolean": "true or false", "string": "a text"}.get(properties.get("type", ""), "JSON")
+    kind = {"number": "a number", "integer": "a whole number", "boolean": "true or false", "string": "a text"}.get(
+        properties.get("type", ""), "JSON"
+    )
     return f"{kind} {' and '.join(bounds)}".strip()
 
 
@@ -131,9 +151,13 @@ def _load(entry: EntryPoint) -> type[Strategy]:
     try:
         kind = entry.load()
     except Exception as error:
-        raise SpecError(f"{where} cannot be loaded ({type(error).__name__}: {error}); repair or uninstall that package") from error
+        raise SpecError(
+            f"{where} cannot be loaded ({type(error).__name__}: {error}); repair or uninstall that package"
+        ) from error
     if not (isinstance(kind, type) and issubclass(kind, Strategy)):
-        raise SpecError(f"{where} is no subclass of fedstream.aggregation.strategy.Strategy; ask the package's author to correct it")
+        raise SpecError(
+            f"{where} is no subclass of fedstream.aggregation.strategy.Strategy; ask the package's author to correct it"
+        )
     if isabstract(kind):
         raise SpecError(f"{where} does not define aggregate(); ask the package's author to add it")
     return kind

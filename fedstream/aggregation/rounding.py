@@ -41,7 +41,9 @@ def rounded_means(values: Sequence[Array], counts: Sequence[int], columns: Array
     return quotient if dtype == np.float64 else _to_odd(quotient, side).astype(dtype)
 
 
-def _compensated(values: Sequence[Array], counts: Sequence[int], columns: Array, total: int) -> tuple[Array, Array, Array]:
+def _compensated(
+    values: Sequence[Array], counts: Sequence[int], columns: Array, total: int
+) -> tuple[Array, Array, Array]:
     """Return q, w and a bound of |S / N - (q + w)|, where q is the float64 nearest to q + w; q is not finite where a sum overflows.
 
     Sums are those of Ogita, Rump and Oishi (2005), by Knuth's error-free addition; the division is corrected by its exact remainder.
@@ -97,7 +99,9 @@ def _two_product(a: Array, b: float) -> tuple[Array, Array]:
     return product, low * low_b - (((product - high * high_b) - low * high_b) - high * low_b)
 
 
-def _by_integers(values: Sequence[Array], counts: Sequence[int], columns: Array, total: int) -> tuple[list[float], list[int]]:
+def _by_integers(
+    values: Sequence[Array], counts: Sequence[int], columns: Array, total: int
+) -> tuple[list[float], list[int]]:
     """Return the float64 nearest to each S / N, and on which side of it S / N is: -1, 0 or 1. Sums are integers, in units of 2**-1074."""
     sums = [0] * columns.size
     for value, count in zip(values, counts, strict=True):

@@ -49,7 +49,11 @@ def _distance(base: Weights, update: Weights) -> float:
 
 def _norms(base: Weights, update: Weights) -> list[float]:
     return [
-        _norm(np.subtract(update[name].reshape(-1)[at : at + BLOCK], base[name].reshape(-1)[at : at + BLOCK], dtype=np.float64))
+        _norm(
+            np.subtract(
+                update[name].reshape(-1)[at : at + BLOCK], base[name].reshape(-1)[at : at + BLOCK], dtype=np.float64
+            )
+        )
         for name in sorted(base)
         if np.issubdtype(base[name].dtype, np.floating)
         for at in range(0, base[name].size, BLOCK)

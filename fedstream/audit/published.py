@@ -33,25 +33,39 @@ class PublishedVersions:
         vouched: Keys of the manifests whose digest is in latest.json.
     """
 
-    def __init__(self, evidence: Evidence, run: str, model: ModelReference, chain: list[Link], listed: list[ObjectInfo]) -> None:
+    def __init__(
+        self, evidence: Evidence, run: str, model: ModelReference, chain: list[Link], listed: list[ObjectInfo]
+    ) -> None:
         self.evidence, self.run, self.model, self.chain = evidence, run, model, chain
         self.keys = ModelKeys(model.name)
         self.vouched: set[str] = set()
         self.manifests: dict[str, VersionManifest] = {}
         for info in listed:
             parts = info.key.removeprefix(self.keys.versions).split("/")
-            if parts[1:] == [MANIFEST] and self._is_own(info.key) and (manifest := evidence.document(VersionManifest, info.key)):
+            if (
+                parts[1:] == [MANIFEST]
+                and self._is_own(info.key)
+                and (manifest := evidence.document(VersionManifest, info.key))
+            ):
                 self.manifests[info.key] = manifest
         self._check_latest()
 
     @property
     def claims(self) -> dict[str, set[str]]:
         """Key of a manifest -> digests of the commits in it, for unchanged manifests only."""
-        return {key: {manifest.commit, manifest.head} for key, manifest in self.manifests.items() if not self.evidence.accused(key)}
+        return {
+            key: {manifest.commit, manifest.head}
+            for key, manifest in self.manifests.items()
+            if not self.evidence.accused(key)
+        }
 
     def check(self, commits: list[Commit]) -> None:
         """Check the initial model, compare the manifests with the commits, and compare the files with the manifests."""
-        initial = {"keras": self.model.keras_digest, "safetensors": self.model.weights_digest, "json": self.model.description_digest}
+        initial = {
+            "keras": self.model.keras_digest,
+            "safetensors": self.model.weights_digest,
+            "json": self.model.description_digest,
+        }
         for suffix, digest in initial.items():
             self.evidence.has_digest(self.keys.initial(self.model.keras_digest, suffix), digest)
         for key, manifest in self.manifests.items():
@@ -80,7 +94,9 @@ class PublishedVersions:
             return
         same(key, "commit", manifest.commit, self.chain[manifest.round + 1].digest)
         same(key, "weights_digest", manifest.weights_digest, commits[manifest.round].weights_digest)
-        measured = [commit.metrics.values for commit in commits if commit.measured_round == manifest.round and commit.metrics]
+        measured = [
+            commit.metrics.values for commit in commits if commit.measured_round == manifest.round and commit.metrics
+        ]
         same(key, "metrics", manifest.metrics, measured[0] if measured else {})
 
     def _check_latest(self) -> None:
@@ -96,8 +112,12 @@ class PublishedVersions:
         elif self.evidence.digest(key) == latest.manifest:
             self.vouched.add(key)
         elif not self.evidence.accused(key):
-            self.evidence.problem(key, f"digest is {self.evidence.digest(key)}, but {self.keys.latest} has {latest.manifest}")
-            self.evidence.problem(self.keys.latest, f"digest is {latest.manifest}, but {key} has {self.evidence.digest(key)}")
+            self.evidence.problem(
+                key, f"digest is {self.evidence.digest(key)}, but {self.keys.latest} has {latest.manifest}"
+            )
+            self.evidence.problem(
+                self.keys.latest, f"digest is {latest.manifest}, but {key} has {self.evidence.digest(key)}"
+            )
 
     def _is_own(self, key: str) -> bool:
         """Return whether a manifest belongs to this run, even if the run's name in it was changed."""

@@ -53,7 +53,9 @@ class RoundAudit:
         except FedstreamError as error:
             self.evidence.problem(self.keys.spec, str(error))
             return
-        self.evidence.same(keys.commit, "broadcast_digest", commit.broadcast_digest, digest(broadcast) if broadcast else None)
+        self.evidence.same(
+            keys.commit, "broadcast_digest", commit.broadcast_digest, digest(broadcast) if broadcast else None
+        )
         if commit.broadcast_digest:
             self.evidence.has_digest(keys.broadcast, commit.broadcast_digest)
 
@@ -71,14 +73,23 @@ class RoundAudit:
 
     def _check_round(self, before: list[Commit], commit: Commit) -> None:
         keys, same = self.keys.at(commit.round), self.evidence.same
-        selection, verdicts = self.evidence.document(Selection, keys.selection), self.evidence.document(Verdicts, keys.verdicts)
+        selection, verdicts = (
+            self.evidence.document(Selection, keys.selection),
+            self.evidence.document(Verdicts, keys.verdicts),
+        )
         if selection:
             if wrong := why_wrong_selection(self.record, selection, commit.round):
                 self.evidence.problem(keys.selection, wrong)
             same(keys.selection, "kind", selection.kind, commit.kind)
         if self.evidence.has_digest(keys.verdicts, commit.verdicts_digest) and verdicts:
-            said = [(v.client, v.accepted, v.reason, v.num_examples, v.update_digest, v.manifest_digest) for v in verdicts.verdicts]
-            entries = [(e.client, e.accepted, e.reason, e.num_examples, e.update_digest, e.manifest_digest) for e in commit.clients]
+            said = [
+                (v.client, v.accepted, v.reason, v.num_examples, v.update_digest, v.manifest_digest)
+                for v in verdicts.verdicts
+            ]
+            entries = [
+                (e.client, e.accepted, e.reason, e.num_examples, e.update_digest, e.manifest_digest)
+                for e in commit.clients
+            ]
             same(keys.commit, "clients", entries, said)
         if strangers := {entry.client for entry in commit.clients} - {client.client for client in self.record.clients}:
             self.evidence.problem(keys.commit, f"client {min(strangers)!r} is not a client of the run")
@@ -88,7 +99,11 @@ class RoundAudit:
             return
         same(keys.commit, "base_digest", commit.base_digest, before[-1].weights_digest)
         if all(manifest or not entry.accepted for manifest, entry in zip(manifests, commit.clients, strict=True)):
-            accepted = [manifest for manifest, entry in zip(manifests, commit.clients, strict=True) if manifest and entry.accepted]
+            accepted = [
+                manifest
+                for manifest, entry in zip(manifests, commit.clients, strict=True)
+                if manifest and entry.accepted
+            ]
             self._check_measurement(before, commit, accepted)
         if selection and verdicts:
             self._judge_again(before, commit, selection, verdicts)
@@ -107,10 +122,18 @@ class RoundAudit:
         """Check the objects of a client, and return its manifest if it is intact and accepted."""
         keys, same = self.keys.at(commit.round), self.evidence.same
         key = keys.slice(entry.client)
-        if entry.slice_document and self.evidence.has_digest(key, entry.slice_document) and (document := self.evidence.document(SliceDoc, key)):
+        if (
+            entry.slice_document
+            and self.evidence.has_digest(key, entry.slice_document)
+            and (document := self.evidence.document(SliceDoc, key))
+        ):
             same(keys.commit, f"slice_digest of {entry.client}", entry.slice_digest, document.digest)
             same(keys.commit, f"ranges of {entry.client}", entry.ranges, document.ranges)
-            if entry.accepted and self.streams and (what := self.streams.check_slice(commit.round, entry.client, document)):
+            if (
+                entry.accepted
+                and self.streams
+                and (what := self.streams.check_slice(commit.round, entry.client, document))
+            ):
                 self.evidence.problem(key, what)
         if entry.update_digest:
             self.evidence.has_digest(keys.update(entry.client, entry.update_digest), entry.update_digest)
@@ -119,7 +142,15 @@ class RoundAudit:
             return None
         manifest = self.evidence.document(Manifest, key)
         if manifest:
-            for name in ("client", "update_digest", "num_examples", "slice_digest", "slice_document", "incoming", "trained"):
+            for name in (
+                "client",
+                "update_digest",
+                "num_examples",
+                "slice_digest",
+                "slice_document",
+                "incoming",
+                "trained",
+            ):
                 same(keys.commit, f"{name} of {entry.client}", getattr(entry, name), getattr(manifest, name))
         return manifest
 
@@ -135,25 +166,39 @@ class RoundAudit:
         same(key, "measured_round", commit.measured_round, measured if commit.metrics else None)
         history = [value for _, value in measurements([*before, commit], spec.target_metric)]
         same(key, "decision", commit.decision, decide(spec, history) if commit.metrics else before[-1].decision)
-        versions = {manifest.code_version for manifest in manifests} | {__version__, *(other.code_version for other in before)}
+        versions = {manifest.code_version for manifest in manifests} | {
+            __version__,
+            *(other.code_version for other in before),
+        }
         if commit.code_version not in versions:
-            self.evidence.problem(key, f"code_version is {commit.code_version!r}, but its updates have {', '.join(sorted(versions))}")
+            self.evidence.problem(
+                key, f"code_version is {commit.code_version!r}, but its updates have {', '.join(sorted(versions))}"
+            )
 
     def _check_evaluation(self, before: list[Commit], commit: Commit) -> None:
         """Check the evaluation of a round.
 
         The records of the evaluation topic must be the same in every round, and the metrics must be plausible.
         """
-        key, records = self.keys.at(commit.round).commit, self.record.evaluation.records if self.record.evaluation else 0
+        key, records = (
+            self.keys.at(commit.round).commit,
+            self.record.evaluation.records if self.record.evaluation else 0,
+        )
         if commit.metrics is None or commit.evaluation_digest is None:
             self.evidence.problem(key, "the round's model was not evaluated on the evaluation topic")
             return
         self.evidence.same(key, "num_examples of its metrics", commit.metrics.num_examples, records)
         if reason := why_implausible(commit.metrics, records, self.record.spec.target_metric):
             self.evidence.problem(key, reason)
-        first = next((earlier.evaluation_digest for earlier in before if earlier.evaluation_digest), commit.evaluation_digest)
+        first = next(
+            (earlier.evaluation_digest for earlier in before if earlier.evaluation_digest), commit.evaluation_digest
+        )
         self.evidence.same(key, "evaluation_digest", commit.evaluation_digest, first)
-        if self.streams and not self.evidence.accused(self.keys.at(commit.round).weights) and (what := self.streams.check_measurement(commit)):
+        if (
+            self.streams
+            and not self.evidence.accused(self.keys.at(commit.round).weights)
+            and (what := self.streams.check_measurement(commit))
+        ):
             self.evidence.problem(key, what)
 
     def _judge_again(self, before: list[Commit], commit: Commit, selection: Selection, verdicts: Verdicts) -> None:
@@ -185,10 +230,18 @@ class RoundAudit:
         whole = evidence.has_digest(keys.weights, commit.weights_digest)
         for key, wanted in ((keys.server_state, commit.server_state_digest), (keys.broadcast, commit.broadcast_digest)):
             whole &= not wanted or evidence.has_digest(key, wanted)
-        said = Aggregation(server_state_digest=commit.server_state_digest, broadcast_digest=commit.broadcast_digest, figures=commit.figures)
+        said = Aggregation(
+            server_state_digest=commit.server_state_digest,
+            broadcast_digest=commit.broadcast_digest,
+            figures=commit.figures,
+        )
         if said != Aggregation() and (document := evidence.document(Aggregation, keys.aggregation)):
             evidence.same(keys.aggregation, "content", document, said)
-        updates = [keys.update(entry.client, entry.update_digest) for entry in commit.clients if entry.accepted and entry.update_digest]
+        updates = [
+            keys.update(entry.client, entry.update_digest)
+            for entry in commit.clients
+            if entry.accepted and entry.update_digest
+        ]
         if not whole or evidence.accused(self.keys.spec, base.weights, base.server_state, keys.verdicts, *updates):
             return
         try:

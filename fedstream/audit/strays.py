@@ -22,7 +22,9 @@ ATTEMPT = r"[A-Za-z0-9_-]{1,128}"
 BESIDE: dict[str, Callable[[Commit], object]] = {
     "server_state.safetensors": lambda commit: commit.kind == "training" and commit.server_state_digest,
     "broadcast.safetensors": lambda commit: commit.kind in ("initial", "training") and commit.broadcast_digest,
-    "aggregation.json": lambda commit: commit.kind == "training" and (commit.server_state_digest or commit.broadcast_digest or commit.figures),
+    "aggregation.json": lambda commit: (
+        commit.kind == "training" and (commit.server_state_digest or commit.broadcast_digest or commit.figures)
+    ),
 }
 """What an aggregation may make beside the global model, and whether a commit says that it did."""
 
@@ -75,7 +77,11 @@ def _why_stray(evidence: Evidence, record: RunRecord, commit: Commit | None, num
         return "" if kind != "closing" else "a closing round does not make a model"
     if name in BESIDE:
         under_way = commit is None or commit.kind == "rollback"
-        return "" if under_way or (commit and BESIDE[name](commit)) else "is not an object that the commit of the round names"
+        return (
+            ""
+            if under_way or (commit and BESIDE[name](commit))
+            else "is not an object that the commit of the round names"
+        )
     if number == 0:
         return "is not an object of round 0"
     if name in ("selection.json", "verdicts.json"):
@@ -97,7 +103,11 @@ def _why_bad_client_object(evidence: Evidence, record: RunRecord, key: str, name
         rf"|updates/(?P<update>{NAME})-(?P<digest>[0-9a-f]{{64}})\.safetensors",
         name,
     )
-    client = next((found[group] for group in ("slice", "manifest", "refusal", "update") if found[group]), "") if found else ""
+    client = (
+        next((found[group] for group in ("slice", "manifest", "refusal", "update") if found[group]), "")
+        if found
+        else ""
+    )
     if not found or client not in {matched.client for matched in record.clients}:
         return "is not an object of a round, or does not belong to a client of the run"
     if found["refusal"] and (refusal := evidence.document(Refusal, key)) and refusal.client != client:

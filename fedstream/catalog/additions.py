@@ -77,7 +77,9 @@ def record_addition(store: Store, model: str, digest: str) -> None:
             return
         number = last.number + 1 if last else 1
         if number == END:
-            raise StoreError(f"model {model!r} has the maximum number of additions; remove the model, or add this one under another name")
+            raise StoreError(
+                f"model {model!r} has the maximum number of additions; remove the model, or add this one under another name"
+            )
         try:
             store.put_new_json(ModelKeys(model).addition(number), Addition(digest=digest).model_dump(mode="json"))
             return
@@ -110,4 +112,6 @@ def _read(store: Store, model: str, number: int) -> Added:
         return Added(number, Addition.model_validate_json(store.get(key)).digest)
     except ValidationError as error:
         advice = f"`fedstream model remove {model}` removes everything under that name"
-        raise CorruptObject(f"{key} does not identify a model; it was changed after it was written: {advice}") from error
+        raise CorruptObject(
+            f"{key} does not identify a model; it was changed after it was written: {advice}"
+        ) from error

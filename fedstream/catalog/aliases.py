@@ -31,7 +31,9 @@ def promote(store: Store, version: Version, alias: str) -> int | None:
         StoreError: Other processes move the alias at the same time.
     """
     if not re.fullmatch(ALIAS, alias):
-        raise UsageError(f"{alias!r} is not a valid alias; use at most 63 letters, digits, '.', '_' and '-', and begin with a letter")
+        raise UsageError(
+            f"{alias!r} is not a valid alias; use at most 63 letters, digits, '.', '_' and '-', and begin with a letter"
+        )
     keys = ModelKeys(version.model)
     digest = sha256_hex(store.get(keys.version(version.number, MANIFEST)))
     data = canonical_json(VersionPointer(version=version.number, manifest=digest).model_dump(mode="json"))
@@ -39,7 +41,9 @@ def promote(store: Store, version: Version, alias: str) -> int | None:
         before, etag = read_pointer(store, keys.alias(alias))
         if store.put_if_match(keys.alias(alias), data, etag):
             return before.version if before else None
-    raise StoreError(f"{keys.alias(alias)} is changed by too many processes at the same time; promote the version again")
+    raise StoreError(
+        f"{keys.alias(alias)} is changed by too many processes at the same time; promote the version again"
+    )
 
 
 def demote(store: Store, model: str, alias: str) -> int:

@@ -15,7 +15,9 @@ from fedstream.store.loading import load_document
 from fedstream.store.store import Store
 
 
-def add_model(store: Store, name: str, data: bytes, features: Sequence[str] = (), classes: Sequence[str] = ()) -> ModelDescription:
+def add_model(
+    store: Store, name: str, data: bytes, features: Sequence[str] = (), classes: Sequence[str] = ()
+) -> ModelDescription:
     """Add a model file to the store for new runs to start from; do nothing if it already is the current file.
 
     This writes the file, its weights and its description, and then the number of the addition, which makes it current.
@@ -42,12 +44,16 @@ def add_model(store: Store, name: str, data: bytes, features: Sequence[str] = ()
     try:
         store.put_new_json(keys.initial(sha256, "json"), description.model_dump(mode="json"))
     except ObjectConflict as error:
-        raise ModelError(f"this file was already added as {name!r} with different names of columns or classes; add it under another name") from error
+        raise ModelError(
+            f"this file was already added as {name!r} with different names of columns or classes; add it under another name"
+        ) from error
     record_addition(store, name, sha256)
     return description
 
 
-def ensure_model(store: Store, name: str, threads: int | None = None, gpu_memory_mib: int | None = None) -> ModelDescription:
+def ensure_model(
+    store: Store, name: str, threads: int | None = None, gpu_memory_mib: int | None = None
+) -> ModelDescription:
     """Return the description of the current model of a name.
 
     A built-in model that is not in the store is built and added; only this imports TensorFlow.
@@ -66,7 +72,9 @@ def ensure_model(store: Store, name: str, threads: int | None = None, gpu_memory
     if name in builtin_names():
         return add_model(store, name, builtin_file(name, threads, gpu_memory_mib))
     known = ", ".join(sorted({*list_models(store), *builtin_names()}))
-    raise ModelError(f"there is no model {name!r}; there are {known}. Add one with `fedstream model add FILE.keras --name NAME`")
+    raise ModelError(
+        f"there is no model {name!r}; there are {known}. Add one with `fedstream model add FILE.keras --name NAME`"
+    )
 
 
 def read_description(store: Store, name: str, keras_digest: str) -> ModelDescription:

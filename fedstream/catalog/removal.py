@@ -88,7 +88,9 @@ def _plan_version(store: Store, model: str, number: int) -> Removal:
     files = [info.key for info in store.list(keys.version(number, "")) if info.key not in (manifest, mark)]
     aliases = [alias for alias, named in list_aliases(store, model).items() if named == number]
     what = f"version {number} of model {model}, round {version.manifest.round} of run {version.manifest.run}"
-    return Removal(model, number, what, [*map(keys.alias, aliases), manifest, *files], [f"alias {alias}" for alias in aliases])
+    return Removal(
+        model, number, what, [*map(keys.alias, aliases), manifest, *files], [f"alias {alias}" for alias in aliases]
+    )
 
 
 def _runs_from(store: Store, model: str) -> list[str]:
@@ -118,5 +120,7 @@ def _step_back(store: Store, model: str, number: int) -> None:
         store.remove(keys.latest)
         return
     digest = sha256_hex(store.get(keys.version(others[-1], MANIFEST)))
-    if not store.put_if_match(keys.latest, canonical_json(LatestVersion(version=others[-1], manifest=digest).model_dump(mode="json")), etag):
+    if not store.put_if_match(
+        keys.latest, canonical_json(LatestVersion(version=others[-1], manifest=digest).model_dump(mode="json")), etag
+    ):
         raise StoreError(f"{keys.latest} was changed in the meantime; remove the version again")

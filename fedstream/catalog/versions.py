@@ -51,7 +51,9 @@ def parse_version(text: str) -> tuple[str, Which]:
     if re.fullmatch("[1-9][0-9]{0,8}", which):
         return name, int(which)
     if at and not re.fullmatch(ALIAS, which):
-        raise UsageError(f"{text!r} is not a version; pass NAME, NAME@N with N = 1, 2, ..., or NAME@ALIAS, such as {name}@champion")
+        raise UsageError(
+            f"{text!r} is not a version; pass NAME, NAME@N with N = 1, 2, ..., or NAME@ALIAS, such as {name}@champion"
+        )
     return name, which if at else None
 
 
@@ -79,7 +81,11 @@ def find_version(store: Store, model: str, number: Which = None) -> Version:
     numbers = list_versions(store, model)
     wanted = numbers[-1] if number is None and numbers else number
     if wanted not in numbers:
-        known = f"published versions: {', '.join(map(str, numbers))}" if numbers else "none is published yet; finish a run of this model first"
+        known = (
+            f"published versions: {', '.join(map(str, numbers))}"
+            if numbers
+            else "none is published yet; finish a run of this model first"
+        )
         raise ModelError(f"model {model!r} has no version{'' if number is None else f' {number}'}; {known}")
     return _read(store, model, wanted)
 
@@ -179,7 +185,9 @@ def _pointed_at(store: Store, model: str, key: str) -> Version:
     try:
         store.get_verified(ModelKeys(model).version(pointer.version, MANIFEST), pointer.manifest)
     except ObjectNotFound as error:
-        raise CorruptObject(f"{key} points to version {pointer.version}, which is not in the bucket; it was removed, or {key} was changed") from error
+        raise CorruptObject(
+            f"{key} points to version {pointer.version}, which is not in the bucket; it was removed, or {key} was changed"
+        ) from error
     return _read(store, model, pointer.version)
 
 
@@ -192,12 +200,21 @@ def read_version_file(store: Store, version: Version, name: str = "model.keras")
         CorruptObject: The file's digest is not the one in the manifest.
     """
     files = version.manifest.files
-    if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts or name != str(PurePosixPath(name)) or not name.isprintable():
+    if (
+        PurePosixPath(name).is_absolute()
+        or ".." in PurePosixPath(name).parts
+        or name != str(PurePosixPath(name))
+        or not name.isprintable()
+    ):
         raise UsageError(f"{name[:100]!r} is not a file of a version; `fedstream model show --json` lists the files")
     if name not in files:
-        raise ModelError(f"version {version.number} of model {version.model!r} has no file {name!r}; it has {', '.join(sorted(files))}")
+        raise ModelError(
+            f"version {version.number} of model {version.model!r} has no file {name!r}; it has {', '.join(sorted(files))}"
+        )
     key = ModelKeys(version.model).version(version.number, name)
     data = store.get(key)
     if sha256_hex(data) != files[name]:
-        raise CorruptObject(f"{key} has SHA-256 {sha256_hex(data)}, but its manifest has {files[name]}; it was changed after it was published")
+        raise CorruptObject(
+            f"{key} has SHA-256 {sha256_hex(data)}, but its manifest has {files[name]}; it was changed after it was published"
+        )
     return data

@@ -38,11 +38,17 @@ for command in (demo, rounds, verify, rollback, report, runs, strategies, submit
 
 
 @app.callback(invoke_without_command=True)
-def _root(context: typer.Context, version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+def _root(
+    context: typer.Context, version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False
+) -> None:
     if version:
         print(__version__)
         raise typer.Exit
-    if context.invoked_subcommand not in ("services", "strategies", "submit"):  # a cluster does not use this machine's platform
+    if context.invoked_subcommand not in (
+        "services",
+        "strategies",
+        "submit",
+    ):  # a cluster does not use this machine's platform
         adopt_running_platform()
 
 

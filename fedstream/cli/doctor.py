@@ -15,19 +15,34 @@ if TYPE_CHECKING:
 
 
 def doctor(
-    cluster: Annotated[bool, typer.Option("--cluster", help="Check a Kubernetes cluster, through the kubeconfig or from inside a pod.")] = False,
+    cluster: Annotated[
+        bool, typer.Option("--cluster", help="Check a Kubernetes cluster, through the kubeconfig or from inside a pod.")
+    ] = False,
     namespace: Annotated[
-        str, typer.Option(help="Namespace of the pipeline's pods: in multi-user Kubeflow, that of your profile.", show_default="Kubeflow's")
+        str,
+        typer.Option(
+            help="Namespace of the pipeline's pods: in multi-user Kubeflow, that of your profile.",
+            show_default="Kubeflow's",
+        ),
     ] = "",
     kubeflow_namespace: KubeflowNamespace = "kubeflow",
     config_map: ConfigMap = None,
     store_secret: StoreSecret = None,
     kafka_secret: KafkaSecret = None,
     package_file: PackageFile = None,
-    image: Annotated[list[str] | None, typer.Option(help="Image to pull; can be repeated.", show_default="those of the pipeline")] = None,
-    placement: Annotated[str, typer.Option(help="Placement that must fit a node, as in `fedstream run`: JSON, or a JSON file.")] = "",
-    skip: Annotated[list[str] | None, typer.Option(help="Check to skip, by its first words, such as `kubeflow` or `image`; can be repeated.")] = None,
-    deadline: Annotated[int, typer.Option(min=1, help="Time limit for all checks in seconds; a large image can take minutes to pull.")] = 300,
+    image: Annotated[
+        list[str] | None, typer.Option(help="Image to pull; can be repeated.", show_default="those of the pipeline")
+    ] = None,
+    placement: Annotated[
+        str, typer.Option(help="Placement that must fit a node, as in `fedstream run`: JSON, or a JSON file.")
+    ] = "",
+    skip: Annotated[
+        list[str] | None,
+        typer.Option(help="Check to skip, by its first words, such as `kubeflow` or `image`; can be repeated."),
+    ] = None,
+    deadline: Annotated[
+        int, typer.Option(min=1, help="Time limit for all checks in seconds; a large image can take minutes to pull.")
+    ] = 300,
     json: Json = False,
 ) -> None:
     """Find out what is wrong with this machine's settings or, with --cluster, with a Kubernetes cluster.
@@ -49,10 +64,21 @@ def doctor(
         package = read_package(package_file or shipped_pipeline())
         names = package.names({"config_map": config_map, "store_secret": store_secret, "kafka_secret": kafka_secret})
         wanted = (
-            parse_spec({"run": "doctor", "model": "doctor", "placement": parse_document("placement", placement)}).placement if placement else None
+            parse_spec(
+                {"run": "doctor", "model": "doctor", "placement": parse_document("placement", placement)}
+            ).placement
+            if placement
+            else None
         )
         options = ClusterOptions(
-            namespace or kubeflow_namespace, kubeflow_namespace, package, names, tuple(image or package.images), wanted, until, tuple(skip or ())
+            namespace or kubeflow_namespace,
+            kubeflow_namespace,
+            package,
+            names,
+            tuple(image or package.images),
+            wanted,
+            until,
+            tuple(skip or ()),
         )
         checks = cluster_checks(options)
     else:

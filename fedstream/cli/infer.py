@@ -28,9 +28,15 @@ def infer(
     ],
     input_topic: Annotated[str, typer.Option(help="Topic of the records.", show_default=False)],
     output_topic: Annotated[str, typer.Option(help="Topic of the predictions.", show_default=False)],
-    error_topic: Annotated[str, typer.Option(help="Topic of the records that cannot be predicted.", show_default="count and log them")] = "",
+    error_topic: Annotated[
+        str, typer.Option(help="Topic of the records that cannot be predicted.", show_default="count and log them")
+    ] = "",
     group: Annotated[
-        str, typer.Option(help="Consumer group, whose members share the partitions.", show_default="named after the model and the topics")
+        str,
+        typer.Option(
+            help="Consumer group, whose members share the partitions.",
+            show_default="named after the model and the topics",
+        ),
     ] = "",
     input_config: Annotated[
         str,
@@ -39,12 +45,23 @@ def infer(
             show_default="as in training",
         ),
     ] = "",
-    input_format: Annotated[str, typer.Option(help="Format that --input-config describes, such as RAW or JSON.")] = "RAW",
-    batch_size: Annotated[int, typer.Option(min=1, max=10_000, help="Maximum number of records predicted at once.")] = 32,
+    input_format: Annotated[
+        str, typer.Option(help="Format that --input-config describes, such as RAW or JSON.")
+    ] = "RAW",
+    batch_size: Annotated[
+        int, typer.Option(min=1, max=10_000, help="Maximum number of records predicted at once.")
+    ] = 32,
     check_every: Annotated[float, typer.Option(min=0.1, help="Seconds between checks for another version.")] = 30.0,
-    until_end: Annotated[bool, typer.Option("--until-end", help="Stop at the current end of the topic instead of waiting for more records.")] = False,
-    heartbeat_file: Annotated[Path | None, typer.Option(help="File to touch twice a second, for a liveness probe.", show_default=False)] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print the counts as one JSON document on standard output.")] = False,
+    until_end: Annotated[
+        bool,
+        typer.Option("--until-end", help="Stop at the current end of the topic instead of waiting for more records."),
+    ] = False,
+    heartbeat_file: Annotated[
+        Path | None, typer.Option(help="File to touch twice a second, for a liveness probe.", show_default=False)
+    ] = None,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print the counts as one JSON document on standard output.")
+    ] = False,
 ) -> None:
     """Predict the records of a topic with a published model until stopped.
 
@@ -60,11 +77,17 @@ def infer(
     from fedstream.record.offsets import invalid_topic_name
 
     name, which = parse_version(model)
-    for option, topic in (("--input-topic", input_topic), ("--output-topic", output_topic), ("--error-topic", error_topic)):
+    for option, topic in (
+        ("--input-topic", input_topic),
+        ("--output-topic", output_topic),
+        ("--error-topic", error_topic),
+    ):
         if (topic or option != "--error-topic") and (reason := invalid_topic_name(topic)):
             raise UsageError(f"{option}: {reason}")
     if input_topic in (output_topic, error_topic):
-        raise UsageError(f"predictions and errors cannot be written to the input topic {input_topic!r}; pass another topic")
+        raise UsageError(
+            f"predictions and errors cannot be written to the input topic {input_topic!r}; pass another topic"
+        )
     laid_out = StreamFormat(input_format, parse_document("--input-config", input_config)) if input_config else None
 
     from fedstream.serving.inference import Inference, Pace, Streams
@@ -73,7 +96,9 @@ def infer(
     from fedstream.store.objects import ObjectStore
 
     kafka, store = KafkaSettings.from_env(), ObjectStore.from_env()
-    streams = Streams(input_topic, output_topic, error_topic, group or f"fedstream-infer.{name}.{input_topic}.{output_topic}")
+    streams = Streams(
+        input_topic, output_topic, error_topic, group or f"fedstream-infer.{name}.{input_topic}.{output_topic}"
+    )
     pace = Pace(batch_size, until_end, heartbeat_file)
     if heartbeat_file:  # a file that another process left does not show that this one works
         with suppress(OSError):
@@ -82,7 +107,12 @@ def infer(
         with err.status("Loading the model (starting TensorFlow) ..."):
             version = ServedVersion(store, name, which, laid_out, check_every)
         inference = Inference(kafka, streams, version, pace, stop)
-        err.print(f"predicting {input_topic} to {output_topic} in consumer group {streams.group}", highlight=False, markup=False, soft_wrap=True)
+        err.print(
+            f"predicting {input_topic} to {output_topic} in consumer group {streams.group}",
+            highlight=False,
+            markup=False,
+            soft_wrap=True,
+        )
         counts: dict[str, Any] = {"model": name, "version": version.current().number, **vars(inference.run())}
     if json:
         print_json(counts)

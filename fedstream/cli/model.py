@@ -11,25 +11,43 @@ from fedstream.cli.model_removal import remove_command
 from fedstream.cli.output import err, metrics_text, out, print_json, print_table, write_file
 from fedstream.errors import CorruptObject, UsageError
 
-model_app = typer.Typer(no_args_is_help=True, help="Add models, show them, download published versions, and manage their aliases.")
+model_app = typer.Typer(
+    no_args_is_help=True, help="Add models, show them, download published versions, and manage their aliases."
+)
 model_app.command("remove")(remove_command)
 
 SHOWN = 5
 """Number of earlier files of a model that are shown; --json lists all of them."""
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
-ModelName = Annotated[str, typer.Argument(metavar="NAME", help="Name of the model, such as `mine` or `builtin:digits-mlp`.", show_default=False)]
+ModelName = Annotated[
+    str,
+    typer.Argument(
+        metavar="NAME", help="Name of the model, such as `mine` or `builtin:digits-mlp`.", show_default=False
+    ),
+]
 
 
 @model_app.command()
 def add(
-    source: Annotated[str, typer.Argument(help="A .keras file, or `package.module:function` that returns a compiled model.", show_default=False)],
+    source: Annotated[
+        str,
+        typer.Argument(
+            help="A .keras file, or `package.module:function` that returns a compiled model.", show_default=False
+        ),
+    ],
     name: Annotated[str, typer.Option(help="Name of the model.", show_default=False)],
     features: Annotated[
-        str, typer.Option(help="Names of the model's columns, in its order, separated by commas, or a .json list.", show_default=False)
+        str,
+        typer.Option(
+            help="Names of the model's columns, in its order, separated by commas, or a .json list.", show_default=False
+        ),
     ] = "",
     classes: Annotated[
-        str, typer.Option(help="Names of the model's classes 0, 1, ..., separated by commas, or a .json list.", show_default=False)
+        str,
+        typer.Option(
+            help="Names of the model's classes 0, 1, ..., separated by commas, or a .json list.", show_default=False
+        ),
     ] = "",
     json: Json = False,
 ) -> None:
@@ -53,10 +71,16 @@ def add(
     store.check()
     before = current(store, name)
     with err.status("Checking the model (starting TensorFlow) ..."):
-        description = add_model(store, name, read_model(source), parse_names("--features", features), parse_names("--classes", classes))
+        description = add_model(
+            store, name, read_model(source), parse_names("--features", features), parse_names("--classes", classes)
+        )
     replaced = before.digest if before and before.digest != description.keras_digest else None
     if json:
-        added = {"parameters": description.parameters, "added": before is None or replaced is not None, "replaced": replaced}
+        added = {
+            "parameters": description.parameters,
+            "added": before is None or replaced is not None,
+            "replaced": replaced,
+        }
         print_json(description.model_dump(mode="json") | added)
     elif before and not replaced:
         out.print(f"model [bold]{name}[/] already is this file; nothing was changed", highlight=False)
@@ -82,9 +106,13 @@ def list_command(json: Json = False) -> None:
             initial, shown = None, "damaged: see `model show`"
         rows.append((name, initial, shown, list_versions(store, name), list_aliases(store, name)))
     if json:
-        print_json({"models": [{"name": row[0], "initial": row[1], "versions": row[3], "aliases": row[4]} for row in rows]})
+        print_json(
+            {"models": [{"name": row[0], "initial": row[1], "versions": row[3], "aliases": row[4]} for row in rows]}
+        )
         return
-    cells = [[name, shown, ", ".join(map(str, versions)), _aliases(aliases)] for name, _, shown, versions, aliases in rows]
+    cells = [
+        [name, shown, ", ".join(map(str, versions)), _aliases(aliases)] for name, _, shown, versions, aliases in rows
+    ]
     print_table("models", ["name", "initial model", "published versions", "aliases"], cells)
 
 
@@ -112,8 +140,16 @@ def show(model: ModelName, json: Json = False) -> None:
         print_json(description.model_dump(mode="json") | more)
         return
     out.print(f"model [bold]{model}[/]: {_summary(description)}", highlight=False)
-    earlier = f" (previously {', '.join(str(added['keras_digest'])[:12] for added in history[-2::-1][:SHOWN])})" if len(history) > 1 else ""
-    out.print(f"  keras file {description.keras_digest}{earlier}\n  weights    {description.weights_digest}", highlight=False, soft_wrap=True)
+    earlier = (
+        f" (previously {', '.join(str(added['keras_digest'])[:12] for added in history[-2::-1][:SHOWN])})"
+        if len(history) > 1
+        else ""
+    )
+    out.print(
+        f"  keras file {description.keras_digest}{earlier}\n  weights    {description.weights_digest}",
+        highlight=False,
+        soft_wrap=True,
+    )
     if newest:
         lineage = f"round {newest.round} of run {newest.run}"
         out.print(f"  version {versions[-1]}: {lineage}; {metrics_text(newest.metrics)}", markup=False, highlight=False)
@@ -122,7 +158,11 @@ def show(model: ModelName, json: Json = False) -> None:
     for what, names in (("features", description.features), ("classes", description.classes)):
         if names:
             out.print(f"  {what}: {', '.join(names)}", highlight=False, markup=False)
-    print_table("variables", ["name", "shape", "dtype"], [[v.name, " ".join(map(str, v.shape)), v.dtype] for v in description.variables])
+    print_table(
+        "variables",
+        ["name", "shape", "dtype"],
+        [[v.name, " ".join(map(str, v.shape)), v.dtype] for v in description.variables],
+    )
 
 
 def _aliases(aliases: dict[str, int]) -> str:
@@ -131,7 +171,9 @@ def _aliases(aliases: dict[str, int]) -> str:
 
 @model_app.command()
 def promote(
-    version: Annotated[str, typer.Argument(metavar="NAME@N", help="Model and version, or another alias of it.", show_default=False)],
+    version: Annotated[
+        str, typer.Argument(metavar="NAME@N", help="Model and version, or another alias of it.", show_default=False)
+    ],
     alias: Annotated[str, typer.Argument(help="Alias, such as `champion`.", show_default=False)],
     json: Json = False,
 ) -> None:
@@ -148,7 +190,9 @@ def promote(
     store = ObjectStore.from_env()
     name, which = parse_version(version)
     if which is None:
-        raise UsageError(f"the version of {name} to promote is missing; pass it as in `fedstream model promote {name}@3 {alias}`")
+        raise UsageError(
+            f"the version of {name} to promote is missing; pass it as in `fedstream model promote {name}@3 {alias}`"
+        )
     found = find_version(store, name, which)
     before = move(store, found, alias)
     if json:
@@ -180,9 +224,17 @@ def demote(
 
 @model_app.command()
 def pull(
-    model: Annotated[str, typer.Argument(metavar="NAME[@N|@ALIAS]", help="Model and version; the newest by default.", show_default=False)],
-    file: Annotated[str, typer.Option(help="File of the version; `model show --json` lists all files.")] = "model.keras",
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="File to write.", show_default="NAME-N.keras, or the file's name")] = None,
+    model: Annotated[
+        str,
+        typer.Argument(metavar="NAME[@N|@ALIAS]", help="Model and version; the newest by default.", show_default=False),
+    ],
+    file: Annotated[
+        str, typer.Option(help="File of the version; `model show --json` lists all files.")
+    ] = "model.keras",
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="File to write.", show_default="NAME-N.keras, or the file's name"),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Download a file of a published version and check it against the version's manifest.
@@ -199,10 +251,19 @@ def pull(
     store = ObjectStore.from_env()
     version = find_version(store, name, which)
     data = read_version_file(store, version, file)
-    path = output or Path(f"{name.replace(':', '-')}-{version.number}.keras" if file == "model.keras" else Path(file).name)
+    path = output or Path(
+        f"{name.replace(':', '-')}-{version.number}.keras" if file == "model.keras" else Path(file).name
+    )
     write_file(path, data)
     if json:
-        print_json({"model": name, "version": version.number, "file": str(path), "manifest": version.manifest.model_dump(mode="json")})
+        print_json(
+            {
+                "model": name,
+                "version": version.number,
+                "file": str(path),
+                "manifest": version.manifest.model_dump(mode="json"),
+            }
+        )
     else:
         lineage = f"round {version.manifest.round} of run {version.manifest.run}"
         out.print(f"wrote {path}: version {version.number} of {name}, {lineage}", highlight=False)

@@ -15,8 +15,16 @@ SHOWN = 5
 
 
 def remove_command(
-    model: Annotated[str, typer.Argument(metavar="NAME[@N]", help="Model, with all its files and versions, or one version.", show_default=False)],
-    force: Annotated[bool, typer.Option("--force", help="Remove it even if runs or aliases need it; such runs can no longer be verified.")] = False,
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME[@N]", help="Model, with all its files and versions, or one version.", show_default=False
+        ),
+    ],
+    force: Annotated[
+        bool,
+        typer.Option("--force", help="Remove it even if runs or aliases need it; such runs can no longer be verified."),
+    ] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")] = False,
 ) -> None:
@@ -33,13 +41,17 @@ def remove_command(
 
     name, which = parse_version(model)
     if isinstance(which, str):
-        raise UsageError(f"{model!r} contains an alias; pass the number of the version, or remove the alias with `fedstream model demote {model}`")
+        raise UsageError(
+            f"{model!r} contains an alias; pass the number of the version, or remove the alias with `fedstream model demote {model}`"
+        )
     store = ObjectStore.from_env()
     removal = plan_removal(store, name, which)
     if removal.needed_by and not force:
         more = f" and {len(removal.needed_by) - SHOWN} more" if len(removal.needed_by) > SHOWN else ""
         needs = "needs it" if len(removal.needed_by) == 1 else "need it"
-        raise UsageError(f"cannot remove {removal.what}: {', '.join(removal.needed_by[:SHOWN])}{more} {needs}; pass --force to remove it anyway")
+        raise UsageError(
+            f"cannot remove {removal.what}: {', '.join(removal.needed_by[:SHOWN])}{more} {needs}; pass --force to remove it anyway"
+        )
     if not yes and not _agreed(removal.what, len(removal.keys)):
         err.print("nothing was removed")
         raise typer.Exit(1)
@@ -52,7 +64,9 @@ def remove_command(
 
 def _agreed(what: str, objects: int) -> bool:
     if not sys.stdin.isatty():
-        raise UsageError(f"this permanently removes {what} ({objects} objects); pass --yes to confirm it without a terminal")
+        raise UsageError(
+            f"this permanently removes {what} ({objects} objects); pass --yes to confirm it without a terminal"
+        )
     try:
         return typer.confirm(f"Permanently remove {what} ({objects} objects)?", err=True)
     except typer.Abort:

@@ -32,7 +32,9 @@ OPTION_TYPES: dict[Kind, type] = {"flag": bool, "integer": int, "number": float}
 HINTS: dict[Kind, str] = {"names": " Separated by commas.", "document": " JSON, or a file of it."}
 
 
-def with_options(model: type[BaseModel], receiver: str, unset: str = "") -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def with_options(
+    model: type[BaseModel], receiver: str, unset: str = ""
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Return a decorator that gives a command an option for every entry of a form, in the form's groups.
 
     Args:
@@ -43,8 +45,14 @@ def with_options(model: type[BaseModel], receiver: str, unset: str = "") -> Call
     fields = form_of(model)
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
-        others = {name: parameter for name, parameter in inspect.signature(command, eval_str=True).parameters.items() if name != receiver}
-        parameters = [_parameter(field, unset) for field in fields] + [parameter.replace(kind=KEYWORD_ONLY) for parameter in others.values()]
+        others = {
+            name: parameter
+            for name, parameter in inspect.signature(command, eval_str=True).parameters.items()
+            if name != receiver
+        }
+        parameters = [_parameter(field, unset) for field in fields] + [
+            parameter.replace(kind=KEYWORD_ONLY) for parameter in others.values()
+        ]
 
         def wrapper(**values: Any) -> Any:
             given = {field.name: _parse(field, values.pop(field.name)) for field in fields}
@@ -68,7 +76,9 @@ def _parameter(field: FormField, unset: str) -> inspect.Parameter:
     default = inspect.Parameter.empty if field.required else "" if field.kind in HINTS else field.default
     if unset:
         kind, default = kind | None, None
-    return inspect.Parameter(field.name, KEYWORD_ONLY, default=default, annotation=Annotated[kind, _option(field, unset)])
+    return inspect.Parameter(
+        field.name, KEYWORD_ONLY, default=default, annotation=Annotated[kind, _option(field, unset)]
+    )
 
 
 def _option(field: FormField, unset: str) -> Any:
@@ -103,7 +113,9 @@ def parse_document(name: str, value: str) -> dict[str, Any]:
         try:
             text = Path(value).read_text(encoding="utf-8", errors="replace")
         except OSError as error:
-            raise UsageError(f"{name}: {value!r} is neither a JSON object nor a file that can be read ({error.strerror})") from error
+            raise UsageError(
+                f"{name}: {value!r} is neither a JSON object nor a file that can be read ({error.strerror})"
+            ) from error
     try:
         document = json.loads(text or "{}", parse_constant=_refuse)
     except (ValueError, RecursionError) as error:

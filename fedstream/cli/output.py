@@ -70,5 +70,11 @@ def metrics_text(metrics: Mapping[str, float]) -> str:
 
 
 def _cell(value: object) -> str:
-    text = f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else f"{value:.4f}" if isinstance(value, float) else str(value)
+    text = (
+        f"{value:,}"
+        if isinstance(value, int) and not isinstance(value, bool)
+        else f"{value:.4f}"
+        if isinstance(value, float)
+        else str(value)
+    )
     return text if text.isprintable() else repr(text)[1:-1]

@@ -29,7 +29,9 @@ def rounds(run: RunName, json: Json = False) -> None:
         return
     decided = any(item.commit.decision.action == "stop" for item in view.rounds)
     columns = ["round", "kind", *view.metric_names, "clients", "records", "time", *(["decision"] if decided else [])]
-    print_table(f"run {run}: {view.progress}", columns, [_row(item, view.metric_names, decided) for item in view.rounds])
+    print_table(
+        f"run {run}: {view.progress}", columns, [_row(item, view.metric_names, decided) for item in view.rounds]
+    )
     print_warnings([str(absence) for absence in view.attendance.absent])
 
 
@@ -39,17 +41,32 @@ def _row(item: RoundView, names: list[str], decided: bool) -> list[object]:
     clients = f"{len(item.accepted)}/{len(item.commit.clients)}" if item.commit.clients else ""
     time = "" if item.seconds is None else duration(item.seconds)
     decision = f"stop: {item.commit.decision.reason}" if item.commit.decision.action == "stop" else ""
-    return [item.number, item.kind, *(values.get(name, "") for name in names), clients, item.records, time, *([decision] if decided else [])]
+    return [
+        item.number,
+        item.kind,
+        *(values.get(name, "") for name in names),
+        clients,
+        item.records,
+        time,
+        *([decision] if decided else []),
+    ]
 
 
 def verify(
     run: RunName,
     stream: Annotated[
         bool,
-        typer.Option("--stream", help="Also read the records again to check their digests, and evaluate the models on the evaluation topic again."),
+        typer.Option(
+            "--stream",
+            help="Also read the records again to check their digests, and evaluate the models on the evaluation topic again.",
+        ),
     ] = False,
     expect: Annotated[
-        str, typer.Option(metavar="HEAD", help="Digest of a commit that the run must contain, as printed by an earlier `fedstream verify`.")
+        str,
+        typer.Option(
+            metavar="HEAD",
+            help="Digest of a commit that the run must contain, as printed by an earlier `fedstream verify`.",
+        ),
     ] = "",
     json: Json = False,
 ) -> None:
@@ -66,7 +83,9 @@ def verify(
     from fedstream.stream.broker import EnvironmentBrokers
 
     if expect and not re.fullmatch("[0-9a-f]{64}", expect):
-        raise UsageError(f"--expect {expect!r} is not a digest; pass the 64 hexadecimal digits that `fedstream verify` prints as the head")
+        raise UsageError(
+            f"--expect {expect!r} is not a digest; pass the 64 hexadecimal digits that `fedstream verify` prints as the head"
+        )
     report = verify_run(ObjectStore.from_env(), run, brokers=EnvironmentBrokers() if stream else None, expect=expect)
     if json:
         print_json(report.model_dump(mode="json"))
@@ -88,7 +107,14 @@ def verify(
 
 def rollback(
     run: RunName,
-    to: Annotated[int, typer.Option(min=0, help="Round whose global model the next round starts from; 0 for the initial model.", show_default=False)],
+    to: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            help="Round whose global model the next round starts from; 0 for the initial model.",
+            show_default=False,
+        ),
+    ],
     json: Json = False,
 ) -> None:
     """Go back to the global model of an earlier round, for example after an update that spoiled the model.
@@ -105,12 +131,17 @@ def rollback(
     if json:
         print_json(commit.model_dump(mode="json"))
     else:
-        out.print(f"run {run}: round {commit.round} goes back to the model of round {to}; run it again to continue from there", highlight=False)
+        out.print(
+            f"run {run}: round {commit.round} goes back to the model of round {to}; run it again to continue from there",
+            highlight=False,
+        )
 
 
 def report(
     run: RunName,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="HTML file to write.", show_default="RUN.html")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="HTML file to write.", show_default="RUN.html")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Write the report of a run as one self-contained HTML file."""

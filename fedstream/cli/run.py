@@ -26,8 +26,12 @@ def run_command(
             help="Run the steps in this process, or run the compiled pipeline with kfp.local to test what Kubeflow runs. The digests are the same."
         ),
     ] = "inprocess",
-    node_budget: Annotated[int, typer.Option(min=1, help="Maximum number of Argo nodes of this submission; one machine has no such limit.")] = 10**9,
-    log: Annotated[Path | None, typer.Option(help="File for the log of the steps.", show_default="in the state folder")] = None,
+    node_budget: Annotated[
+        int, typer.Option(min=1, help="Maximum number of Argo nodes of this submission; one machine has no such limit.")
+    ] = 10**9,
+    log: Annotated[
+        Path | None, typer.Option(help="File for the log of the steps.", show_default="in the state folder")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Start or continue a federated training, up to a published model.
@@ -50,8 +54,12 @@ def run_command(
 def demo(
     clients: Annotated[int, typer.Option(min=1, max=100, help="Number of data owners.")] = 3,
     rounds: Annotated[int, typer.Option(min=1, help="Number of training rounds.")] = 3,
-    dataset: Annotated[str, typer.Option(help="`digits`, or an .npz file with x_train, y_train, x_test, y_test.")] = "digits",
-    partition: Annotated[Literal["iid", "shards", "dirichlet"], typer.Option(help="How the records are divided among the clients.")] = "iid",
+    dataset: Annotated[
+        str, typer.Option(help="`digits`, or an .npz file with x_train, y_train, x_test, y_test.")
+    ] = "digits",
+    partition: Annotated[
+        Literal["iid", "shards", "dirichlet"], typer.Option(help="How the records are divided among the clients.")
+    ] = "iid",
     name: Annotated[str, typer.Option(help="Name of the run.", show_default="a new name")] = "",
     json: Json = False,
 ) -> None:
@@ -65,7 +73,9 @@ def demo(
 
     if name and (reason := invalid_client_name(f"{name}-client-{clients}")):
         raise UsageError(f"--name {name!r} cannot be used, because clients are named after it: {reason}")
-    outcome = run_demo(clients, rounds, dataset, partition, name, lambda line: err.print(line, highlight=False), watching(err))
+    outcome = run_demo(
+        clients, rounds, dataset, partition, name, lambda line: err.print(line, highlight=False), watching(err)
+    )
     print_outcome(outcome, json)
 
 
@@ -82,10 +92,15 @@ def print_outcome(outcome: dict[str, Any], json: bool) -> None:
         came = "nothing published yet: the run is not finished; run it again to continue"
     there, records = outcome["clients"], outcome["records"]
     clients = f" with {there['took_part']} of {count(there['meant'], 'client')}" if outcome["degraded"] else ""
-    line = Text.assemble((f"run {outcome['run']}", "bold"), f": {count(outcome['rounds'], 'round')}", (clients, "yellow"), f", {came}")
+    line = Text.assemble(
+        (f"run {outcome['run']}", "bold"), f": {count(outcome['rounds'], 'round')}", (clients, "yellow"), f", {came}"
+    )
     out.print(line, soft_wrap=True)
     print_warnings([str(Absence(**absence)) for absence in outcome["absent"]])
-    said = {"records": f"trained on {records['trained_on']:,} of {records['announced']:,} announced", "metrics": metrics_text(outcome["metrics"])}
+    said = {
+        "records": f"trained on {records['trained_on']:,} of {records['announced']:,} announced",
+        "metrics": metrics_text(outcome["metrics"]),
+    }
     for name, value in (outcome | said).items():
         if name in ("records", "metrics", "weights_digest", "head", "verified", "report") and value:
             out.print(f"  {name.replace('_', ' ')}: {value}", highlight=False, markup=False, soft_wrap=True)

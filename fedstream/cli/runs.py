@@ -15,7 +15,9 @@ from fedstream.store.objects import ObjectStore
 
 
 def runs(
-    names: Annotated[list[str] | None, typer.Argument(metavar="[A B]", help="Two runs to compare.", show_default="list all runs")] = None,
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[A B]", help="Two runs to compare.", show_default="list all runs")
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")] = False,
 ) -> None:
     """List the runs in the bucket, or compare the specs and the metrics of two runs.
@@ -29,7 +31,9 @@ def runs(
     elif len(names) == 2:
         _compare(names, compare(store, *names), json)
     else:
-        raise UsageError(f"{len(names)} {'run is' if len(names) == 1 else 'runs are'} given; pass two runs to compare them, or none to list all runs")
+        raise UsageError(
+            f"{len(names)} {'run is' if len(names) == 1 else 'runs are'} given; pass two runs to compare them, or none to list all runs"
+        )
 
 
 def _list(found: list[RunSummary], json: bool) -> None:
@@ -59,11 +63,18 @@ def _compare(names: list[str], found: Comparison, json: bool) -> None:
         print_json({"runs": names, "differ": found.differ, "rounds": rounds})
         return
     if found.differ:
-        print_table("what differs", ["field", first, second], [[field, _value(one), _value(other)] for field, (one, other) in found.differ.items()])
+        print_table(
+            "what differs",
+            ["field", first, second],
+            [[field, _value(one), _value(other)] for field, (one, other) in found.differ.items()],
+        )
     else:
         out.print("the specs are the same")
     columns = ["round", *(f"{run} {name}" for name in found.metrics for run in names)]
-    cells = [[number, *(_cell(value) for name in found.metrics for value in values[name])] for number, values in found.rounds.items()]
+    cells = [
+        [number, *(_cell(value) for name in found.metrics for value in values[name])]
+        for number, values in found.rounds.items()
+    ]
     print_table("what the global models scored", columns, cells)
 
 

@@ -29,7 +29,9 @@ def _platform() -> Platform:
 
 @services_app.command()
 def up(
-    foreground: Annotated[bool, typer.Option("--foreground", help="Stay in the foreground, and stop the servers on Ctrl-C.")] = False,
+    foreground: Annotated[
+        bool, typer.Option("--foreground", help="Stay in the foreground, and stop the servers on Ctrl-C.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Start Kafka and the store unless they are running, and wait until they work.
@@ -60,7 +62,11 @@ def _interrupt(*_: object) -> None:
 
 
 def _stay(platform: Platform) -> None:
-    err.print("Press Ctrl-C to stop the servers" if platform.own else "Another command started the servers; Ctrl-C leaves them running")
+    err.print(
+        "Press Ctrl-C to stop the servers"
+        if platform.own
+        else "Another command started the servers; Ctrl-C leaves them running"
+    )
     with suppress(KeyboardInterrupt):
         while True:
             platform.check_alive()

@@ -34,6 +34,11 @@ def _print(about: Description) -> None:
     for line in (about.summary, f"When: {about.when}", f"Paper: {about.paper}"):
         out.print(f"  {line}", markup=False, highlight=False, soft_wrap=True)
     if about.parameters:
-        rows = [(parameter.name, parameter.default, parameter.allowed, parameter.description) for parameter in about.parameters]
-        print_table("", ["parameter", "default", "allowed", "meaning"], [[row[0], f"{row[1]}", *row[2:]] for row in rows])
+        rows = [
+            (parameter.name, parameter.default, parameter.allowed, parameter.description)
+            for parameter in about.parameters
+        ]
+        print_table(
+            "", ["parameter", "default", "allowed", "meaning"], [[row[0], f"{row[1]}", *row[2:]] for row in rows]
+        )
     out.print()

@@ -23,26 +23,47 @@ stream_app = typer.Typer(no_args_is_help=True, help="Send streams, and list or w
 
 @stream_app.command()
 def send(
-    file: Annotated[Path, typer.Argument(help=".npz file with x and y (or x_train, y_train), or .csv file with a header.", show_default=False)],
+    file: Annotated[
+        Path,
+        typer.Argument(
+            help=".npz file with x and y (or x_train, y_train), or .csv file with a header.", show_default=False
+        ),
+    ],
     topic: Annotated[str, typer.Option(help="Topic of the records.", show_default=False)],
     client: Annotated[str, typer.Option(help="Name of the data owner.", show_default=False)],
     validation_rate: Annotated[
-        float, typer.Option(help="Fraction held out for validation, at least 0 and less than 1; with 0, the run decides.")
+        float,
+        typer.Option(help="Fraction held out for validation, at least 0 and less than 1; with 0, the run decides."),
     ] = 0.0,
     test_rate: Annotated[
-        float, typer.Option(help="Fraction held out for testing, at least 0 and less than 1, in addition to the validation rate.")
+        float,
+        typer.Option(
+            help="Fraction held out for testing, at least 0 and less than 1, in addition to the validation rate."
+        ),
     ] = 0.0,
-    restriction: Annotated[str, typer.Option(help="JSON object that a run must request to receive these records.")] = "{}",
+    restriction: Annotated[
+        str, typer.Option(help="JSON object that a run must request to receive these records.")
+    ] = "{}",
     description: Annotated[str, typer.Option(help="Free text that is announced with the stream.")] = "",
     label: Annotated[str, typer.Option(help="Name of the label column in a .csv file.")] = "label",
     shape: Annotated[str, typer.Option(help="Shape of a sample, such as '28 28'.", show_default="the file's")] = "",
     format: Annotated[str, typer.Option(help="Format of the records: RAW, or JSON for tables.")] = "RAW",
-    partitions: Annotated[int, typer.Option(min=1, max=1000, help="Number of partitions of the topic, if it is new.")] = 1,
+    partitions: Annotated[
+        int, typer.Option(min=1, max=1000, help="Number of partitions of the topic, if it is new.")
+    ] = 1,
     classes: Annotated[
-        str, typer.Option(help="Names of the classes 0, 1, ..., separated by commas, or a .json list.", show_default="the text labels, sorted")
+        str,
+        typer.Option(
+            help="Names of the classes 0, 1, ..., separated by commas, or a .json list.",
+            show_default="the text labels, sorted",
+        ),
     ] = "",
-    append: Annotated[bool, typer.Option("--append", help="Add to this client's earlier announcements instead of superseding them.")] = False,
-    allow_nan: Annotated[bool, typer.Option("--allow-nan", help="Accept NaN and infinity, which are rejected otherwise.")] = False,
+    append: Annotated[
+        bool, typer.Option("--append", help="Add to this client's earlier announcements instead of superseding them.")
+    ] = False,
+    allow_nan: Annotated[
+        bool, typer.Option("--allow-nan", help="Accept NaN and infinity, which are rejected otherwise.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Send every record of a file to Kafka, then announce the exact offsets.
@@ -97,10 +118,16 @@ def send(
     if json:
         print_json(announcement.model_dump(mode="json") | {"supersedes": earlier})
     else:
-        out.print(f"sent {len(x)} records and announced {announcement.topic} for client {client}", highlight=False, markup=False)
+        out.print(
+            f"sent {len(x)} records and announced {announcement.topic} for client {client}",
+            highlight=False,
+            markup=False,
+        )
         for topic_before in earlier:
             out.print(
-                f"this supersedes the earlier announcement of {topic_before}; pass --append to add to it instead", highlight=False, markup=False
+                f"this supersedes the earlier announcement of {topic_before}; pass --append to add to it instead",
+                highlight=False,
+                markup=False,
             )
 
 
@@ -125,7 +152,12 @@ def _superseded(kafka: KafkaSettings, client: str) -> list[str]:
 @stream_app.command()
 def withdraw(
     client: Annotated[str, typer.Option(help="Name of the data owner.", show_default=False)],
-    topic: Annotated[str, typer.Option(help="Withdraw only the announcements of this topic.", show_default="all announcements that count")] = "",
+    topic: Annotated[
+        str,
+        typer.Option(
+            help="Withdraw only the announcements of this topic.", show_default="all announcements that count"
+        ),
+    ] = "",
     json: Json = False,
 ) -> None:
     """Withdraw the announcements of a client, so that runs planned from now on do not train on its records.
@@ -177,10 +209,25 @@ def _samples(said: DataAnnouncement) -> dict[str, str]:
 def _entry(one: Announced) -> dict[str, Any]:
     from fedstream.record.offsets import total_records
 
-    said, entry = one.said, dict[str, Any](partition=one.partition, offset=one.offset, client="", stream="", records=0, shape="", columns=0)
+    said, entry = (
+        one.said,
+        dict[str, Any](
+            partition=one.partition, offset=one.offset, client="", stream="", records=0, shape="", columns=0
+        ),
+    )
     if said:
-        entry |= {"client": said.client, "stream": said.topic, "records": total_records(said.ranges), "columns": len(said.features)}
+        entry |= {
+            "client": said.client,
+            "stream": said.topic,
+            "records": total_records(said.ranges),
+            "columns": len(said.features),
+        }
         entry |= _samples(said)
-        entry |= {"format": said.input_format, "classes": said.classes, "restrictions": said.restrictions, "held_out": said.held_out_rate() or 0.0}
+        entry |= {
+            "format": said.input_format,
+            "classes": said.classes,
+            "restrictions": said.restrictions,
+            "held_out": said.held_out_rate() or 0.0,
+        }
         entry |= {"description": said.description, "append": said.append}
     return entry | {"state": one.fate.state, "reason": one.fate.reason}

@@ -32,7 +32,9 @@ SubmitJson = Annotated[
         "submission has succeeded; the result is null if the store cannot be read from here.",
     ),
 ]
-Token = Annotated[Path | None, typer.Option(help="File with the token for --host.", show_default="the variable KFP_TOKEN")]
+Token = Annotated[
+    Path | None, typer.Option(help="File with the token for --host.", show_default="the variable KFP_TOKEN")
+]
 
 RESULT = ("model", "version", "reason", "rounds", "round", "metrics", "weights_digest")
 """The fields of `fedstream run --json` that are read from the store."""
@@ -44,18 +46,36 @@ def submit(
     spec: dict[str, Any],
     given: dict[str, Any],
     package_file: PackageFile = None,
-    experiment_name: Annotated[str, typer.Option(help="Experiment of the run, which is created if it does not exist.")] = "fedstream",
-    namespace: Annotated[str, typer.Option(help="Namespace of your profile, in multi-user Kubeflow.", show_default="none")] = "",
-    host: Annotated[str, typer.Option(help="Address of Kubeflow Pipelines.", show_default="KF_PIPELINES_ENDPOINT, or the kubeconfig's cluster")] = "",
+    experiment_name: Annotated[
+        str, typer.Option(help="Experiment of the run, which is created if it does not exist.")
+    ] = "fedstream",
+    namespace: Annotated[
+        str, typer.Option(help="Namespace of your profile, in multi-user Kubeflow.", show_default="none")
+    ] = "",
+    host: Annotated[
+        str,
+        typer.Option(
+            help="Address of Kubeflow Pipelines.", show_default="KF_PIPELINES_ENDPOINT, or the kubeconfig's cluster"
+        ),
+    ] = "",
     token_file: Token = None,
     ca_file: Annotated[
-        Path | None, typer.Option(help="PEM file of the certificate authority of --host.", show_default="the public certificate authorities")
+        Path | None,
+        typer.Option(
+            help="PEM file of the certificate authority of --host.", show_default="the public certificate authorities"
+        ),
     ] = None,
     kubeflow_namespace: KubeflowNamespace = "kubeflow",
-    watch: Annotated[bool, typer.Option("--watch", help="Follow the submission to its end, with the table of a local run.")] = False,
-    until_done: Annotated[bool, typer.Option("--until-done", help="Follow the submission, and submit the run again until it is finished.")] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Follow the submission to its end, with the table of a local run.")
+    ] = False,
+    until_done: Annotated[
+        bool, typer.Option("--until-done", help="Follow the submission, and submit the run again until it is finished.")
+    ] = False,
     tries: Annotated[int, typer.Option(min=1, help="Maximum number of submissions with --until-done.")] = 10,
-    force: Annotated[bool, typer.Option("--force", help="Submit the run even if a placement fits no node of the cluster.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Submit the run even if a placement fits no node of the cluster.")
+    ] = False,
     json: SubmitJson = False,
 ) -> None:
     """Submit a federated run to Kubeflow Pipelines, with the options of `fedstream run`.
@@ -140,14 +160,39 @@ def _print(order: Order, outcome: Outcome, json: bool) -> None:
             }
             for entry in outcome.submissions
         ]
-        ids = {"experiment_id": order.experiment_id, "pipeline_id": order.version.pipeline_id, "version_id": order.version.version_id}
-        print_json({"run": run, "finished": finished, **{name: result.get(name) for name in RESULT}, "submissions": submissions, **ids})
+        ids = {
+            "experiment_id": order.experiment_id,
+            "pipeline_id": order.version.pipeline_id,
+            "version_id": order.version.version_id,
+        }
+        print_json(
+            {
+                "run": run,
+                "finished": finished,
+                **{name: result.get(name) for name in RESULT},
+                "submissions": submissions,
+                **ids,
+            }
+        )
     elif finished and result.get("version"):
         what = f"version {result['version']} of {result['model']}; {metrics_text(result['metrics'])}"
         out.print(f"run {run} is finished and published as {what}", highlight=False, soft_wrap=True)
     elif finished and result.get("reason"):
-        out.print(f"run {run} is finished but not published: {result['reason']}", markup=False, highlight=False, soft_wrap=True)
+        out.print(
+            f"run {run} is finished but not published: {result['reason']}",
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
+        )
     elif finished:
-        out.print(f"run {run} is finished and published: `fedstream rounds {run}` shows it if the store can be read", highlight=False, soft_wrap=True)
+        out.print(
+            f"run {run} is finished and published: `fedstream rounds {run}` shows it if the store can be read",
+            highlight=False,
+            soft_wrap=True,
+        )
     elif finished is not None:
-        out.print(f"run {run} is not known to be finished: submit it again to continue it, or use --until-done", highlight=False, soft_wrap=True)
+        out.print(
+            f"run {run} is not known to be finished: submit it again to continue it, or use --until-done",
+            highlight=False,
+            soft_wrap=True,
+        )

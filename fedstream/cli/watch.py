@@ -71,7 +71,9 @@ class Watch:
         self._thread.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._done.set()
         if self._thread:
             self._thread.join(JOIN_S)
@@ -94,7 +96,9 @@ class Watch:
                 for round in range(len(self._commits) - new, len(self._commits)):
                     self.console.print(self._line(self._commits[round]), markup=False, highlight=False, soft_wrap=True)
         except FedstreamError as error:
-            self.console.print(f"cannot read the state of the run: {error}", markup=False, highlight=False, soft_wrap=True)
+            self.console.print(
+                f"cannot read the state of the run: {error}", markup=False, highlight=False, soft_wrap=True
+            )
 
     def _read(self) -> int:
         """Read new commits, and return how many are not reported yet; the initial model's commit is not reported."""
@@ -121,9 +125,18 @@ class Watch:
         for number in sorted(self._commits)[-SHOWN_ROUNDS:]:
             commit, values = self._commits[number], measured.get(number, {})
             accepted = [entry for entry in commit.clients if entry.accepted]
-            counts = (f"{len(accepted)}/{len(commit.clients)}", f"{sum(e.num_examples for e in accepted):,}") if commit.clients else ("", "")
+            counts = (
+                (f"{len(accepted)}/{len(commit.clients)}", f"{sum(e.num_examples for e in accepted):,}")
+                if commit.clients
+                else ("", "")
+            )
             first = self._number(commit.kind, number)
-            table.add_row(first, *counts, *(f"{values[name]:.4f}" if name in values else "" for name in names), escape(_state(commit)))
+            table.add_row(
+                first,
+                *counts,
+                *(f"{values[name]:.4f}" if name in values else "" for name in names),
+                escape(_state(commit)),
+            )
         round, clients, state = self._open()
         if state:
             table.add_row(round, clients, "", *("" for _ in names), state)
@@ -169,7 +182,11 @@ class Watch:
         records = sum(entry.num_examples for entry in accepted)
         number = self._number(commit.kind, commit.round)
         name = f"round {number} of {self.rounds}" if commit.kind == "training" else f"{number} pass"
-        said = [f"{name}: {len(accepted)}/{len(commit.clients)} clients, {records} records", self._measured(commit), _state(commit)]
+        said = [
+            f"{name}: {len(accepted)}/{len(commit.clients)} clients, {records} records",
+            self._measured(commit),
+            _state(commit),
+        ]
         return "; ".join(filter(None, said))
 
     def _measured(self, commit: Commit) -> str:

@@ -69,10 +69,14 @@ def refuse_unknown(checks: Sequence[Check], skip: Sequence[str]) -> None:
     names = [name for check in checks for name in (check.name, *check.parts)]
     if unknown := [one for one in skip if not any(is_named(name, [one]) for name in names)]:
         known = ", ".join(dict.fromkeys(name.split()[0] for name in names))
-        raise UsageError(f"--skip: there is no check {unknown[0]!r}; pass the first words of a check, which are {known}")
+        raise UsageError(
+            f"--skip: there is no check {unknown[0]!r}; pass the first words of a check, which are {known}"
+        )
 
 
-def examine(checks: Sequence[Check], until: float, skip: Sequence[str] = (), tell: Callable[[Finding], None] = lambda _: None) -> list[Finding]:
+def examine(
+    checks: Sequence[Check], until: float, skip: Sequence[str] = (), tell: Callable[[Finding], None] = lambda _: None
+) -> list[Finding]:
     """Run the checks in order and return the findings.
 
     The checks run in this thread, so that they can clean up after Ctrl-C.

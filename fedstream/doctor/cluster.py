@@ -109,7 +109,11 @@ class Cluster:
 
     def permissions(self) -> str:
         """Check that the caller has all permissions that the checks need."""
-        missing = [f"{verb} {resource}{f'/{sub}' if sub else ''}" for verb, resource, sub in NEEDED if not self._may(verb, resource, sub)]
+        missing = [
+            f"{verb} {resource}{f'/{sub}' if sub else ''}"
+            for verb, resource, sub in NEEDED
+            if not self._may(verb, resource, sub)
+        ]
         if missing:
             raise ClusterError(
                 f"you are not allowed to {', '.join(missing)} in namespace {self.options.namespace!r}; "
@@ -121,7 +125,11 @@ class Cluster:
         from kubernetes.client import AuthorizationV1Api
 
         wanted = {"namespace": self.options.namespace, "verb": verb, "resource": resource, "subresource": subresource}
-        review = {"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview", "spec": {"resourceAttributes": wanted}}
+        review = {
+            "apiVersion": "authorization.k8s.io/v1",
+            "kind": "SelfSubjectAccessReview",
+            "spec": {"resourceAttributes": wanted},
+        }
         with explained(self.client, "review your permissions"):
             answer = AuthorizationV1Api(self.client).create_self_subject_access_review(review, _request_timeout=TIMEOUT)
         return bool(answer.status.allowed)
@@ -151,10 +159,14 @@ class Cluster:
                 f"there is no config map {name!r} in namespace {self.options.namespace!r}; {APPLY}, or pass another one with --config-map"
             )
         values: dict[str, str] = found.data or {}
-        self._environment = {variable: values[key] for source in read for key, variable in source.keys.items() if key in values}
+        self._environment = {
+            variable: values[key] for source in read for key, variable in source.keys.items() if key in values
+        }
         unread = sorted(values.keys() - {key for source in read for key in source.keys})
         empty = sorted(key for key in self._environment if not values[key])
-        return f"{name} sets {len(self._environment) - len(empty)} values" + (f"; no step reads {', '.join(unread)}" if unread else "")
+        return f"{name} sets {len(self._environment) - len(empty)} values" + (
+            f"; no step reads {', '.join(unread)}" if unread else ""
+        )
 
     @property
     def _config_map(self) -> tuple[str, list[Source]]:
@@ -190,7 +202,11 @@ class Cluster:
         env, files = dict(self._environment), {}
         for source in self.options.package.sources:
             values = self._secrets.get(source.parameter, {})
-            env |= {variable: values[key] for key, variable in source.keys.items() if source.kind == "secret" and key in values}
+            env |= {
+                variable: values[key]
+                for key, variable in source.keys.items()
+                if source.kind == "secret" and key in values
+            }
             if source.mount_path and source.kind == "secret":
                 files = {f"{source.mount_path}/{key}": key for key in values}
         name = self._config_map[0]
@@ -199,7 +215,11 @@ class Cluster:
         except SettingsError as error:
             said = str(error).replace(f", {START_HINT}", "").replace("environment variable ", "")
             raise SettingsError(f"{said}, in config map {name!r} or in the secrets that are used with it") from error
-        for variable, path in (("KAFKA_CA_FILE", kafka.ca_file), ("KAFKA_CERT_FILE", kafka.cert_file), ("KAFKA_KEY_FILE", kafka.key_file)):
+        for variable, path in (
+            ("KAFKA_CA_FILE", kafka.ca_file),
+            ("KAFKA_CERT_FILE", kafka.cert_file),
+            ("KAFKA_KEY_FILE", kafka.key_file),
+        ):
             if path and path not in files:
                 has = ", ".join(sorted(files)) or "no file"
                 raise SettingsError(
@@ -214,7 +234,9 @@ class Cluster:
             return read_nodes(self.client)
         except ClusterError as error:
             if _status(error) == FORBIDDEN:
-                raise SkippedError("you are not allowed to list nodes and the pods on them; ask the cluster's administrator") from error
+                raise SkippedError(
+                    "you are not allowed to list nodes and the pods on them; ask the cluster's administrator"
+                ) from error
             raise
 
     def gpu_nodes(self) -> str:
@@ -240,16 +262,22 @@ class Cluster:
         version = re.match(r"v?(\d+)\.(\d+)", tag)
         users = "with profiles" if found["multi_user"] else "without profiles"
         if not version:
-            raise SkippedError(f"it answers, {users}, but its version is {tag!r}, so it is not known whether it is 2.15 or later, which is required")
+            raise SkippedError(
+                f"it answers, {users}, but its version is {tag!r}, so it is not known whether it is 2.15 or later, which is required"
+            )
         if (int(version[1]), int(version[2])) < OLDEST_KUBEFLOW:
-            raise ClusterError(f"Kubeflow Pipelines {tag} is too old for the compiled pipeline; upgrade it to 2.15 or later")
+            raise ClusterError(
+                f"Kubeflow Pipelines {tag} is too old for the compiled pipeline; upgrade it to 2.15 or later"
+            )
         return f"Pipelines {tag}, {users}"
 
     def pod(self) -> list[Finding]:
         """Pull the images in a pod, and check Kafka and the store from there."""
         options = self.options
         parts = tuple(part for part in PARTS if not is_named(part, options.skip))
-        return Probe(self.client, options.namespace, options.images, options.package, options.names, parts).run(options.until)
+        return Probe(self.client, options.namespace, options.images, options.package, options.names, parts).run(
+            options.until
+        )
 
     def _read(self, kind: str, name: str) -> Any:
         """Return a namespace, ConfigMap or Secret; None if it does not exist."""

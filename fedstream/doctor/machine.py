@@ -43,10 +43,14 @@ def local_checks(env: Mapping[str, str] | None = None) -> list[Check]:
     return [
         Check(kafka, lambda: look_at_kafka_settings(env)),
         *(Check(f"kafka broker {server}", partial(look_at_broker, env, server), (kafka,)) for server in servers),
-        Check("kafka control topic", lambda: look_at_control_topic(KafkaSettings.from_env(env)), brokers[:1] or (kafka,)),
+        Check(
+            "kafka control topic", lambda: look_at_control_topic(KafkaSettings.from_env(env)), brokers[:1] or (kafka,)
+        ),
         Check(store, lambda: look_at_store_settings(env)),
         Check("store bucket", lambda: look_at_bucket(StoreSettings.from_env(env)), (store,)),
-        Check("store conditional puts", lambda: look_at_conditional_puts(StoreSettings.from_env(env)), ("store bucket",)),
+        Check(
+            "store conditional puts", lambda: look_at_conditional_puts(StoreSettings.from_env(env)), ("store bucket",)
+        ),
         Check("java", lambda: look_at_java(env)),
         Check("apache kafka", lambda: look_at_kafka_jars(env)),
         Check("seaweedfs", lambda: look_at_seaweedfs(env)),
@@ -58,7 +62,9 @@ def local_checks(env: Mapping[str, str] | None = None) -> list[Check]:
 def look_at_kafka_settings(env: Mapping[str, str]) -> str:
     """Check the variables that configure Kafka."""
     if not env.get("KAFKA_BOOTSTRAP_SERVERS"):
-        raise SkippedError("KAFKA_BOOTSTRAP_SERVERS is not set and the embedded platform is not running; start it with `fedstream services up`")
+        raise SkippedError(
+            "KAFKA_BOOTSTRAP_SERVERS is not set and the embedded platform is not running; start it with `fedstream services up`"
+        )
     kafka = KafkaSettings.from_env(env)
     return f"{kafka.bootstrap_servers} as {kafka.security_protocol}{_user(kafka)}"
 
@@ -66,7 +72,9 @@ def look_at_kafka_settings(env: Mapping[str, str]) -> str:
 def look_at_store_settings(env: Mapping[str, str]) -> str:
     """Check the variables that configure the store."""
     if not env.get("S3_ENDPOINT_URL"):
-        raise SkippedError("S3_ENDPOINT_URL is not set and the embedded platform is not running; start it with `fedstream services up`")
+        raise SkippedError(
+            "S3_ENDPOINT_URL is not set and the embedded platform is not running; start it with `fedstream services up`"
+        )
     store = StoreSettings.from_env(env)
     return f"bucket {store.bucket!r} at {store.endpoint_url}{f', below {store.prefix!r}' if store.prefix else ''}"
 
@@ -83,7 +91,9 @@ def look_at_broker(env: Mapping[str, str], server: str) -> str:
     with admin(kafka) as asked:
         advertised = [f"{broker['host']}:{broker['port']}" for broker in asked.describe_cluster()["brokers"]]
     if away := [reason for address in advertised if (reason := unreachable(address))]:
-        raise SettingsError(f"it answers, but advertises an address that does not: {away[0]}; correct the broker's advertised.listeners")
+        raise SettingsError(
+            f"it answers, but advertises an address that does not: {away[0]}; correct the broker's advertised.listeners"
+        )
     return f"answers as {kafka.security_protocol}{_user(kafka)}, with {count(len(advertised), 'broker')}"
 
 
@@ -132,7 +142,9 @@ def look_at_conditional_puts(settings: StoreSettings) -> str:
         store.remove(key)
 
 
-OTHER_STORE = "use a store that honours it, such as MinIO, SeaweedFS 4 or Amazon S3, without a proxy that drops the header"
+OTHER_STORE = (
+    "use a store that honours it, such as MinIO, SeaweedFS 4 or Amazon S3, without a proxy that drops the header"
+)
 
 
 def look_at_java(env: Mapping[str, str]) -> str:
@@ -164,7 +176,9 @@ def look_at_seaweedfs(env: Mapping[str, str]) -> str:
 def look_at_tensorflow() -> str:
     """Check that TensorFlow is installed without importing it, which takes seconds."""
     if util.find_spec("tensorflow") is None:
-        raise PlatformError(f"TensorFlow is not installed, but training needs it; {install_hint('train')}, or train on a cluster")
+        raise PlatformError(
+            f"TensorFlow is not installed, but training needs it; {install_hint('train')}, or train on a cluster"
+        )
     try:
         return f"version {metadata.version('tensorflow')}"
     except metadata.PackageNotFoundError:
@@ -177,11 +191,15 @@ def look_at_platform(env: Mapping[str, str]) -> str:
     if platform.external_kafka and platform.external_store:
         raise SkippedError("not needed, because the environment configures a broker and a store")
     services = platform.status()
-    if broken := [f"{service.title} is running but does not work ({service.problem})" for service in services if service.problem]:
+    if broken := [
+        f"{service.title} is running but does not work ({service.problem})" for service in services if service.problem
+    ]:
         raise PlatformError(f"{'; '.join(broken)}; restart it with `fedstream services up`")
     down = [service.title for service in services if not service.running]
     if down:
-        raise SkippedError(f"{' and '.join(down)} not running; start it with `fedstream services up` or `fedstream demo`")
+        raise SkippedError(
+            f"{' and '.join(down)} not running; start it with `fedstream services up` or `fedstream demo`"
+        )
     return f"running, with its data in {platform.state_dir}"
 
 

@@ -22,7 +22,14 @@ if TYPE_CHECKING:
 POLL_S = 0.5
 """Seconds between polls of the pod."""
 
-STUCK = ("ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "CreateContainerConfigError", "CreateContainerError", "RunContainerError")
+STUCK = (
+    "ImagePullBackOff",
+    "InvalidImageName",
+    "ErrImageNeverPull",
+    "CreateContainerConfigError",
+    "CreateContainerError",
+    "RunContainerError",
+)
 """Reasons for which a container waits forever.
 
 ErrImagePull is not among them: it can be temporary, and becomes ImagePullBackOff otherwise.
@@ -79,7 +86,9 @@ class Probe:
         api, name = CoreV1Api(self.client), f"fedstream-doctor-{secrets.token_hex(4)}"
         try:
             with explained(self.client, f"create a pod in namespace {self.namespace!r}"):
-                api.create_namespaced_pod(self.namespace, self.manifest(name, self._account(), seconds), _request_timeout=TIMEOUT)
+                api.create_namespaced_pod(
+                    self.namespace, self.manifest(name, self._account(), seconds), _request_timeout=TIMEOUT
+                )
             yield name
         finally:
             with suppress(ClusterError), explained(self.client, f"delete pod {name}"):
@@ -101,7 +110,10 @@ class Probe:
             with explained(self.client, f"read pod {name}"):
                 pod = CoreV1Api(self.client).read_namespaced_pod(name, self.namespace, _request_timeout=TIMEOUT)
             statuses = pod.status.container_statuses or []
-            if (len(statuses) == len(self._pulled) and all(map(_decided, statuses))) or pod.status.phase in ("Succeeded", "Failed"):
+            if (len(statuses) == len(self._pulled) and all(map(_decided, statuses))) or pod.status.phase in (
+                "Succeeded",
+                "Failed",
+            ):
                 return pod
             if time.monotonic() >= until:
                 return pod
@@ -110,7 +122,9 @@ class Probe:
     def _image(self, pod: V1Pod, image: str, index: int) -> Finding:
         """Return whether an image was pulled."""
         check = f"{IMAGE} {image}"
-        status = next((status for status in pod.status.container_statuses or [] if status.name == self._container(index)), None)
+        status = next(
+            (status for status in pod.status.container_statuses or [] if status.name == self._container(index)), None
+        )
         waiting = status.state.waiting if status and status.state else None
         if waiting and waiting.reason in NOT_PULLED:
             said = " ".join(str(waiting.message or "").split())
@@ -119,11 +133,15 @@ class Probe:
         if status and (status.image_id or (status.state and (status.state.running or status.state.terminated))):
             return Finding(check, "ok", f"pulled on node {pod.spec.node_name}")
         if waiting and waiting.reason in STUCK:
-            return Finding(check, "ok", f"pulled on node {pod.spec.node_name}, but its container does not start: {waiting.reason}")
+            return Finding(
+                check, "ok", f"pulled on node {pod.spec.node_name}, but its container does not start: {waiting.reason}"
+            )
         if reason := unscheduled(pod):
             return Finding(check, "fault", f"the pod that pulls it cannot be scheduled: {reason}")
         return Finding(
-            check, "fault", "was not pulled within the time limit; large images take minutes: increase --deadline, or check the node's network"
+            check,
+            "fault",
+            "was not pulled within the time limit; large images take minutes: increase --deadline, or check the node's network",
         )
 
     def _inside(self, pod: V1Pod) -> list[Finding]:
@@ -133,12 +151,22 @@ class Probe:
         if not state or not state.terminated:
             if state and state.waiting and state.waiting.reason in STUCK and state.waiting.reason not in NOT_PULLED:
                 said = " ".join(str(state.waiting.message or "").split())
-                return [Finding(INSIDE, "fault", f"the pod does not start ({state.waiting.reason}: {said}); create what it is missing")]
+                return [
+                    Finding(
+                        INSIDE,
+                        "fault",
+                        f"the pod does not start ({state.waiting.reason}: {said}); create what it is missing",
+                    )
+                ]
             return [Finding(INSIDE, "skipped", "requires that the image can be pulled and run within the time limit")]
         log = self._log(pod.metadata.name)
         try:
             found = json.loads(log[log.index("[") :])
-            return [Finding(f"{INSIDE}, {entry['check']}", entry["state"], entry["text"]) for entry in found if _from_inside(entry["check"])]
+            return [
+                Finding(f"{INSIDE}, {entry['check']}", entry["state"], entry["text"])
+                for entry in found
+                if _from_inside(entry["check"])
+            ]
         except (ValueError, KeyError, TypeError):
             last = " ".join(log.split())[-300:] or f"exit code {state.terminated.exit_code}, {state.terminated.reason}"
             text = f"`fedstream doctor` failed in {self.images[self._doctor]} ({last}); build and push the images of this version"
@@ -161,7 +189,9 @@ class Probe:
     @property
     def _pulled(self) -> list[tuple[int, str]]:
         """Index and name of each image of the pod; only the doctor's if the images are not checked."""
-        return [(index, image) for index, image in enumerate(self.images) if IMAGE in self.parts or index == self._doctor]
+        return [
+            (index, image) for index, image in enumerate(self.images) if IMAGE in self.parts or index == self._doctor
+        ]
 
     def _container(self, index: int) -> str:
         return DOCTOR if index == self._doctor else f"image-{index}"
@@ -170,7 +200,12 @@ class Probe:
         """Return the pod's manifest, which meets the restricted Pod Security Standard and is configured as a step."""
         volumes, mounts = [{"name": "tmp", "emptyDir": {"sizeLimit": "64Mi"}}], [{"name": "tmp", "mountPath": "/tmp"}]  # noqa: S108
         for index, source in enumerate(source for source in self.package.sources if source.mount_path):
-            volumes.append({"name": f"files-{index}", source.kind: self._volume(source.kind, self.names[source.parameter], source.optional)})
+            volumes.append(
+                {
+                    "name": f"files-{index}",
+                    source.kind: self._volume(source.kind, self.names[source.parameter], source.optional),
+                }
+            )
             mounts.append({"name": f"files-{index}", "mountPath": source.mount_path, "readOnly": True})  # type: ignore[dict-item]
         pod = {
             "restartPolicy": "Never",
@@ -179,7 +214,12 @@ class Probe:
             "enableServiceLinks": False,
             "activeDeadlineSeconds": seconds,
             "terminationGracePeriodSeconds": 0,
-            "securityContext": {"runAsNonRoot": True, "runAsUser": 1000, "runAsGroup": 1000, "seccompProfile": {"type": "RuntimeDefault"}},
+            "securityContext": {
+                "runAsNonRoot": True,
+                "runAsUser": 1000,
+                "runAsGroup": 1000,
+                "seccompProfile": {"type": "RuntimeDefault"},
+            },
             "containers": [self._container_of(index, image, mounts) for index, image in self._pulled],
             "volumes": volumes,
         }
@@ -192,10 +232,16 @@ class Probe:
             "name": self._container(index),
             "image": image,
             "command": ["fedstream", "doctor", "--json"] if looks else ["fedstream", "--version"],
-            "env": [variable for source in self.package.sources for variable in self._variables(source)] if looks else [],
+            "env": [variable for source in self.package.sources for variable in self._variables(source)]
+            if looks
+            else [],
             "volumeMounts": mounts if looks else mounts[:1],
             "resources": {"requests": {"cpu": "10m", "memory": "64Mi"}, "limits": {"cpu": "1", "memory": "512Mi"}},
-            "securityContext": {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}},
+            "securityContext": {
+                "allowPrivilegeEscalation": False,
+                "readOnlyRootFilesystem": True,
+                "capabilities": {"drop": ["ALL"]},
+            },
         }
 
     def _variables(self, source: Any) -> list[dict[str, Any]]:

@@ -83,9 +83,14 @@ class PipelinesApi:
             ClusterAway: Nothing answers within a few seconds.
             ClusterError: The server that answers is not Kubeflow Pipelines.
         """
-        answer, where = self._call("report its health", self._get, "/apis/v2beta1/healthz", patience_s=CHECK_S), self.connection.where
+        answer, where = (
+            self._call("report its health", self._get, "/apis/v2beta1/healthz", patience_s=CHECK_S),
+            self.connection.where,
+        )
         if isinstance(answer, dict) and answer.get("apiServerReady") is False:
-            raise ClusterAway(f"the web interface of Kubeflow Pipelines at {where} cannot reach its API; check that {SERVICE} runs, and try again")
+            raise ClusterAway(
+                f"the web interface of Kubeflow Pipelines at {where} cannot reach its API; check that {SERVICE} runs, and try again"
+            )
         if not isinstance(answer, dict) or "multi_user" not in answer:
             raise ClusterError(
                 f"the server at {where} answers with a page and is not Kubeflow Pipelines; {self.connection.absent}; {self.connection.rejected}"
@@ -112,11 +117,18 @@ class PipelinesApi:
         """Return the ID of the experiment with this name, which is created if it does not exist."""
         from kfp_server_api import V2beta1Experiment
 
-        listed = self._call("list experiments", self._experiments.experiment_service_list_experiments, filter=_named(name), **_in(namespace))
+        listed = self._call(
+            "list experiments",
+            self._experiments.experiment_service_list_experiments,
+            filter=_named(name),
+            **_in(namespace),
+        )
         if listed.experiments:
             return str(listed.experiments[0].experiment_id)
         body = V2beta1Experiment(display_name=name, namespace=namespace or None)
-        made: V2beta1Experiment = self._call(f"create experiment {name!r}", self._experiments.experiment_service_create_experiment, body)
+        made: V2beta1Experiment = self._call(
+            f"create experiment {name!r}", self._experiments.experiment_service_create_experiment, body
+        )
         return str(made.experiment_id)
 
     def version(self, package: Package, namespace: str) -> Version:
@@ -125,7 +137,12 @@ class PipelinesApi:
 
         pipeline = self._pipeline(package.name, namespace)
         if pipeline is None:
-            body = V2beta1Pipeline(name=package.name, display_name=package.name, description=package.description, namespace=namespace or None)
+            body = V2beta1Pipeline(
+                name=package.name,
+                display_name=package.name,
+                description=package.description,
+                namespace=namespace or None,
+            )
             pipeline = self._made(
                 f"create pipeline {package.name!r}",
                 lambda: self._pipeline(package.name, namespace),
@@ -147,7 +164,12 @@ class PipelinesApi:
         return Version(pipeline_id, str(made.pipeline_version_id), uploaded=True)
 
     def _pipeline(self, name: str, namespace: str) -> V2beta1Pipeline | None:
-        listed = self._call("list pipelines", self._pipelines.pipeline_service_list_pipelines, filter=_named(name, "name"), **_in(namespace))
+        listed = self._call(
+            "list pipelines",
+            self._pipelines.pipeline_service_list_pipelines,
+            filter=_named(name, "name"),
+            **_in(namespace),
+        )
         return listed.pipelines[0] if listed.pipelines else None
 
     def _version(self, pipeline_id: str, name: str) -> V2beta1PipelineVersion | None:
@@ -170,18 +192,27 @@ class PipelinesApi:
         Its name in Kubeflow does not matter: a clone has a different one.
         """
         predicate = {"operation": "IN", "key": "state", "stringValues": {"values": UNDER_WAY}}
-        options = {"filter": json.dumps({"predicates": [predicate]}), "sort_by": "created_at desc", "page_size": 100, **_in(namespace)}
+        options = {
+            "filter": json.dumps({"predicates": [predicate]}),
+            "sort_by": "created_at desc",
+            "page_size": 100,
+            **_in(namespace),
+        }
         listed = self._call("list runs", self._runs.run_service_list_runs, **options)
         return next((run for run in listed.runs or [] if parameters_of(run).get("run") == name), None)
 
-    def create_run(self, name: str, experiment_id: str, namespace: str, version: Version, parameters: dict[str, Any]) -> V2beta1Run:
+    def create_run(
+        self, name: str, experiment_id: str, namespace: str, version: Version, parameters: dict[str, Any]
+    ) -> V2beta1Run:
         """Create a run of an uploaded pipeline, or find the one that was created when the answer was lost."""
         from kfp_server_api import V2beta1PipelineVersionReference, V2beta1Run, V2beta1RuntimeConfig
 
         body = V2beta1Run(
             display_name=name,
             experiment_id=experiment_id,
-            pipeline_version_reference=V2beta1PipelineVersionReference(pipeline_id=version.pipeline_id, pipeline_version_id=version.version_id),
+            pipeline_version_reference=V2beta1PipelineVersionReference(
+                pipeline_id=version.pipeline_id, pipeline_version_id=version.version_id
+            ),
             runtime_config=V2beta1RuntimeConfig(parameters=parameters),
         )
 
@@ -245,7 +276,9 @@ class PipelinesApi:
                 raise
         self._call(f"archive run {run_id}", self._runs.run_service_archive_run, run_id)
 
-    def _call(self, what: str, call: Callable[..., Any], *args: Any, patience_s: float | None = None, **options: Any) -> Any:
+    def _call(
+        self, what: str, call: Callable[..., Any], *args: Any, patience_s: float | None = None, **options: Any
+    ) -> Any:
         """Call the API, and retry for `patience_s` while it does not answer; a definite answer is not retried."""
         import urllib3
         from kfp_server_api import ApiException
@@ -269,16 +302,24 @@ class PipelinesApi:
         said = message_of(error.body) or " ".join(str(error.reason or "").split())
         where = f"Kubeflow Pipelines at {connection.where}"
         if not status:
-            return ClusterError(f"the certificate of {where} cannot be verified ({said}); pass its certificate authority's file with --ca-file")
+            return ClusterError(
+                f"the certificate of {where} cannot be verified ({said}); pass its certificate authority's file with --ca-file"
+            )
         if status in (401, 403) or 300 <= status < 400:
-            return ClusterError(f"{where} does not allow this caller to {what} (HTTP {status}: {said}); {connection.rejected}, and check --namespace")
+            return ClusterError(
+                f"{where} does not allow this caller to {what} (HTTP {status}: {said}); {connection.rejected}, and check --namespace"
+            )
         if status >= 500 or status == TOO_MANY:
             return ClusterAway(
                 f"{where} failed to {what} (HTTP {status}: {said}); {connection.absent}, or try again later: a run that has started continues"
             )
         if status == NOT_FOUND:
-            return ClusterError(f"{where} does not exist or has no such resource (HTTP 404 when asked to {what}: {said}); {connection.absent}")
-        return ClusterError(f"{where} refuses to {what} (HTTP {status}): {said}; correct that value and submit the run again")
+            return ClusterError(
+                f"{where} does not exist or has no such resource (HTTP 404 when asked to {what}: {said}); {connection.absent}"
+            )
+        return ClusterError(
+            f"{where} refuses to {what} (HTTP {status}): {said}; correct that value and submit the run again"
+        )
 
 
 def _code(error: ClusterError) -> int:
@@ -297,7 +338,9 @@ def parameters_of(run: V2beta1Run) -> dict[str, Any]:
 def _patiently(call: Callable[[], T], patience_s: float) -> T:
     """Retry a call for `patience_s` while nothing answers."""
     wait = wait_exponential_jitter(multiplier=0.1, max=5.0, jitter=0.5)
-    return Retrying(stop=stop_after_delay(patience_s), wait=wait, retry=retry_if_exception_type(ClusterAway), reraise=True)(call)
+    return Retrying(
+        stop=stop_after_delay(patience_s), wait=wait, retry=retry_if_exception_type(ClusterAway), reraise=True
+    )(call)
 
 
 def _named(name: str, key: str = "display_name") -> str:

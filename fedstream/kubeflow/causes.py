@@ -38,8 +38,12 @@ def causes(client: ApiClient, namespace: str, run_id: str) -> list[str]:
     api = CoreV1Api(client)
     try:
         with explained(client, "list the pods of a run"):
-            pods = api.list_namespaced_pod(namespace, label_selector=f"{LABEL}={run_id}", _request_timeout=TIMEOUT).items
-            failed = sorted((pod for pod in pods if pod.status.phase == "Failed"), key=lambda pod: pod.metadata.creation_timestamp)
+            pods = api.list_namespaced_pod(
+                namespace, label_selector=f"{LABEL}={run_id}", _request_timeout=TIMEOUT
+            ).items
+            failed = sorted(
+                (pod for pod in pods if pod.status.phase == "Failed"), key=lambda pod: pod.metadata.creation_timestamp
+            )
             return [f"{task_of(pod)}: {_reason(api, namespace, pod)}" for pod in failed[:SHOWN]]
     except FedstreamError:
         return []
@@ -55,7 +59,9 @@ def task_of(pod: V1Pod) -> str:
 def unscheduled(pod: V1Pod) -> str:
     """Return why the scheduler has found no node for a pod; empty if it found one or has not tried yet."""
     conditions = pod.status.conditions or []
-    return next((" ".join(str(c.message).split()) for c in conditions if c.type == "PodScheduled" and c.status == "False"), "")
+    return next(
+        (" ".join(str(c.message).split()) for c in conditions if c.type == "PodScheduled" and c.status == "False"), ""
+    )
 
 
 def _reason(api: Any, namespace: str, pod: V1Pod) -> str:
@@ -79,5 +85,9 @@ def last_words(log: str) -> str:
     for mark in (REFUSED, FAILED):
         if reasons := [line.split(mark, 1)[1].strip() for line in lines if mark in line]:
             return reasons[-1]
-    words = [line.strip() for line in lines if line.strip() and "argo=true" not in line and not line.startswith("Error: exit status")]
+    words = [
+        line.strip()
+        for line in lines
+        if line.strip() and "argo=true" not in line and not line.startswith("Error: exit status")
+    ]
     return f"... {words[-1][-WIDTH:]}" if words and len(words[-1]) > WIDTH else "".join(words[-1:])

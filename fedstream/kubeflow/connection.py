@@ -77,7 +77,9 @@ def connect(
     if host:
         return _at(host, ui, token_file, ca_file, env.get("KFP_TOKEN", ""))
     if token_file or ca_file:
-        raise UsageError("--token-file and --ca-file require --host; without --host the kubeconfig's credentials are used")
+        raise UsageError(
+            "--token-file and --ca-file require --host; without --host the kubeconfig's credentials are used"
+        )
     if env.get("KUBERNETES_SERVICE_HOST"):
         return _inside(kubeflow_namespace, ui, env)
     return _proxied(kubeflow_namespace, ui)
@@ -86,7 +88,9 @@ def connect(
 def _at(host: str, ui: str, token_file: Path | None, ca_file: Path | None, token: str) -> Connection:
     parts = urlsplit(host)
     if parts.scheme not in ("http", "https") or not parts.netloc:
-        raise UsageError(f"--host is {host!r}; expected http://... or https://..., such as https://kubeflow.example.com/pipeline")
+        raise UsageError(
+            f"--host is {host!r}; expected http://... or https://..., such as https://kubeflow.example.com/pipeline"
+        )
     configuration = _configuration(host)
     if ca_file:
         if not ca_file.is_file():
@@ -95,10 +99,17 @@ def _at(host: str, ui: str, token_file: Path | None, ca_file: Path | None, token
     if token_file:
         _use_token_file(configuration, token_file, "--token-file")
     elif token:
-        configuration.api_key, configuration.api_key_prefix = {"authorization": token.strip()}, {"authorization": "Bearer"}
+        configuration.api_key, configuration.api_key_prefix = (
+            {"authorization": token.strip()},
+            {"authorization": "Bearer"},
+        )
     advice = "set KFP_TOKEN to a valid token, or pass the token's file with --token-file"
     return _connection(
-        configuration, host, ui, "check --host: it must be the address of Kubeflow Pipelines, where /apis/v2beta1/healthz answers", advice
+        configuration,
+        host,
+        ui,
+        "check --host: it must be the address of Kubeflow Pipelines, where /apis/v2beta1/healthz answers",
+        advice,
     )
 
 
@@ -119,7 +130,9 @@ def _proxied(namespace: str, ui: str) -> Connection:
     _stay_at(configuration, f"{server}/api/v1/namespaces/{namespace}/services/{SERVICE}:{PORT}/proxy")
     advice = "multi-user Kubeflow does not accept kubeconfig credentials: set its address with --host and a token in KFP_TOKEN"
     absent = "set the namespace of Kubeflow Pipelines with --kubeflow-namespace, or its address with --host"
-    return _connection(configuration, f"{server}, service {SERVICE} in namespace {namespace}", ui, absent, advice, kube, namespace)
+    return _connection(
+        configuration, f"{server}, service {SERVICE} in namespace {namespace}", ui, absent, advice, kube, namespace
+    )
 
 
 def _configuration(host: str) -> Configuration:
@@ -132,7 +145,13 @@ def _configuration(host: str) -> Configuration:
 
 
 def _connection(
-    configuration: Configuration, where: str, ui: str, absent: str, rejected: str, kube: KubeClient | None = None, namespace: str = ""
+    configuration: Configuration,
+    where: str,
+    ui: str,
+    absent: str,
+    rejected: str,
+    kube: KubeClient | None = None,
+    namespace: str = "",
 ) -> Connection:
     from kfp_server_api import ApiClient
 
@@ -158,7 +177,9 @@ def _use_token_file(configuration: Configuration, path: Path, said: str) -> None
         try:
             token = path.read_text(encoding="ascii").strip()
         except (OSError, UnicodeDecodeError) as error:
-            raise UsageError(f"{said} is {str(path)!r}, which cannot be read ({error}); set it to the file that contains the token") from error
+            raise UsageError(
+                f"{said} is {str(path)!r}, which cannot be read ({error}); set it to the file that contains the token"
+            ) from error
         configuration.api_key["authorization"] = token
 
     configuration.api_key, configuration.api_key_prefix = {}, {"authorization": "Bearer"}

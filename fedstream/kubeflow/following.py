@@ -47,7 +47,12 @@ class Submission:
 
 
 def follow(
-    api: PipelinesApi, submission: Submission, package: Package, view: View, tell: Callable[[str], None], warn: Callable[[str], None]
+    api: PipelinesApi,
+    submission: Submission,
+    package: Package,
+    view: View,
+    tell: Callable[[str], None],
+    warn: Callable[[str], None],
 ) -> Progress:
     """Wait until a submission ends.
 

@@ -36,10 +36,14 @@ def configure(configuration: Any) -> str:
         except config.ConfigException:
             said = " ".join(str(outside).split())
             raise ClusterError(
-                NO_ACCESS if "No configuration found" in said else f"the kubeconfig cannot be used: {said}; check KUBECONFIG"
+                NO_ACCESS
+                if "No configuration found" in said
+                else f"the kubeconfig cannot be used: {said}; check KUBECONFIG"
             ) from outside
     except (OSError, ValueError, TypeError, AttributeError, yaml.YAMLError) as error:
-        raise ClusterError(f"the kubeconfig cannot be used ({type(error).__name__}: {_line(str(error))}); check KUBECONFIG") from error
+        raise ClusterError(
+            f"the kubeconfig cannot be used ({type(error).__name__}: {_line(str(error))}); check KUBECONFIG"
+        ) from error
     configuration.retries = False
     return str(configuration.host)
 
@@ -82,7 +86,9 @@ def explained(client: ApiClient, what: str) -> Iterator[None]:
     try:
         yield
     except ApiException as error:
-        raise ClusterError(f"Kubernetes at {where} refuses to {what} (HTTP {error.status}): {message_of(error.body) or error.reason}") from error
+        raise ClusterError(
+            f"Kubernetes at {where} refuses to {what} (HTTP {error.status}): {message_of(error.body) or error.reason}"
+        ) from error
     except (urllib3.exceptions.HTTPError, OSError) as error:
         raise ClusterAway(
             f"Kubernetes at {where} does not answer ({reason_of(error)}); check that the cluster runs and that KUBECONFIG names it"
@@ -114,6 +120,8 @@ def reason_of(error: BaseException) -> str:
         return "its host name is unknown"
     if "refused" in str(error):
         return "connection refused"
-    if isinstance(error, urllib3.exceptions.TimeoutError | TimeoutError) and not isinstance(error, urllib3.exceptions.NewConnectionError):
+    if isinstance(error, urllib3.exceptions.TimeoutError | TimeoutError) and not isinstance(
+        error, urllib3.exceptions.NewConnectionError
+    ):
         return "no answer in time"
     return _line(str(error).rsplit(": ", 1)[-1]) or type(error).__name__

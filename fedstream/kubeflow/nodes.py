@@ -36,7 +36,9 @@ class Node:
     closed: str
 
     def __str__(self) -> str:
-        offers = ", ".join(f"{count} {resource} ({self.free[resource]} free)" for resource, count in sorted(self.gpus.items()))
+        offers = ", ".join(
+            f"{count} {resource} ({self.free[resource]} free)" for resource, count in sorted(self.gpus.items())
+        )
         return f"{self.name} has {offers}{f', but {self.closed}' if self.closed else ''}"
 
 
@@ -54,8 +56,16 @@ def nodes_of(nodes: Iterable[V1Node], pods: Iterable[V1Pod]) -> list[Node]:
 
 def _node(node: V1Node, taken: dict[tuple[str, str], int]) -> Node:
     name = node.metadata.name
-    gpus = {resource: whole(count) for resource, count in (node.status.allocatable or {}).items() if is_gpu(resource) and whole(count)}
-    taints = tuple((taint.key, taint.value or "", taint.effect) for taint in node.spec.taints or [] if taint.effect != "PreferNoSchedule")
+    gpus = {
+        resource: whole(count)
+        for resource, count in (node.status.allocatable or {}).items()
+        if is_gpu(resource) and whole(count)
+    }
+    taints = tuple(
+        (taint.key, taint.value or "", taint.effect)
+        for taint in node.spec.taints or []
+        if taint.effect != "PreferNoSchedule"
+    )
     ready = any(condition.type == "Ready" and condition.status == "True" for condition in node.status.conditions or [])
     closed = "it is cordoned" if node.spec.unschedulable else "" if ready else "it is not ready"
     free = {resource: max(0, count - taken[name, resource]) for resource, count in gpus.items()}
@@ -78,7 +88,11 @@ def misfit(placement: Placement, node: Node) -> str:
     """Return why a pod with this placement cannot be scheduled to a node; empty if it can."""
     for key, value in placement.node_selector.items():
         if node.labels.get(key) != value:
-            return f"its label {key} is {node.labels[key]!r}, not {value!r}" if key in node.labels else f"it has no label {key}={value}"
+            return (
+                f"its label {key} is {node.labels[key]!r}, not {value!r}"
+                if key in node.labels
+                else f"it has no label {key}={value}"
+            )
     if placement.gpu_type and node.gpus.get(placement.gpu_type, 0) < placement.gpu_count:
         return f"it offers {node.gpus.get(placement.gpu_type, 0)} {placement.gpu_type}, not {placement.gpu_count}"
     for key, value, effect in node.taints:

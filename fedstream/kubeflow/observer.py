@@ -46,5 +46,7 @@ def published_version(store: Store, spec: RunSpec) -> int:
     state = RunState(store, spec.run)
     if state.next_round(spec.rounds):
         return 0
-    found = find_published(store, state.record.model.name, spec.run, state.ledger.digest(state.ledger.commits()[-1].round))
+    found = find_published(
+        store, state.record.model.name, spec.run, state.ledger.digest(state.ledger.commits()[-1].round)
+    )
     return found.number if found else 0

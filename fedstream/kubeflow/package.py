@@ -73,7 +73,10 @@ class Package:
 
     def names(self, given: dict[str, Any]) -> dict[str, str]:
         """Return the names of the ConfigMaps and Secrets by form value; the form's default where no name is given."""
-        return {source.parameter: str(given.get(source.parameter) or self.parameters.get(source.parameter) or "") for source in self.sources}
+        return {
+            source.parameter: str(given.get(source.parameter) or self.parameters.get(source.parameter) or "")
+            for source in self.sources
+        }
 
 
 def shipped_pipeline() -> Path:
@@ -97,13 +100,19 @@ def read_package(path: Path) -> Package:
         data = path.read_bytes()
         documents = [document for document in yaml.load_all(data, _safe_loader()) if isinstance(document, dict)]
     except OSError as error:
-        raise UsageError(f"cannot read the pipeline {str(path)!r}: {error.strerror}; pass a compiled pipeline with --package-file") from error
+        raise UsageError(
+            f"cannot read the pipeline {str(path)!r}: {error.strerror}; pass a compiled pipeline with --package-file"
+        ) from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UsageError(f"{str(path)!r} is not YAML ({str(error).splitlines()[0]}); compile the pipeline with kfp") from error
+        raise UsageError(
+            f"{str(path)!r} is not YAML ({str(error).splitlines()[0]}); compile the pipeline with kfp"
+        ) from error
     try:
         return _package(path, sha256_hex(data), documents)
     except (KeyError, TypeError, AttributeError, IndexError) as error:
-        raise UsageError(f"{str(path)!r} is not a compiled pipeline ({type(error).__name__}: {error}); compile it with kfp 2.15 or later") from error
+        raise UsageError(
+            f"{str(path)!r} is not a compiled pipeline ({type(error).__name__}: {error}); compile it with kfp 2.15 or later"
+        ) from error
 
 
 def _safe_loader() -> Any:
@@ -117,7 +126,9 @@ def _package(path: Path, digest: str, documents: list[dict[str, Any]]) -> Packag
     spec = documents[0]
     executors = spec["deploymentSpec"]["executors"]
     tasks = [
-        (name, task) for component in [spec["root"], *spec["components"].values()] for name, task in component.get("dag", {}).get("tasks", {}).items()
+        (name, task)
+        for component in [spec["root"], *spec["components"].values()]
+        for name, task in component.get("dag", {}).get("tasks", {}).items()
     ]
     in_pods = {name for name, component in spec["components"].items() if "executorLabel" in component}
     form = spec["root"].get("inputDefinitions", {}).get("parameters", {})
@@ -131,7 +142,9 @@ def _package(path: Path, digest: str, documents: list[dict[str, Any]]) -> Packag
         types={name: parameter["parameterType"] for name, parameter in form.items()},
         steps=frozenset(name for name, task in tasks if task["componentRef"]["name"] in in_pods),
         conditions=frozenset(name for name, task in tasks if "condition" in task.get("triggerPolicy", {})),
-        images=tuple(sorted({executor["container"]["image"] for executor in executors.values() if "container" in executor})),
+        images=tuple(
+            sorted({executor["container"]["image"] for executor in executors.values() if "container" in executor})
+        ),
         sources=_sources(platform),
         least_memory=_least_memory(executors),
     )
@@ -154,7 +167,9 @@ def _sources(platform: dict[str, Any]) -> tuple[Source, ...]:
     """
     found: list[Source] = []
     for executor in platform.values():
-        found += [source for source in _taken(executor) if source not in found and source.parameter not in ("", CLIENTS_KEY)]
+        found += [
+            source for source in _taken(executor) if source not in found and source.parameter not in ("", CLIENTS_KEY)
+        ]
     return tuple(found)
 
 
@@ -164,7 +179,9 @@ def _taken(executor: dict[str, Any]) -> Iterator[Source]:
             keys = {pair[f"{kind}Key"]: pair["envVar"] for pair in entry["keyToEnv"]}
             yield Source(kind, _parameter(entry[f"{kind}NameParameter"]), entry.get("optional", False), keys)
         for entry in executor.get(f"{kind}AsVolume", []):
-            yield Source(kind, _parameter(entry[f"{kind}NameParameter"]), entry.get("optional", False), {}, entry["mountPath"])
+            yield Source(
+                kind, _parameter(entry[f"{kind}NameParameter"]), entry.get("optional", False), {}, entry["mountPath"]
+            )
 
 
 def _parameter(reference: dict[str, Any]) -> str:

@@ -27,7 +27,10 @@ def read_nodes(client: ApiClient) -> list[Node]:
 
     api = CoreV1Api(client)
     with explained(client, "list nodes and pods"):
-        return nodes_of(api.list_node(_request_timeout=TIMEOUT).items, api.list_pod_for_all_namespaces(_request_timeout=TIMEOUT).items)
+        return nodes_of(
+            api.list_node(_request_timeout=TIMEOUT).items,
+            api.list_pod_for_all_namespaces(_request_timeout=TIMEOUT).items,
+        )
 
 
 def fitting(placement: Placement, nodes: Iterable[Node]) -> list[str]:
@@ -40,7 +43,9 @@ def fitting(placement: Placement, nodes: Iterable[Node]) -> list[str]:
     if names := [name for name, reason in reasons.items() if not reason]:
         return names
     why = "; ".join(f"{name}: {reason}" for name, reason in list(reasons.items())[:SHOWN])
-    raise ClusterError(f"it fits no node, so its pods would wait forever ({why}); change the placement, or add or label a node")
+    raise ClusterError(
+        f"it fits no node, so its pods would wait forever ({why}); change the placement, or add or label a node"
+    )
 
 
 def placements(spec: RunSpec) -> list[tuple[str, Placement]]:

@@ -88,7 +88,11 @@ class Progress:
     def __str__(self) -> str:
         counts = Counter(self.running)
         running = ", ".join(f"{name} ({count})" if count > 1 else name for name, count in sorted(counts.items()))
-        parts = [self.state.lower(), f"{count(self.passes, 'pass')} committed", f"running {running}" if running and not self.ended else ""]
+        parts = [
+            self.state.lower(),
+            f"{count(self.passes, 'pass')} committed",
+            f"running {running}" if running and not self.ended else "",
+        ]
         parts.append(f"failed: {', '.join(self.failed)}" if self.failed else "")
         return "; ".join(part for part in parts if part)
 
@@ -102,7 +106,9 @@ class Progress:
 def nodes_of(manifest: str) -> list[tuple[str, str]]:
     """Return (task, state) of each node of an Argo workflow; empty if the manifest is not a workflow."""
     try:
-        return [(str(node["displayName"]), STATES.get(node["phase"], node["phase"].upper())) for node in _nodes(manifest)]
+        return [
+            (str(node["displayName"]), STATES.get(node["phase"], node["phase"].upper())) for node in _nodes(manifest)
+        ]
     except NO_WORKFLOW:
         return []
 
@@ -123,7 +129,11 @@ def _nodes(manifest: str) -> list[dict[str, Any]]:
     """Return the nodes of an Argo workflow, whether they are compressed or not."""
     status = json.loads(manifest)["status"]
     compressed = base64.b64decode(status.get("compressedNodes", ""))
-    nodes = json.loads(gzip.GzipFile(fileobj=io.BytesIO(compressed)).read(LARGEST)) if compressed else status.get("nodes", {})
+    nodes = (
+        json.loads(gzip.GzipFile(fileobj=io.BytesIO(compressed)).read(LARGEST))
+        if compressed
+        else status.get("nodes", {})
+    )
     return list(nodes.values())
 
 
@@ -143,7 +153,15 @@ def progress_of(run: V2beta1Run, nodes: list[tuple[str, str]], package: Package)
         passes=steps.count((COMMITS, "SUCCEEDED")),
         unused=sum(name in package.conditions and state == "SKIPPED" for name, state in tasks),
         running=tuple(sorted(name for name, state in steps if state in ("RUNNING", "PENDING"))),
-        failed=tuple(sorted({name for name, state in tasks if state == "FAILED" and (name in package.steps or name.endswith(DRIVER))})),
+        failed=tuple(
+            sorted(
+                {
+                    name
+                    for name, state in tasks
+                    if state == "FAILED" and (name in package.steps or name.endswith(DRIVER))
+                }
+            )
+        ),
         error=" ".join(str(run.error.message or "").split()) if run.error else "",
         tasks=tuple(sorted(nodes)) if nodes or not details else None,
     )

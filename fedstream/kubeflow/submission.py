@@ -60,7 +60,11 @@ class Order:
 
     def __str__(self) -> str:
         rounds = count(self.spec.rounds, "round")
-        return f"{rounds} and a closing pass that only evaluates, {self.passes} passes in total" if self.spec.federated_evaluation else rounds
+        return (
+            f"{rounds} and a closing pass that only evaluates, {self.passes} passes in total"
+            if self.spec.federated_evaluation
+            else rounds
+        )
 
     def submission(self, run_id: str) -> Submission:
         """Return a submission that has not been followed yet."""
@@ -88,7 +92,9 @@ class Outcome:
         return sum(submission.progress.passes for submission in self.submissions if submission.progress)
 
 
-def prepare(api: PipelinesApi, spec: RunSpec, given: dict[str, Any], package: Package, experiment: str, namespace: str) -> Order:
+def prepare(
+    api: PipelinesApi, spec: RunSpec, given: dict[str, Any], package: Package, experiment: str, namespace: str
+) -> Order:
     """Check that the API answers, create the experiment, and upload the pipeline.
 
     Args:
@@ -105,11 +111,19 @@ def prepare(api: PipelinesApi, spec: RunSpec, given: dict[str, Any], package: Pa
         raise UsageError("this is a multi-user Kubeflow; set the namespace of your profile with --namespace")
     experiment_id = api.experiment(experiment, namespace)
     view = View(api.connection.kube, namespace or api.connection.namespace)
-    return Order(spec, package, parameters, experiment_id, namespace, api.version(package, namespace), health["ui"], view)
+    return Order(
+        spec, package, parameters, experiment_id, namespace, api.version(package, namespace), health["ui"], view
+    )
 
 
 def submit(
-    api: PipelinesApi, order: Order, say: Callable[[str], None], *, followed: bool = False, renew: bool = False, force: bool = False
+    api: PipelinesApi,
+    order: Order,
+    say: Callable[[str], None],
+    *,
+    followed: bool = False,
+    renew: bool = False,
+    force: bool = False,
 ) -> Submission:
     """Create a KFP run, or return the submission of this federated run that is already in progress.
 
@@ -127,7 +141,9 @@ def submit(
         ClusterError: A placement fits no node.
     """
     name = order.spec.run
-    if (active := api.active_run(name, order.namespace)) and not (renew and _retired(api, order, str(active.run_id), say)):
+    if (active := api.active_run(name, order.namespace)) and not (
+        renew and _retired(api, order, str(active.run_id), say)
+    ):
         submission, doubt = _taken_up(api, order, active)
         if doubt and not followed:
             raise RunError(doubt)
@@ -180,13 +196,22 @@ def _check_placements(order: Order, say: Callable[[str], None], force: bool) -> 
     for line in fits:
         say(line)
     if misfits and not force:
-        raise ClusterError(f"{'; '.join(misfits)}; pass --force to submit it anyway, for example if a node will be added later")
+        raise ClusterError(
+            f"{'; '.join(misfits)}; pass --force to submit it anyway, for example if a node will be added later"
+        )
     for line in misfits:
         say(f"warning: {line}")
 
 
 def run_until(
-    api: PipelinesApi, order: Order, tries: int | None, outcome: Outcome, say: Callable[[str], None], observer: Observer, *, force: bool = False
+    api: PipelinesApi,
+    order: Order,
+    tries: int | None,
+    outcome: Outcome,
+    say: Callable[[str], None],
+    observer: Observer,
+    *,
+    force: bool = False,
 ) -> None:
     """Submit the run and follow it, up to `tries` times, until the federated run is finished.
 
@@ -227,7 +252,9 @@ def run_until(
             )
         if number == (tries or 1):
             what = "check the failed steps' logs in the Kubeflow UI; " if progress.state == "FAILED" else ""
-            raise RunError(f"{ended} after {number} {'tries' if number > 1 else 'try'}; {what}submit the same run again to continue it")
+            raise RunError(
+                f"{ended} after {number} {'tries' if number > 1 else 'try'}; {what}submit the same run again to continue it"
+            )
         say(f"{order.spec.run}: {progress}; submitting it again ({number + 1} of at most {tries})")
 
 

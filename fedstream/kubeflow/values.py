@@ -42,7 +42,9 @@ def _check_memory(memory: str, least: str) -> None:
     except ValueError as error:
         raise UsageError(f"--memory: {memory!r} is not a quantity of memory; write 4Gi for four gibibytes") from error
     if not enough:
-        raise UsageError(f"--memory: {memory} is less than the {least} that a step requests before it holds any records; increase it")
+        raise UsageError(
+            f"--memory: {memory} is less than the {least} that a step requests before it holds any records; increase it"
+        )
 
 
 def difference(running: dict[str, Any], wanted: dict[str, Any], package: Package) -> str:
@@ -82,6 +84,9 @@ def _typed(value: Any, kind: str) -> Any:
 def _apart(path: str, before: Any, now: Any) -> str:
     """Describe the first and innermost place in which two values differ."""
     if isinstance(before, dict) and isinstance(now, dict):
-        places = (_apart(f"{path}.{key}" if path else key, before.get(key), now.get(key)) for key in sorted(before.keys() | now.keys()))
+        places = (
+            _apart(f"{path}.{key}" if path else key, before.get(key), now.get(key))
+            for key in sorted(before.keys() | now.keys())
+        )
         return next((place for place in places if place), "")
     return "" if before == now else f"a different value for {path} ({before!r}, now {now!r})"

@@ -41,7 +41,11 @@ class View:
         try:
             with explained(self.client, "list the workflows of a run"):
                 found = CustomObjectsApi(self.client).list_namespaced_custom_object(
-                    **WORKFLOWS, namespace=self.namespace, label_selector=f"{LABEL}={run_id}", limit=1, _request_timeout=TIMEOUT
+                    **WORKFLOWS,
+                    namespace=self.namespace,
+                    label_selector=f"{LABEL}={run_id}",
+                    limit=1,
+                    _request_timeout=TIMEOUT,
                 )
         except FedstreamError:
             return False
@@ -56,11 +60,16 @@ class View:
         try:
             with explained(self.client, "list the pods of a run"):
                 pods = CoreV1Api(self.client).list_namespaced_pod(
-                    self.namespace, label_selector=f"{LABEL}={run_id}", field_selector="status.phase=Pending", _request_timeout=TIMEOUT
+                    self.namespace,
+                    label_selector=f"{LABEL}={run_id}",
+                    field_selector="status.phase=Pending",
+                    _request_timeout=TIMEOUT,
                 )
         except FedstreamError:
             return []
-        return sorted({f"{task_of(pod)} waits for a node: {reason}" for pod in pods.items if (reason := unscheduled(pod))})
+        return sorted(
+            {f"{task_of(pod)} waits for a node: {reason}" for pod in pods.items if (reason := unscheduled(pod))}
+        )
 
     def causes(self, run_id: str) -> list[str]:
         """Return `task: reason` for the first failed pods of a submission."""

@@ -53,7 +53,9 @@ def _digits() -> Dataset:
     try:
         from sklearn.datasets import load_digits
     except ImportError as error:
-        raise PlatformError(f"the digits are part of scikit-learn, which is not installed; {install_hint('local')}") from error
+        raise PlatformError(
+            f"the digits are part of scikit-learn, which is not installed; {install_hint('local')}"
+        ) from error
     digits = load_digits()
     order = np.random.default_rng(0).permutation(len(digits.target))
     x, y = digits.images[order].astype(np.float32), digits.target[order].astype(np.uint8)
@@ -69,7 +71,10 @@ def _npz(path: Path) -> Dataset:
         raise UsageError(
             f"data set {str(path)!r} cannot be used: {error}; pass `digits`, or an .npz file with x_train, y_train, x_test, y_test"
         ) from error
-    x_train, x_test = (found[name].reshape(-1, 28, 28) if found[name][0].size == 28 * 28 else found[name] for name in ("x_train", "x_test"))
+    x_train, x_test = (
+        found[name].reshape(-1, 28, 28) if found[name][0].size == 28 * 28 else found[name]
+        for name in ("x_train", "x_test")
+    )
     if x_train.shape[1:] != (28, 28):
         raise UsageError(
             f"data set {str(path)!r} has samples of shape {x_train.shape[1:]}, but the demo's built-in model requires (28, 28); "

@@ -30,7 +30,13 @@ EVALUATION_CLIENT = "evaluation"
 
 
 def run_demo(
-    clients: int, rounds: int, dataset: str, partition: Partition, name: str, say: Callable[[str], None], progress: Progress
+    clients: int,
+    rounds: int,
+    dataset: str,
+    partition: Partition,
+    name: str,
+    say: Callable[[str], None],
+    progress: Progress,
 ) -> dict[str, Any]:
     """Run the demonstration and return the outcome.
 

@@ -78,7 +78,9 @@ def kafka_classpath(say: Callable[[str], None]) -> str:
     if home:
         libs = Path(home) / "libs"
         if not any(libs.glob("kafka_2.*.jar")):
-            raise PlatformError(f"$KAFKA_HOME is {home}, but {libs} contains no kafka_2.*.jar; set it to an unpacked Apache Kafka 4, or unset it")
+            raise PlatformError(
+                f"$KAFKA_HOME is {home}, but {libs} contains no kafka_2.*.jar; set it to an unpacked Apache Kafka 4, or unset it"
+            )
         return f"{libs}/*"
     jars, folder = locked_jars(), jars_folder()
     if missing(jars, folder):
@@ -99,7 +101,10 @@ def _fetch(jars: Sequence[Jar], folder: Path, say: Callable[[str], None]) -> Non
     source = maven.repository()
     say(f"Downloading Apache Kafka {kafka_version()} ({len(jars)} jars) to {folder}, only this once")
     # Jars are downloaded to a separate folder first, so that an interrupted download never looks complete.
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix="fetching-") as scratch, ThreadPoolExecutor(AT_ONCE) as pool:
+    with (
+        tempfile.TemporaryDirectory(dir=folder.parent, prefix="fetching-") as scratch,
+        ThreadPoolExecutor(AT_ONCE) as pool,
+    ):
 
         def fetch(jar: Jar) -> None:
             maven.fetch(f"{source}/{jar.path}", Path(scratch) / jar.name, jar.digest)
@@ -111,7 +116,9 @@ def _fetch(jars: Sequence[Jar], folder: Path, say: Callable[[str], None]) -> Non
             for task in tasks:
                 task.result(max(0.0, deadline - time.monotonic()))
         except TimeoutError as error:
-            raise PlatformError(f"Apache Kafka was not downloaded within {FETCH_S:.0f} s; try again: downloaded jars are kept") from error
+            raise PlatformError(
+                f"Apache Kafka was not downloaded within {FETCH_S:.0f} s; try again: downloaded jars are kept"
+            ) from error
         except PlatformError as error:
             raise PlatformError(f"Apache Kafka cannot be downloaded: {error}. {ELSEWHERE}") from error
         finally:

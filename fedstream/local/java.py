@@ -32,7 +32,9 @@ def find_java() -> tuple[str, int]:
             return java, version
         unfit.append(f"{java} ({where}) {f'is version {version}' if version else 'does not run'}")
     found = "; ".join(unfit) or "there is none"
-    raise PlatformError(f"Apache Kafka needs Java {OLDEST} or later, but {found}; {install_hint('local')}, which includes Java, or set JAVA_HOME")
+    raise PlatformError(
+        f"Apache Kafka needs Java {OLDEST} or later, but {found}; {install_hint('local')}, which includes Java, or set JAVA_HOME"
+    )
 
 
 def _candidates() -> Iterator[tuple[str, str]]:
@@ -50,7 +52,9 @@ def _candidates() -> Iterator[tuple[str, str]]:
 def _version(java: str) -> int:
     """Return the feature version of a `java`, such as 17; 0 if it does not run or does not print its version."""
     try:
-        said = subprocess.run([java, "-version"], capture_output=True, text=True, errors="replace", timeout=ANSWER_S, check=False).stderr
+        said = subprocess.run(
+            [java, "-version"], capture_output=True, text=True, errors="replace", timeout=ANSWER_S, check=False
+        ).stderr
     except (OSError, subprocess.TimeoutExpired):
         return 0
     found = re.search(r'version "(?:1\.)?(\d+)', said)

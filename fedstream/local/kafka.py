@@ -41,7 +41,11 @@ class KafkaServer(Service):
 
     def prepare(self) -> list[str]:
         java = [find_java()[0], "-Xmx512m", "-XX:+UseSerialGC", "-Djava.awt.headless=true"]
-        java += [f"-Dlog4j2.configurationFile={jars.FILES / 'log4j2.properties'}", "-cp", jars.kafka_classpath(self.say)]
+        java += [
+            f"-Dlog4j2.configurationFile={jars.FILES / 'log4j2.properties'}",
+            "-cp",
+            jars.kafka_classpath(self.say),
+        ]
         properties = self.folder / "server.properties"
         properties.write_text("".join(f"{name}={value}\n" for name, value in self._properties().items()))
         if not (self.data / "meta.properties").exists():
@@ -57,7 +61,9 @@ class KafkaServer(Service):
         from kafka.errors import KafkaError
 
         try:
-            admin = KafkaAdminClient(bootstrap_servers=self.address, bootstrap_timeout_ms=PROBE_MS, request_timeout_ms=PROBE_MS)
+            admin = KafkaAdminClient(
+                bootstrap_servers=self.address, bootstrap_timeout_ms=PROBE_MS, request_timeout_ms=PROBE_MS
+            )
             try:
                 cluster = admin.describe_cluster()["cluster_id"]
             finally:
@@ -72,12 +78,16 @@ class KafkaServer(Service):
         from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
         value = uuid.uuid4().bytes
-        producer = KafkaProducer(bootstrap_servers=self.address, acks="all", bootstrap_timeout_ms=PROBE_MS, max_block_ms=PROBE_MS)
+        producer = KafkaProducer(
+            bootstrap_servers=self.address, acks="all", bootstrap_timeout_ms=PROBE_MS, max_block_ms=PROBE_MS
+        )
         try:
             sent = producer.send(READY_TOPIC, value).get(PROBE_MS / 1000)
         finally:
             producer.close(timeout=1)
-        consumer = KafkaConsumer(bootstrap_servers=self.address, enable_auto_commit=False, bootstrap_timeout_ms=PROBE_MS)
+        consumer = KafkaConsumer(
+            bootstrap_servers=self.address, enable_auto_commit=False, bootstrap_timeout_ms=PROBE_MS
+        )
         try:
             partition = TopicPartition(sent.topic, sent.partition)
             consumer.assign([partition])
@@ -96,14 +106,28 @@ class KafkaServer(Service):
         self.say("Formatting a new Kafka log folder")
         # The tool would take a leading "-" for an option.
         cluster = "f" + base64.urlsafe_b64encode(uuid.uuid4().bytes).decode()[1:22]
-        command = [*java, "-XX:TieredStopAtLevel=1", "kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(properties), "--ignore-formatted"]
+        command = [
+            *java,
+            "-XX:TieredStopAtLevel=1",
+            "kafka.tools.StorageTool",
+            "format",
+            "-t",
+            cluster,
+            "-c",
+            str(properties),
+            "--ignore-formatted",
+        ]
         try:
-            done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=FORMAT_S, check=False)
+            done = subprocess.run(
+                command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=FORMAT_S, check=False
+            )
         except (OSError, subprocess.TimeoutExpired) as error:
             raise PlatformError(f"Apache Kafka could not format {self.data}: {error}") from error
         if done.returncode:
             lines = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()][-8:]
-            raise PlatformError(f"Apache Kafka could not format {self.data}:\n" + "\n".join(f"    {line}" for line in lines))
+            raise PlatformError(
+                f"Apache Kafka could not format {self.data}:\n" + "\n".join(f"    {line}" for line in lines)
+            )
 
     def _properties(self) -> dict[str, object]:
         broker, controller = (f"127.0.0.1:{self.ports[name]}" for name in self.port_names)

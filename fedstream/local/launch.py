@@ -32,7 +32,10 @@ def run_pipeline(arguments: dict[str, Any], log: Path) -> int:
         RunError: The pipeline failed; the message contains the failed step's reason, or its last lines.
         UsageError: A step rejected a value.
     """
-    with tempfile.TemporaryDirectory(prefix="fedstream-", ignore_cleanup_errors=True) as folder, log.open("ab") as output:
+    with (
+        tempfile.TemporaryDirectory(prefix="fedstream-", ignore_cleanup_errors=True) as folder,
+        log.open("ab") as output,
+    ):
         began, result = output.tell(), Path(folder) / "result.json"
         child = subprocess.Popen(
             [sys.executable, "-u", "-P", "-m", "fedstream.pipelines.run_locally", str(result)],

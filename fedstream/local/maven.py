@@ -35,7 +35,9 @@ def _mirror(settings: Path) -> str:
     except FileNotFoundError:
         return ""
     except (OSError, ElementTree.ParseError) as error:
-        raise PlatformError(f"{settings} cannot be read ({error}); correct it, or set {VARIABLE} to a Maven repository") from error
+        raise PlatformError(
+            f"{settings} cannot be read ({error}); correct it, or set {VARIABLE} to a Maven repository"
+        ) from error
     for mirror in mirrors:
         of = re.split(r"[\s,]+", mirror.findtext("{*}mirrorOf", "").strip())
         if "!central" not in of and {"*", "central", "external:*"} & set(of):
@@ -80,4 +82,6 @@ def fetch(url: str, target: Path, digest: str) -> None:
     except (requests.RequestException, OSError) as error:
         raise PlatformError(f"{shown} cannot be downloaded: {str(error).replace(url, shown)}") from error
     if found.hexdigest() != digest:
-        raise PlatformError(f"{shown} has SHA-256 {found.hexdigest()}, expected {digest}: the repository serves a different file")
+        raise PlatformError(
+            f"{shown} has SHA-256 {found.hexdigest()}, expected {digest}: the repository serves a different file"
+        )

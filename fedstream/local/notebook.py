@@ -37,5 +37,7 @@ def errors_in_a_line() -> None:
         shell.set_custom_exc((FedstreamError,), _tell)
 
 
-def _tell(shell: Any, kind: type[BaseException], error: BaseException, trace: Any, tb_offset: int | None = None) -> None:
+def _tell(
+    shell: Any, kind: type[BaseException], error: BaseException, trace: Any, tb_offset: int | None = None
+) -> None:
     print(f"error: {error}", file=sys.stderr)

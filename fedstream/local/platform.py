@@ -18,8 +18,24 @@ from fedstream.settings import KafkaSettings, StoreSettings
 
 LOCK_S = 900.0
 """Seconds to wait for another process, which can be downloading Apache Kafka for the first time."""
-KAFKA_VARIABLES = ("BOOTSTRAP_SERVERS", "SECURITY_PROTOCOL", "SASL_MECHANISM", "USERNAME", "PASSWORD", "CA_FILE", "CERT_FILE", "KEY_FILE")
-STORE_VARIABLES = ("S3_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "S3_BUCKET", "S3_PREFIX", "S3_REGION")
+KAFKA_VARIABLES = (
+    "BOOTSTRAP_SERVERS",
+    "SECURITY_PROTOCOL",
+    "SASL_MECHANISM",
+    "USERNAME",
+    "PASSWORD",
+    "CA_FILE",
+    "CERT_FILE",
+    "KEY_FILE",
+)
+STORE_VARIABLES = (
+    "S3_ENDPOINT_URL",
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "S3_BUCKET",
+    "S3_PREFIX",
+    "S3_REGION",
+)
 
 
 class Platform:
@@ -41,7 +57,11 @@ class Platform:
     """
 
     def __init__(
-        self, state_dir: Path | None = None, *, environ: Mapping[str, str] | None = None, say: Callable[[str], None] = lambda _: None
+        self,
+        state_dir: Path | None = None,
+        *,
+        environ: Mapping[str, str] | None = None,
+        say: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.state_dir = (state_dir or default_state_dir()).absolute()
         self.say = say
@@ -49,7 +69,10 @@ class Platform:
         self.seaweedfs = SeaweedServer(self.state_dir / "seaweedfs", bound=False, say=say)
         self._environ = dict(os.environ if environ is None else environ)
         # Variables printed by `fedstream services env` point to the embedded servers, even while these are down.
-        servers, endpoint = self._environ.get("KAFKA_BOOTSTRAP_SERVERS", ""), self._environ.get("S3_ENDPOINT_URL", "").rstrip("/")
+        servers, endpoint = (
+            self._environ.get("KAFKA_BOOTSTRAP_SERVERS", ""),
+            self._environ.get("S3_ENDPOINT_URL", "").rstrip("/"),
+        )
         self.external_kafka = bool(servers) and servers != self.kafka.address
         self.external_store = bool(endpoint) and endpoint != f"http://{self.seaweedfs.address}"
 
@@ -130,7 +153,9 @@ class Platform:
         store = self._environ.get("S3_ENDPOINT_URL", "")
         return [
             ServiceStatus("kafka", "external Kafka", True, True, kafka) if self.external_kafka else self.kafka.status(),
-            ServiceStatus("store", "external S3 store", True, True, store) if self.external_store else self.seaweedfs.status(),
+            ServiceStatus("store", "external S3 store", True, True, store)
+            if self.external_store
+            else self.seaweedfs.status(),
         ]
 
     def check_alive(self) -> None:
@@ -142,7 +167,9 @@ class Platform:
         self.start(bound=True)
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.stop_own()
 
     def _embedded(self) -> list[Service]:
@@ -168,7 +195,9 @@ class Platform:
             self.state_dir.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             advice = "set FEDSTREAM_HOME to a writable folder"
-            raise PlatformError(f"cannot create the state folder {self.state_dir}: {error.strerror}; {advice}") from error
+            raise PlatformError(
+                f"cannot create the state folder {self.state_dir}: {error.strerror}; {advice}"
+            ) from error
         waiting = "Waiting for another process that starts or stops the platform"
         return process.locked(self.state_dir / "lock", deadline_s=LOCK_S, on_wait=lambda: self.say(waiting))
 

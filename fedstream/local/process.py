@@ -111,11 +111,25 @@ def spawn(
     """
     me = os.getpid()
     if bound:
-        command = [sys.executable, "-I", "-S", str(Path(__file__).with_name("guard.py")), str(me), str(patience_s), *command]
+        command = [
+            sys.executable,
+            "-I",
+            "-S",
+            str(Path(__file__).with_name("guard.py")),
+            str(me),
+            str(patience_s),
+            *command,
+        ]
     try:
         with log.open("ab") as file:
             process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=file, stderr=file, env=dict(env), cwd=log.parent, start_new_session=True
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=file,
+                env=dict(env),
+                cwd=log.parent,
+                start_new_session=True,
             )
     except OSError as error:
         raise PlatformError(f"cannot start {command[0]}: {error.strerror or error}") from error
@@ -160,7 +174,9 @@ def free_ports(count: int) -> list[int]:
             return ports
         if port_is_free(port):
             ports.append(port)
-    raise PlatformError(f"there are fewer than {count} free ports between {PORTS.start} and {PORTS.stop} on 127.0.0.1; stop programs that use them")
+    raise PlatformError(
+        f"there are fewer than {count} free ports between {PORTS.start} and {PORTS.stop} on 127.0.0.1; stop programs that use them"
+    )
 
 
 def port_is_free(port: int) -> bool:
@@ -206,7 +222,9 @@ def locked(path: Path, *, deadline_s: float, on_wait: Callable[[], None]) -> Ite
         if not _try_lock(file.fileno()):
             on_wait()
             if not wait_until(lambda: _try_lock(file.fileno()), deadline_s):
-                raise PlatformError(f"another process has held the lock {path} for {deadline_s:.0f} s; wait until it ends, or stop it")
+                raise PlatformError(
+                    f"another process has held the lock {path} for {deadline_s:.0f} s; wait until it ends, or stop it"
+                )
         yield
 
 

@@ -28,7 +28,9 @@ CHECK_S = 5.0
 """Seconds the store may take to answer at first: a person waits. Once a run is under way it may be away for longer."""
 
 
-def run(values: dict[str, Any], runner: Literal["inprocess", "kfp"], node_budget: int, log: Path | None, progress: Progress) -> dict[str, Any]:
+def run(
+    values: dict[str, Any], runner: Literal["inprocess", "kfp"], node_budget: int, log: Path | None, progress: Progress
+) -> dict[str, Any]:
     """Run to the end and return the outcome.
 
     Args:
@@ -60,7 +62,9 @@ def _check(spec: RunSpec, kafka: KafkaSettings, store: ObjectStore, log: Path) -
         log.parent.mkdir(parents=True, exist_ok=True)
         log.open("ab").close()
     except OSError as error:
-        raise UsageError(f"cannot write the log {str(log)!r}: {error.strerror}; name another file with --log") from error
+        raise UsageError(
+            f"cannot write the log {str(log)!r}: {error.strerror}; name another file with --log"
+        ) from error
     ObjectStore(store.settings, patience_s=CHECK_S).check()
     check_on_record(RunState(store, spec.run), spec)
     with admin(kafka):

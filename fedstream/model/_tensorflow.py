@@ -80,8 +80,12 @@ def set_threads(threads: int | None, gpu_memory_mib: int | None = None) -> None:
             tf.config.experimental.enable_op_determinism()
             _threads = wanted
         if threads not in (None, _threads):
-            raise ModelError(f"TensorFlow already runs with {_threads} threads in this process, so it cannot train with {threads}; use a new process")
-        if gpu_memory_mib not in (None, _gpu_memory_mib) and sys.modules["tensorflow"].config.list_physical_devices("GPU"):
+            raise ModelError(
+                f"TensorFlow already runs with {_threads} threads in this process, so it cannot train with {threads}; use a new process"
+            )
+        if gpu_memory_mib not in (None, _gpu_memory_mib) and sys.modules["tensorflow"].config.list_physical_devices(
+            "GPU"
+        ):
             raise ModelError(
                 f"TensorFlow already runs with gpu_memory_mib {_gpu_memory_mib} in this process, not {gpu_memory_mib}; use a new process"
             )
@@ -91,7 +95,9 @@ def _apply(tf: Any, threads: int, gpu_memory_mib: int) -> None:
     try:
         for gpu in tf.config.list_physical_devices("GPU"):
             if gpu_memory_mib:
-                tf.config.set_logical_device_configuration(gpu, [tf.config.LogicalDeviceConfiguration(memory_limit=gpu_memory_mib)])
+                tf.config.set_logical_device_configuration(
+                    gpu, [tf.config.LogicalDeviceConfiguration(memory_limit=gpu_memory_mib)]
+                )
             else:
                 # Without growth the first process takes all of a GPU's memory, and a second client on it fails.
                 tf.config.experimental.set_memory_growth(gpu, True)
@@ -110,11 +116,15 @@ def _import() -> ModuleType:
         with _hidden(OPTIONAL), _no_garbage_collection(), _quiet_stderr():
             import keras
             import tensorflow
-        logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns of functions traced again, which each new training has
+        logging.getLogger("tensorflow").setLevel(
+            logging.ERROR
+        )  # it warns of functions traced again, which each new training has
     except ImportError as error:
         raise ModelError(f"TensorFlow cannot be imported ({error}); {install_hint('train')}") from error
     if keras.backend.backend() != "tensorflow":
-        raise ModelError(f"Keras was imported with backend {keras.backend.backend()!r} before fedstream could choose; set KERAS_BACKEND=tensorflow")
+        raise ModelError(
+            f"Keras was imported with backend {keras.backend.backend()!r} before fedstream could choose; set KERAS_BACKEND=tensorflow"
+        )
     return tensorflow  # type: ignore[no-any-return]
 
 
@@ -133,7 +143,9 @@ class _Absent(MetaPathFinder):
     def __init__(self, names: set[str], thread: int) -> None:
         self.names, self.thread = names, thread
 
-    def find_spec(self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
         if fullname.partition(".")[0] in self.names and threading.get_ident() == self.thread:
             raise ModuleNotFoundError(f"No module named {fullname!r}", name=fullname)
         return None
@@ -158,8 +170,12 @@ def _quiet_stderr() -> Iterator[None]:
     """Drop what TensorFlow's C++ code says about itself while it loads; no setting silences it. A failed import still shows all."""
     sys.stderr.flush()
     kept, shown = os.dup(2), sys.stderr
-    if _is_descriptor_2(shown):  # what Python code says meanwhile, a progress line in another thread, goes where it went
-        sys.stderr = os.fdopen(kept, "w", buffering=1, encoding=shown.encoding, errors="backslashreplace", closefd=False)
+    if _is_descriptor_2(
+        shown
+    ):  # what Python code says meanwhile, a progress line in another thread, goes where it went
+        sys.stderr = os.fdopen(
+            kept, "w", buffering=1, encoding=shown.encoding, errors="backslashreplace", closefd=False
+        )
     with tempfile.TemporaryFile() as said:
         os.dup2(said.fileno(), 2)
         try:

@@ -57,7 +57,9 @@ def check_archive(data: bytes, where: str) -> dict[str, bytes]:
                 " use Keras' own layers, such as Rescaling, or `keras.ops` in a functional model"
             )
     if not isinstance(config.get("compile_config"), dict):
-        raise ModelError(f"the model in {where} is not compiled, so it has no loss and no optimizer; call `model.compile(...)` before saving it")
+        raise ModelError(
+            f"the model in {where} is not compiled, so it has no loss and no optimizer; call `model.compile(...)` before saving it"
+        )
     return contents
 
 
@@ -85,13 +87,21 @@ def _check_directory(entries: list[zipfile.ZipInfo], size: int, where: str) -> N
         ValueError: a name, or the way a file is packed, is none that Keras uses.
     """
     names = [entry.filename for entry in entries]
-    if odd := [name for name in names if name.startswith("/") or "\\" in name or ".." in name.split("/") or names.count(name) > 1]:
+    if odd := [
+        name
+        for name in names
+        if name.startswith("/") or "\\" in name or ".." in name.split("/") or names.count(name) > 1
+    ]:
         raise ValueError(f"it holds a file {odd[0][:100]!r}, which leads out of the archive or is there twice")
-    if packed := [entry.filename for entry in entries if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)]:
+    if packed := [
+        entry.filename for entry in entries if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+    ]:
         raise ValueError(f"its file {packed[0][:100]!r} is neither stored nor deflated")
     total = sum(entry.file_size for entry in entries)
     if total > (limit := min(MODEL_BYTES, max(SMALL_BYTES, INFLATION * size))):
-        raise ModelError(f"{where} has {size:,} bytes and inflates to {total:,}, where a model of its size holds {limit:,} at most; {ADVICE}")
+        raise ModelError(
+            f"{where} has {size:,} bytes and inflates to {total:,}, where a model of its size holds {limit:,} at most; {ADVICE}"
+        )
 
 
 def _inflate(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes:
@@ -143,7 +153,9 @@ def _renumber(config: Any) -> Any:
     numbers: dict[int, int] = {}
     for part in _objects(config):
         if "shared_object_id" in part:
-            if part.get("class_name") == "DTypePolicy":  # a value: a loaded model does not share it where the built one did
+            if (
+                part.get("class_name") == "DTypePolicy"
+            ):  # a value: a loaded model does not share it where the built one did
                 del part["shared_object_id"]
                 continue
             part["shared_object_id"] = numbers.setdefault(part["shared_object_id"], len(numbers))

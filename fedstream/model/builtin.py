@@ -43,18 +43,26 @@ def build_builtin(name: str) -> Any:
         ModelError: there is none of this name.
     """
     if name.removeprefix(PREFIX) not in KERAS:
-        raise ModelError(f"there is no Keras model {name!r}; built in are {', '.join(PREFIX + known for known in sorted(KERAS))}")
+        raise ModelError(
+            f"there is no Keras model {name!r}; built in are {', '.join(PREFIX + known for known in sorted(KERAS))}"
+        )
     return KERAS[name.removeprefix(PREFIX)]()
 
 
 def digits_mlp() -> Any:
     """Return a model for scikit-learn's digits: 8 by 8 pixels of 0 to 16, 8,970 weights."""
-    return _compile("digits_mlp", (8, 8), [_scale(16), _flatten(), _dense("hidden1", 64, 1), _dense("hidden2", 64, 2), _softmax(3)])
+    return _compile(
+        "digits_mlp", (8, 8), [_scale(16), _flatten(), _dense("hidden1", 64, 1), _dense("hidden2", 64, 2), _softmax(3)]
+    )
 
 
 def mnist_2nn() -> Any:
     """Return the 2NN of McMahan et al., Communication-Efficient Learning of Deep Networks from Decentralized Data (2017): 199,210 weights."""
-    return _compile("mnist_2nn", (28, 28), [_scale(255), _flatten(), _dense("hidden1", 200, 1), _dense("hidden2", 200, 2), _softmax(3)])
+    return _compile(
+        "mnist_2nn",
+        (28, 28),
+        [_scale(255), _flatten(), _dense("hidden1", 200, 1), _dense("hidden2", 200, 2), _softmax(3)],
+    )
 
 
 def mnist_cnn() -> Any:
@@ -77,7 +85,9 @@ KERAS: dict[str, Callable[[], Any]] = {"digits-mlp": digits_mlp, "mnist-2nn": mn
 
 def _compile(name: str, shape: tuple[int, ...], layers: list[Any]) -> Any:
     model = keras().Sequential([keras().Input(shape, name="record"), *layers], name=name)
-    model.compile(optimizer=keras().optimizers.SGD(0.1, name="sgd"), loss="sparse_categorical_crossentropy", metrics=["accuracy"])
+    model.compile(
+        optimizer=keras().optimizers.SGD(0.1, name="sgd"), loss="sparse_categorical_crossentropy", metrics=["accuracy"]
+    )
     return model
 
 

@@ -22,7 +22,9 @@ Step = Callable[[Any, Any], tuple[Any, Any, dict[str, Any]]]
 """Measures a batch: samples and targets in, predictions, loss, and the metrics since they were reset out."""
 
 
-def evaluate_model(model: Any, x: np.ndarray, y: np.ndarray, batch_size: int = 512, step: Step | None = None) -> Metrics:
+def evaluate_model(
+    model: Any, x: np.ndarray, y: np.ndarray, batch_size: int = 512, step: Step | None = None
+) -> Metrics:
     """Return the loss and the compiled metrics over exactly these records, and the confusion matrix of a classifier.
 
     Values that are not finite are left out, so a model that diverged has no `loss` here.
@@ -41,7 +43,11 @@ def evaluate_model(model: Any, x: np.ndarray, y: np.ndarray, batch_size: int = 5
     if not len(x):
         raise ModelError("there are no records to measure the model on")
     classes = num_classes(model)
-    confusion = np.zeros((classes, classes), np.int64) if classes and classes <= CONFUSED and len(model.outputs[0].shape) == 2 else None
+    confusion = (
+        np.zeros((classes, classes), np.int64)
+        if classes and classes <= CONFUSED and len(model.outputs[0].shape) == 2
+        else None
+    )
     size = max(1, min(batch_size, MAX_INPUTS // max(1, x[0].size)))
     step = step or partial(_step, model)
     model.reset_metrics()
@@ -53,7 +59,9 @@ def evaluate_model(model: Any, x: np.ndarray, y: np.ndarray, batch_size: int = 5
         if confusion is not None:
             np.add.at(confusion, (target, np.argmax(np.array(predicted), axis=-1)), 1)
     scores = {name: _number(name, value) for name, value in values.items()} | {"loss": math.fsum(losses) / len(x)}
-    return Metrics(num_examples=len(x), values=finite(scores), confusion=None if confusion is None else confusion.tolist())
+    return Metrics(
+        num_examples=len(x), values=finite(scores), confusion=None if confusion is None else confusion.tolist()
+    )
 
 
 def traced(model: Any, label_shape: Sequence[int], label_type: Any) -> Step:
@@ -65,7 +73,10 @@ def traced(model: Any, label_shape: Sequence[int], label_type: Any) -> Step:
         label_type: their dtype.
     """
     tf, inputs = tensorflow(), model.inputs[0]
-    signature = [tf.TensorSpec([None, *inputs.shape[1:]], inputs.dtype), tf.TensorSpec([None, *label_shape], label_type)]
+    signature = [
+        tf.TensorSpec([None, *inputs.shape[1:]], inputs.dtype),
+        tf.TensorSpec([None, *label_shape], label_type),
+    ]
     return tf.function(partial(_step, model), input_signature=signature, autograph=False)  # type: ignore[no-any-return]
 
 
@@ -83,5 +94,7 @@ def finite(values: dict[str, float]) -> dict[str, float]:
 def _number(name: str, value: Any) -> float:
     array = np.array(value)
     if array.size != 1:
-        raise ModelError(f"metric {name!r} yields {array.size} values; compile the model with metrics of one number (such as average='macro')")
+        raise ModelError(
+            f"metric {name!r} yields {array.size} values; compile the model with metrics of one number (such as average='macro')"
+        )
     return float(array.reshape(()))

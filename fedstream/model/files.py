@@ -60,7 +60,9 @@ def save_keras(model: Any) -> bytes:
         ModelError: the model is not compiled.
     """
     if not getattr(model, "compiled", False):
-        raise ModelError(f"model {model.name!r} is not compiled, so it has no loss and no optimizer; call `model.compile(...)` first")
+        raise ModelError(
+            f"model {model.name!r} is not compiled, so it has no loss and no optimizer; call `model.compile(...)` first"
+        )
     if not model.optimizer.built:
         model.optimizer.build(model.trainable_variables)
     with tempfile.TemporaryDirectory() as folder:
@@ -89,7 +91,9 @@ def describe(data: bytes, name: str, where: str = "") -> tuple[ModelDescription,
         num_classes=num_classes(model),
         loss=loss_name(model),
         metrics=[],
-        variables=[VariableDescription(name=path, shape=list(v.shape), dtype=v.dtype) for path, v in travelling(model).items()],
+        variables=[
+            VariableDescription(name=path, shape=list(v.shape), dtype=v.dtype) for path, v in travelling(model).items()
+        ],
         keras_digest=sha256_hex(data),
         weights_digest=sha256_hex(weights),
     )
@@ -117,7 +121,9 @@ def _try(model: Any, description: ModelDescription) -> list[str]:
         raise
     except Exception as error:  # whatever the owner's layers, loss and metrics raise on plain records
         shape = tuple(description.input_shape)
-        raise ModelError(f"model {description.name!r} with loss {description.loss} fails on {shape} records: {_first_line(error)}") from error
+        raise ModelError(
+            f"model {description.name!r} with loss {description.loss} fails on {shape} records: {_first_line(error)}"
+        ) from error
     return sorted(measured.values.keys() - {"loss"})
 
 

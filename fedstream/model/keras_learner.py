@@ -38,7 +38,9 @@ class KerasLearner:
     def train(self, weights: Weights, examples: Examples, config: TrainingConfig) -> TrainResult:
         with measured(config.threads) as used:
             result = self._trainer.train(weights, examples, config)
-        return replace(result, figures=used.figures(result.num_examples * (1 if config.measure_only else config.epochs)))
+        return replace(
+            result, figures=used.figures(result.num_examples * (1 if config.measure_only else config.epochs))
+        )
 
     def measure(self, weights: Weights, x: NDArray[Any], y: NDArray[Any]) -> Metrics:
         self._with(weights)
@@ -46,7 +48,10 @@ class KerasLearner:
 
     def export(self, weights: Weights) -> dict[str, bytes]:
         model = self._with(weights)
-        return {"model.keras": save_keras(model), **{f"saved_model/{name}": data for name, data in to_saved_model(model).items()}}
+        return {
+            "model.keras": save_keras(model),
+            **{f"saved_model/{name}": data for name, data in to_saved_model(model).items()},
+        }
 
     def why_no_gpu(self) -> str:
         return "" if gpu_names() else what_is_there()

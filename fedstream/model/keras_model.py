@@ -13,7 +13,20 @@ from fedstream.errors import ModelError
 from fedstream.record.description import SPARSE_LOSS
 from fedstream.record.weights import Weights
 
-DTYPES = {"bool", "float16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"}
+DTYPES = {
+    "bool",
+    "float16",
+    "float32",
+    "float64",
+    "int8",
+    "int16",
+    "int32",
+    "int64",
+    "uint8",
+    "uint16",
+    "uint32",
+    "uint64",
+}
 """What numpy and safetensors both know."""
 
 
@@ -34,7 +47,9 @@ def travelling(model: Any) -> dict[str, Any]:
         names[name] += 1
         name = name if names[name] == 1 else f"{name}#{names[name]}"
         if variable.dtype not in DTYPES:
-            raise ModelError(f"variable {name!r} has type {variable.dtype}, which cannot be stored; build the model with dtype float32")
+            raise ModelError(
+                f"variable {name!r} has type {variable.dtype}, which cannot be stored; build the model with dtype float32"
+            )
         variables[name] = variable
     return variables
 
@@ -62,7 +77,9 @@ def set_weights(model: Any, weights: Weights) -> None:
     for name, variable in variables.items():
         got, expected = weights[name].shape, tuple(variable.shape)
         if got != expected:
-            raise ModelError(f"the weights are not of model {model.name!r}: variable {name!r} has shape {got}, the model's has {expected}")
+            raise ModelError(
+                f"the weights are not of model {model.name!r}: variable {name!r} has shape {got}, the model's has {expected}"
+            )
         variable.assign(weights[name])
 
 
@@ -91,10 +108,14 @@ def record_shape(model: Any, tensors: Sequence[Any] | None, what: str) -> list[i
     """
     if not tensors or len(tensors) != 1:
         count = "no known" if not tensors else len(tensors)
-        raise ModelError(f"model {model.name!r} has {count} {what}s, expected one; build it as a Sequential or functional model with one keras.Input")
+        raise ModelError(
+            f"model {model.name!r} has {count} {what}s, expected one; build it as a Sequential or functional model with one keras.Input"
+        )
     shape = tuple(tensors[0].shape)[1:]
     if None in shape:
-        raise ModelError(f"the {what} of model {model.name!r} has shape {shape}; every dimension but the batch must be fixed")
+        raise ModelError(
+            f"the {what} of model {model.name!r} has shape {shape}; every dimension but the batch must be fixed"
+        )
     return [int(size) for size in shape]
 
 

@@ -50,7 +50,10 @@ class SoftmaxModel(Document):
 def describe(data: bytes, name: str) -> tuple[ModelDescription, bytes]:
     """Return a model's description, and its initial weights, which are zero, as safetensors."""
     model = _read(data)
-    weights = {"kernel": np.zeros((math.prod(model.input_shape), model.classes), np.float32), "bias": np.zeros(model.classes, np.float32)}
+    weights = {
+        "kernel": np.zeros((math.prod(model.input_shape), model.classes), np.float32),
+        "bias": np.zeros(model.classes, np.float32),
+    }
     initial = to_bytes(weights)
     description = ModelDescription(
         name=name,
@@ -59,7 +62,10 @@ def describe(data: bytes, name: str) -> tuple[ModelDescription, bytes]:
         num_classes=model.classes,
         loss=SPARSE_LOSS,
         metrics=["accuracy"],
-        variables=[VariableDescription(name=path, shape=list(value.shape), dtype=str(value.dtype)) for path, value in weights.items()],
+        variables=[
+            VariableDescription(name=path, shape=list(value.shape), dtype=str(value.dtype))
+            for path, value in weights.items()
+        ],
         keras_digest=sha256_hex(data),
         weights_digest=sha256_hex(initial),
     )
@@ -84,15 +90,21 @@ class SoftmaxLearner:
             return TrainResult({}, int(held_out.sum()), incoming, None, None, DEVICE)
         samples, labels = self._flat(x[~held_out]), _classes(y[~held_out])
         if not len(samples):
-            raise ModelError(f"no record is left to train on: all {len(x)} are held out; send more records or hold out fewer")
+            raise ModelError(
+                f"no record is left to train on: all {len(x)} are held out; send more records or hold out fewer"
+            )
         new = self._descend(weights, samples, labels, config)
         if not all(np.isfinite(value).all() for value in new.values()):
-            raise ModelError("training diverged: a weight is not finite; use a smaller learning rate, or look for NaN in the records")
+            raise ModelError(
+                "training diverged: a weight is not finite; use a smaller learning rate, or look for NaN in the records"
+            )
         steps = config.epochs * math.ceil(len(samples) / config.batch_size)
         rate = config.learning_rate or self._model.learning_rate
         new, extras = finished(config.rule, LocalTraining(weights, new, config.received, steps, rate, config.seed))
         trained = self.measure(new, x[held_out], y[held_out]) if held_out.any() else None
-        return TrainResult(new, len(samples), incoming, trained, self.measure(new, x[~held_out], y[~held_out]), DEVICE, extras)
+        return TrainResult(
+            new, len(samples), incoming, trained, self.measure(new, x[~held_out], y[~held_out]), DEVICE, extras
+        )
 
     def measure(self, weights: Weights, x: NDArray[Any], y: NDArray[Any]) -> Metrics:
         labels, found = _classes(y), self._probabilities(weights, self._flat(x))
@@ -100,7 +112,11 @@ class SoftmaxLearner:
         values = {"accuracy": float(np.mean(predicted == labels)), "loss": float(-np.mean(np.log(own + TINY)))}
         confusion = np.zeros((self._model.classes, self._model.classes), np.int64)
         np.add.at(confusion, (labels, predicted), 1)
-        return Metrics(num_examples=len(labels), values=values, confusion=confusion.tolist() if self._model.classes <= CONFUSED else None)
+        return Metrics(
+            num_examples=len(labels),
+            values=values,
+            confusion=confusion.tolist() if self._model.classes <= CONFUSED else None,
+        )
 
     def export(self, weights: Weights) -> dict[str, bytes]:
         return {"model.json": self._model.to_bytes(), "weights.safetensors": to_bytes(weights)}
@@ -108,7 +124,9 @@ class SoftmaxLearner:
     def why_no_gpu(self) -> str:
         return "a numpy model trains on the processor"
 
-    def _descend(self, weights: Weights, samples: NDArray[np.float64], labels: NDArray[np.int64], config: TrainingConfig) -> Weights:
+    def _descend(
+        self, weights: Weights, samples: NDArray[np.float64], labels: NDArray[np.int64], config: TrainingConfig
+    ) -> Weights:
         rng, rate = np.random.default_rng(config.seed), config.learning_rate or self._model.learning_rate
         new = {name: value.astype(np.float64) for name, value in weights.items()}
         for _ in range(config.epochs):
@@ -119,10 +137,16 @@ class SoftmaxLearner:
                 error[np.arange(len(batch)), labels[batch]] -= 1
                 gradients = {"kernel": samples[batch].T @ error / len(batch), "bias": error.mean(axis=0)}
                 for name, gradient in gradients.items():
-                    term = config.rule.gradient(name, new[name], weights[name], config.received) if config.rule.corrects else None
+                    term = (
+                        config.rule.gradient(name, new[name], weights[name], config.received)
+                        if config.rule.corrects
+                        else None
+                    )
                     new[name] -= rate * (gradient if term is None else gradient + term)
             if config.deadline is not None and time.monotonic() > config.deadline:
-                raise ModelError("training passed the round's deadline; give the round more time, or train fewer epochs")
+                raise ModelError(
+                    "training passed the round's deadline; give the round more time, or train fewer epochs"
+                )
         return {name: value.astype(np.float32) for name, value in new.items()}
 
     def _flat(self, x: NDArray[Any]) -> NDArray[np.float64]:
@@ -138,7 +162,9 @@ def _read(data: bytes) -> SoftmaxModel:
     try:
         return SoftmaxModel.model_validate(json.loads(data))
     except (ValueError, RecursionError, ValidationError) as error:
-        raise ModelError(f"the file is no numpy model: {error}; make one with fedstream.model.numpy_learner.SoftmaxModel") from error
+        raise ModelError(
+            f"the file is no numpy model: {error}; make one with fedstream.model.numpy_learner.SoftmaxModel"
+        ) from error
 
 
 def _classes(y: NDArray[Any]) -> NDArray[np.int64]:

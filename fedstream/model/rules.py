@@ -39,7 +39,9 @@ def corrected(model: Any, rule: LocalRule, start: Weights, received: Weights) ->
 
     def apply(grads: Any, trainable_variables: Any = None) -> Any:
         variables = list(optimizer._trainable_variables if trainable_variables is None else trainable_variables)
-        return plain([_added(gradient, variable) for gradient, variable in zip(grads, variables, strict=True)], variables)
+        return plain(
+            [_added(gradient, variable) for gradient, variable in zip(grads, variables, strict=True)], variables
+        )
 
     def _added(gradient: Any, variable: Any) -> Any:
         name = names[id(variable)]
@@ -68,7 +70,9 @@ def finished(rule: LocalRule, training: LocalTraining) -> tuple[Weights, Weights
         rule.returns(training.start), extras, "extra array", "what the rule returns"
     )
     if problem:
-        raise ModelError(f"the local rule {type(rule).__name__} makes no update that counts: {problem}; correct the strategy, or its parameters")
+        raise ModelError(
+            f"the local rule {type(rule).__name__} makes no update that counts: {problem}; correct the strategy, or its parameters"
+        )
     return weights, extras
 
 
@@ -78,4 +82,8 @@ def _specs(arrays: Mapping[str, Any]) -> dict[str, Any]:
 
 def _innermost(optimizer: Any) -> Any:
     """Return the optimizer that gets gradients in their own scale."""
-    return _innermost(optimizer.inner_optimizer) if isinstance(optimizer, keras().optimizers.LossScaleOptimizer) else optimizer
+    return (
+        _innermost(optimizer.inner_optimizer)
+        if isinstance(optimizer, keras().optimizers.LossScaleOptimizer)
+        else optimizer
+    )

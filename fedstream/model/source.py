@@ -58,7 +58,9 @@ def load_callable(name: str) -> Callable[[], Any]:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         if error.name and (module_name == error.name or module_name.startswith(f"{error.name}.")):
-            raise UsageError(f"there is no module {error.name!r} (looked in the current folder and in the installed packages)") from error
+            raise UsageError(
+                f"there is no module {error.name!r} (looked in the current folder and in the installed packages)"
+            ) from error
         raise ModelError(f"module {module_name!r} cannot be imported: {error}") from error
     except Exception as error:  # the owner's module may raise anything
         raise ModelError(f"module {module_name!r} cannot be imported: {type(error).__name__}: {error}") from error

@@ -10,7 +10,9 @@ from fedstream.errors import UsageError
 Words = NDArray[np.uint64]
 
 
-def split_mask(seed: int, partitions: NDArray[np.integer], offsets: NDArray[np.integer], rate: float) -> NDArray[np.bool_]:
+def split_mask(
+    seed: int, partitions: NDArray[np.integer], offsets: NDArray[np.integer], rate: float
+) -> NDArray[np.bool_]:
     """Say for each record whether it is held out.
 
     The answer depends on the seed, the record's partition and its offset alone, so a record never changes sides when the stream grows, and a larger

@@ -29,7 +29,9 @@ STEPS_PER_CALL = 32
 """Optimizer steps in one call of the graph: a step of a small model takes 0.3 ms, each call from Python 1.5 ms more."""
 
 
-def train_client(model: Any, examples: Examples, config: TrainingConfig, devices: Sequence[str] | None = None) -> TrainResult:
+def train_client(
+    model: Any, examples: Examples, config: TrainingConfig, devices: Sequence[str] | None = None
+) -> TrainResult:
     """Train a model that holds the global weights, once. See `Trainer`, which can go on with the next client."""
     return Trainer(model).train(get_weights(model), examples, config, devices)
 
@@ -48,7 +50,9 @@ class Trainer:
         self._traced: dict[Any, Any] = {}
         self._twins: dict[tuple[tuple[str, ...], bool], Trainer] = {}
 
-    def train(self, weights: Weights, examples: Examples, config: TrainingConfig, devices: Sequence[str] | None = None) -> TrainResult:
+    def train(
+        self, weights: Weights, examples: Examples, config: TrainingConfig, devices: Sequence[str] | None = None
+    ) -> TrainResult:
         """Train global weights on a client's records, and measure before and after on those held out.
 
         The model is left with the new weights, and with the state of the optimizer that it came with.
@@ -72,7 +76,9 @@ class Trainer:
         if config.measure_only:
             return TrainResult({}, len(measured_on), incoming, None, None, name)
         if not len(trained_on):
-            raise ModelError(f"no record is left to train on: all {len(x)} are held out; send more records or hold out fewer")
+            raise ModelError(
+                f"no record is left to train on: all {len(x)} are held out; send more records or hold out fewer"
+            )
         learner = self._twin(devices, config.mixed_precision) if len(devices) > 1 or config.mixed_precision else self
         if learner is not self:
             set_weights(learner.model, weights)
@@ -105,12 +111,16 @@ class Trainer:
     def _measure(self, x: NDArray[Any], y: NDArray[Any], index: NDArray[np.intp]) -> Metrics | None:
         return self.measure(x[index], y[index]) if len(index) else None
 
-    def _fit(self, x: NDArray[Any], y: NDArray[Any], index: NDArray[np.intp], config: TrainingConfig) -> dict[str, float]:
+    def _fit(
+        self, x: NDArray[Any], y: NDArray[Any], index: NDArray[np.intp], config: TrainingConfig
+    ) -> dict[str, float]:
         """Do what Keras' `fit` does, step by step, in a function that is traced once for all clients; `fit` traces one for each of them."""
         tf, model, deadline = tensorflow(), self.model, _Deadline(config.deadline)
         with tf.device("CPU:0"):
             samples, labels = tf.constant(x), tf.constant(as_targets(model, y))
-        kept: dict[Any, Any] = {} if config.rule.corrects else self._traced  # what a rule adds is traced into the function
+        kept: dict[Any, Any] = (
+            {} if config.rule.corrects else self._traced
+        )  # what a rule adds is traced into the function
         steps, values = self._steps(samples, labels, config.batch_size, kept), dict[str, float]()
         for order in _orders(index, config):
             model.reset_metrics()
@@ -122,8 +132,12 @@ class Trainer:
         model.optimizer.finalize_variable_values(model.trainable_weights)
         return values
 
-    def _fit_mirrored(self, x: NDArray[Any], y: NDArray[Any], index: NDArray[np.intp], config: TrainingConfig) -> dict[str, float]:
-        return fit_mirrored(self.model, _batches(self.model, x, y, index, config), config.epochs, _Deadline(config.deadline).check)
+    def _fit_mirrored(
+        self, x: NDArray[Any], y: NDArray[Any], index: NDArray[np.intp], config: TrainingConfig
+    ) -> dict[str, float]:
+        return fit_mirrored(
+            self.model, _batches(self.model, x, y, index, config), config.epochs, _Deadline(config.deadline).check
+        )
 
     def _steps(self, samples: Any, labels: Any, batch_size: int, kept: dict[Any, Any]) -> Any:
         """Return the function that trains on records by their numbers, a batch at a time, and returns the means since metrics were reset."""
@@ -135,13 +149,17 @@ class Trainer:
             def steps(samples: Any, labels: Any, order: Any) -> Any:
                 def step(start: Any) -> Any:
                     batch = order[start : start + batch_size]
-                    model.train_step((tf.cast(tf.gather(samples, batch), model.inputs[0].dtype), tf.gather(labels, batch)))
+                    model.train_step(
+                        (tf.cast(tf.gather(samples, batch), model.inputs[0].dtype), tf.gather(labels, batch))
+                    )
                     return start + batch_size
 
                 tf.while_loop(lambda start: start < tf.size(order), step, [tf.constant(0)])
                 return model.get_metrics_result()
 
-            kept[key] = tf.function(steps, input_signature=[*signature, tf.TensorSpec([None], tf.int64)], autograph=False)
+            kept[key] = tf.function(
+                steps, input_signature=[*signature, tf.TensorSpec([None], tf.int64)], autograph=False
+            )
         return kept[key]
 
 
@@ -180,7 +198,9 @@ def _batches(model: Any, x: NDArray[Any], y: NDArray[Any], index: NDArray[np.int
     with tf.device("CPU:0"):
         samples, labels = tf.constant(x), tf.constant(as_targets(model, y))
         batches = _shuffled(index, config.seed).batch(config.batch_size)
-        return batches.map(lambda batch: (tf.cast(tf.gather(samples, batch), dtype), tf.gather(labels, batch))).prefetch(2)
+        return batches.map(
+            lambda batch: (tf.cast(tf.gather(samples, batch), dtype), tf.gather(labels, batch))
+        ).prefetch(2)
 
 
 @contextmanager
@@ -200,7 +220,9 @@ def _fresh(model: Any, config: TrainingConfig) -> Iterator[None]:
     except TypeError as error:
         if "LearningRateSchedule" not in str(error):
             raise
-        raise ModelError(f"model {model.name!r} is compiled with a learning rate schedule, so no other can be set; use learning rate 0") from error
+        raise ModelError(
+            f"model {model.name!r} is compiled with a learning rate schedule, so no other can be set; use learning rate 0"
+        ) from error
     finally:
         for variable, value in zip(optimizer.variables, before, strict=True):
             variable.assign(value)
@@ -245,4 +267,6 @@ class _Deadline:
 
     def check(self, batch: int, logs: Any = None) -> None:
         if self.deadline is not None and time.monotonic() > self.deadline:
-            raise ModelError(f"training passed the round's deadline at step {batch + 1} of an epoch; give the round more time, or train fewer epochs")
+            raise ModelError(
+                f"training passed the round's deadline at step {batch + 1} of an epoch; give the round more time, or train fewer epochs"
+            )

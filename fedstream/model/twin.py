@@ -59,7 +59,9 @@ def compute_in_half(model: Any, policy: str) -> None:
         model.optimizer.build(model.trainable_variables)
 
 
-def fit_mirrored(model: Any, batches: Iterable[Any], epochs: int, after_step: Callable[[int], None]) -> dict[str, float]:
+def fit_mirrored(
+    model: Any, batches: Iterable[Any], epochs: int, after_step: Callable[[int], None]
+) -> dict[str, float]:
     """Train a mirrored model as `fit` trains a plain one, and return the means over the last epoch.
 
     Each batch is dealt out to the devices, and its records are weighted so that the gradients of all devices add up to that of the whole batch.
@@ -78,12 +80,18 @@ def fit_mirrored(model: Any, batches: Iterable[Any], epochs: int, after_step: Ca
         model.reset_metrics()
         for number, (samples, labels) in enumerate(batches):
             shares = [_share(model, samples, labels, replica) for replica in range(strategy.num_replicas_in_sync)]
-            step(strategy.experimental_distribute_values_from_function(lambda context, s=shares: s[context.replica_id_in_sync_group]))
+            step(
+                strategy.experimental_distribute_values_from_function(
+                    lambda context, s=shares: s[context.replica_id_in_sync_group]
+                )
+            )
             after_step(number)
         values = {name: float(value) for name, value in model.get_metrics_result().items()}
         if not math.isfinite(values["loss"]):
             break
-        iter(batches)  # `fit` starts a pass after each epoch and drops it: without that, the next epoch's order would be another
+        iter(
+            batches
+        )  # `fit` starts a pass after each epoch and drops it: without that, the next epoch's order would be another
     return values
 
 
@@ -106,9 +114,15 @@ def _share(model: Any, samples: Any, labels: Any, replica: int) -> tuple[Any, An
 def _build_metrics(model: Any) -> None:
     """Make the metrics' variables, which cannot be made in the middle of a step on several devices."""
     shape = model.outputs[0].shape[1:] if num_classes(model) is None else model.outputs[0].shape[1:-1]
-    model.test_on_batch(np.zeros((1, *model.inputs[0].shape[1:]), np.float32), as_targets(model, np.zeros((1, *shape), np.float32)))
+    model.test_on_batch(
+        np.zeros((1, *model.inputs[0].shape[1:]), np.float32), as_targets(model, np.zeros((1, *shape), np.float32))
+    )
 
 
 def _output_layers(model: Any) -> list[Any]:
     outputs = [tensor._keras_history.operation for tensor in model.outputs]
-    return [inner for layer in outputs for inner in (_output_layers(layer) if isinstance(layer, keras().Model) else layer._flatten_layers())]
+    return [
+        inner
+        for layer in outputs
+        for inner in (_output_layers(layer) if isinstance(layer, keras().Model) else layer._flatten_layers())
+    ]

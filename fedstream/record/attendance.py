@@ -100,8 +100,14 @@ def attendance(record: RunRecord, commits: Sequence[Commit]) -> Attendance:
 def _refused_when_planned(record: RunRecord) -> list[Absence]:
     """Return the clients whose announcements were meant for the run, none of which was taken; the newest one's reason counts."""
     known = {client.client for client in record.clients} | ({record.evaluation.client} if record.evaluation else set())
-    named = dict.fromkeys([*record.spec.clients, *record.spec.sites], "no announcement of it was found when the run was planned")
-    told = {row.client: row.reason for row in record.announcements if row.related and not row.accepted and re.fullmatch(NAME, row.client)}
+    named = dict.fromkeys(
+        [*record.spec.clients, *record.spec.sites], "no announcement of it was found when the run was planned"
+    )
+    told = {
+        row.client: row.reason
+        for row in record.announcements
+        if row.related and not row.accepted and re.fullmatch(NAME, row.client)
+    }
     return [Absence(client, [], 0, reason) for client, reason in (named | told).items() if client not in known]
 
 

@@ -32,7 +32,12 @@ def parse_json(data: bytes | str, depth: int) -> Any:
         raise ValueError(f"it is nested deeper than {depth} levels") from error
     level = [value]
     for _ in range(depth + 1):
-        level = [item for part in level if isinstance(part, dict | list) for item in (part.values() if isinstance(part, dict) else part)]
+        level = [
+            item
+            for part in level
+            if isinstance(part, dict | list)
+            for item in (part.values() if isinstance(part, dict) else part)
+        ]
         if not level:
             return value
     raise ValueError(f"it is nested deeper than {depth} levels")

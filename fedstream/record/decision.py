@@ -26,7 +26,9 @@ def decide(spec: RunSpec, measured: Sequence[float]) -> Decision:
     """
     metric, sign = spec.target_metric, 1.0 if higher_is_better(spec.target_metric) else -1.0
     if measured and spec.target_value and sign * measured[-1] >= sign * spec.target_value:
-        return Decision(action="stop", reason=f"target reached: {metric} {measured[-1]:.4f}, asked {spec.target_value:g}")
+        return Decision(
+            action="stop", reason=f"target reached: {metric} {measured[-1]:.4f}, asked {spec.target_value:g}"
+        )
     scores = [sign * value for value in measured]
     if spec.patience and len(scores) > spec.patience and max(scores[-spec.patience :]) <= max(scores[: -spec.patience]):
         return Decision(action="stop", reason=f"no better {metric} in {spec.patience} measurements")
@@ -114,7 +116,12 @@ def measurements(commits: Sequence[Commit], metric: str) -> list[tuple[int, floa
     values: dict[int, float] = {}
     counted = {commit.round for commit in lineage(commits)}
     for commit in commits:
-        if commit.metrics and commit.measured_round is not None and commit.measured_round in counted and metric in commit.metrics.values:
+        if (
+            commit.metrics
+            and commit.measured_round is not None
+            and commit.measured_round in counted
+            and metric in commit.metrics.values
+        ):
             values.setdefault(commit.measured_round, commit.metrics.values[metric])
     return list(values.items())
 

@@ -95,6 +95,12 @@ def named(description: ModelDescription, features: Sequence[str], classes: Seque
             f"features: {len(features)} names are given, but model {description.name!r} has input {shape}; name each value of a flat record"
         )
     if classes and description.class_count != len(classes):
-        count = "does not tell classes apart" if description.class_count is None else f"tells {description.class_count} apart"
-        raise ModelError(f"classes: {len(classes)} names are given, but model {description.name!r} {count}; name each class once")
+        count = (
+            "does not tell classes apart"
+            if description.class_count is None
+            else f"tells {description.class_count} apart"
+        )
+        raise ModelError(
+            f"classes: {len(classes)} names are given, but model {description.name!r} {count}; name each class once"
+        )
     return description.model_copy(update={"features": list(features), "classes": list(classes)})

@@ -14,7 +14,8 @@ CLASSES = 10_000
 """Classes whose records are counted: with more, the labels are measurements, and a slice's document would be as long as the slice."""
 
 Figures = Annotated[
-    dict[Annotated[str, Field(min_length=1, max_length=60)], Annotated[float, Field(allow_inf_nan=False)] | Word], Field(max_length=30)
+    dict[Annotated[str, Field(min_length=1, max_length=60)], Annotated[float, Field(allow_inf_nan=False)] | Word],
+    Field(max_length=30),
 ]
 """What a strategy says of an aggregation: a few finite numbers and short texts, by name."""
 
@@ -270,6 +271,8 @@ class Commit(Document):
     def _kind_fits(self) -> Commit:
         if (self.kind == "initial") != (self.round == 0):
             raise ValueError(f"round {self.round} cannot be of kind {self.kind}")
-        if (self.kind == "rollback") != (self.restores is not None) or (self.restores is not None and self.restores >= self.round):
+        if (self.kind == "rollback") != (self.restores is not None) or (
+            self.restores is not None and self.restores >= self.round
+        ):
             raise ValueError(f"round {self.round} of kind {self.kind} cannot restore round {self.restores}")
         return self

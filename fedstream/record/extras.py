@@ -59,7 +59,14 @@ def why_not(expected: Mapping[str, ArraySpec], arrays: Mapping[str, np.ndarray],
         return f"{what} {missing[0]!r} is missing ({len(missing)} in all)"
     if extra:
         return f"{what} {extra[0]!r} is not in {whole} ({len(extra)} in all)"
-    return next((problem for name in sorted(expected) if (problem := _why_bad(expected[name], arrays[name], f"{what} {name!r}"))), "")
+    return next(
+        (
+            problem
+            for name in sorted(expected)
+            if (problem := _why_bad(expected[name], arrays[name], f"{what} {name!r}"))
+        ),
+        "",
+    )
 
 
 def _why_bad(expected: ArraySpec, array: np.ndarray, name: str) -> str:

@@ -69,7 +69,11 @@ def form_of(*models: type[BaseModel]) -> list[FormField]:
     Raises:
         TypeError: a field has no Entry, no description, or a type that no form can show.
     """
-    fields = [_form_field(f"{model.__name__}.{name}", name, field) for model in models for name, field in model.model_fields.items()]
+    fields = [
+        _form_field(f"{model.__name__}.{name}", name, field)
+        for model in models
+        for name, field in model.model_fields.items()
+    ]
     return sorted(fields, key=lambda field: GROUPS.index(field.group))
 
 
@@ -101,7 +105,9 @@ def _explained(problem: Any) -> str:
 def _form_field(where: str, name: str, field: FieldInfo) -> FormField:
     entry = next((mark for mark in field.metadata if isinstance(mark, Entry)), None)
     if entry is None or not field.description:
-        raise TypeError(f"{where} needs an Entry in its annotation, as Annotated[int, Entry('training')], and a description")
+        raise TypeError(
+            f"{where} needs an Entry in its annotation, as Annotated[int, Entry('training')], and a description"
+        )
     return FormField(
         name=name,
         group=entry.group,
@@ -125,4 +131,6 @@ def _kind(where: str, annotation: Any) -> Kind:
         return "document"
     if origin in SCALARS:
         return SCALARS[origin]
-    raise TypeError(f"{where} is a {annotation}, which no form can show; use {', '.join(kind.__name__ for kind in SCALARS)}, Literal, list or dict")
+    raise TypeError(
+        f"{where} is a {annotation}, which no form can show; use {', '.join(kind.__name__ for kind in SCALARS)}, Literal, list or dict"
+    )

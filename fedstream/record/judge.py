@@ -72,8 +72,13 @@ def judge(record: RunRecord, selection: Selection, base_digest: str, candidates:
     """
     reasons = {candidate.client: _why_not(record, selection, base_digest, candidate) for candidate in candidates}
     if selection.kind == "training":
-        reasons |= _outliers(record.spec.outlier_bound, [candidate for candidate in candidates if not reasons[candidate.client]])
-    return [_verdict(candidate, reasons[candidate.client]) for candidate in sorted(candidates, key=lambda candidate: candidate.client)]
+        reasons |= _outliers(
+            record.spec.outlier_bound, [candidate for candidate in candidates if not reasons[candidate.client]]
+        )
+    return [
+        _verdict(candidate, reasons[candidate.client])
+        for candidate in sorted(candidates, key=lambda candidate: candidate.client)
+    ]
 
 
 def why_wrong_selection(record: RunRecord, selection: Selection, round: int) -> str:
@@ -84,7 +89,11 @@ def why_wrong_selection(record: RunRecord, selection: Selection, round: int) -> 
 
 
 def why_wrong_verdicts(
-    record: RunRecord, selection: Selection, expected: Sequence[Verdict], said: Verdicts, refusals: Mapping[str, set[str]]
+    record: RunRecord,
+    selection: Selection,
+    expected: Sequence[Verdict],
+    said: Verdicts,
+    refusals: Mapping[str, set[str]],
 ) -> list[str]:
     """Return what in verdicts on record is not what the updates say.
 
@@ -95,12 +104,18 @@ def why_wrong_verdicts(
         said: the verdicts on record.
         refusals: client -> reasons that it has on record for not taking part in this round.
     """
-    if difference := _first_difference({"run": said.run, "round": said.round}, {"run": record.spec.run, "round": selection.round}):
+    if difference := _first_difference(
+        {"run": said.run, "round": said.round}, {"run": record.spec.run, "round": selection.round}
+    ):
         return [difference]
     clients = [verdict.client for verdict in said.verdicts]
     if clients != selection.clients:
         return [f"its clients are {', '.join(clients) or 'none'}, but the round asked {', '.join(selection.clients)}"]
-    wrong = [reason for e, s in zip(expected, said.verdicts, strict=True) if (reason := _why_wrong(e, s, refusals.get(s.client, set())))]
+    wrong = [
+        reason
+        for e, s in zip(expected, said.verdicts, strict=True)
+        if (reason := _why_wrong(e, s, refusals.get(s.client, set())))
+    ]
     accepted = sum(verdict.accepted for verdict in said.verdicts)
     if accepted < (needed := quorum_of(record, selection)):
         wrong.append(f"it accepts {accepted} updates, but the quorum is {needed}")
@@ -149,7 +164,9 @@ def _why_wrong(expected: Verdict, said: Verdict, refusals: set[str]) -> str:
 
 
 def _first_difference(said: Mapping[str, object], expected: Mapping[str, object]) -> str:
-    return next((f"{name} is {said[name]!r}, expected {value!r}" for name, value in expected.items() if said[name] != value), "")
+    return next(
+        (f"{name} is {said[name]!r}, expected {value!r}" for name, value in expected.items() if said[name] != value), ""
+    )
 
 
 def _verdict(candidate: Candidate, reason: str) -> Verdict:
@@ -177,7 +194,9 @@ def _why_not(record: RunRecord, selection: Selection, base_digest: str, candidat
     return _why_unusable(record, selection, manifest, candidate.slice.records, candidate.weights)
 
 
-def _why_unexpected(record: RunRecord, selection: Selection, base_digest: str, document: SliceDoc, candidate: Candidate) -> str:
+def _why_unexpected(
+    record: RunRecord, selection: Selection, base_digest: str, document: SliceDoc, candidate: Candidate
+) -> str:
     """Return what in a manifest is not of this round, this client and this slice."""
     expected = {
         "run": record.spec.run,
@@ -195,9 +214,16 @@ def _why_unexpected(record: RunRecord, selection: Selection, base_digest: str, d
     return ""
 
 
-def _why_unusable(record: RunRecord, selection: Selection, manifest: Manifest, records: int, weights: Examined | None) -> str:
+def _why_unusable(
+    record: RunRecord, selection: Selection, manifest: Manifest, records: int, weights: Examined | None
+) -> str:
     metric = record.spec.target_metric
-    for measured, needed in ((manifest.incoming, metric), (manifest.trained, metric), (manifest.training, ""), (manifest.alone, "")):
+    for measured, needed in (
+        (manifest.incoming, metric),
+        (manifest.trained, metric),
+        (manifest.training, ""),
+        (manifest.alone, ""),
+    ):
         if measured and (reason := why_implausible(measured, records, needed)):
             return reason
     if selection.kind == "closing":

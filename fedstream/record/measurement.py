@@ -42,7 +42,9 @@ def why_implausible(measured: Metrics, most_records: int, metric: str) -> str:
 
 
 def _range(name: str) -> tuple[float, float]:
-    low, high = next(((low, high) for part, low, high in RANGES if name != "loss" and re.search(part, name)), (-math.inf, math.inf))
+    low, high = next(
+        ((low, high) for part, low, high in RANGES if name != "loss" and re.search(part, name)), (-math.inf, math.inf)
+    )
     return max(low, -LARGEST_METRIC), min(high, LARGEST_METRIC)
 
 

@@ -68,13 +68,17 @@ def parse_ranges(text: str) -> list[OffsetRange]:
 @lru_cache(maxsize=4)  # an announcement's ranges are asked for several times, one announcement after the other
 def _parse_ranges(text: str) -> tuple[OffsetRange, ...]:
     if (count := text.count(",") + 1) > RANGES:
-        raise AnnouncementError(f"topic: it lists {count:,} ranges of offsets, at most {RANGES:,} are read; announce records that lie together")
+        raise AnnouncementError(
+            f"topic: it lists {count:,} ranges of offsets, at most {RANGES:,} are read; announce records that lie together"
+        )
     ranges = sorted(map(_parse_range, text.split(",")), key=ORDER)
     for before, after in pairwise(ranges):
         if after.start < before.end and (before.topic, before.partition) == (after.topic, after.partition):
             raise AnnouncementError(f"topic: ranges {before} and {after} overlap; each record may be announced once")
     if (total := total_records(ranges)) > RECORDS:
-        raise AnnouncementError(f"topic: it announces {total:,} records, at most {RECORDS:,} make a slice; announce them in parts")
+        raise AnnouncementError(
+            f"topic: it announces {total:,} records, at most {RECORDS:,} make a slice; announce them in parts"
+        )
     return tuple(ranges)
 
 

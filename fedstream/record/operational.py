@@ -56,5 +56,7 @@ def _item_type(field: FieldInfo) -> type[BaseModel] | None:
 
 def _merged(base: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
     """Return both, where they meet item by item."""
-    both = {name: _merged(base[name], other[name]) for name in base.keys() & other.keys() if isinstance(other[name], dict)}
+    both = {
+        name: _merged(base[name], other[name]) for name in base.keys() & other.keys() if isinstance(other[name], dict)
+    }
     return base | other | both

@@ -103,17 +103,23 @@ class RunRecord(Document):
     @classmethod
     def _layout_can_be_read(cls, layout: int) -> int:
         if layout != LAYOUT:
-            raise ValueError(f"it has layout {layout}, and this version of fedstream reads layout {LAYOUT}; use the version that wrote it")
+            raise ValueError(
+                f"it has layout {layout}, and this version of fedstream reads layout {LAYOUT}; use the version that wrote it"
+            )
         return layout
 
     @model_validator(mode="after")
     def _evaluation_is_the_spec_s(self) -> RunRecord:
         if (self.evaluation is None) != self.spec.federated_evaluation:
-            raise ValueError(f"evaluation_topic is {self.spec.evaluation_topic!r}, but it has {'an' if self.evaluation else 'no'} evaluation")
+            raise ValueError(
+                f"evaluation_topic is {self.spec.evaluation_topic!r}, but it has {'an' if self.evaluation else 'no'} evaluation"
+            )
         return self
 
     def client(self, name: str) -> MatchedClient:
         for matched in self.clients:
             if matched.client == name:
                 return matched
-        raise SpecError(f"run {self.spec.run!r} has no client {name!r}; it has {', '.join(c.client for c in self.clients)}")
+        raise SpecError(
+            f"run {self.spec.run!r} has no client {name!r}; it has {', '.join(c.client for c in self.clients)}"
+        )

@@ -51,7 +51,9 @@ class Site(Document):
 
     bootstrap_servers: str = ""
     placement: Annotated[Placement | None, OPERATIONAL] = None
-    store_secret: Annotated[str, OPERATIONAL] = Field(default="", max_length=253, pattern=r"^([a-z0-9]([a-z0-9.-]*[a-z0-9])?)?$")
+    store_secret: Annotated[str, OPERATIONAL] = Field(
+        default="", max_length=253, pattern=r"^([a-z0-9]([a-z0-9.-]*[a-z0-9])?)?$"
+    )
 
 
 BESIDE_PLACEMENTS = ("cpu_fallback", "gpu_memory_mib")
@@ -68,20 +70,28 @@ class RunSpec(Document):
     """Everything a model owner decides about a run. One field is one entry of the form: see fedstream.record.form."""
 
     run: Annotated[str, Entry("who", flag="--name")] = Field(
-        pattern=f"^{NAME}$", description="Name of the run; submitted again with the same name, a run goes on where it stopped."
+        pattern=f"^{NAME}$",
+        description="Name of the run; submitted again with the same name, a run goes on where it stopped.",
     )
     model: Annotated[str, Entry("who")] = Field(
-        pattern=f"^(builtin:)?{NAME}$", description="Name of an added model, or builtin:digits-mlp, builtin:mnist-2nn, builtin:mnist-cnn."
+        pattern=f"^(builtin:)?{NAME}$",
+        description="Name of an added model, or builtin:digits-mlp, builtin:mnist-2nn, builtin:mnist-cnn.",
     )
     purpose: Annotated[str, Entry("who")] = Field(
-        "", max_length=500, description="What the model is for, in a sentence or two; it appears in the report and in the model card."
+        "",
+        max_length=500,
+        description="What the model is for, in a sentence or two; it appears in the report and in the model card.",
     )
-    clients: Annotated[list[str], Entry("who")] = Field([], description="Clients to ask; empty for all whose announcements match.")
+    clients: Annotated[list[str], Entry("who")] = Field(
+        [], description="Clients to ask; empty for all whose announcements match."
+    )
     client_fraction: Annotated[float, Entry("who")] = Field(
         1.0, gt=0, le=1, description="Part of the clients asked in each round, above 0 and up to 1."
     )
     min_clients: Annotated[int, Entry("who")] = Field(
-        0, ge=0, description="Quorum: accepted updates that a round needs; 0 for all that are asked where clients are named, else for 1."
+        0,
+        ge=0,
+        description="Quorum: accepted updates that a round needs; 0 for all that are asked where clients are named, else for 1.",
     )
     evaluation_topic: Annotated[str, Entry("data")] = Field(
         "",
@@ -91,7 +101,8 @@ class RunSpec(Document):
         {}, description="Must equal the restrictions of an announcement; {} for streams without any."
     )
     slices: Annotated[Literal["newest", "all"], Entry("data")] = Field(
-        "newest", description="Which announcements of a client count: newest for the last one alone, all for all together."
+        "newest",
+        description="Which announcements of a client count: newest for the last one alone, all for all together.",
     )
     own_topics: Annotated[bool, Entry("data")] = Field(
         False,
@@ -101,32 +112,51 @@ class RunSpec(Document):
     validation_rate: Annotated[float, Entry("data")] = Field(
         0.1, ge=0, lt=1, description="Part of the records held out at clients whose announcement names none."
     )
-    epochs: Annotated[int, Entry("training")] = Field(1, ge=1, le=10_000, description="Passes over a client's records in a round.")
-    batch_size: Annotated[int, Entry("training")] = Field(32, ge=1, le=1_000_000, description="Records in one optimizer step.")
+    epochs: Annotated[int, Entry("training")] = Field(
+        1, ge=1, le=10_000, description="Passes over a client's records in a round."
+    )
+    batch_size: Annotated[int, Entry("training")] = Field(
+        32, ge=1, le=1_000_000, description="Records in one optimizer step."
+    )
     learning_rate: Annotated[float, Entry("training")] = Field(
-        0.0, ge=0, description="Learning rate of the clients' optimizer; 0 for the one that the model was compiled with."
+        0.0,
+        ge=0,
+        description="Learning rate of the clients' optimizer; 0 for the one that the model was compiled with.",
     )
     mixed_precision: Annotated[bool, Entry("training")] = Field(
-        False, description="Train in half precision: float16 on GPUs, bfloat16 on processors. Weights and measurements stay float32."
+        False,
+        description="Train in half precision: float16 on GPUs, bfloat16 on processors. Weights and measurements stay float32.",
     )
-    seed: Annotated[int, Entry("training")] = Field(0, ge=0, lt=2**31, description="Seed of client selection, splits and shuffles.")
-    threads: Annotated[int, Entry("training")] = Field(2, ge=1, le=256, description="TensorFlow threads of a training; they affect the digests.")
+    seed: Annotated[int, Entry("training")] = Field(
+        0, ge=0, lt=2**31, description="Seed of client selection, splits and shuffles."
+    )
+    threads: Annotated[int, Entry("training")] = Field(
+        2, ge=1, le=256, description="TensorFlow threads of a training; they affect the digests."
+    )
     baseline: Annotated[bool, Entry("training")] = Field(
-        False, description="Also train each client alone, once, for comparison in the report; takes as long as its part of the run."
+        False,
+        description="Also train each client alone, once, for comparison in the report; takes as long as its part of the run.",
     )
     strategy: Annotated[str, Entry("aggregation")] = Field(
-        "FedAvg", max_length=100, description="How updates become the next global model; `fedstream strategies` lists them."
+        "FedAvg",
+        max_length=100,
+        description="How updates become the next global model; `fedstream strategies` lists them.",
     )
     strategy_config: Annotated[dict[str, Any], Entry("aggregation")] = Field(
-        {}, description='Parameters of the strategy, as {"server_learning_rate": 0.05} of FedAdam; those left out have their defaults.'
+        {},
+        description='Parameters of the strategy, as {"server_learning_rate": 0.05} of FedAdam; those left out have their defaults.',
     )
     outlier_bound: Annotated[float, Entry("aggregation")] = Field(
-        10.0, ge=0, description="From three updates up, reject one whose norm exceeds the round's median this many times; 0 to reject none."
+        10.0,
+        ge=0,
+        description="From three updates up, reject one whose norm exceeds the round's median this many times; 0 to reject none.",
     )
     rounds: Annotated[int, Entry("stopping")] = Field(
         15, ge=1, le=10_000, description="Training rounds in all; the number may grow when a run is submitted again."
     )
-    target_metric: Annotated[str, Entry("stopping")] = Field("accuracy", description="Metric watched for the target, patience and the best model.")
+    target_metric: Annotated[str, Entry("stopping")] = Field(
+        "accuracy", description="Metric watched for the target, patience and the best model."
+    )
     target_value: Annotated[float, Entry("stopping")] = Field(
         0.0, ge=0, description="The run stops when the metric reaches this value; 0 for no target."
     )
@@ -134,7 +164,8 @@ class RunSpec(Document):
         0, ge=0, description="The run stops after this many measurements without improvement; 0 for never."
     )
     publish: Annotated[Literal["always", "if-better", "never"], Entry("stopping")] = Field(
-        "always", description="Whether a finished run becomes a version of the model: always, if-better than the newest one, or never."
+        "always",
+        description="Whether a finished run becomes a version of the model: always, if-better than the newest one, or never.",
     )
     round_deadline_s: Annotated[float, Entry("where it runs", flag="--round-deadline"), OPERATIONAL] = Field(
         600.0, gt=0, le=7 * 86_400, description="Seconds a client may wait for its data, and again train."
@@ -153,7 +184,9 @@ class RunSpec(Document):
     @classmethod
     def _gpus_belong_to_placements(cls, values: Any) -> Any:
         """Read a spec from before they did: what stood beside the placements held for all of them."""
-        if not isinstance(values, dict) or not (beside := {name: values[name] for name in BESIDE_PLACEMENTS if name in values}):
+        if not isinstance(values, dict) or not (
+            beside := {name: values[name] for name in BESIDE_PLACEMENTS if name in values}
+        ):
             return values
         rest = {name: value for name, value in values.items() if name not in beside}
         if isinstance(sites := rest.get("sites"), dict):
@@ -236,5 +269,7 @@ def changed_field(old: RunSpec, new: RunSpec) -> str:
     before, after = identity(old), identity(new)
     for name in before:
         if before[name] != after[name] and not (name == "rounds" and new.rounds > old.rounds):
-            return f"{name} was {before[name]!r} and is now {after[name]!r}" + (" (it may only grow)" if name == "rounds" else "")
+            return f"{name} was {before[name]!r} and is now {after[name]!r}" + (
+                " (it may only grow)" if name == "rounds" else ""
+            )
     return ""

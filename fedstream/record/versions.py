@@ -47,7 +47,9 @@ class VersionManifest(Document):
     @field_validator("files")
     @classmethod
     def _files_stay_inside(cls, files: dict[str, str]) -> dict[str, str]:
-        if outside := [name for name in files if len(name) > LONGEST_FILE or not re.fullmatch(f"{_PART}(/{_PART})*", name)]:
+        if outside := [
+            name for name in files if len(name) > LONGEST_FILE or not re.fullmatch(f"{_PART}(/{_PART})*", name)
+        ]:
             raise ValueError(f"{outside[0][:100]!r} is no name of a version's file")
         return files
 

@@ -32,7 +32,9 @@ def from_bytes(data: bytes, where: str) -> Weights:
     try:
         return dict(load(data))
     except (SafetensorError, KeyError, ValueError, TypeError) as error:
-        raise CorruptObject(f"{where} holds no valid safetensors ({error}); it is damaged, or was not written by fedstream") from error
+        raise CorruptObject(
+            f"{where} holds no valid safetensors ({error}); it is damaged, or was not written by fedstream"
+        ) from error
 
 
 def digest(weights: Mapping[str, np.ndarray]) -> str:

@@ -48,7 +48,11 @@ class RoundView:
     @property
     def name(self) -> str:
         """Name of the round; a pass without training is named after its kind."""
-        return f"{self.number}: {self.kind}" if self.commit.kind in ("closing", "rollback") or self.behind != self.number else f"round {self.number}"
+        return (
+            f"{self.number}: {self.kind}"
+            if self.commit.kind in ("closing", "rollback") or self.behind != self.number
+            else f"round {self.number}"
+        )
 
     @property
     def kind(self) -> str:
@@ -68,7 +72,10 @@ class RoundView:
     @property
     def figures(self) -> str:
         """What the strategy says of the round's aggregation; empty where it says nothing."""
-        return "; ".join(f"{name} {value if isinstance(value, str) else format(value, '.4g')}" for name, value in self.commit.figures.items())
+        return "; ".join(
+            f"{name} {value if isinstance(value, str) else format(value, '.4g')}"
+            for name, value in self.commit.figures.items()
+        )
 
     @property
     def records(self) -> int:
@@ -106,17 +113,27 @@ class ClientView:
         if self.matched.features and self.matched.features != features:
             same = sorted(self.matched.features) == sorted(features)
             said.append(
-                "announced its features in a different order" if same else f"announced different features: {', '.join(self.matched.features[:20])}"
+                "announced its features in a different order"
+                if same
+                else f"announced different features: {', '.join(self.matched.features[:20])}"
             )
         if self.matched.classes and self.matched.classes != classes:
             same = sorted(self.matched.classes) == sorted(classes)
-            said.append("numbers its classes in a different order" if same else f"announced these classes: {', '.join(self.matched.classes[:20])}")
+            said.append(
+                "numbers its classes in a different order"
+                if same
+                else f"announced these classes: {', '.join(self.matched.classes[:20])}"
+            )
         return "; ".join(said)
 
     @property
     def trained(self) -> list[tuple[int, ClientEntry]]:
         """(round, entry) of each update that counts."""
-        return [(number, entry) for number, kind, entry in self.rounds if kind == "training" and entry.accepted and number not in self.dropped]
+        return [
+            (number, entry)
+            for number, kind, entry in self.rounds
+            if kind == "training" and entry.accepted and number not in self.dropped
+        ]
 
     @property
     def refused(self) -> list[tuple[int, ClientEntry]]:
@@ -125,7 +142,11 @@ class ClientView:
     @property
     def received(self) -> tuple[int, Metrics] | None:
         """(round, metrics) of the last global model it received, on its held-out records."""
-        measured = [(number, entry.incoming) for number, _, entry in self.rounds if entry.accepted and number not in self.dropped]
+        measured = [
+            (number, entry.incoming)
+            for number, _, entry in self.rounds
+            if entry.accepted and number not in self.dropped
+        ]
         return next(((number, metrics) for number, metrics in reversed(measured) if metrics), None)
 
     @property
@@ -135,8 +156,14 @@ class ClientView:
 
     def curve(self, which: Literal["incoming", "trained"], metric: str) -> list[tuple[int, float]]:
         """Return (round, value) of the model that it received (`incoming`) or trained, on its held-out records."""
-        measured = [(number, getattr(entry, which)) for number, _, entry in self.rounds if entry.accepted and number not in self.dropped]
-        return [(number, metrics.values[metric]) for number, metrics in measured if metrics and metric in metrics.values]
+        measured = [
+            (number, getattr(entry, which))
+            for number, _, entry in self.rounds
+            if entry.accepted and number not in self.dropped
+        ]
+        return [
+            (number, metrics.values[metric]) for number, metrics in measured if metrics and metric in metrics.values
+        ]
 
 
 @dataclass(frozen=True)

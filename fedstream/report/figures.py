@@ -73,7 +73,10 @@ def client_curves(view: RunView, name: str) -> list[Figure]:
     if not values or len(view.clients) > SMALL_MULTIPLES:
         return []
     rounds = [x for pair in lines.values() for points in pair for x, _ in points]
-    return [_client_curve(client, name, lines[client.name], (min(rounds), max(rounds)), value_range(values)) for client in view.clients]
+    return [
+        _client_curve(client, name, lines[client.name], (min(rounds), max(rounds)), value_range(values))
+        for client in view.clients
+    ]
 
 
 def _client_curve(
@@ -86,7 +89,11 @@ def _client_curve(
     received, trained = lines
     if not received and not trained:
         return Figure(client.name, Markup("<p class='nothing'>Nothing was measured at this client.</p>"))
-    ends = [f"{words} {score(points[-1][1])} in round {points[-1][0]}" for words, points in (("received", received), ("trained", trained)) if points]
+    ends = [
+        f"{words} {score(points[-1][1])} in round {points[-1][0]}"
+        for words, points in (("received", received), ("trained", trained))
+        if points
+    ]
     chart = Chart(
         f"{name} at {client.name}",
         f"{name} on the held-out records of {client.name}; last values: {', '.join(ends)}.",
@@ -119,7 +126,9 @@ def records(view: RunView) -> Figure | None:
     clients, rounds, note = _capped(view, training=True)
     if not rounds or not clients:
         return None
-    cells = _cells(clients, rounds, lambda client: [(number, float(entry.num_examples)) for number, entry in client.trained])
+    cells = _cells(
+        clients, rounds, lambda client: [(number, float(entry.num_examples)) for number, entry in client.trained]
+    )
     values = [cell for row in cells for cell in row if isinstance(cell, float)]
     high = max(values, default=0.0)
     refused = sum(isinstance(cell, Refused) for row in cells for cell in row)
@@ -130,17 +139,28 @@ def records(view: RunView) -> Figure | None:
 
 
 def _grid(
-    title: str, said: str, clients: list[ClientView], rounds: list[int], cells: list[list[Cell]], scale: tuple[float, float], value: str
+    title: str,
+    said: str,
+    clients: list[ClientView],
+    rounds: list[int],
+    cells: list[list[Cell]],
+    scale: tuple[float, float],
+    value: str,
 ) -> Grid:
     names, numbers = [client.name for client in clients], [str(number) for number in rounds]
     return Grid(title, said, names, numbers, cells, *scale, value.format, "round", "client")
 
 
-def _cells(clients: list[ClientView], rounds: list[int], values: Callable[[ClientView], Iterable[tuple[int, float]]]) -> list[list[Cell]]:
+def _cells(
+    clients: list[ClientView], rounds: list[int], values: Callable[[ClientView], Iterable[tuple[int, float]]]
+) -> list[list[Cell]]:
     """Return a row for each client and a column for each round: a value, a refusal, or nothing."""
     rows: list[list[Cell]] = []
     for client in clients:
-        known: dict[int, Cell] = {**dict(values(client)), **{number: Refused(clean(entry.reason)) for number, entry in client.refused}}
+        known: dict[int, Cell] = {
+            **dict(values(client)),
+            **{number: Refused(clean(entry.reason)) for number, entry in client.refused},
+        }
         rows.append([known.get(number) for number in rounds])
     return rows
 
@@ -160,7 +180,10 @@ def _capped(view: RunView, training: bool = False) -> tuple[list[ClientView], li
 def classes(view: RunView) -> Figure | None:
     """Return a heat map of the records of each class at each client; None if there are no or too many classes."""
     clients = [client for client in view.clients if client.slice and client.slice.class_counts][:MAX_ROWS]
-    labels = sorted({label for client in clients if client.slice for label in client.slice.class_counts}, key=lambda label: (len(label), label))
+    labels = sorted(
+        {label for client in clients if client.slice for label in client.slice.class_counts},
+        key=lambda label: (len(label), label),
+    )
     if not labels or len(labels) > MAX_CLASSES:
         return None
     counts = [[client.slice.class_counts.get(label, 0) for label in labels] for client in clients if client.slice]
@@ -194,7 +217,9 @@ def confusion(matrix: list[list[int]], names: Sequence[str] = ()) -> Figure:
     shade = [[value / max(sum(row), 1) for value in row] for row in matrix]
     right = sum(matrix[label][label] for label in range(len(matrix)))
     said = f"Counts of true class (rows) by predicted class (columns): {right:,} of {sum(map(sum, matrix)):,} records are on the diagonal (correct)."
-    grid = Grid("Confusion matrix", said, labels, labels, matrix, 0, 1, number_of, "predicted class", "true class", shade)
+    grid = Grid(
+        "Confusion matrix", said, labels, labels, matrix, 0, 1, number_of, "predicted class", "true class", shade
+    )
     return Figure("Confusion matrix", heatmap(grid), "share", "none", "all of the true class")
 
 

@@ -71,7 +71,9 @@ def level(value: float, low: float, high: float) -> int:
 def heatmap(grid: Grid) -> Markup:
     """Draw a heat map, as wide as its cells need."""
     small = len(grid.rows) * len(grid.columns) <= MAX_CELLS and len(grid.columns) <= 40
-    longest = max((len(grid.write(cell)) for row in grid.cells for cell in row if isinstance(cell, float | int)), default=1)
+    longest = max(
+        (len(grid.write(cell)) for row in grid.cells for cell in row if isinstance(cell, float | int)), default=1
+    )
     longest = max([longest, *(len(_short(name)) for name in grid.columns)])
     width = max(30.0, longest * 7.4 + 10) if small else max(2.0, min(12.0, 780 / len(grid.columns)))
     height = 26 if small else 11
@@ -85,7 +87,16 @@ def heatmap(grid: Grid) -> Markup:
         '<svg xmlns="http://www.w3.org/2000/svg" class="{}" viewBox="0 0 {w} {h}" width="{w}" height="{h}" role="img">'
         "<title>{}</title><desc>{}</desc>"
         '{}<g transform="translate({left} 34)">{}</g></svg>'
-    ).format(style, grid.title, grid.description, Markup("").join(labels), Markup("").join(body), w=full_width, h=full_height, left=round(left, 1))
+    ).format(
+        style,
+        grid.title,
+        grid.description,
+        Markup("").join(labels),
+        Markup("").join(body),
+        w=full_width,
+        h=full_height,
+        left=round(left, 1),
+    )
 
 
 def _shade(grid: Grid, row: int, column: int, value: float) -> int:
@@ -108,7 +119,17 @@ def _cells(grid: Grid, width: float, height: float) -> list[Markup]:
         parts.append(
             Markup(
                 '<g class="{}"><title>{}</title><rect x="{}" y="{}" width="{}" height="{}"/><text x="{}" y="{}" text-anchor="middle">{}</text></g>'
-            ).format(style, said, x, y, round(width - 2, 1), height - 2, round(x + width / 2 - 1, 1), y + height / 2 + 3, text)
+            ).format(
+                style,
+                said,
+                x,
+                y,
+                round(width - 2, 1),
+                height - 2,
+                round(x + width / 2 - 1, 1),
+                y + height / 2 + 3,
+                text,
+            )
         )
     return parts
 
@@ -119,7 +140,8 @@ def _strokes(grid: Grid, width: float, height: float) -> list[Markup]:
     for row, cells in enumerate(grid.cells):
         column = 0
         styles = [
-            "" if cell is None else "refused" if isinstance(cell, Refused) else f"h{_shade(grid, row, at, cell)}" for at, cell in enumerate(cells)
+            "" if cell is None else "refused" if isinstance(cell, Refused) else f"h{_shade(grid, row, at, cell)}"
+            for at, cell in enumerate(cells)
         ]
         for style, same in itertools.groupby(styles):
             length = len(list(same))
@@ -127,7 +149,10 @@ def _strokes(grid: Grid, width: float, height: float) -> list[Markup]:
                 paths.setdefault(style, []).append(f"M{column} {row}h{length}")
             column += length
     scale = f"translate(0 {height / 2:g}) scale({width:.3f} {height:g})"
-    return [Markup('<path class="{}" transform="{}" d="{}"/>').format(style, scale, "".join(paths[style])) for style in sorted(paths)]
+    return [
+        Markup('<path class="{}" transform="{}" d="{}"/>').format(style, scale, "".join(paths[style]))
+        for style in sorted(paths)
+    ]
 
 
 def _row_labels(grid: Grid, height: float, left: float, small: bool) -> list[Markup]:
@@ -140,7 +165,9 @@ def _row_labels(grid: Grid, height: float, left: float, small: bool) -> list[Mar
 
 
 def _column_labels(grid: Grid, width: float, height: float, left: float) -> list[Markup]:
-    every = next(step for factor in itertools.count() for base in (1, 2, 5) if (step := base * 10**factor) * width >= 24)
+    every = next(
+        step for factor in itertools.count() for base in (1, 2, 5) if (step := base * 10**factor) * width >= 24
+    )
     parts = [Markup('<text class="label" x="{}" y="12">{} →</text>').format(round(left, 1), grid.column_label)]
     shown = [index for index in range(len(grid.columns)) if every == 1 or _multiple(grid.columns[index], every)]
     for column in shown:
@@ -149,7 +176,11 @@ def _column_labels(grid: Grid, width: float, height: float, left: float) -> list
                 round(left + (column + 0.5) * width - 1, 1), _short(grid.columns[column])
             )
         )
-    parts.append(Markup('<text class="label" x="{}" y="{}" text-anchor="end">{}</text>').format(round(left - 8, 1), 28, grid.row_label))
+    parts.append(
+        Markup('<text class="label" x="{}" y="{}" text-anchor="end">{}</text>').format(
+            round(left - 8, 1), 28, grid.row_label
+        )
+    )
     return parts
 
 

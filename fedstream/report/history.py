@@ -16,7 +16,17 @@ from fedstream.store.store import Store
 if TYPE_CHECKING:
     import pandas
 
-ROUND_COLUMNS = ["measured_on", "clients", "accepted", "records", "seconds", "counts", "decision", "reason", "weights_digest"]
+ROUND_COLUMNS = [
+    "measured_on",
+    "clients",
+    "accepted",
+    "records",
+    "seconds",
+    "counts",
+    "decision",
+    "reason",
+    "weights_digest",
+]
 TAKEN = {"round", "kind", *ROUND_COLUMNS}
 """Names of columns that a metric cannot have."""
 
@@ -81,7 +91,11 @@ def to_history(view: RunView) -> History:
         }
         for item in view.rounds
     ]
-    clients = [_client_row(item.number, item.commit.kind, entry, names) for item in view.rounds for entry in item.commit.clients]
+    clients = [
+        _client_row(item.number, item.commit.kind, entry, names)
+        for item in view.rounds
+        for entry in item.commit.clients
+    ]
     return History(pandas.DataFrame(rounds, columns=round_columns), pandas.DataFrame(clients, columns=client_columns))
 
 

@@ -48,7 +48,9 @@ def render_report(view: RunView) -> str:
             scores=None if len(view.clients) <= figures.SMALL_MULTIPLES else figures.client_scores(view, view.metric),
             records=figures.records(view),
             classes=figures.classes(view),
-            confusion=figures.confusion(confusion, view.classes) if confusion and len(confusion) <= figures.MAX_CLASSES else None,
+            confusion=figures.confusion(confusion, view.classes)
+            if confusion and len(confusion) <= figures.MAX_CLASSES
+            else None,
             measured=measured,
             client_rows=rows,
             alone_rows=tables.alone_rows(view),
@@ -106,7 +108,14 @@ class Tile:
 
 
 def _tiles(view: RunView) -> list[Tile]:
-    return [_best_tile(view), _rounds_tile(view), _clients_tile(view), _records_tile(view), _refused_tile(view), *_time_tile(view)]
+    return [
+        _best_tile(view),
+        _rounds_tile(view),
+        _clients_tile(view),
+        _records_tile(view),
+        _refused_tile(view),
+        *_time_tile(view),
+    ]
 
 
 def _best_tile(view: RunView) -> Tile:
@@ -138,7 +147,11 @@ def _clients_tile(view: RunView) -> Tile:
 
 def _records_tile(view: RunView) -> Tile:
     there = view.attendance
-    return Tile("records trained on", f"{there.records:,}", f"of {there.announced:,} announced by the matched clients, including held-out records")
+    return Tile(
+        "records trained on",
+        f"{there.records:,}",
+        f"of {there.announced:,} announced by the matched clients, including held-out records",
+    )
 
 
 def _refused_tile(view: RunView) -> Tile:
@@ -146,7 +159,11 @@ def _refused_tile(view: RunView) -> Tile:
     updates = [accepted for kind, accepted in entries if kind == "training"]
     missed = [accepted for kind, accepted in entries if kind == "closing"].count(False)
     note = f"of {count(len(updates), 'requested update')}"
-    return Tile("refused", f"{updates.count(False):,}", f"{note}; and {count(missed, 'measurement')} missing from a closing pass" if missed else note)
+    return Tile(
+        "refused",
+        f"{updates.count(False):,}",
+        f"{note}; and {count(missed, 'measurement')} missing from a closing pass" if missed else note,
+    )
 
 
 def _time_tile(view: RunView) -> list[Tile]:
@@ -155,7 +172,9 @@ def _time_tile(view: RunView) -> list[Tile]:
     if not training:
         return []
     passes = count(len(seconds), "pass") if view.closing_passes else count(len(seconds), "round")
-    return [Tile("time", duration(sum(seconds)), f"in {passes}; {duration(sum(training) / len(training))} a training round")]
+    return [
+        Tile("time", duration(sum(seconds)), f"in {passes}; {duration(sum(training) / len(training))} a training round")
+    ]
 
 
 @dataclass(frozen=True)
@@ -194,5 +213,9 @@ def _command(spec: RunSpec) -> str:
     for field in form_of(type(spec)):
         if field.name in given:
             value = given[field.name]
-            words += [field.flag] if value is True else [field.flag, ",".join(value) if field.kind == "names" else _plain(value)]
+            words += (
+                [field.flag]
+                if value is True
+                else [field.flag, ",".join(value) if field.kind == "names" else _plain(value)]
+            )
     return shlex.join(words)

@@ -52,15 +52,32 @@ def render_model_card(view: RunView, round: int) -> str:
 
 def _head(view: RunView, item: RoundView) -> list[str]:
     name = view.record.model.name
-    front = ["---", "library_name: keras", "tags:", "- federated-learning", f"- {json.dumps(view.record.spec.strategy)}"]
+    front = [
+        "---",
+        "library_name: keras",
+        "tags:",
+        "- federated-learning",
+        f"- {json.dumps(view.record.spec.strategy)}",
+    ]
     if item.metrics:
-        front += ["model-index:", f"- name: {json.dumps(name)}", "  results:", "  - task:", "      type: federated-training", "    dataset:"]
-        front += [f"      name: {json.dumps(_measured_on(view, item.metrics))}", f"      type: {json.dumps(view.run)}", "    metrics:"]
-        front += [f"    - type: {json.dumps(metric)}\n      value: {value!r}" for metric, value in item.metrics.values.items()]
+        front += [
+            "model-index:",
+            f"- name: {json.dumps(name)}",
+            "  results:",
+            "  - task:",
+            "      type: federated-training",
+            "    dataset:",
+        ]
+        front += [
+            f"      name: {json.dumps(_measured_on(view, item.metrics))}",
+            f"      type: {json.dumps(view.run)}",
+            "    metrics:",
+        ]
+        front += [
+            f"    - type: {json.dumps(metric)}\n      value: {value!r}" for metric, value in item.metrics.values.items()
+        ]
     owners = count(len(_contributors(view, item.number)), "client")
-    said = (
-        f"Global model of round {item.number} of the federated run `{view.run}`, trained with {view.record.spec.strategy} on the records of {owners}."
-    )
+    said = f"Global model of round {item.number} of the federated run `{view.run}`, trained with {view.record.spec.strategy} on the records of {owners}."
     purpose = [markdown(view.record.spec.purpose)] if view.record.spec.purpose else []
     dates = [f"Planned {view.planned:%Y-%m-%d %H:%M} UTC" if view.planned else ""]
     dates += [f"finished {view.ended:%Y-%m-%d %H:%M} UTC" if view.ended else ""]
@@ -72,7 +89,12 @@ def _model(view: RunView, item: RoundView) -> list[str]:
     rows: list[tuple[str, object]] = []
     if model := view.model:
         variables = f"{count(len(model.variables), 'variable')}, {count(model.parameters, 'value')}"
-        rows += [("input", _shape(model.input_shape)), ("output", _shape(model.output_shape)), ("weights", variables), ("loss", model.loss)]
+        rows += [
+            ("input", _shape(model.input_shape)),
+            ("output", _shape(model.output_shape)),
+            ("weights", variables),
+            ("loss", model.loss),
+        ]
     rows += [
         ("initial model", view.record.model.keras_digest),
         ("published weights", item.commit.weights_digest),
@@ -101,12 +123,18 @@ def _data(view: RunView, round: int) -> list[str]:
         "## Data",
         f"{count(len(view.clients), 'client')} announced {count(sum(client.matched.records for client in view.clients), 'record')} in total. "
         "The records stay in the clients' Kafka: neither the object store nor this model's files contain any.",
-        _table(["client", "records announced", "updates counted in rounds", "weight", "topic:partition:start:end"], rows),
+        _table(
+            ["client", "records announced", "updates counted in rounds", "weight", "topic:partition:start:end"], rows
+        ),
         f"A client's weight is its share of the {count(total, 'example')} in all accepted updates up to round {round}.",
         *_named("Features", view.record.features),
         *_named("Classes", view.record.classes),
     ]
-    return [*lines, f"{len(view.clients) - MAX_ROWS:,} more clients are left out here."] if len(view.clients) > MAX_ROWS else lines
+    return (
+        [*lines, f"{len(view.clients) - MAX_ROWS:,} more clients are left out here."]
+        if len(view.clients) > MAX_ROWS
+        else lines
+    )
 
 
 def _named(what: str, names: Sequence[str]) -> list[str]:
@@ -125,13 +153,18 @@ def _training(view: RunView, round: int) -> list[str]:
         ("epochs per round", spec.epochs),
         ("batch size", spec.batch_size),
         ("learning rate", spec.learning_rate or "as compiled into the model"),
-        ("clients asked per round", f"{spec.client_fraction:.0%} of all, at least {quorum(spec, clients_asked(spec, len(view.clients)))}"),
+        (
+            "clients asked per round",
+            f"{spec.client_fraction:.0%} of all, at least {quorum(spec, clients_asked(spec, len(view.clients)))}",
+        ),
         ("seed", spec.seed),
         ("threads", spec.threads),
         ("precision", "mixed" if spec.mixed_precision else "float32"),
     ]
     manifests = [client.manifest for client in view.clients if client.manifest]
-    devices = sorted({f"{manifest.device}{' (no GPU available)' if manifest.cpu_fallback else ''}" for manifest in manifests})
+    devices = sorted(
+        {f"{manifest.device}{' (no GPU available)' if manifest.cpu_fallback else ''}" for manifest in manifests}
+    )
     return ["## Training", _table(["what", "value"], [*rows, ("devices", ", ".join(devices[:MAX_DEVICES]) or "–")])]
 
 
@@ -143,11 +176,18 @@ def _metrics(view: RunView, item: RoundView) -> list[str]:
         f"Measured on {_measured_on(view, item.metrics)}. {METHOD}",
         _table(
             ["metric", "value", "95 % interval"],
-            [(name, score(value), interval(name, value, item.metrics.num_examples) or "–") for name, value in item.metrics.values.items()],
+            [
+                (name, score(value), interval(name, value, item.metrics.num_examples) or "–")
+                for name, value in item.metrics.values.items()
+            ],
         ),
     ]
     measured = next((later for later in view.rounds if later.number == item.number + 1), None)
-    entries = [entry for entry in measured.accepted if entry.incoming and view.metric in entry.incoming.values] if measured else []
+    entries = (
+        [entry for entry in measured.accepted if entry.incoming and view.metric in entry.incoming.values]
+        if measured
+        else []
+    )
     if len(entries) > 1:
         ordered = sorted((entry.incoming.values[view.metric], entry.client) for entry in entries if entry.incoming)
         (low, lowest), (high, highest) = ordered[0], ordered[-1]
@@ -155,10 +195,18 @@ def _metrics(view: RunView, item: RoundView) -> list[str]:
         lines.append(f"On the held-out records of each client, {markdown(view.metric)} is {ends}.")
     if rows := class_rows(item.metrics, view.classes):
         cells = [
-            (row.name, f"{row.records:,}", *("–" if part is None else score(part) for part in (row.recall, row.precision)), row.sure or "–")
+            (
+                row.name,
+                f"{row.records:,}",
+                *("–" if part is None else score(part) for part in (row.recall, row.precision)),
+                row.sure or "–",
+            )
             for row in rows
         ]
-        lines += ["### By class", _table(["class", "records", "recall", "precision", "95 % interval of the recall"], cells)]
+        lines += [
+            "### By class",
+            _table(["class", "records", "recall", "precision", "95 % interval of the recall"], cells),
+        ]
     return [*lines, *_alone(view)]
 
 
@@ -171,7 +219,12 @@ def _alone(view: RunView) -> list[str]:
         f"epochs as the whole run. Together: the last global model that the client received. {alone_summary(rows)}"
     )
     cells = [
-        (_code(row.client), f"{row.held_out:,}", *(f"{score(value)}{f' ({sure})' if sure else ''}" for value, sure in _pairs(row))) for row in rows
+        (
+            _code(row.client),
+            f"{row.held_out:,}",
+            *(f"{score(value)}{f' ({sure})' if sure else ''}" for value, sure in _pairs(row)),
+        )
+        for row in rows
     ]
     return ["### Alone and together", said, _table(["client", "held-out records", "alone", "together"], cells)]
 
@@ -189,11 +242,15 @@ def _measured_on(view: RunView, metrics: Metrics) -> str:
 def _limits(view: RunView, item: RoundView) -> list[str]:
     limits = []
     if item.metrics and view.record.spec.federated_evaluation:
-        limits.append("It was evaluated on held-out records of the clients that trained it. Its performance on other records is not known.")
+        limits.append(
+            "It was evaluated on held-out records of the clients that trained it. Its performance on other records is not known."
+        )
     if item.metrics and item.number == view.best:
         models = count(len(view.series(view.metric)), "measured model")
         metric = markdown(view.metric)
-        limits.append(f"It was chosen as the best of {models} by the {metric} that is given above, which is therefore somewhat optimistic.")
+        limits.append(
+            f"It was chosen as the best of {models} by the {metric} that is given above, which is therefore somewhat optimistic."
+        )
     if idle := [client.name for client in view.clients if client.name not in _contributors(view, item.number)]:
         limits.append(f"It contains no update of {_names(idle)}.")
     limits += [f"{markdown(str(absence))}." for absence in view.attendance.absent[:MAX_ABSENT]]
@@ -205,7 +262,9 @@ def _limits(view: RunView, item: RoundView) -> list[str]:
         limits.append(f"The run is not finished: {view.trained} of {view.asked} training rounds are done.")
     elif view.trained < view.asked:
         limits.append(f"Training ended after {view.trained} of {view.asked} rounds: {markdown(view.decision)}.")
-    limits.append("Updates were averaged without clipping or added noise, so the run does not provide differential privacy.")
+    limits.append(
+        "Updates were averaged without clipping or added noise, so the run does not provide differential privacy."
+    )
     return ["## Limits", "\n".join(f"- {limit}" for limit in limits)]
 
 
@@ -213,7 +272,11 @@ def _lineage(view: RunView, item: RoundView) -> list[str]:
     rows = [("run", _code(view.run)), ("round", item.number), ("commit", item.digest), ("spec.json", view.spec_digest)]
     if view.head:
         rows.append((f"last commit (round {view.head.number})", view.head.digest))
-    return ["## Lineage", _table(["what", "value"], rows), f"To verify it bit for bit:\n\n```\nfedstream verify {view.run} --stream\n```"]
+    return [
+        "## Lineage",
+        _table(["what", "value"], rows),
+        f"To verify it bit for bit:\n\n```\nfedstream verify {view.run} --stream\n```",
+    ]
 
 
 def _contributors(view: RunView, round: int) -> dict[str, int]:

@@ -49,7 +49,11 @@ def check(document: Document, key: str) -> Document:
             raise _corrupt(key, "it contains a negative number where none is possible")
         if (isinstance(part, int) and part > LARGEST) or (isinstance(part, float) and not abs(part) <= FARTHEST):
             raise _corrupt(key, "it contains a number that is far too large")
-        if isinstance(part, Metrics) and part.confusion is not None and any(len(row) != len(part.confusion) for row in part.confusion):
+        if (
+            isinstance(part, Metrics)
+            and part.confusion is not None
+            and any(len(row) != len(part.confusion) for row in part.confusion)
+        ):
             raise _corrupt(key, "its confusion matrix is not square")
     return document
 
@@ -61,7 +65,11 @@ def _parts(value: Any) -> list[Any]:
         part = left.pop()
         found.append(part)
         if isinstance(part, BaseModel):
-            left += [getattr(part, name) for name, field in type(part).model_fields.items() if field.annotation != dict[str, Any]]
+            left += [
+                getattr(part, name)
+                for name, field in type(part).model_fields.items()
+                if field.annotation != dict[str, Any]
+            ]
         elif isinstance(part, dict):
             left += part.values()
         elif isinstance(part, list):

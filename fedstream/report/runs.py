@@ -124,7 +124,9 @@ def compare(store: Store, first: str, second: str) -> Comparison:
     states = RunState(store, first), RunState(store, second)
     records, scores = [state.record for state in states], [_scores(state.ledger.commits()) for state in states]
     names = {name for run in scores for values in run.values() for name in values}
-    leading = [name for name in dict.fromkeys([*(record.spec.target_metric for record in records), "loss"]) if name in names]
+    leading = [
+        name for name in dict.fromkeys([*(record.spec.target_metric for record in records), "loss"]) if name in names
+    ]
     metrics = leading + sorted(names.difference(leading))
     rounds = {
         number: {name: (scores[0].get(number, {}).get(name), scores[1].get(number, {}).get(name)) for name in metrics}
@@ -136,7 +138,10 @@ def compare(store: Store, first: str, second: str) -> Comparison:
 def _differences(first: RunRecord, second: RunRecord) -> dict[str, tuple[Any, Any]]:
     fields = [name for name in RunSpec.model_fields if name != "run"]
     specs = first.spec.model_dump(mode="json"), second.spec.model_dump(mode="json")
-    said = [{name: spec[name] for name in fields} | _matched(record) for spec, record in zip(specs, (first, second), strict=True)]
+    said = [
+        {name: spec[name] for name in fields} | _matched(record)
+        for spec, record in zip(specs, (first, second), strict=True)
+    ]
     return {name: (said[0][name], said[1][name]) for name in said[0] if said[0][name] != said[1][name]}
 
 

@@ -106,7 +106,9 @@ class _Canvas:
         top, right, bottom, left = chart.margins
         self.left, self.top, self.right, self.bottom = left, top, chart.width - right, chart.height - bottom
         xs = [x for line in chart.lines for x, _ in line.points] + [x for x, _, _ in chart.band]
-        ys = [y for line in chart.lines for _, y in line.points] + [edge for _, low, high in chart.band for edge in (low, high)]
+        ys = [y for line in chart.lines for _, y in line.points] + [
+            edge for _, low, high in chart.band for edge in (low, high)
+        ]
         ys += [chart.target] if chart.target is not None else []
         self.x0, self.x1 = chart.x_range or (min(xs), max(xs))
         if self.x0 == self.x1:
@@ -122,7 +124,13 @@ class _Canvas:
 
     def draw(self) -> Markup:
         chart = self.chart
-        parts = [*self._axes(), *self._band(), *self._target(), *(part for line in chart.lines for part in self._line(line)), *self._best()]
+        parts = [
+            *self._axes(),
+            *self._band(),
+            *self._target(),
+            *(part for line in chart.lines for part in self._line(line)),
+            *self._best(),
+        ]
         return Markup(
             '<svg xmlns="http://www.w3.org/2000/svg" class="chart" viewBox="0 0 {} {}" role="img"><title>{}</title><desc>{}</desc>{}</svg>'
         ).format(chart.width, chart.height, chart.title, chart.description, Markup("").join(parts))
@@ -133,7 +141,11 @@ class _Canvas:
             y = self.y(value)
             parts.append(Markup('<path class="grid" d="M{} {}H{}"/>').format(self.left, y, self.right))
             parts.append(_text(self.left - 6, y + 4, number(value), "end"))
-        whole = [value for value in ticks(self.x0, self.x1, max(2, (self.right - self.left) // 60)) if value == int(value) and value >= 0]
+        whole = [
+            value
+            for value in ticks(self.x0, self.x1, max(2, (self.right - self.left) // 60))
+            if value == int(value) and value >= 0
+        ]
         parts.append(Markup('<path class="axis" d="M{} {}H{}"/>').format(self.left, self.bottom, self.right))
         for value in whole:
             parts.append(Markup('<path class="axis" d="M{} {}v4"/>').format(self.x(value), self.bottom))
@@ -154,12 +166,17 @@ class _Canvas:
             return []
         y = self.y(target)
         line = Markup('<path class="target" d="M{} {}H{}"/>').format(self.left, y, self.right)
-        return [line, _text(self.left + 6, y - 5 if y > self.top + 12 else y + 14, f"target {target:g}", "start", "target-label")]
+        return [
+            line,
+            _text(self.left + 6, y - 5 if y > self.top + 12 else y + 14, f"target {target:g}", "start", "target-label"),
+        ]
 
     def _line(self, line: Line) -> list[Markup]:
         if not line.points:
             return []
-        path = Markup('<polyline class="line {}" points="{}"/>').format(line.style, " ".join(f"{self.x(x)},{self.y(y)}" for x, y in line.points))
+        path = Markup('<polyline class="line {}" points="{}"/>').format(
+            line.style, " ".join(f"{self.x(x)},{self.y(y)}" for x, y in line.points)
+        )
         if len(line.points) > MAX_MARKERS:
             return [path]
         return [path, *(self._marker(line, x, y) for x, y in line.points)]
@@ -170,7 +187,9 @@ class _Canvas:
             return Markup('<rect class="marker second" x="{}" y="{}" width="5" height="5">{}</rect>').format(
                 round(self.x(x) - 2.5, 1), round(self.y(y) - 2.5, 1), said
             )
-        return Markup('<circle class="marker first" cx="{}" cy="{}" r="3">{}</circle>').format(self.x(x), self.y(y), said)
+        return Markup('<circle class="marker first" cx="{}" cy="{}" r="3">{}</circle>').format(
+            self.x(x), self.y(y), said
+        )
 
     def _best(self) -> list[Markup]:
         if not self.chart.best:
@@ -185,4 +204,6 @@ class _Canvas:
 
 
 def _text(x: float, y: float, words: str, anchor: str, style: str = "tick") -> Markup:
-    return Markup('<text class="{}" x="{}" y="{}" text-anchor="{}">{}</text>').format(style, round(x, 1), round(y, 1), anchor, escape(words))
+    return Markup('<text class="{}" x="{}" y="{}" text-anchor="{}">{}</text>').format(
+        style, round(x, 1), round(y, 1), anchor, escape(words)
+    )

@@ -151,7 +151,9 @@ def slice_rows(view: RunView) -> list[SliceRow]:
                 found.setdefault((entry.slice_digest, ranges), []).append((number, entry.accepted, records))
         for (digest, texts), uses in found.items():
             numbers, accepted = [number for number, _, _ in uses], [number for number, taken, _ in uses if taken]
-            rows.append(SliceRow(client.name, spans(numbers), list(texts), uses[0][2], digest, spans(accepted) or "none"))
+            rows.append(
+                SliceRow(client.name, spans(numbers), list(texts), uses[0][2], digest, spans(accepted) or "none")
+            )
     return rows
 
 

@@ -119,7 +119,12 @@ class RunView:
     @property
     def decision(self) -> str:
         """Why the run is finished, or what comes next; a sentence without its full stop."""
-        if self.pending is None and self.head and self.head.commit.decision.action == "stop" and self.head.commit.decision.reason:
+        if (
+            self.pending is None
+            and self.head
+            and self.head.commit.decision.action == "stop"
+            and self.head.commit.decision.reason
+        ):
             return self.head.commit.decision.reason
         if self.pending is None:
             return f"all {self.trained} training rounds are done"
@@ -129,7 +134,11 @@ class RunView:
 
     def series(self, metric: str) -> list[tuple[int, float]]:
         """Return (round, value) of each evaluated global model."""
-        return [(view.number, view.metrics.values[metric]) for view in self.rounds if view.counts and view.metrics and metric in view.metrics.values]
+        return [
+            (view.number, view.metrics.values[metric])
+            for view in self.rounds
+            if view.counts and view.metrics and metric in view.metrics.values
+        ]
 
     def spread(self, metric: str) -> list[tuple[int, float, float]]:
         """Return (round, lowest, highest) of each global model over the clients that received it."""
@@ -137,7 +146,11 @@ class RunView:
         for view in self.rounds[1:]:
             if not view.counts:
                 continue
-            values = [entry.incoming.values[metric] for entry in view.accepted if entry.incoming and metric in entry.incoming.values]
+            values = [
+                entry.incoming.values[metric]
+                for entry in view.accepted
+                if entry.incoming and metric in entry.incoming.values
+            ]
             if len(values) > 1:
                 found.append((view.number - 1, min(values), max(values)))
         return found
@@ -160,7 +173,9 @@ def build_view(store: Store, run: str, rounds: int | None = None) -> RunView:
     for number, commit in enumerate(commits):
         check(commit, state.keys.at(number).commit)
         if (commit.run, commit.round) != (run, number):
-            raise CorruptObject(f"{state.keys.at(number).commit} contains a different commit; `fedstream verify {run}` reports what else is damaged")
+            raise CorruptObject(
+                f"{state.keys.at(number).commit} contains a different commit; `fedstream verify {run}` reports what else is damaged"
+            )
     infos = {info.key: info for info in store.list(f"{state.keys.root}/")}
     trained = trained_rounds(commits)
     asked = max(rounds or record.spec.rounds, trained)

@@ -110,7 +110,9 @@ class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]
         pass
 
     def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
-        log.info("assigned partitions: %s", ", ".join(str(partition.partition) for partition in sorted(assigned)) or "none")
+        log.info(
+            "assigned partitions: %s", ", ".join(str(partition.partition) for partition in sorted(assigned)) or "none"
+        )
 
 
 class Inference:
@@ -138,7 +140,9 @@ class Inference:
         stop: Event that ends the process after the current batch.
     """
 
-    def __init__(self, kafka: KafkaSettings, streams: Streams, version: ServedVersion, pace: Pace, stop: threading.Event) -> None:
+    def __init__(
+        self, kafka: KafkaSettings, streams: Streams, version: ServedVersion, pace: Pace, stop: threading.Event
+    ) -> None:
         self._kafka, self._streams, self._version, self._pace, self._stop = kafka, streams, version, pace, stop
         self._heard: float | None = None
         self.counts = Counts()
@@ -189,7 +193,12 @@ class Inference:
     def _tell(self) -> None:
         if self.counts != self._told and time.monotonic() - self._told_at >= TELL_S:
             self._told, self._told_at = replace(self.counts), time.monotonic()
-            log.info("%d records, %d predictions, %d rejected", self.counts.records, self.counts.predictions, self.counts.rejected)
+            log.info(
+                "%d records, %d predictions, %d rejected",
+                self.counts.records,
+                self.counts.predictions,
+                self.counts.rejected,
+            )
 
     @contextmanager
     def _writer(self) -> Iterator[KafkaProducer]:
@@ -226,14 +235,24 @@ class Inference:
         if streams.error_topic:
             told = [(record, record.value, [("fedstream-error", str(error).encode())]) for record, error in wrong]
             if left := self._store(writer, streams.error_topic, told):
-                log.warning("records too large for topic %r, which stay in the input only: %s", streams.error_topic, ", ".join(map(_where, left)))
+                log.warning(
+                    "records too large for topic %r, which stay in the input only: %s",
+                    streams.error_topic,
+                    ", ".join(map(_where, left)),
+                )
         self.counts.records += len(batch)
         self.counts.predictions += len(batch) - len(wrong)
         self.counts.rejected += len(wrong)
         self.counts.batches += 1
         if wrong:
             record, error = wrong[0]
-            log.warning("%d of %d records cannot be predicted; the first is %s: %s", len(wrong), len(batch), _where(record), error)
+            log.warning(
+                "%d of %d records cannot be predicted; the first is %s: %s",
+                len(wrong),
+                len(batch),
+                _where(record),
+                error,
+            )
 
     def _store(self, writer: KafkaProducer, topic: str, messages: Iterable[Message]) -> list[ConsumerRecord]:
         """Send messages and wait until they are stored.
@@ -259,18 +278,32 @@ class Inference:
         return large
 
     def _send(
-        self, writer: KafkaProducer, topic: str, record: ConsumerRecord, value: bytes | None, headers: list[tuple[str, bytes]]
+        self,
+        writer: KafkaProducer,
+        topic: str,
+        record: ConsumerRecord,
+        value: bytes | None,
+        headers: list[tuple[str, bytes]],
     ) -> FutureRecordMetadata:
         passed_on = [(name, said or b"") for name, said in record.headers]
         if value is None and record.key is None:
             value = b""  # kafka-python requires a value or a key
-        return writer.send(topic, value=value, key=record.key, headers=[*passed_on, *headers, ("fedstream-source", _where(record).encode())])
+        return writer.send(
+            topic,
+            value=value,
+            key=record.key,
+            headers=[*passed_on, *headers, ("fedstream-source", _where(record).encode())],
+        )
 
     def _commit(self, reader: KafkaConsumer, batch: list[ConsumerRecord]) -> None:
         try:
             reader.commit({_partition(record): OffsetAndMetadata(record.offset + 1, "", -1) for record in batch})
         except (CommitFailedError, IllegalGenerationError, RebalanceInProgressError, UnknownMemberIdError) as error:
-            log.warning("%d records will be predicted again, because their partitions were reassigned (%s)", len(batch), type(error).__name__)
+            log.warning(
+                "%d records will be predicted again, because their partitions were reassigned (%s)",
+                len(batch),
+                type(error).__name__,
+            )
 
     def _at_end(self, reader: KafkaConsumer, ends: dict[int, int]) -> bool:
         """Return whether the group has reached these offsets, by this member's position and the others' commits."""
@@ -278,7 +311,11 @@ class Inference:
         for number, end in ends.items():
             partition = TopicPartition(self._streams.input_topic, number)
             try:
-                at = reader.position(partition, timeout_ms) if partition in own else reader.committed(partition, timeout_ms=timeout_ms)
+                at = (
+                    reader.position(partition, timeout_ms)
+                    if partition in own
+                    else reader.committed(partition, timeout_ms=timeout_ms)
+                )
             except KafkaTimeoutError:  # the coordinator is busy with a rebalance; the next iteration tries again
                 return False
             if (at or 0) < end:
@@ -290,7 +327,9 @@ class Inference:
             if self._pace.heartbeat:
                 self._pace.heartbeat.touch()
         except OSError as error:
-            raise UsageError(f"cannot write the heartbeat file {str(self._pace.heartbeat)!r}: {error.strerror}") from error
+            raise UsageError(
+                f"cannot write the heartbeat file {str(self._pace.heartbeat)!r}: {error.strerror}"
+            ) from error
 
 
 def _partition(record: ConsumerRecord) -> TopicPartition:

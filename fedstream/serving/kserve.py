@@ -40,7 +40,12 @@ def inference_service(model: str, number: int, storage_uri: str, lineage: dict[s
             "name": service_name(model),
             "annotations": {f"fedstream/{key}": value for key, value in annotations.items()},
         },
-        "spec": {"predictor": {"serviceAccountName": ACCOUNT, "model": {"modelFormat": {"name": "tensorflow"}, "storageUri": storage_uri}}},
+        "spec": {
+            "predictor": {
+                "serviceAccountName": ACCOUNT,
+                "model": {"modelFormat": {"name": "tensorflow"}, "storageUri": storage_uri},
+            }
+        },
     }
     return yaml.safe_dump(document, sort_keys=False, width=1000).encode()
 

@@ -44,7 +44,9 @@ class ModelRegistry:
 
     def __init__(self, settings: RegistrySettings, timeout_s: float = TIMEOUT_S) -> None:
         self._settings = settings
-        self._http = urllib3.PoolManager(timeout=urllib3.Timeout(timeout_s), retries=TRIES, ca_certs=settings.ca_file or None)
+        self._http = urllib3.PoolManager(
+            timeout=urllib3.Timeout(timeout_s), retries=TRIES, ca_certs=settings.ca_file or None
+        )
 
     def register(self, manifest: VersionManifest, digest: str, uri: str) -> str:
         """Register a model, its published version, and the location of its files, unless they are already registered.
@@ -66,13 +68,28 @@ class ModelRegistry:
         name, number = manifest.model, manifest.version
         identity = {"externalId": f"fedstream:{digest}"}
         lineage = f"round {manifest.round} of run {manifest.run}"
-        model = self._ensure("registered_model", {"name": name}, "registered_models", {"description": "Trained with fedstream."})
+        model = self._ensure(
+            "registered_model", {"name": name}, "registered_models", {"description": "Trained with fedstream."}
+        )
         said = {"author": "fedstream", "description": lineage, "customProperties": _properties(manifest)}
         version = self._ensure(
-            "model_version", identity, f"registered_models/{model}/versions", {"name": str(number), "registeredModelId": model} | said
+            "model_version",
+            identity,
+            f"registered_models/{model}/versions",
+            {"name": str(number), "registeredModelId": model} | said,
         )
-        files = {"artifactType": "model-artifact", "uri": uri, "modelFormatName": "tensorflow", "modelFormatVersion": "2"}
-        self._ensure("model_artifact", identity, f"model_versions/{version}/artifacts", {"name": f"{name}-{number}", "description": lineage} | files)
+        files = {
+            "artifactType": "model-artifact",
+            "uri": uri,
+            "modelFormatName": "tensorflow",
+            "modelFormatVersion": "2",
+        }
+        self._ensure(
+            "model_artifact",
+            identity,
+            f"model_versions/{version}/artifacts",
+            {"name": f"{name}-{number}", "description": lineage} | files,
+        )
         return version
 
     def _ensure(self, kind: str, identity: dict[str, str], collection: str, body: dict[str, Any]) -> str:
@@ -83,14 +100,19 @@ class ModelRegistry:
         if status == 409:  # another attempt was faster, or the first try of this one did succeed
             if found := self._find(kind, identity):
                 return found
-            raise self._error(f"has another {kind.replace('_', ' ')} named {body.get('name')!r}", "archive or rename that one, then publish again")
+            raise self._error(
+                f"has another {kind.replace('_', ' ')} named {body.get('name')!r}",
+                "archive or rename that one, then publish again",
+            )
         return self._id(answer)
 
     def _find(self, kind: str, identity: dict[str, str]) -> str:
         status, answer = self._call("GET", kind, fields=identity)
         return "" if status == 404 else self._id(answer)
 
-    def _call(self, method: str, path: str, body: dict[str, Any] | None = None, fields: dict[str, str] | None = None) -> tuple[int, Any]:
+    def _call(
+        self, method: str, path: str, body: dict[str, Any] | None = None, fields: dict[str, str] | None = None
+    ) -> tuple[int, Any]:
         """Return the status and JSON of an expected answer: 200, 201, 404 for a GET, 409 for a POST."""
         url = f"{self._settings.url}{API}/{path}"
         try:
@@ -100,14 +122,20 @@ class ModelRegistry:
         said = response.data.decode("utf-8", "replace")[:LONGEST]
         if response.status in (401, 403):
             raise self._error(
-                f"rejects the request (HTTP {response.status})", "check MODEL_REGISTRY_TOKEN_FILE, and that its account is allowed to write there"
+                f"rejects the request (HTTP {response.status})",
+                "check MODEL_REGISTRY_TOKEN_FILE, and that its account is allowed to write there",
             )
         if response.status not in (200, 201, 404 if method == "GET" else 409):
-            raise self._error(f"answers {method} {path} with HTTP {response.status}: {said}", "check MODEL_REGISTRY_URL and the registry's log")
+            raise self._error(
+                f"answers {method} {path} with HTTP {response.status}: {said}",
+                "check MODEL_REGISTRY_URL and the registry's log",
+            )
         try:
             return response.status, json.loads(response.data)
         except ValueError as error:
-            raise self._error(f"answers {method} {path} with text that is not JSON: {said}", "check MODEL_REGISTRY_URL") from error
+            raise self._error(
+                f"answers {method} {path} with text that is not JSON: {said}", "check MODEL_REGISTRY_URL"
+            ) from error
 
     def _credentials(self) -> dict[str, str]:
         """Read the token for each request, because Kubernetes replaces it in its file."""
@@ -116,7 +144,9 @@ class ModelRegistry:
         try:
             return {"Authorization": f"Bearer {Path(path).read_text(encoding='utf-8').strip()}"}
         except (OSError, ValueError) as error:
-            raise self._error(f"needs a token, but {path!r} cannot be read ({error})", "check MODEL_REGISTRY_TOKEN_FILE") from error
+            raise self._error(
+                f"needs a token, but {path!r} cannot be read ({error})", "check MODEL_REGISTRY_TOKEN_FILE"
+            ) from error
 
     def _id(self, answer: Any) -> str:
         found = answer.get("id") if isinstance(answer, dict) else None
@@ -134,5 +164,7 @@ def _properties(manifest: VersionManifest) -> dict[str, dict[str, Any]]:
     """Return the lineage and the metrics as custom properties of the registry."""
     lineage = ("run", "commit", "head", "weights_digest", "code_version")
     texts = {name: {"metadataType": "MetadataStringValue", "string_value": getattr(manifest, name)} for name in lineage}
-    metrics = {name: {"metadataType": "MetadataDoubleValue", "double_value": value} for name, value in manifest.metrics.items()}
+    metrics = {
+        name: {"metadataType": "MetadataDoubleValue", "double_value": value} for name, value in manifest.metrics.items()
+    }
     return texts | metrics | {"round": {"metadataType": "MetadataIntValue", "int_value": str(manifest.round)}}

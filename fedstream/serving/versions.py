@@ -47,7 +47,11 @@ class Served:
     @property
     def headers(self) -> list[tuple[str, bytes]]:
         """Headers that identify the model that made a prediction."""
-        names = {"fedstream-model": self.model, "fedstream-version": str(self.number), "fedstream-weights": self.weights_digest}
+        names = {
+            "fedstream-model": self.model,
+            "fedstream-version": str(self.number),
+            "fedstream-weights": self.weights_digest,
+        }
         return [(name, value.encode()) for name, value in names.items()]
 
 
@@ -67,7 +71,9 @@ class ServedVersion:
         CorruptObject: The version is not what was published.
     """
 
-    def __init__(self, store: Store, model: str, which: Which, laid_out: StreamFormat | None, check_every_s: float) -> None:
+    def __init__(
+        self, store: Store, model: str, which: Which, laid_out: StreamFormat | None, check_every_s: float
+    ) -> None:
         self._store, self._model, self._which = store, model, which
         self._laid_out, self._check_every_s = laid_out, check_every_s
         version = self._wanted()
@@ -90,7 +96,11 @@ class ServedVersion:
         return self._served
 
     def _wanted(self) -> Version:
-        return find_latest(self._store, self._model) if self._which is None else find_version(self._store, self._model, self._which)
+        return (
+            find_latest(self._store, self._model)
+            if self._which is None
+            else find_version(self._store, self._model, self._which)
+        )
 
     def _codec(self, version: Version) -> Codec:
         if self._laid_out is None:
@@ -121,7 +131,11 @@ class ServedVersion:
     def _load(self, version: Version, codec: Codec) -> Served:
         served = load(self._store, version, codec)
         log.info(
-            "predicting with version %d of %s: weights %s, records %s", served.number, served.model, served.weights_digest[:12], codec.sample_format
+            "predicting with version %d of %s: weights %s, records %s",
+            served.number,
+            served.model,
+            served.weights_digest[:12],
+            codec.sample_format,
         )
         if served.features:
             log.info("order of the columns: %s", ", ".join(map(str, served.features)))
@@ -143,13 +157,23 @@ def load(store: Store, version: Version, codec: Codec) -> Served:
     model = load_keras(read_version_file(store, version))
     expected, found = version.manifest.weights_digest, digest(get_weights(model))
     if found != expected:
-        raise CorruptObject(f"version {version.number} of model {version.model!r} has weights {found}, but its manifest has {expected}")
+        raise CorruptObject(
+            f"version {version.number} of model {version.model!r} has weights {found}, but its manifest has {expected}"
+        )
     if (shape := tuple(record_shape(model, model.inputs, "input"))) != codec.data_shape:
         raise ModelError(
             f"version {version.number} of model {version.model!r} has input shape {shape}, which does not fit records of shape {codec.data_shape};"
             " correct --input-config"
         )
-    return Served(version.model, version.number, found, codec, predictor(model), version.manifest.features, version.manifest.classes)
+    return Served(
+        version.model,
+        version.number,
+        found,
+        codec,
+        predictor(model),
+        version.manifest.features,
+        version.manifest.classes,
+    )
 
 
 def codec_of(store: Store, version: Version) -> Codec:
@@ -169,7 +193,9 @@ def codec_of(store: Store, version: Version) -> Codec:
     codecs = {codec.sample_format: codec for codec in (_codec_of(record, client) for client in record.clients)}
     if len(codecs) != 1:
         found = " and ".join(sorted(codecs))
-        raise ModelError(f"the clients of run {run!r} sent records of different formats ({found}); set the format of the records to predict: {name}")
+        raise ModelError(
+            f"the clients of run {run!r} sent records of different formats ({found}); set the format of the records to predict: {name}"
+        )
     return next(iter(codecs.values()))
 
 

@@ -9,4 +9,13 @@ from fedstream.steps.publish import publish
 from fedstream.steps.select_clients import select_clients
 from fedstream.steps.train import local_train
 
-__all__ = ["aggregate", "evaluate", "ingest_from_kafka", "local_train", "open_round", "plan_training", "publish", "select_clients"]
+__all__ = [
+    "aggregate",
+    "evaluate",
+    "ingest_from_kafka",
+    "local_train",
+    "open_round",
+    "plan_training",
+    "publish",
+    "select_clients",
+]

@@ -57,7 +57,9 @@ def _freeze(state: RunState, selection: Selection, base: Weights, attempt: str, 
     key, refusals = state.keys.at(selection.round).verdicts, read_refusals(state, selection.round)
     if not state.store.exists(key):
         verdicts, judged = [], None
-        while judged != (judged := arrived(state, selection)):  # another submission's update may come while the others are examined
+        while judged != (
+            judged := arrived(state, selection)
+        ):  # another submission's update may come while the others are examined
             verdicts = _judge(state, selection, base, refusals.get(attempt, {}), None, downloads)
         _check_quorum(state, selection, verdicts)
         document = Verdicts(run=state.run, round=selection.round, verdicts=verdicts)
@@ -68,13 +70,22 @@ def _freeze(state: RunState, selection: Selection, base: Weights, attempt: str, 
             log.info("another submission has closed round %d; its verdicts count", selection.round)
     known = {client: {told[client] for told in refusals.values() if client in told} for client in selection.clients}
     said = state.verdicts(selection.round)
-    if wrong := why_wrong_verdicts(state.record, selection, _judge(state, selection, base, {}, said, downloads), said, known):
-        raise CorruptObject(f"{key} is not what the updates say: {wrong[0]}; it was changed or forged, see `fedstream verify {state.run}`")
+    if wrong := why_wrong_verdicts(
+        state.record, selection, _judge(state, selection, base, {}, said, downloads), said, known
+    ):
+        raise CorruptObject(
+            f"{key} is not what the updates say: {wrong[0]}; it was changed or forged, see `fedstream verify {state.run}`"
+        )
     return said
 
 
 def _judge(
-    state: RunState, selection: Selection, base: Weights, reasons: dict[str, str], said: Verdicts | None, downloads: Downloads
+    state: RunState,
+    selection: Selection,
+    base: Weights,
+    reasons: dict[str, str],
+    said: Verdicts | None,
+    downloads: Downloads,
 ) -> list[Verdict]:
     candidates = read_candidates(state, selection, base, downloads.weights, reasons, said)
     return judge(state.record, selection, state.base(selection.round).weights_digest, candidates)

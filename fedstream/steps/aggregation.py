@@ -23,7 +23,9 @@ def returned_arrays(record: RunRecord, base: Weights) -> dict[str, ArraySpec]:
     return strategy_of(record.spec).local_rule().returns(base)
 
 
-def aggregate_round(state: RunState, round: int, base: Weights, clients: Sequence[Verdict] | Sequence[ClientEntry], downloads: Downloads) -> Outcome:
+def aggregate_round(
+    state: RunState, round: int, base: Weights, clients: Sequence[Verdict] | Sequence[ClientEntry], downloads: Downloads
+) -> Outcome:
     """Return what the strategy makes of a round's accepted updates.
 
     Args:
@@ -42,7 +44,11 @@ def aggregate_round(state: RunState, round: int, base: Weights, clients: Sequenc
         key = state.base_keys(round).server_state
         server_state = from_bytes(state.store.get_verified(key, before.server_state_digest), key)
     updates = [
-        Update(entry.client, entry.num_examples, *split(downloads.weights(keys.update(entry.client, entry.update_digest), entry.update_digest)))
+        Update(
+            entry.client,
+            entry.num_examples,
+            *split(downloads.weights(keys.update(entry.client, entry.update_digest), entry.update_digest)),
+        )
         for entry in clients
         if entry.accepted and entry.update_digest
     ]
@@ -51,7 +57,9 @@ def aggregate_round(state: RunState, round: int, base: Weights, clients: Sequenc
 
 def beside_model(outcome: Outcome) -> Aggregation:
     """Return what an aggregation made beside the global model."""
-    return Aggregation(server_state_digest=_digest(outcome.state), broadcast_digest=_digest(outcome.broadcast), figures=outcome.figures)
+    return Aggregation(
+        server_state_digest=_digest(outcome.state), broadcast_digest=_digest(outcome.broadcast), figures=outcome.figures
+    )
 
 
 def same_figures(one: Figures, other: Figures) -> bool:
@@ -60,7 +68,9 @@ def same_figures(one: Figures, other: Figures) -> bool:
 
 
 def _same(one: float | str, other: float | str) -> bool:
-    return math.isclose(one, other, rel_tol=CLOSE) if isinstance(one, float) and isinstance(other, float) else one == other
+    return (
+        math.isclose(one, other, rel_tol=CLOSE) if isinstance(one, float) and isinstance(other, float) else one == other
+    )
 
 
 def _digest(arrays: Weights) -> str | None:

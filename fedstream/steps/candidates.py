@@ -24,7 +24,12 @@ Load = Callable[[str, str], Weights]
 
 
 def read_candidates(
-    state: RunState, selection: Selection, base: Weights, load: Load, reasons: Mapping[str, str], said: Verdicts | None = None
+    state: RunState,
+    selection: Selection,
+    base: Weights,
+    load: Load,
+    reasons: Mapping[str, str],
+    said: Verdicts | None = None,
 ) -> list[Candidate]:
     """Return what is on record of each client of a selection.
 
@@ -43,7 +48,9 @@ def read_candidates(
     times = {info.key: info.last_modified for info in state.store.list(f"{keys.root}/")}
     unknown = {verdict.client for verdict in said.verdicts if verdict.manifest_digest is None} if said else set()
     late = {
-        client for client in unknown & set(selection.clients) if times.get(keys.manifest(client), NEVER) + SLACK > times.get(keys.verdicts, NEVER)
+        client
+        for client in unknown & set(selection.clients)
+        if times.get(keys.manifest(client), NEVER) + SLACK > times.get(keys.verdicts, NEVER)
     }
     here = {client for client in selection.clients if keys.manifest(client) in times} - late
     returned = returned_arrays(state.record, base)
@@ -77,7 +84,9 @@ def read_refusals(state: RunState, round: int) -> dict[str, dict[str, str]]:
     return found
 
 
-def _read(state: RunState, selection: Selection, client: str, load: Load, examined: Callable[[Weights], Examined]) -> Candidate:
+def _read(
+    state: RunState, selection: Selection, client: str, load: Load, examined: Callable[[Weights], Examined]
+) -> Candidate:
     keys = state.keys.at(selection.round)
     digest, document, document_digest = state.store.digest(keys.manifest(client)), None, None
     try:
@@ -87,7 +96,9 @@ def _read(state: RunState, selection: Selection, client: str, load: Load, examin
         wanted = manifest.update_digest if selection.kind == "training" else None
         weights = _examine(load, keys.update(client, wanted), wanted, examined) if wanted else None
     except CorruptObject as error:
-        return Candidate(client, manifest_digest=digest, slice=document, slice_document=document_digest, problem=str(error))
+        return Candidate(
+            client, manifest_digest=digest, slice=document, slice_document=document_digest, problem=str(error)
+        )
     return Candidate(client, manifest, digest, document, document_digest, weights, not_fed=not_fed)
 
 

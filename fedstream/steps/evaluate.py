@@ -42,7 +42,9 @@ def evaluate(context: Context, run: str, round: int, metrics: MetricsArtifact | 
     """
     state = context.run(run)
     commit = (
-        _on_record(context, state, round) if state.store.exists(state.keys.at(round).commit) else state.ledger.append(_commit(context, state, round))
+        _on_record(context, state, round)
+        if state.store.exists(state.keys.at(round).commit)
+        else state.ledger.append(_commit(context, state, round))
     )
     _show(commit, metrics)
     return commit.decision.action
@@ -59,7 +61,9 @@ def _on_record(context: Context, state: RunState, round: int) -> Commit:
         log.info("round %d was not committed: the run was rolled back to round %s meanwhile", round, commit.restores)
         return commit
     if state.record.evaluation:
-        expected = _decided(state, _unmeasured(state, round).model_copy(update={name: getattr(commit, name) for name in MEASURED}))
+        expected = _decided(
+            state, _unmeasured(state, round).model_copy(update={name: getattr(commit, name) for name in MEASURED})
+        )
     else:
         expected = _commit(context, state, round)
     for name in Commit.model_fields.keys() - {"code_version"}:
@@ -97,7 +101,11 @@ def _unmeasured(state: RunState, round: int) -> Commit:
 
 def _commit(context: Context, state: RunState, round: int) -> Commit:
     commit = _unmeasured(state, round)
-    measured = _on_topic(context, state, commit, state.record.evaluation) if state.record.evaluation else _of_clients(state, commit)
+    measured = (
+        _on_topic(context, state, commit, state.record.evaluation)
+        if state.record.evaluation
+        else _of_clients(state, commit)
+    )
     return _decided(state, commit.model_copy(update=measured)) if measured["metrics"] else commit
 
 
@@ -142,7 +150,10 @@ def _entry(state: RunState, round: int, verdict: Verdict, manifest: Manifest | N
 def _of_clients(state: RunState, commit: Commit) -> dict[str, Any]:
     """Return the fields of a commit that hold what the clients measured: they measure the model that they received."""
     measured = [entry.incoming for entry in commit.clients if entry.accepted and entry.incoming]
-    return {"metrics": combine(measured) if measured else None, "measured_round": state.ledger.model_round(commit.round - 1)}
+    return {
+        "metrics": combine(measured) if measured else None,
+        "measured_round": state.ledger.model_round(commit.round - 1),
+    }
 
 
 def _on_topic(context: Context, state: RunState, commit: Commit, evaluation: MatchedClient) -> dict[str, Any]:

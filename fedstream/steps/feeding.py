@@ -15,12 +15,16 @@ from fedstream.stream.feed import feed_of
 
 def ranges_of(state: RunState, round: int, client: str) -> list[OffsetRange]:
     """Return the offsets that a client gets in a round."""
-    return feed_of(state.record.spec).ranges(state.record.client(client), round, partial(used_before, state, round, client))
+    return feed_of(state.record.spec).ranges(
+        state.record.client(client), round, partial(used_before, state, round, client)
+    )
 
 
 def why_not_fed(state: RunState, round: int, document: SliceDoc, client: str) -> str:
     """Return why a slice of a client cannot have its offsets in a round, or an empty string."""
-    return feed_of(state.record.spec).why_not(document.offsets, state.record.client(client), round, partial(used_before, state, round, client))
+    return feed_of(state.record.spec).why_not(
+        document.offsets, state.record.client(client), round, partial(used_before, state, round, client)
+    )
 
 
 def why_unexpected(state: RunState, round: int, document: SliceDoc, client: str) -> str:
@@ -31,5 +35,11 @@ def why_unexpected(state: RunState, round: int, document: SliceDoc, client: str)
 def used_before(state: RunState, round: int, client: str) -> Sequence[OffsetRange]:
     """Return what a client's accepted updates were trained on in the rounds before one; those that a rollback took back then do not count."""
     before = lineage([commit for commit in state.ledger.commits() if commit.round < round])
-    entries = [entry for commit in before if commit.kind == "training" for entry in commit.clients if entry.client == client and entry.accepted]
+    entries = [
+        entry
+        for commit in before
+        if commit.kind == "training"
+        for entry in commit.clients
+        if entry.client == client and entry.accepted
+    ]
     return [OffsetRange(r.topic, r.partition, r.start, r.end) for entry in entries for r in entry.ranges]

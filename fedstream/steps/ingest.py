@@ -51,7 +51,9 @@ NOTHING = Ingested("", {}, [], "", "0", "")
 
 
 @step
-def ingest_from_kafka(context: Context, run: str, round: int, client: str, attempt: str, store_secret: str = "") -> Ingested:
+def ingest_from_kafka(
+    context: Context, run: str, round: int, client: str, attempt: str, store_secret: str = ""
+) -> Ingested:
     """Write the client's slice for this round, and hand on its placement and the name of its secret.
 
     A client whose update is there already, or that cannot take part, gets no placement and no secret of its own, so that it waits for neither.
@@ -117,22 +119,35 @@ def _write(state: RunState, round: int, document: SliceDoc) -> None:
     try:
         state.store.put_new_json(state.keys.at(round).slice(document.client), document.model_dump(mode="json"))
     except ObjectConflict:
-        if state.slice(round, document.client) != document:  # another version has written the same slice with fewer fields
+        if (
+            state.slice(round, document.client) != document
+        ):  # another version has written the same slice with fewer fields
             raise
 
 
 def _class_counts(labels: NDArray[Any]) -> dict[str, int]:
     """Return label -> records; nothing where there are so many that they are measurements, no classes."""
     values, counts = np.unique(labels, return_counts=True)
-    return {str(value): int(count) for value, count in zip(values, counts, strict=True)} if len(values) <= CLASSES else {}
+    return (
+        {str(value): int(count) for value, count in zip(values, counts, strict=True)} if len(values) <= CLASSES else {}
+    )
 
 
 def _validated_before(state: RunState, round: int, client: str, ranges: list[OffsetRange]) -> SliceDoc | None:
     """Return the client's last slice of these offsets: what they hold never changes, and local_train checks the digest of what it reads."""
     planned = state.record.client(client)
     earlier = (state.slice(number, client) for number in range(round - 1, 0, -1))
-    return next((document for document in earlier if document and document.offsets == ranges and not why_not_planned(document, planned)), None)
+    return next(
+        (
+            document
+            for document in earlier
+            if document and document.offsets == ranges and not why_not_planned(document, planned)
+        ),
+        None,
+    )
 
 
 def _placed(key: str, placement: Placement, store_secret: str) -> Ingested:
-    return Ingested(key, placement.node_selector, placement.tolerations, placement.gpu_type, str(placement.gpu_count), store_secret)
+    return Ingested(
+        key, placement.node_selector, placement.tolerations, placement.gpu_type, str(placement.gpu_count), store_secret
+    )

@@ -17,7 +17,11 @@ def plan_page(record: RunRecord, note: str) -> str:
     spec = record.spec
     refused = [row for row in record.announcements if row.related and not row.accepted]
     unrelated = sum(not row.related for row in record.announcements)
-    lines = [f"# Run {markdown(spec.run)}", *([markdown(spec.purpose)] if spec.purpose else []), f"{markdown(note[0].upper() + note[1:])}."]
+    lines = [
+        f"# Run {markdown(spec.run)}",
+        *([markdown(spec.purpose)] if spec.purpose else []),
+        f"{markdown(note[0].upper() + note[1:])}.",
+    ]
     lines.append(
         f"Model {markdown_code(spec.model)} ({record.model.weights_digest[:12]}), strategy {spec.strategy}, "
         f"{spec.epochs} epochs of batches of {spec.batch_size} a round."
@@ -29,17 +33,29 @@ def plan_page(record: RunRecord, note: str) -> str:
         _table(
             ["client", "records", "held out", "columns", "slice", "brokers"],
             [
-                [c.client, c.records, f"{c.held_out_rate:.0%}", _columns(record, c), c.ranges, c.bootstrap_servers or "default"]
+                [
+                    c.client,
+                    c.records,
+                    f"{c.held_out_rate:.0%}",
+                    _columns(record, c),
+                    c.ranges,
+                    c.bootstrap_servers or "default",
+                ]
                 for c in record.clients
             ],
         ),
     ]
     if record.evaluation:
-        lines.append(f"Each global model is measured on {record.evaluation.records} records of {markdown_code(record.evaluation.ranges)}.")
+        lines.append(
+            f"Each global model is measured on {record.evaluation.records} records of {markdown_code(record.evaluation.ranges)}."
+        )
     for what, names in (("Columns", record.features), ("Classes", record.classes)):
         if names:
             lines.append(f"{what}, in the run's order: {', '.join(map(markdown, names[:MAX_NAMES]))}.")
-    lines += ["## Announcements that were taken", _announcements([row for row in record.announcements if row.related and row.accepted])]
+    lines += [
+        "## Announcements that were taken",
+        _announcements([row for row in record.announcements if row.related and row.accepted]),
+    ]
     if unrelated:
         lines.append(f"Announcements that have nothing to do with this run: {unrelated:,}.")
     return "\n\n".join(lines) + "\n"
@@ -53,7 +69,10 @@ def _columns(record: RunRecord, client: MatchedClient) -> str:
 
 
 def _announcements(rows: list[AnnouncementRow]) -> str:
-    table = _table(["client", "partition", "offset", "why"], [[row.client, row.partition, row.offset, row.reason] for row in rows[-MAX_ROWS:]])
+    table = _table(
+        ["client", "partition", "offset", "why"],
+        [[row.client, row.partition, row.offset, row.reason] for row in rows[-MAX_ROWS:]],
+    )
     return table + (f"\n\n{len(rows) - MAX_ROWS:,} older ones are left out." if len(rows) > MAX_ROWS else "")
 
 

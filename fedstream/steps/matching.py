@@ -22,9 +22,7 @@ from fedstream.stream.offers import gather, taken_back
 Numbered: TypeAlias = tuple[int, DataAnnouncement]
 """An announcement, and the number of its message."""
 
-NOT_HEEDED = (
-    "withdraws announcements of the evaluation topic, which anyone may: it is heeded with own_topics, or where evaluation_topic names offsets"
-)
+NOT_HEEDED = "withdraws announcements of the evaluation topic, which anyone may: it is heeded with own_topics, or where evaluation_topic names offsets"
 
 LONGEST = 500
 """Characters of a name or a reason that are put on record."""
@@ -107,13 +105,22 @@ def match(spec: RunSpec, model: ModelDescription, messages: Iterable[Heard]) -> 
             client=_shown(read.names[number]),
             accepted=not reasons[number],
             related=_is_related(spec, read.names[number], number in read.measures),
-            reason=_shown(reasons[number] or ("measures each global model (evaluation topic)" if number in read.measures else "takes part")),
+            reason=_shown(
+                reasons[number]
+                or ("measures each global model (evaluation topic)" if number in read.measures else "takes part")
+            ),
         )
         for number, message in enumerate(heard)
         if number in kept
     ]
     refusals = [_shown(reasons[number]) for number in sorted(read.measures, reverse=True) if reasons[number]]
-    return Matching([matched[client] for client in sorted(matched) if not names.differ(matched[client])], evaluations, refusals, rows, names)
+    return Matching(
+        [matched[client] for client in sorted(matched) if not names.differ(matched[client])],
+        evaluations,
+        refusals,
+        rows,
+        names,
+    )
 
 
 @dataclass(frozen=True)
@@ -146,7 +153,9 @@ def _read(spec: RunSpec, model: ModelDescription, heard: list[Heard]) -> _Read:
                 found.measures.add(number)
             reason = _why_not(spec, model, message, announcement, for_evaluation)
             if not reason:
-                (found.measuring if for_evaluation else found.fitting.setdefault(name, [])).append((number, announcement))
+                (found.measuring if for_evaluation else found.fitting.setdefault(name, [])).append(
+                    (number, announcement)
+                )
         except FedstreamError as error:
             reason = str(error)
         found.names.append(name)
@@ -181,7 +190,11 @@ def _evaluations(spec: RunSpec, heard: list[Heard], read: _Read, names: Names) -
     found: list[MatchedClient] = []
     fates = taken_back([announcement for _, announcement in read.measuring])
     for (number, announcement), fate in reversed(list(zip(read.measuring, fates, strict=True))):
-        matched = _matched(spec, heard[number], announcement, announcement.ranges, for_evaluation=True) if announcement.ranges else None
+        matched = (
+            _matched(spec, heard[number], announcement, announcement.ranges, for_evaluation=True)
+            if announcement.ranges
+            else None
+        )
         read.reasons[number] = fate.reason if heeded else "" if matched else NOT_HEEDED
         read.reasons[number] = read.reasons[number] or (names.differ(matched) if matched else "")
         if matched and not read.reasons[number] and not any(_same_records(matched, other) for other in found):
@@ -211,26 +224,42 @@ def _shown(text: str) -> str:
     return plain if len(plain) <= LONGEST else f"{plain[:LONGEST]}..."
 
 
-def _why_not(spec: RunSpec, model: ModelDescription, heard: Heard, announcement: DataAnnouncement, for_evaluation: bool) -> str:
+def _why_not(
+    spec: RunSpec, model: ModelDescription, heard: Heard, announcement: DataAnnouncement, for_evaluation: bool
+) -> str:
     client = announcement.client
     if reason := invalid_client_name(client):
         return reason
     if announcement.online and not announcement.withdrawn:
-        return f"announces the online stream {announcement.topic!r} without offsets; runs train on announced ranges only"
-    if spec.own_topics and (foreign := sorted(topic for topic in announcement.topics if not topic.startswith(f"{client}."))):
+        return (
+            f"announces the online stream {announcement.topic!r} without offsets; runs train on announced ranges only"
+        )
+    if spec.own_topics and (
+        foreign := sorted(topic for topic in announcement.topics if not topic.startswith(f"{client}."))
+    ):
         return f"topic {foreign[0]!r} does not begin with {client + '.'!r}, and the run accepts a client's own topics only (own_topics)"
     if for_evaluation and heard.bootstrap_servers:
         return f"announced at {heard.bootstrap_servers}, but the evaluation topic lies at the default brokers"
-    if for_evaluation and ":" in spec.evaluation_topic and announcement.ranges != parse_ranges(spec.evaluation_topic) and not announcement.withdrawn:
+    if (
+        for_evaluation
+        and ":" in spec.evaluation_topic
+        and announcement.ranges != parse_ranges(spec.evaluation_topic)
+        and not announcement.withdrawn
+    ):
         return f"announces {format_ranges(announcement.ranges)}, but the run is measured on {spec.evaluation_topic}"
     if not for_evaluation:
         if spec.clients and client not in spec.clients:
             return "not among the clients the run asks for"
         if heard.bootstrap_servers != spec.bootstrap_of(client):
-            there, expected = (servers or "the default brokers" for servers in (heard.bootstrap_servers, spec.bootstrap_of(client)))
+            there, expected = (
+                servers or "the default brokers" for servers in (heard.bootstrap_servers, spec.bootstrap_of(client))
+            )
             return f"announced at {there}, but the run's sites place it at {expected}"
         if announcement.restrictions != spec.data_restriction and not announcement.withdrawn:
-            own, asked = (json.dumps(restrictions, sort_keys=True) for restrictions in (announcement.restrictions, spec.data_restriction))
+            own, asked = (
+                json.dumps(restrictions, sort_keys=True)
+                for restrictions in (announcement.restrictions, spec.data_restriction)
+            )
             return f"its restrictions {own} differ from the run's {asked}; a run is given these records with --data-restriction '{own}'"
     if announcement.withdrawn:
         return ""
@@ -240,10 +269,16 @@ def _why_not(spec: RunSpec, model: ModelDescription, heard: Heard, announcement:
 
 
 def _too_few(spec: RunSpec, client: MatchedClient) -> str:
-    return f"announces {client.records} records, the run asks for at least {spec.min_data}" if client.records < spec.min_data else ""
+    return (
+        f"announces {client.records} records, the run asks for at least {spec.min_data}"
+        if client.records < spec.min_data
+        else ""
+    )
 
 
-def _matched(spec: RunSpec, heard: Heard, announcement: DataAnnouncement, ranges: list[OffsetRange], for_evaluation: bool) -> MatchedClient:
+def _matched(
+    spec: RunSpec, heard: Heard, announcement: DataAnnouncement, ranges: list[OffsetRange], for_evaluation: bool
+) -> MatchedClient:
     held_out, codec = announcement.held_out_rate(), get_codec(announcement.format)
     return MatchedClient(
         client=announcement.client,

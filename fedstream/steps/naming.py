@@ -51,7 +51,9 @@ def names_misfit(model: ModelDescription, codec: Codec, announcement: DataAnnoun
     if features and codec.data_shape != (len(features),):
         return f"names {len(features)} columns, but its records have shape {codec.data_shape}; announce one name for each value of a flat record"
     if classes and codec.label_shape not in ((), (1,)):
-        return f"names classes, but its labels have shape {codec.label_shape}; send class numbers, or announce no classes"
+        return (
+            f"names classes, but its labels have shape {codec.label_shape}; send class numbers, or announce no classes"
+        )
     if classes and model.class_count and len(classes) > model.class_count:
         return f"names {len(classes)} classes, but model {model.name!r} tells {model.class_count} apart"
     return names_differ(features, classes, model.features, model.classes)

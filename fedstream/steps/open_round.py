@@ -10,7 +10,13 @@ from fedstream.store.state import RunState, log
 
 @step
 def open_round(
-    context: Context, run: str, rounds: int, attempt: str, slot: int, store_secret: str = "", client_store_secret: str = ""
+    context: Context,
+    run: str,
+    rounds: int,
+    attempt: str,
+    slot: int,
+    store_secret: str = "",
+    client_store_secret: str = "",
 ) -> tuple[int, str]:
     """Return the number of the round to run, and which secret its clients use for the store.
 
@@ -41,6 +47,8 @@ def _open(state: RunState, rounds: int, attempt: str, slot: int) -> int:
         log.info("round %d was opened by another slot of this submission and failed (%s)", round, others[0])
         return -1
     if not opened:
-        state.store.put_new_json(own, Opening(attempt=attempt, slot=slot, round=round, kind=kind).model_dump(mode="json"))
+        state.store.put_new_json(
+            own, Opening(attempt=attempt, slot=slot, round=round, kind=kind).model_dump(mode="json")
+        )
     log.info("round %d is open (%s)", round, kind)
     return round

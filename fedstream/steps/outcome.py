@@ -34,7 +34,11 @@ def outcome(store: Store, run: str, rounds: int, version: int) -> dict[str, Any]
         "model": record.model.name,
         "finished": coming is None,
         "version": version,
-        "reason": "" if version else next_pass(coming[1], trained_rounds(commits)) if coming else why_unpublished(state) or UNTRIED,
+        "reason": ""
+        if version
+        else next_pass(coming[1], trained_rounds(commits))
+        if coming
+        else why_unpublished(state) or UNTRIED,
         "rounds": trained_rounds(commits),
         "head": state.ledger.digest(commits[-1].round),
         **attended(record, commits),
@@ -43,7 +47,10 @@ def outcome(store: Store, run: str, rounds: int, version: int) -> dict[str, Any]
         manifest = store.get_json(ModelKeys(record.model.name).version(version, "manifest.json"))
         return result | {name: manifest[name] for name in ("round", "metrics", "weights_digest")}
     measured = measurements(commits, record.spec.target_metric)
-    return result | {"metrics": {record.spec.target_metric: measured[-1][1]} if measured else {}, "weights_digest": commits[-1].weights_digest}
+    return result | {
+        "metrics": {record.spec.target_metric: measured[-1][1]} if measured else {},
+        "weights_digest": commits[-1].weights_digest,
+    }
 
 
 def attended(record: RunRecord, commits: Sequence[Commit]) -> dict[str, Any]:

@@ -20,7 +20,9 @@ def shared_records(clients: Sequence[MatchedClient], evaluation: MatchedClient |
         evaluation: the evaluation topic's announcement, if the run has one.
         default_servers: addresses of the default brokers, as a site may spell them out.
     """
-    owned = [(matched, f"client {matched.client!r}") for matched in clients] + ([(evaluation, "the evaluation topic")] if evaluation else [])
+    owned = [(matched, f"client {matched.client!r}") for matched in clients] + (
+        [(evaluation, "the evaluation topic")] if evaluation else []
+    )
     ranges = sorted(
         (_brokers(matched.bootstrap_servers or default_servers), r.topic, r.partition, r.start, r.end, owner)
         for matched, owner in owned

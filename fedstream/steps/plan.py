@@ -43,7 +43,9 @@ ROUND_NODES, CLIENT_NODES = 33, 18
 
 
 @step
-def plan_training(context: Context, values: dict[str, Any], node_budget: int, markdown_path: str | None = None) -> list[int]:
+def plan_training(
+    context: Context, values: dict[str, Any], node_budget: int, markdown_path: str | None = None
+) -> list[int]:
     """Plan a run, or take up one that is on record, and return the loop's slots.
 
     1. validate the form values; 2. match and write spec.json, or compare with the one on record; 3. put its operational values in force;
@@ -97,7 +99,9 @@ def _record(context: Context, state: RunState, spec: RunSpec) -> RunRecord:
                 name=spec.model,
                 keras_digest=model.keras_digest,
                 weights_digest=model.weights_digest,
-                description_digest=sha256_hex(state.store.get(ModelKeys(spec.model).initial(model.keras_digest, "json"))),
+                description_digest=sha256_hex(
+                    state.store.get(ModelKeys(spec.model).initial(model.keras_digest, "json"))
+                ),
             ),
             clients=matching.clients,
             evaluation=matching.evaluations[0] if matching.evaluations else None,
@@ -136,7 +140,12 @@ def put_in_force(state: RunState, spec: RunSpec) -> None:
         try:
             state.store.put_new_json(state.keys.submission(number), submission.model_dump(mode="json"))
             changed = [name for name, value in values.items() if value != before[name]]
-            log.info("run %s goes on with other values of %s than before, as %s says", state.run, ", ".join(changed), state.keys.submission(number))
+            log.info(
+                "run %s goes on with other values of %s than before, as %s says",
+                state.run,
+                ", ".join(changed),
+                state.keys.submission(number),
+            )
         except ObjectConflict:
             log.info("another submission of run %s has changed its operational values at the same time", state.run)
         state = RunState(state.store, state.run)
@@ -149,7 +158,9 @@ def check_on_record(state: RunState, spec: RunSpec) -> None:
         SpecError: it is, with another spec; names the field.
     """
     if state.store.exists(state.keys.spec) and (change := changed_field(state.record.spec, spec)):
-        raise SpecError(f"run {spec.run!r} is on record with another spec: {change}; use the values on record, or another run name")
+        raise SpecError(
+            f"run {spec.run!r} is on record with another spec: {change}; use the values on record, or another run name"
+        )
 
 
 def _hear(brokers: Brokers, spec: RunSpec) -> list[Heard]:
@@ -177,7 +188,9 @@ def _check(brokers: Brokers, spec: RunSpec, model: ModelDescription, matching: M
         )
     matched = {client.client for client in matching.clients}
     if missing := [client for client in spec.clients if client not in matched]:
-        raise RunError("; ".join(f"client {client!r} cannot take part: {reasons(matching, client)}" for client in missing))
+        raise RunError(
+            "; ".join(f"client {client!r} cannot take part: {reasons(matching, client)}" for client in missing)
+        )
     if len(matched) < (needed := max(1, spec.min_clients)):
         raise QuorumError(f"{len(matched)} clients match and the quorum is {needed}. {_why_none(matching.rows)}")
     _check_evaluation(spec, matching)
@@ -238,12 +251,17 @@ def _write_round_zero(state: RunState, record: RunRecord) -> None:
 def _slots(state: RunState, spec: RunSpec, node_budget: int) -> tuple[int, str]:
     coming = state.next_round(spec.rounds)
     if not coming:
-        return 1, f"run {spec.run} is finished: {state.ledger.commits()[-1].decision.reason}; nothing is left to do but to publish"
+        return (
+            1,
+            f"run {spec.run} is finished: {state.ledger.commits()[-1].decision.reason}; nothing is left to do but to publish",
+        )
     trained = trained_rounds(state.ledger.commits())
     left = max(0, spec.rounds - trained) + spec.federated_evaluation
     asked = clients_asked(spec, len(state.record.clients))
     slots = max(1, min(left, node_budget // (ROUND_NODES + CLIENT_NODES * asked)))
-    note = f"round {coming[0]} is next; {left} rounds are left" + (" (the last one only measures)" if spec.federated_evaluation else "")
+    note = f"round {coming[0]} is next; {left} rounds are left" + (
+        " (the last one only measures)" if spec.federated_evaluation else ""
+    )
     if slots < left:
         note += f"; this submission runs {slots} of them, since {node_budget} nodes hold no more: submit the same run again to go on"
     return slots, note

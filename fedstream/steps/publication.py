@@ -20,7 +20,9 @@ def why_unpublished(state: RunState) -> str:
     """
     spec, model = state.record.spec, state.record.model.name
     best, measured = best_measured(state)
-    newest = find_version(state.store, model) if spec.publish == "if-better" and list_versions(state.store, model) else None
+    newest = (
+        find_version(state.store, model) if spec.publish == "if-better" and list_versions(state.store, model) else None
+    )
     return unfit(best, measured, spec.target_metric) or declined(spec, measured, newest)
 
 
@@ -28,7 +30,9 @@ def best_measured(state: RunState) -> tuple[Commit, Metrics | None]:
     """Return the commit of a run's best global model, and what that scored; its first measurement counts."""
     commits, metric = state.ledger.commits(), state.record.spec.target_metric
     best = state.ledger.commit(best_round(commits, metric))
-    return best, next((commit.metrics for commit in commits if commit.measured_round == best.round and commit.metrics), None)
+    return best, next(
+        (commit.metrics for commit in commits if commit.measured_round == best.round and commit.metrics), None
+    )
 
 
 def unfit(best: Commit, measured: Metrics | None, metric: str) -> str:
@@ -40,8 +44,14 @@ def unfit(best: Commit, measured: Metrics | None, metric: str) -> str:
             f"nothing says how good it is: round {best.round} was measured on no record; in a new run let clients hold records out"
             " (validation_rate above 0, and enough records), or name an evaluation_topic"
         )
-    absurd = next((f"{name} {value:.4g}" for name, value in sorted(measured.values.items()) if not abs(value) <= LARGEST), "")
-    return f"round {best.round}, the best one, has {absurd}: training diverged; use a smaller learning_rate in a new run" if absurd else ""
+    absurd = next(
+        (f"{name} {value:.4g}" for name, value in sorted(measured.values.items()) if not abs(value) <= LARGEST), ""
+    )
+    return (
+        f"round {best.round}, the best one, has {absurd}: training diverged; use a smaller learning_rate in a new run"
+        if absurd
+        else ""
+    )
 
 
 def declined(spec: RunSpec, measured: Metrics | None, newest: Version | None) -> str:
@@ -61,4 +71,8 @@ def declined(spec: RunSpec, measured: Metrics | None, newest: Version | None) ->
     if old is None:
         return f"publish is `if-better`, and version {newest.number} has no {metric} to compare with"
     better = new > old if higher_is_better(metric) else new < old
-    return "" if better else f"publish is `if-better`, and {metric} {new:.4f} is not better than {old:.4f} of version {newest.number}"
+    return (
+        ""
+        if better
+        else f"publish is `if-better`, and {metric} {new:.4f} is not better than {old:.4f} of version {newest.number}"
+    )

@@ -106,8 +106,19 @@ def publish(
     digest = sha256_hex(state.store.get(ModelKeys(state.record.model.name).version(version, "manifest.json")))
     _announce(context.brokers, state, version, manifest, digest)
     if model:
-        model.metadata |= {key: value for key, value in manifest.model_dump(mode="json").items() if isinstance(value, str | int | float)}
-    log.info("model %s version %d is round %d of run %s, %s", state.record.model.name, version, best.round, run, view.attendance.summary)
+        model.metadata |= {
+            key: value
+            for key, value in manifest.model_dump(mode="json").items()
+            if isinstance(value, str | int | float)
+        }
+    log.info(
+        "model %s version %d is round %d of run %s, %s",
+        state.record.model.name,
+        version,
+        best.round,
+        run,
+        view.attendance.summary,
+    )
     if registry:
         _register(state, registry, version, manifest, digest)
     return version
@@ -135,7 +146,9 @@ def _version(context: Context, state: RunState, best: Commit, pages: dict[str, b
     keys = ModelKeys(state.record.model.name)
     used = (keys.version_of(info.key) for info in state.store.list(keys.versions))
     model_files = _model_files(context, state, best)
-    first = max((version[0] for version in used if version), default=0) + 1  # a rival's that came since then conflicts, as it should
+    first = (
+        max((version[0] for version in used if version), default=0) + 1
+    )  # a rival's that came since then conflicts, as it should
     for number in range(first, first + MAX_TRIES):
         try:
             files = pages | _numbered(state, number, best, model_files)
@@ -145,7 +158,9 @@ def _version(context: Context, state: RunState, best: Commit, pages: dict[str, b
             _await_rival(state, keys.version(number, "manifest.json"))
             if found := _published(state):
                 return found
-    raise StoreError(f"versions {first} to {first + MAX_TRIES - 1} of model {state.record.model.name!r} are all taken; publish again")
+    raise StoreError(
+        f"versions {first} to {first + MAX_TRIES - 1} of model {state.record.model.name!r} are all taken; publish again"
+    )
 
 
 def _await_rival(state: RunState, key: str) -> None:
@@ -166,7 +181,11 @@ def _numbered(state: RunState, number: int, best: Commit, model_files: dict[str,
     files = {name.replace("saved_model", folder, 1): data for name, data in model_files.items()}
     if files.keys() == model_files.keys():  # KServe has no server for such a model
         return files
-    return files | {kserve.NAME: kserve.inference_service(state.record.model.name, number, state.store.uri(_saved_model(state, number)), lineage)}
+    return files | {
+        kserve.NAME: kserve.inference_service(
+            state.record.model.name, number, state.store.uri(_saved_model(state, number)), lineage
+        )
+    }
 
 
 def _saved_model(state: RunState, number: int) -> str:
@@ -181,7 +200,9 @@ def _register(state: RunState, registry: RegistrySettings, number: int, manifest
     log.info("registered at %s as model version %s", registry.url, found)
 
 
-def _write_version(state: RunState, keys: ModelKeys, number: int, best: Commit, files: dict[str, bytes]) -> VersionManifest:
+def _write_version(
+    state: RunState, keys: ModelKeys, number: int, best: Commit, files: dict[str, bytes]
+) -> VersionManifest:
     for name, data in files.items():
         state.store.put_new(keys.version(number, name), data)
     _, measured = best_measured(state)
@@ -227,7 +248,9 @@ def _tell(brokers: Brokers, state: RunState, announcement: ModelAnnouncement) ->
         except BrokerError:
             if not servers:
                 raise
-            log.warning("the brokers %s of a site do not answer; its owner is not told of the model", servers, exc_info=True)
+            log.warning(
+                "the brokers %s of a site do not answer; its owner is not told of the model", servers, exc_info=True
+            )
 
 
 def _tell_at(broker: Broker, announcement: ModelAnnouncement, patience: float) -> None:
@@ -237,9 +260,15 @@ def _tell_at(broker: Broker, announcement: ModelAnnouncement, patience: float) -
 def _announcement(state: RunState, manifest: VersionManifest) -> ModelAnnouncement:
     record, file = state.record, next(name for name in manifest.files if name.startswith("model."))
     key = ModelKeys(record.model.name).version(manifest.version, file)
-    description, place = read_description(state.store, record.model.name, record.model.keras_digest), urlsplit(state.store.uri(key))
+    description, place = (
+        read_description(state.store, record.model.name, record.model.keras_digest),
+        urlsplit(state.store.uri(key)),
+    )
     return ModelAnnouncement(
-        model_format={"input_shape": _spaced(description.input_shape), "output_shape": _spaced(description.output_shape)},
+        model_format={
+            "input_shape": _spaced(description.input_shape),
+            "output_shape": _spaced(description.output_shape),
+        },
         federated_params={
             "federated_string_id": state.run,
             "data_restriction": json.dumps(record.spec.data_restriction, sort_keys=True),

@@ -17,7 +17,9 @@ LONGEST = 1000
 
 
 @contextmanager
-def refusing(state: RunState, round: int, client: str, attempt: str, step: Literal["ingest", "train"]) -> Iterator[None]:
+def refusing(
+    state: RunState, round: int, client: str, attempt: str, step: Literal["ingest", "train"]
+) -> Iterator[None]:
     """Turn any failure of a client's step into a refusal, since a failed pod would fail the whole run.
 
     A refusal holds for one submission; the next one asks the client again. Only the store's absence is let through: without it, none can be kept.
@@ -28,7 +30,13 @@ def refusing(state: RunState, round: int, client: str, attempt: str, step: Liter
         raise
     except Exception as error:  # noqa: BLE001 - whatever fails at one client must not fail the others
         reason = str(error) if isinstance(error, FedstreamError) else f"{type(error).__name__}: {error}"
-        log.warning("round %d: client %s does not take part: %s", round, client, reason, exc_info=not isinstance(error, FedstreamError))
+        log.warning(
+            "round %d: client %s does not take part: %s",
+            round,
+            client,
+            reason,
+            exc_info=not isinstance(error, FedstreamError),
+        )
         try:
             refusal = Refusal(client=client, step=step, reason=reason[:REASON])
             state.store.put_new_json(state.keys.at(round).refusal(attempt, client), refusal.model_dump(mode="json"))

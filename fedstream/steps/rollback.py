@@ -26,6 +26,8 @@ def rollback(state: RunState, to: int) -> Commit:
         raise RunError(f"run {run!r} has no initial model yet, so there is nothing to go back to")
     commit = rolled_back(commits, state.ledger.digest(commits[-1].round), to)
     if state.ledger.append(commit) != commit:
-        raise RunError(f"round {commit.round} of run {run!r} was committed meanwhile; look at it with `fedstream rounds {run}` first")
+        raise RunError(
+            f"round {commit.round} of run {run!r} was committed meanwhile; look at it with `fedstream rounds {run}` first"
+        )
     log.info("run %s went back to the model of round %d", run, to)
     return commit

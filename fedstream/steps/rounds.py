@@ -42,7 +42,10 @@ def one_after_another(call: Callable[[str], Trained], clients: Sequence[str]) ->
     return [call(client) for client in clients]
 
 
-def run_round(steps: RoundSteps[Trained], each: Callable[[Callable[[str], Trained], Sequence[str]], Iterable[Trained]] = one_after_another) -> None:
+def run_round(
+    steps: RoundSteps[Trained],
+    each: Callable[[Callable[[str], Trained], Sequence[str]], Iterable[Trained]] = one_after_another,
+) -> None:
     """Run one round, which must be open.
 
     Args:

@@ -54,7 +54,9 @@ class Step(Generic[P, R]):
         try:
             return self._function(context or Context.from_env(), *args, **kwargs)
         except FedstreamError as error:
-            logger.error("%s %s: %s", REFUSED if isinstance(error, UsageError) else FAILED, self._function.__name__, error)
+            logger.error(
+                "%s %s: %s", REFUSED if isinstance(error, UsageError) else FAILED, self._function.__name__, error
+            )
             raise
 
 

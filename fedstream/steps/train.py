@@ -33,7 +33,15 @@ from fedstream.stream.records import RawRecords
 
 
 @step
-def local_train(context: Context, run: str, round: int, client: str, slice_key: str, attempt: str, usage: MetricsArtifact | None = None) -> str:
+def local_train(
+    context: Context,
+    run: str,
+    round: int,
+    client: str,
+    slice_key: str,
+    attempt: str,
+    usage: MetricsArtifact | None = None,
+) -> str:
     """Train (in a closing round: only measure) and write the update, then its manifest.
 
     Args:
@@ -58,12 +66,16 @@ def local_train(context: Context, run: str, round: int, client: str, slice_key: 
         if document is None:
             raise RecordError(f"slice {slice_key} is not in the store; ingest_from_kafka must run first")
         if wrong := why_unexpected(state, round, document, client):
-            raise RecordError(f"slice {slice_key} is not the planned one: {wrong}; it was changed after ingest_from_kafka wrote it")
+            raise RecordError(
+                f"slice {slice_key} is not the planned one: {wrong}; it was changed after ingest_from_kafka wrote it"
+            )
         return _train(context, state, round, document, time.monotonic() + state.spec.round_deadline_s, usage)
     return f"{client}: does not take part in round {round}"
 
 
-def _train(context: Context, state: RunState, round: int, document: SliceDoc, deadline: float, usage: MetricsArtifact | None) -> str:
+def _train(
+    context: Context, state: RunState, round: int, document: SliceDoc, deadline: float, usage: MetricsArtifact | None
+) -> str:
     spec, client, base = state.spec, document.client, state.base(round)
     matched, learner = state.record.client(client), context.learner(state, client)
     fallback = _falls_back(spec, client, learner)
@@ -80,9 +92,13 @@ def _train(context: Context, state: RunState, round: int, document: SliceDoc, de
         rule=strategy_of(spec).local_rule(),
         received=_received(context, state, round),
     )
-    keys, weights = state.keys.at(round), global_weights(context, state, state.ledger.model_round(round - 1), base.weights_digest)
+    keys, weights = (
+        state.keys.at(round),
+        global_weights(context, state, state.ledger.model_round(round - 1), base.weights_digest),
+    )
     examples = Examples(
-        *decode_in_order(state.record, matched, records), split_mask(spec.seed, records.partitions, records.offsets, matched.held_out_rate)
+        *decode_in_order(state.record, matched, records),
+        split_mask(spec.seed, records.partitions, records.offsets, matched.held_out_rate),
     )
     result = mode_of(spec).train(learner, weights, examples, config)
     update = None if config.measure_only else to_bytes(join(result.weights, result.extras))
@@ -121,7 +137,9 @@ def _train(context: Context, state: RunState, round: int, document: SliceDoc, de
     return line
 
 
-def _alone(context: Context, state: RunState, round: int, client: str, examples: Examples, config: TrainingConfig) -> Metrics | None:
+def _alone(
+    context: Context, state: RunState, round: int, client: str, examples: Examples, config: TrainingConfig
+) -> Metrics | None:
     """Train the initial model on these records alone, for as many epochs as the run has, and return what it scores on the held-out ones.
 
     Done once, in the client's first update; None in a later one, without held-out records, and where it fails or does not end before the deadline.
@@ -129,13 +147,21 @@ def _alone(context: Context, state: RunState, round: int, client: str, examples:
     if not examples.held_out.any() or any(state.finished(before, client) for before in range(1, round)):
         return None
     spec, initial = state.spec, global_weights(context, state, 0, state.ledger.commit(0).weights_digest)
-    longer = replace(config, epochs=spec.epochs * spec.rounds, seed=client_seed(spec.seed, 0, client), rule=NO_RULE, received={})
+    longer = replace(
+        config, epochs=spec.epochs * spec.rounds, seed=client_seed(spec.seed, 0, client), rule=NO_RULE, received={}
+    )
     try:
         alone = mode_of(spec).train(context.learner(state, client), initial, examples, longer).trained
     except ModelError as error:
         log.warning("round %d: %s takes part, but has no baseline for the report: %s", round, client, error)
         return None
-    log.info("round %d: %s, trained alone for %d epochs, has %s", round, client, longer.epochs, alone.values if alone else "no metrics")
+    log.info(
+        "round %d: %s, trained alone for %d epochs, has %s",
+        round,
+        client,
+        longer.epochs,
+        alone.values if alone else "no metrics",
+    )
     return alone
 
 
@@ -162,7 +188,10 @@ def _falls_back(spec: RunSpec, client: str, learner: Learner) -> bool:
 
 
 def _read(context: Context, document: SliceDoc, state: RunState, deadline: float) -> RawRecords:
-    ranges, size = parse_ranges(document.ranges_text), get_codec(state.record.client(document.client).format).record_size
+    ranges, size = (
+        parse_ranges(document.ranges_text),
+        get_codec(state.record.client(document.client).format).record_size,
+    )
     broker = context.broker_of(state, document.client)
 
     def read() -> RawRecords:
@@ -179,6 +208,12 @@ def _read(context: Context, document: SliceDoc, state: RunState, deadline: float
 
 def _write_manifest(state: RunState, manifest: Manifest) -> None:
     try:
-        state.store.put_new_json(state.keys.at(manifest.round).manifest(manifest.client), manifest.model_dump(mode="json"))
+        state.store.put_new_json(
+            state.keys.at(manifest.round).manifest(manifest.client), manifest.model_dump(mode="json")
+        )
     except ObjectConflict:
-        log.info("another submission has finished client %s in round %d; its manifest counts", manifest.client, manifest.round)
+        log.info(
+            "another submission has finished client %s in round %d; its manifest counts",
+            manifest.client,
+            manifest.round,
+        )

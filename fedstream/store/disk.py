@@ -45,7 +45,9 @@ class DiskStore(Store):
         try:
             (self.root / OWN).mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise StoreUnavailable(f"{self.name} cannot be used: {error.strerror}; name one that you may write to") from error
+            raise StoreUnavailable(
+                f"{self.name} cannot be used: {error.strerror}; name one that you may write to"
+            ) from error
 
     def within(self, prefix: str) -> DiskStore:
         return DiskStore(self.root, self.prefix + prefix)
@@ -72,7 +74,11 @@ class DiskStore(Store):
                 with suppress(FileNotFoundError):  # removed meanwhile
                     if key.startswith(wanted):
                         stat = path.stat()
-                        found.append(ObjectInfo(key.removeprefix(self.prefix), stat.st_size, datetime.fromtimestamp(stat.st_mtime, UTC)))
+                        found.append(
+                            ObjectInfo(
+                                key.removeprefix(self.prefix), stat.st_size, datetime.fromtimestamp(stat.st_mtime, UTC)
+                            )
+                        )
         return sorted(found, key=lambda info: info.key)
 
     def put_if_match(self, key: str, data: bytes, etag: str | None) -> bool:
@@ -123,7 +129,9 @@ class DiskStore(Store):
                 return False
             raise StoreError(f"{path} is a folder, or lies below a file, so no object can have this key") from None
         except OSError as error:
-            raise StoreError(f"cannot write {path}: {error.strerror}; make room there, or use another folder") from error
+            raise StoreError(
+                f"cannot write {path}: {error.strerror}; make room there, or use another folder"
+            ) from error
         return True
 
     def _path(self, key: str) -> Path:
@@ -137,7 +145,9 @@ class DiskStore(Store):
         """
         parts = key.split("/")
         if parts[0] == OWN or any(part in ("", ".", "..") or re.search(r"[\0\\]", part) for part in parts):
-            raise StoreError(f"no object can have the key {key!r}: use names that are neither empty nor '.' nor '..', with slashes between them")
+            raise StoreError(
+                f"no object can have the key {key!r}: use names that are neither empty nor '.' nor '..', with slashes between them"
+            )
         return self.root / key
 
 

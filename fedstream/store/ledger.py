@@ -49,7 +49,9 @@ class Ledger:
             data = self._store.get(key, DOCUMENT_BYTES)
             commit = read_document(Commit, data, key)
             if (commit.run, commit.round) != (self._keys.run, round):
-                raise CorruptObject(f"{key} is the commit of round {commit.round} of run {commit.run!r}; see `fedstream verify {self._keys.run}`")
+                raise CorruptObject(
+                    f"{key} is the commit of round {commit.round} of run {commit.run!r}; see `fedstream verify {self._keys.run}`"
+                )
             self._read[round] = commit, sha256_hex(data)
         return self._read[round][0]
 

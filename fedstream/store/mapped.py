@@ -44,7 +44,11 @@ def largest_update(base: Weights, returned: Mapping[str, ArraySpec] | None = Non
         base: the model.
         returned: the arrays that come back beside the weights; absent for none.
     """
-    return HEADER_BYTES + sum(value.nbytes for value in base.values()) + sum(spec.nbytes for spec in (returned or {}).values())
+    return (
+        HEADER_BYTES
+        + sum(value.nbytes for value in base.values())
+        + sum(spec.nbytes for spec in (returned or {}).values())
+    )
 
 
 class Downloads:
@@ -81,7 +85,9 @@ class Downloads:
     def __enter__(self) -> Downloads:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._read.clear()
         self._folder.cleanup()
 
@@ -97,14 +103,18 @@ def map_weights(path: Path, where: str) -> Weights:
         CorruptObject: it is not valid safetensors.
     """
     try:
-        with safe_open(path, framework="np"):  # checks that the header is sound: what it says of sizes and offsets fits the file
+        with safe_open(
+            path, framework="np"
+        ):  # checks that the header is sound: what it says of sizes and offsets fits the file
             mapped = np.asarray(np.memmap(path, np.uint8, "r"))
         start = 8 + int.from_bytes(mapped[:8].tobytes(), "little")
         header = json.loads(mapped[8:start].tobytes())
         header.pop("__metadata__", None)
         return {name: _array(mapped[start:], **header[name]) for name in sorted(header)}
     except (SafetensorError, KeyError, ValueError, TypeError, OSError, RecursionError) as error:
-        raise CorruptObject(f"{where} holds no valid safetensors ({error}); it is damaged, or was not written by fedstream") from error
+        raise CorruptObject(
+            f"{where} holds no valid safetensors ({error}); it is damaged, or was not written by fedstream"
+        ) from error
 
 
 def _array(data: np.ndarray, dtype: str, shape: list[int], data_offsets: list[int]) -> np.ndarray:

@@ -46,7 +46,9 @@ class ObjectStore(Store):
         self.settings = settings
         self._patience_s = patience_s
         endpoint = urlsplit(settings.endpoint_url)
-        self._http = urllib3.PoolManager(timeout=urllib3.Timeout(connect=CONNECT_S, read=READ_S), retries=False, maxsize=8)
+        self._http = urllib3.PoolManager(
+            timeout=urllib3.Timeout(connect=CONNECT_S, read=READ_S), retries=False, maxsize=8
+        )
         self._client = Minio(
             endpoint.netloc,
             access_key=settings.access_key,
@@ -123,7 +125,9 @@ class ObjectStore(Store):
 
     def list(self, prefix: str) -> list[ObjectInfo]:
         """Return all objects below a prefix, sorted by key."""
-        objects = self._on(prefix, lambda: list(self._client.list_objects(self.settings.bucket, self._full(prefix), recursive=True)))
+        objects = self._on(
+            prefix, lambda: list(self._client.list_objects(self.settings.bucket, self._full(prefix), recursive=True))
+        )
         infos = [
             ObjectInfo(item.object_name.removeprefix(self.settings.prefix), item.size or 0, item.last_modified)
             for item in objects
@@ -134,7 +138,11 @@ class ObjectStore(Store):
     def folders(self, prefix: str) -> Sequence[str]:
         """Return the names of the folders right below a prefix that ends with a slash, sorted."""
         objects = self._on(prefix, lambda: list(self._client.list_objects(self.settings.bucket, self._full(prefix))))
-        return sorted(item.object_name.removeprefix(self._full(prefix)).rstrip("/") for item in objects if item.object_name and item.is_dir)
+        return sorted(
+            item.object_name.removeprefix(self._full(prefix)).rstrip("/")
+            for item in objects
+            if item.object_name and item.is_dir
+        )
 
     def put_if_match(self, key: str, data: bytes, etag: str | None) -> bool:
         """PUT with a condition, which minio-py's put_object does not take."""
@@ -160,7 +168,12 @@ class ObjectStore(Store):
             self._try(lambda: self._client.remove_object(self.settings.bucket, self._full(key)))
 
     def _signed_put(self, key: str, digest: str, condition: dict[str, str]) -> tuple[str, dict[str, Any]]:
-        return signed_put(self._client.get_presigned_url("PUT", self.settings.bucket, self._full(key)), self.settings, digest, condition)
+        return signed_put(
+            self._client.get_presigned_url("PUT", self.settings.bucket, self._full(key)),
+            self.settings,
+            digest,
+            condition,
+        )
 
     def _full(self, key: str) -> str:
         return self.settings.prefix + key
@@ -170,7 +183,9 @@ class ObjectStore(Store):
             return self._try(call)
         except S3Error as error:
             if error.code in ("NoSuchKey", "NoSuchObject", "ResourceNotFound"):
-                raise ObjectNotFound(f"there is no object {self._full(key)!r} in bucket {self.settings.bucket!r}") from error
+                raise ObjectNotFound(
+                    f"there is no object {self._full(key)!r} in bucket {self.settings.bucket!r}"
+                ) from error
             raise self._unavailable(f"{error.code}: {error.message}") from error
 
     def _try(self, call: Callable[[], T]) -> T:
@@ -207,4 +222,6 @@ class ObjectStore(Store):
             advice = f"create bucket {settings.bucket!r}, or set S3_BUCKET to one that exists"
         elif any(code in what for code in ("AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "HTTP 403")):
             advice = "check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and that they may use the bucket"
-        return StoreUnavailable(f"the object store at {settings.endpoint_url} (bucket {settings.bucket!r}) does not work: {what}; {advice}")
+        return StoreUnavailable(
+            f"the object store at {settings.endpoint_url} (bucket {settings.bucket!r}) does not work: {what}; {advice}"
+        )

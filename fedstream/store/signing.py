@@ -12,7 +12,9 @@ from minio.signer import sign_v4_s3
 from fedstream.settings import StoreSettings
 
 
-def signed_put(place: str, settings: StoreSettings, digest: str, condition: dict[str, str]) -> tuple[str, dict[str, Any]]:
+def signed_put(
+    place: str, settings: StoreSettings, digest: str, condition: dict[str, str]
+) -> tuple[str, dict[str, Any]]:
     """Return the address and the headers of a PUT. All of it is signed: the time, for 15 minutes, the condition, and the digest of the bytes.
 
     So whoever sees the request can send the same once more, which changes nothing, and not without its condition. That the bytes are those of the
@@ -26,7 +28,11 @@ def signed_put(place: str, settings: StoreSettings, digest: str, condition: dict
     """
     url = urlsplit(place)._replace(query="")
     now = datetime.now(UTC)
-    headers: dict[str, Any] = condition | {"Host": url.netloc, "x-amz-date": now.strftime("%Y%m%dT%H%M%SZ"), "x-amz-content-sha256": digest}
+    headers: dict[str, Any] = condition | {
+        "Host": url.netloc,
+        "x-amz-date": now.strftime("%Y%m%dT%H%M%SZ"),
+        "x-amz-content-sha256": digest,
+    }
     signed = sign_v4_s3(
         method="PUT",
         url=url,

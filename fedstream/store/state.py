@@ -63,7 +63,9 @@ class RunState:
         try:
             return self.read(RunRecord, self.keys.spec)
         except ObjectNotFound as error:
-            raise RunError(f"there is no run {self.run!r} in this bucket; start it with `fedstream run --name {self.run}` or submit it") from error
+            raise RunError(
+                f"there is no run {self.run!r} in this bucket; start it with `fedstream run --name {self.run}` or submit it"
+            ) from error
 
     @cached_property
     def submissions(self) -> list[Submission]:
@@ -139,7 +141,9 @@ class RunState:
         commits = lineage(self.ledger.commits())
         if not commits:
             planned = self.record.spec.run  # or it says that there is no such run
-            raise RunError(f"run {planned!r} has no initial model yet, since plan_training did not end; submit the run again")
+            raise RunError(
+                f"run {planned!r} has no initial model yet, since plan_training did not end; submit the run again"
+            )
         head = commits[-1]
         if head.decision.action != "stop" and trained_rounds(commits) < rounds:
             return head.round + 1, "training"

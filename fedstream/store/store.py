@@ -108,7 +108,9 @@ class Store(ABC):
         """
         data = self.get_with_etag(key, limit)[0]
         if limit is not None and len(data) > limit:
-            raise CorruptObject(f"{key} has more than {limit:,} bytes, which fedstream never writes there; it was made by somebody else")
+            raise CorruptObject(
+                f"{key} has more than {limit:,} bytes, which fedstream never writes there; it was made by somebody else"
+            )
         return data
 
     def get_verified(self, key: str, digest: str) -> bytes:
@@ -168,7 +170,9 @@ class Store(ABC):
         if not self.put_if_match(key, data, None):
             found = sha256_hex(self.get(key))
             if found != digest:
-                raise ObjectConflict(f"{key} is on record with digest {found} and is never overwritten; the new bytes have {digest}")
+                raise ObjectConflict(
+                    f"{key} is on record with digest {found} and is never overwritten; the new bytes have {digest}"
+                )
         return digest
 
     def put_new_json(self, key: str, value: Any) -> str:
@@ -189,7 +193,9 @@ def _copy(key: str, pieces: Iterator[bytes], path: Path, limit: int) -> str:
     with path.open("wb", buffering=0) as file:
         for piece in pieces:
             if file.tell() + len(piece) > limit:
-                raise CorruptObject(f"{key} has more than {limit:,} bytes, which no update of this model has; it was made by somebody else")
+                raise CorruptObject(
+                    f"{key} has more than {limit:,} bytes, which no update of this model has; it was made by somebody else"
+                )
             hashed.update(piece)
             _write(file, piece)
     return hashed.hexdigest()
@@ -204,4 +210,6 @@ def _write(file: BinaryIO, piece: bytes) -> None:
     try:
         file.write(piece)
     except OSError as error:
-        raise StoreError(f"cannot write {file.name}: {error.strerror}; make room there, or let TMPDIR name a folder with more") from error
+        raise StoreError(
+            f"cannot write {file.name}: {error.strerror}; make room there, or let TMPDIR name a folder with more"
+        ) from error

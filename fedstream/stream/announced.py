@@ -9,7 +9,12 @@ from fedstream.errors import AnnouncementError, UsageError
 from fedstream.record.format import RAW
 from fedstream.record.offsets import invalid_topic_name
 from fedstream.settings import KafkaSettings
-from fedstream.stream.announcement import DATA_CONTROL_TOPIC, DataAnnouncement, invalid_client_name, parse_data_announcement
+from fedstream.stream.announcement import (
+    DATA_CONTROL_TOPIC,
+    DataAnnouncement,
+    invalid_client_name,
+    parse_data_announcement,
+)
 from fedstream.stream.control import read_announcements
 from fedstream.stream.offers import Fate, gather
 from fedstream.stream.records import UNLABELLED
@@ -75,7 +80,11 @@ def counting(kafka: KafkaSettings, client: str) -> list[DataAnnouncement]:
         DeadlineError: the control topic could not be read in time.
         BrokerError: no broker answers, or it refuses us: an owner need not have the right to read the control topic.
     """
-    return [one.said for one in read_announced(kafka) if one.said and one.said.client == client and one.fate.state == "counts"]
+    return [
+        one.said
+        for one in read_announced(kafka)
+        if one.said and one.said.client == client and one.fate.state == "counts"
+    ]
 
 
 def withdraw(kafka: KafkaSettings, client: str, topic: str = "") -> list[str]:
@@ -97,11 +106,15 @@ def withdraw(kafka: KafkaSettings, client: str, topic: str = "") -> list[str]:
         raise UsageError(reason)
     topics = [topic] if topic else sorted({name for said in counting(kafka, client) for name in said.topics})
     if not topics:
-        raise UsageError(f"client {client!r} has announced nothing that could be withdrawn; `fedstream stream list` shows what there is")
+        raise UsageError(
+            f"client {client!r} has announced nothing that could be withdrawn; `fedstream stream list` shows what there is"
+        )
     writer = RecordWriter(kafka)
     try:
         for name in topics:
-            message = DataAnnouncement(topic=name, input_format=RAW, input_config=NO_RECORDS, total_msg=0, client=client, withdrawn=True)
+            message = DataAnnouncement(
+                topic=name, input_format=RAW, input_config=NO_RECORDS, total_msg=0, client=client, withdrawn=True
+            )
             writer.write(DATA_CONTROL_TOPIC, message.to_bytes(), UNLABELLED)
         writer.flush()
     finally:

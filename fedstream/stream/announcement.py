@@ -109,13 +109,19 @@ class DataAnnouncement(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _null_is_absent(cls, values: Any) -> Any:
-        return {name: value for name, value in values.items() if value is not None} if isinstance(values, dict) else values
+        return (
+            {name: value for name, value in values.items() if value is not None} if isinstance(values, dict) else values
+        )
 
     @field_validator("validation_rate", "test_rate")
     @classmethod
     def _rate_leaves_something(cls, rate: float | None) -> float | None:
         if rate is not None and not (math.isfinite(rate) and 0 <= rate < 1):
-            raise ValueError(f"{rate} is not in [0, 1): nothing would be left to train on" if rate >= 1 else f"{rate} is not in [0, 1)")
+            raise ValueError(
+                f"{rate} is not in [0, 1): nothing would be left to train on"
+                if rate >= 1
+                else f"{rate} is not in [0, 1)"
+            )
         return rate
 
     @property
@@ -143,7 +149,9 @@ class DataAnnouncement(BaseModel):
         try:
             value = _parsed(self.dataset_restrictions.encode() or b"{}")
         except ValueError as error:
-            raise AnnouncementError(f"dataset_restrictions: {self.dataset_restrictions!r} is not JSON ({error})") from error
+            raise AnnouncementError(
+                f"dataset_restrictions: {self.dataset_restrictions!r} is not JSON ({error})"
+            ) from error
         if not isinstance(value, dict):
             raise AnnouncementError(f"dataset_restrictions: {self.dataset_restrictions!r} is not a JSON object")
         return value
@@ -164,7 +172,9 @@ def parse_data_announcement(data: bytes) -> DataAnnouncement:
         AnnouncementError: it is not JSON, lacks a field, or has one that cannot be; names the field.
     """
     if len(data) > MESSAGE_BYTES:
-        raise AnnouncementError(f"the announcement has more than {MESSAGE_BYTES:,} bytes and is not read; announce fewer ranges, or in parts")
+        raise AnnouncementError(
+            f"the announcement has more than {MESSAGE_BYTES:,} bytes and is not read; announce fewer ranges, or in parts"
+        )
     try:
         document = _parsed(data)
     except ValueError as error:
@@ -175,7 +185,9 @@ def parse_data_announcement(data: bytes) -> DataAnnouncement:
         announcement = DataAnnouncement.model_validate(document)
     except ValidationError as error:
         problem = error.errors()[0]
-        raise AnnouncementError(f"{'.'.join(map(str, problem['loc']))}: {problem['msg'].removeprefix('Value error, ')}") from error
+        raise AnnouncementError(
+            f"{'.'.join(map(str, problem['loc']))}: {problem['msg'].removeprefix('Value error, ')}"
+        ) from error
     if not announcement.client:
         first = announcement.topic if announcement.online else announcement.ranges[0].topic
         announcement = announcement.model_copy(update={"client": first})
@@ -193,7 +205,9 @@ def check_announceable(said: dict[str, Any]) -> None:
         AnnouncementError: one of them cannot be announced; names it.
     """
     try:
-        parse_data_announcement(json.dumps({**said, "topic": "topic:0:0:1", "input_format": RAW, "input_config": {}}).encode())
+        parse_data_announcement(
+            json.dumps({**said, "topic": "topic:0:0:1", "input_format": RAW, "input_config": {}}).encode()
+        )
     except (TypeError, ValueError) as error:
         raise AnnouncementError(f"the announcement cannot be written as JSON: {error}") from error
 

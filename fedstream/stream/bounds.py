@@ -29,7 +29,9 @@ def missing(bounds_of: Callable[[str], Bounds], ranges: Iterable[OffsetRange], s
         if wanted.topic not in bounds:
             bounds[wanted.topic] = bounds_of(wanted.topic)
         if wanted.partition not in bounds[wanted.topic]:
-            raise TopicError(f"topic {wanted.topic!r} at {servers} has no partition {wanted.partition}; it was deleted and made anew")
+            raise TopicError(
+                f"topic {wanted.topic!r} at {servers} has no partition {wanted.partition}; it was deleted and made anew"
+            )
         first, end = bounds[wanted.topic][wanted.partition]
         if wanted.start < first:
             raise RetentionError(

@@ -29,7 +29,9 @@ class Broker(Protocol):
         """Check that the first records of the ranges are still kept."""
         ...
 
-    def read_ranges(self, ranges: Sequence[OffsetRange], deadline_s: float, size: RecordSize | None = None) -> RawRecords:
+    def read_ranges(
+        self, ranges: Sequence[OffsetRange], deadline_s: float, size: RecordSize | None = None
+    ) -> RawRecords:
         """Read every record of the ranges."""
         ...
 
@@ -89,7 +91,9 @@ class KafkaBroker:
     def check_retention(self, ranges: Sequence[OffsetRange]) -> None:
         reader.check_retention(self.kafka, ranges, self._clients)
 
-    def read_ranges(self, ranges: Sequence[OffsetRange], deadline_s: float, size: RecordSize | None = None) -> RawRecords:
+    def read_ranges(
+        self, ranges: Sequence[OffsetRange], deadline_s: float, size: RecordSize | None = None
+    ) -> RawRecords:
         return reader.read_ranges(self.kafka, ranges, deadline_s, size, self._clients)
 
     def writer(self) -> RecordWriter:

@@ -38,9 +38,7 @@ FETCH_BYTES = 8 * 1024 * 1024
 """Bytes asked for at a time: large enough that the round trips do not count."""
 
 CHECK = "check KAFKA_BOOTSTRAP_SERVERS, KAFKA_SECURITY_PROTOCOL and that the broker runs"
-STRANGER = (
-    "check that the broker runs, and put what it asks for into KAFKA_CREDENTIALS_FILE: this run's own credentials were made for another cluster"
-)
+STRANGER = "check that the broker runs, and put what it asks for into KAFKA_CREDENTIALS_FILE: this run's own credentials were made for another cluster"
 
 Client = TypeVar("Client")
 
@@ -64,7 +62,9 @@ def admin(kafka: KafkaSettings) -> Iterator[KafkaAdminClient]:
 
 
 @contextmanager
-def consumer(kafka: KafkaSettings, group: str = "", size: RecordSize | None = None, cut: bool = False) -> Iterator[KafkaConsumer]:
+def consumer(
+    kafka: KafkaSettings, group: str = "", size: RecordSize | None = None, cut: bool = False
+) -> Iterator[KafkaConsumer]:
     """Open a consumer.
 
     Args:
@@ -78,7 +78,11 @@ def consumer(kafka: KafkaSettings, group: str = "", size: RecordSize | None = No
     from fedstream.stream.limits import AtMost, bound_inflation
 
     bound_inflation()
-    checks = {"value_deserializer": AtMost(size.value, "value", cut), "key_deserializer": AtMost(size.key, "key", cut)} if size else {}
+    checks = (
+        {"value_deserializer": AtMost(size.value, "value", cut), "key_deserializer": AtMost(size.key, "key", cut)}
+        if size
+        else {}
+    )
     member = {"group_id": group, "session_timeout_ms": SESSION_MS} if group else {}
     opened = _open(
         kafka,
@@ -139,7 +143,11 @@ def close_producer(opened: KafkaProducer) -> None:
 
 
 def _open(kafka: KafkaSettings, make: Callable[..., Client], **args: Any) -> Client:
-    for name, path in (("KAFKA_CA_FILE", kafka.ca_file), ("KAFKA_CERT_FILE", kafka.cert_file), ("KAFKA_KEY_FILE", kafka.key_file)):
+    for name, path in (
+        ("KAFKA_CA_FILE", kafka.ca_file),
+        ("KAFKA_CERT_FILE", kafka.cert_file),
+        ("KAFKA_KEY_FILE", kafka.key_file),
+    ):
         if path and not Path(path).is_file():
             raise SettingsError(f"{name} is {path!r}, and there is no such file")
     failure = _LastFailure()
@@ -148,7 +156,9 @@ def _open(kafka: KafkaSettings, make: Callable[..., Client], **args: Any) -> Cli
     try:
         return make(**kafka.client_args(), **args, bootstrap_timeout_ms=int(CONNECT_S * 1000))
     except ValueError as error:
-        raise SettingsError(f"the brokers {kafka.bootstrap_servers!r} cannot be used: {error}; expected host:port[,host:port...]") from error
+        raise SettingsError(
+            f"the brokers {kafka.bootstrap_servers!r} cannot be used: {error}; expected host:port[,host:port...]"
+        ) from error
     except Exception as error:
         raise _refused(kafka, failure.error or error) from error
     finally:
@@ -230,4 +240,8 @@ def unauthorized(kafka: KafkaSettings, topic: str) -> BrokerError:
 
 def _topic(error: Exception) -> str:
     named = error.args[0] if error.args else "(unnamed)"
-    return ", ".join(map(repr, sorted(map(str, named)))) if isinstance(named, set | frozenset | list | tuple) else repr(named)
+    return (
+        ", ".join(map(repr, sorted(map(str, named))))
+        if isinstance(named, set | frozenset | list | tuple)
+        else repr(named)
+    )

@@ -55,7 +55,9 @@ class Alignment:
         return self.classes[y.astype(np.intp)]
 
 
-def align(features: Sequence[str], classes: Sequence[str], run_features: Sequence[str], run_classes: Sequence[str]) -> Alignment:
+def align(
+    features: Sequence[str], classes: Sequence[str], run_features: Sequence[str], run_classes: Sequence[str]
+) -> Alignment:
     """Return how a stream with these names comes into a run's order; where either side names none, the order is taken as it is.
 
     Raises:
@@ -68,7 +70,9 @@ def align(features: Sequence[str], classes: Sequence[str], run_features: Sequenc
     return Alignment(columns, numbers)
 
 
-def names_differ(features: Sequence[str], classes: Sequence[str], run_features: Sequence[str], run_classes: Sequence[str]) -> str:
+def names_differ(
+    features: Sequence[str], classes: Sequence[str], run_features: Sequence[str], run_classes: Sequence[str]
+) -> str:
     """Return how a stream's names differ from a run's, or an empty string: the same columns in any order, and no class that the run lacks."""
     lacking = _lacking(run_features, features) if features else []
     foreign = _lacking(features, run_features) if run_features else []
@@ -102,10 +106,14 @@ def decode_in_order(record: RunRecord, client: MatchedClient, records: RawRecord
 
 def is_text(labels: NDArray[Any]) -> bool:
     """Tell whether labels are texts, which need numbers."""
-    return labels.dtype.kind in "UT" or (labels.dtype.kind == "O" and all(isinstance(label, str) for label in labels.ravel()))
+    return labels.dtype.kind in "UT" or (
+        labels.dtype.kind == "O" and all(isinstance(label, str) for label in labels.ravel())
+    )
 
 
-def number_classes(labels: Sequence[Any] | NDArray[Any], classes: Sequence[str] = ()) -> tuple[NDArray[np.int64], list[str]]:
+def number_classes(
+    labels: Sequence[Any] | NDArray[Any], classes: Sequence[str] = ()
+) -> tuple[NDArray[np.int64], list[str]]:
     """Turn labels that are text into class numbers.
 
     Args:
@@ -123,7 +131,9 @@ def number_classes(labels: Sequence[Any] | NDArray[Any], classes: Sequence[str] 
     number = {name: position for position, name in enumerate(names)}
     wrong = next((index for index, text in enumerate(texts) if text not in number), None)
     if wrong is not None:
-        raise UsageError(f"label {texts[wrong]!r} of record {wrong} is none of the classes {_listed(names)}; correct it, or name it with --classes")
+        raise UsageError(
+            f"label {texts[wrong]!r} of record {wrong} is none of the classes {_listed(names)}; correct it, or name it with --classes"
+        )
     return np.array([number[text] for text in texts], np.int64), names
 
 

@@ -55,7 +55,12 @@ def read_announcements(kafka: KafkaSettings, topic: str, deadline_s: float) -> l
             messages += [(when, number, offset, value) for when, (_, offset, value) in zip(times, found, strict=True)]
     kept = [message[1:] for message in _newest(sorted(messages))]
     if older := sum(end - begin for begin, end in bounds.values()) - len(kept):
-        log.info("control topic %s: the newest %d messages count, %d older ones or markers of transactions don't", topic, len(kept), older)
+        log.info(
+            "control topic %s: the newest %d messages count, %d older ones or markers of transactions don't",
+            topic,
+            len(kept),
+            older,
+        )
     return kept
 
 
@@ -84,7 +89,9 @@ def _until(
     reader.seek(partition, begin)
     while reader.position(partition, timeout_ms=int(POLL_S * 1000)) < end:
         if time.monotonic() >= deadline:
-            raise DeadlineError(f"control topic {topic!r} at {kafka.bootstrap_servers} could not be read in time; is its broker still there?")
+            raise DeadlineError(
+                f"control topic {topic!r} at {kafka.bootstrap_servers} could not be read in time; is its broker still there?"
+            )
         try:
             found = reader.poll(timeout_ms=int(POLL_S * 1000)).get(partition, [])
         except OversizedBatch as error:

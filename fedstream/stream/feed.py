@@ -37,7 +37,11 @@ class Feed(ABC):
             used: what it has trained on before.
         """
         expected = self.ranges(client, round, used)
-        return "" if list(given) == expected else f"ranges is {format_ranges(given)!r}, expected {format_ranges(expected)!r}"
+        return (
+            ""
+            if list(given) == expected
+            else f"ranges is {format_ranges(given)!r}, expected {format_ranges(expected)!r}"
+        )
 
 
 class Announced(Feed):

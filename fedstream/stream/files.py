@@ -51,7 +51,9 @@ def load_records(path: Path, label: str = "label", shape: str = "", allow_nan: b
     """
     loaders = {".npz": lambda: Records(*_npz(path), []), ".csv": lambda: _csv(path, label, allow_nan)}
     if path.suffix not in loaders:
-        raise UsageError(f"{path}: files of type {path.suffix or '(none)'!r} are not known; give an .npz or a .csv file")
+        raise UsageError(
+            f"{path}: files of type {path.suffix or '(none)'!r} are not known; give an .npz or a .csv file"
+        )
     if not path.is_file():
         raise UsageError(f"{path}: there is no such file")
     x, y, features = loaders[path.suffix]()
@@ -70,7 +72,9 @@ def _npz(path: Path) -> tuple[np.ndarray, np.ndarray]:
             for x, y in (("x", "y"), ("x_train", "y_train")):
                 if x in arrays and y in arrays:
                     return arrays[x], arrays[y]
-            raise UsageError(f"{path}: it has {', '.join(arrays) or 'nothing'}; expected arrays x and y, or x_train and y_train")
+            raise UsageError(
+                f"{path}: it has {', '.join(arrays) or 'nothing'}; expected arrays x and y, or x_train and y_train"
+            )
     except (OSError, ValueError) as error:
         raise UsageError(f"{path}: it is no .npz file of plain arrays ({error})") from error
 
@@ -128,13 +132,17 @@ def from_frame(frame: pd.DataFrame, label: str, allow_nan: bool = False) -> Reco
     frame = frame.rename(columns=lambda name: str(name).strip())
     if frame.empty:
         raise UsageError("it has no records")
-    if unnamed := [position for position, name in enumerate(frame.columns) if re.fullmatch(r"(Unnamed: \d+(\.\d+)?)?", name)]:
+    if unnamed := [
+        position for position, name in enumerate(frame.columns) if re.fullmatch(r"(Unnamed: \d+(\.\d+)?)?", name)
+    ]:
         raise UsageError(
             f"column {unnamed[0] + 1} has no name: it may be a row number, as pandas writes it, which is no feature; "
             "write the file with to_csv(..., index=False), or name or drop the column"
         )
     if label not in frame:
-        raise UsageError(f"there is no column {label!r}; it has {', '.join(frame.columns)}. Name the labels' column with --label")
+        raise UsageError(
+            f"there is no column {label!r}; it has {', '.join(frame.columns)}. Name the labels' column with --label"
+        )
     if double := [name for name in frame.columns if list(frame.columns).count(name) > 1]:
         raise UsageError(f"there are two columns {double[0]!r}; rename one")
     features = frame.drop(columns=label)
@@ -143,7 +151,9 @@ def from_frame(frame: pd.DataFrame, label: str, allow_nan: bool = False) -> Reco
     if text := [name for name in features if not pd.api.types.is_numeric_dtype(features[name])]:
         raise UsageError(f"column {text[0]!r} is not numeric; encode or drop it")
     if empty := [name for name in frame if frame[name].isna().any() and (name == label or not allow_nan)]:
-        raise UsageError(f"column {empty[0]!r} has empty cells; fill or drop them{'' if empty[0] == label else ', or send NaN with --allow-nan'}")
+        raise UsageError(
+            f"column {empty[0]!r} has empty cells; fill or drop them{'' if empty[0] == label else ', or send NaN with --allow-nan'}"
+        )
     y = frame[label].to_numpy()
     if not pd.api.types.is_numeric_dtype(frame[label]):
         y = y.astype(str)

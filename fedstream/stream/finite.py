@@ -26,7 +26,13 @@ def check_finite(values: NDArray[Any], what: str, first: int = 0, names: Sequenc
     if values.dtype.kind not in "fc" or (finite := np.isfinite(values)).all():
         return
     record, *index = (int(number) for number in np.argwhere(~finite)[0])
-    where = f" in column {names[index[0]]!r}" if names and len(index) == 1 else f" at index {', '.join(map(str, index))}" if index else ""
+    where = (
+        f" in column {names[index[0]]!r}"
+        if names and len(index) == 1
+        else f" at index {', '.join(map(str, index))}"
+        if index
+        else ""
+    )
     count = int((~finite.reshape(len(values), -1)).any(axis=1).sum())
     more = f" ({count} of {len(values)} records have NaN or infinity)" if len(values) > 1 else ""
     raise RecordError(

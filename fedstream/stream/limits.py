@@ -29,7 +29,9 @@ class OversizedBatch(RecordError):
     """
 
     def __init__(self, first: int, end: int) -> None:
-        super().__init__(f"records {first} to {end - 1} are one batch that inflates to more than {BATCH_BYTES:,} bytes; send them in smaller batches")
+        super().__init__(
+            f"records {first} to {end - 1} are one batch that inflates to more than {BATCH_BYTES:,} bytes; send them in smaller batches"
+        )
         self.first, self.end = first, end
 
 
@@ -87,4 +89,6 @@ def bound_inflation() -> None:
     """Bound what this process inflates; done once."""
     if default_records.gzip_decode is not _gunzip:
         default_records.gzip_decode = legacy_records.gzip_decode = _gunzip
-        default_records.DefaultRecordBatch._maybe_uncompress = _named(default_records.DefaultRecordBatch._maybe_uncompress)
+        default_records.DefaultRecordBatch._maybe_uncompress = _named(
+            default_records.DefaultRecordBatch._maybe_uncompress
+        )

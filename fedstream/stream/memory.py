@@ -60,7 +60,11 @@ class MemoryBroker:
     def read_announcements(self, topic: str, deadline_s: float) -> list[tuple[int, int, bytes]]:
         with self._changed:
             log = self._topics.get(topic, Topic())
-            return [(0, offset, value[: MESSAGE_BYTES + 1]) for offset, (_, value) in enumerate(log.records) if offset >= log.first]
+            return [
+                (0, offset, value[: MESSAGE_BYTES + 1])
+                for offset, (_, value) in enumerate(log.records)
+                if offset >= log.first
+            ]
 
     def wait_for_data(self, ranges: Sequence[OffsetRange], deadline_s: float) -> None:
         with self._changed:
@@ -71,12 +75,16 @@ class MemoryBroker:
         with self._changed:
             self._missing(ranges)
 
-    def read_ranges(self, ranges: Sequence[OffsetRange], deadline_s: float, size: RecordSize | None = None) -> RawRecords:
+    def read_ranges(
+        self, ranges: Sequence[OffsetRange], deadline_s: float, size: RecordSize | None = None
+    ) -> RawRecords:
         records, limit = RawRecords(sorted(ranges), Column(), Column()), slice_bytes()
         check_room(records.ranges, size.total * total_records(ranges) if size else 0, limit)
         with self._changed:
             if self._missing(records.ranges):
-                raise DeadlineError(f"{self._missing(ranges)} of {total_records(ranges)} records are not there yet; give the round a longer deadline")
+                raise DeadlineError(
+                    f"{self._missing(ranges)} of {total_records(ranges)} records are not there yet; give the round a longer deadline"
+                )
             for wanted in records.ranges:
                 batch = self._topics[wanted.topic].records[wanted.start : wanted.end]
                 _check_sizes(wanted, batch, size)

@@ -15,7 +15,12 @@ MOST_RANGES = 10_000
 """Ranges of one offer, which stands in the run's record and is read one range after another."""
 
 
-SAME = {"input_format": "record format", "input_config": "shape or type", "features": "order of columns", "classes": "list of classes"}
+SAME = {
+    "input_format": "record format",
+    "input_config": "shape or type",
+    "features": "order of columns",
+    "classes": "list of classes",
+}
 """What announcements must share to be one offer, and how a reason calls it."""
 
 
@@ -90,7 +95,13 @@ def _fate(own: DataAnnouncement, counting: Sequence[DataAnnouncement], complete:
         return Fate("superseded", f"superseded by a newer announcement of this client ({newest.topic})")
     for field, what in SAME.items():
         if getattr(own, field) != getattr(newest, field):
-            return Fate("left out", f"its {what} is not that of this client's newer announcement, so the two cannot be one slice")
+            return Fate(
+                "left out",
+                f"its {what} is not that of this client's newer announcement, so the two cannot be one slice",
+            )
     if sum(len(other.ranges) for other in (own, *counting)) > MOST_RANGES:
-        return Fate("left out", f"this client's newer announcements have as many ranges of offsets as a run takes of one client ({MOST_RANGES})")
+        return Fate(
+            "left out",
+            f"this client's newer announcements have as many ranges of offsets as a run takes of one client ({MOST_RANGES})",
+        )
     return Fate("counts", "")

@@ -50,7 +50,9 @@ def check_retention(kafka: KafkaSettings, ranges: Sequence[OffsetRange], clients
         _missing(asked, ranges, kafka)
 
 
-def wait_for_data(kafka: KafkaSettings, ranges: Sequence[OffsetRange], deadline_s: float, clients: Clients = FRESH) -> None:
+def wait_for_data(
+    kafka: KafkaSettings, ranges: Sequence[OffsetRange], deadline_s: float, clients: Clients = FRESH
+) -> None:
     """Wait until all announced records are in the topic; a broker that goes away in the meantime may come back.
 
     Raises:
@@ -74,7 +76,11 @@ def wait_for_data(kafka: KafkaSettings, ranges: Sequence[OffsetRange], deadline_
 
 
 def read_ranges(
-    kafka: KafkaSettings, ranges: Sequence[OffsetRange], deadline_s: float, size: RecordSize | None = None, clients: Clients = FRESH
+    kafka: KafkaSettings,
+    ranges: Sequence[OffsetRange],
+    deadline_s: float,
+    size: RecordSize | None = None,
+    clients: Clients = FRESH,
 ) -> RawRecords:
     """Read every record of the ranges; a broker that goes away in the meantime may come back.
 
@@ -131,11 +137,15 @@ def _batches(
                 f"{at - wanted.start} of {wanted.records} records of {wanted} could be read in time{silence}; give the round a longer deadline"
             )
         try:
-            batch = reader.poll(timeout_ms=int(min(POLL_S, deadline - now) * 1000) + 1).get(partition, [])[: wanted.end - at]
+            batch = reader.poll(timeout_ms=int(min(POLL_S, deadline - now) * 1000) + 1).get(partition, [])[
+                : wanted.end - at
+            ]
         except (OffsetOutOfRangeError, LogTruncationError) as error:
             raise gap(wanted, at) from error
         except OversizedPart as error:
-            raise RecordError(f"record {wanted.topic}:{wanted.partition}:{at}: {error}; send it again as announced") from error
+            raise RecordError(
+                f"record {wanted.topic}:{wanted.partition}:{at}: {error}; send it again as announced"
+            ) from error
         except OversizedBatch as error:
             raise RecordError(f"{wanted.topic}:{wanted.partition}: {error}") from error
         if batch:
@@ -180,7 +190,8 @@ def bounds_of(asked: KafkaAdminClient, topic: str, kafka: KafkaSettings) -> Boun
             raise error(topic)
         partitions = [TopicPartition(topic, partition["partition_index"]) for partition in described["partitions"]]
         first, end = (
-            asked.list_partition_offsets(dict.fromkeys(partitions, spec), "read_committed") for spec in (OffsetSpec.EARLIEST, OffsetSpec.LATEST)
+            asked.list_partition_offsets(dict.fromkeys(partitions, spec), "read_committed")
+            for spec in (OffsetSpec.EARLIEST, OffsetSpec.LATEST)
         )
     return {partition.partition: (first[partition].offset, end[partition].offset) for partition in sorted(partitions)}
 

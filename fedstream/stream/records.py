@@ -100,7 +100,9 @@ class RawRecords:
     def __len__(self) -> int:
         return sum(r.records for r in self.ranges)
 
-    def append(self, wanted: OffsetRange, first: int, keys: Sequence[bytes | None], values: Sequence[bytes | None]) -> int:
+    def append(
+        self, wanted: OffsetRange, first: int, keys: Sequence[bytes | None], values: Sequence[bytes | None]
+    ) -> int:
         """Append a batch without a gap, and return its bytes.
 
         Args:
@@ -117,7 +119,9 @@ class RawRecords:
                 column.extend(parts)  # type: ignore[arg-type]  # it says so
             except TypeError as error:
                 at = first + next(number for number, part in enumerate(parts) if part is None)
-                raise RecordError(f"record {wanted.topic}:{wanted.partition}:{at} has no {what}; send it again with both") from error
+                raise RecordError(
+                    f"record {wanted.topic}:{wanted.partition}:{at} has no {what}; send it again with both"
+                ) from error
         return len(self.values.chunks[-1]) + len(self.keys.chunks[-1])
 
     @property

@@ -84,7 +84,10 @@ def send_dataset(
         "append": append,
     }
     codec = _checked(topic, client, x, y, format, config or {}, said)
-    samples, labels = x.astype(codec.data_dtype, order="C", copy=False), y.astype(codec.label_dtype, order="C", copy=False)
+    samples, labels = (
+        x.astype(codec.data_dtype, order="C", copy=False),
+        y.astype(codec.label_dtype, order="C", copy=False),
+    )
     if not allow_nan:
         check_finite(samples, "sample", names=features)
         check_finite(labels, "label")
@@ -105,13 +108,17 @@ def send_dataset(
     return announcement
 
 
-def _checked(topic: str, client: str, x: NDArray[Any], y: NDArray[Any], format: str, config: dict[str, Any], said: dict[str, Any]) -> Codec:
+def _checked(
+    topic: str, client: str, x: NDArray[Any], y: NDArray[Any], format: str, config: dict[str, Any], said: dict[str, Any]
+) -> Codec:
     if reason := invalid_client_name(client) or invalid_topic_name(topic):
         raise UsageError(reason)
     if len(x) != len(y) or not len(x):
         raise UsageError(f"there are {len(x)} samples and {len(y)} labels; their numbers must be equal, and at least 1")
     if said["features"] and x.shape[1:] != (len(said["features"]),):
-        raise UsageError(f"{len(said['features'])} columns are named, but a sample has shape {x.shape[1:]}; name one for each value of a flat sample")
+        raise UsageError(
+            f"{len(said['features'])} columns are named, but a sample has shape {x.shape[1:]}; name one for each value of a flat sample"
+        )
     if said["classes"] and y[0].size != 1:
         raise UsageError(f"classes are named, but a label has shape {y.shape[1:]}; send class numbers")
     try:
@@ -136,6 +143,8 @@ def create_topic(kafka: KafkaSettings, topic: str, partitions: int) -> None:
 
     with admin(kafka) as asked:
         try:
-            asked.create_topics({topic: {"num_partitions": partitions, "replication_factor": -1}}, wait_for_metadata=True)
+            asked.create_topics(
+                {topic: {"num_partitions": partitions, "replication_factor": -1}}, wait_for_metadata=True
+            )
         except TopicAlreadyExistsError:
             return

@@ -15,7 +15,13 @@ from fedstream.errors import AnnouncementError, RecordError, UsageError
 from fedstream.record.format import RAW, StreamFormat
 from fedstream.record.offsets import OffsetRange, format_ranges, invalid_topic_name, total_records
 from fedstream.settings import KafkaSettings
-from fedstream.stream.announcement import DATA_CONTROL_TOPIC, DataAnnouncement, ModelAnnouncement, check_announceable, invalid_client_name
+from fedstream.stream.announcement import (
+    DATA_CONTROL_TOPIC,
+    DataAnnouncement,
+    ModelAnnouncement,
+    check_announceable,
+    invalid_client_name,
+)
 from fedstream.stream.broker import Broker
 from fedstream.stream.codec import Codec, codec_class
 from fedstream.stream.columns import number_classes
@@ -86,7 +92,12 @@ class FederatedRawSink:
         self.client = os.environ.get("FEDSTREAM_CLIENT") or topic
         if reason := invalid_topic_name(topic) or invalid_client_name(self.client):
             raise UsageError(f"{reason} (the client's name is FEDSTREAM_CLIENT, or else the topic)")
-        self._config = {"data_type": data_type, "label_type": label_type, "data_reshape": data_reshape, "label_reshape": label_reshape}
+        self._config = {
+            "data_type": data_type,
+            "label_type": label_type,
+            "data_reshape": data_reshape,
+            "label_reshape": label_reshape,
+        }
         self._said = {
             "description": description,
             "dataset_restrictions": dataset_restrictions,
@@ -160,7 +171,9 @@ class FederatedRawSink:
             own = [r for r in written if r.topic == self.topic]
             unlabelled = format_ranges(r for r in written if r.topic == self.unsupervised_topic) or None
             said = StreamFormat(RAW, self._codec.config())
-            self.announcement = announcement_of(self._kafka, self.client, said, own, unsupervised_topic=unlabelled, **self._said)
+            self.announcement = announcement_of(
+                self._kafka, self.client, said, own, unsupervised_topic=unlabelled, **self._said
+            )
             self._writer.write(self.control_topic, self.announcement.to_bytes(), UNLABELLED)
             self._writer.flush()
         finally:
@@ -168,9 +181,13 @@ class FederatedRawSink:
 
     def _check_open(self) -> None:
         if self._closed:
-            raise UsageError(f"this sink of topic {self.topic!r} is closed; make a new one, with append=True to add to what this one announced")
+            raise UsageError(
+                f"this sink of topic {self.topic!r} is closed; make a new one, with append=True to add to what this one announced"
+            )
 
-    def _checked(self, topic: str, what: str, value: NDArray[Any], dtype: np.dtype[Any], shape: tuple[int, ...]) -> NDArray[Any]:
+    def _checked(
+        self, topic: str, what: str, value: NDArray[Any], dtype: np.dtype[Any], shape: tuple[int, ...]
+    ) -> NDArray[Any]:
         fitted = _fitted(value, dtype, shape)
         if not self._allow_nan:
             check_finite(fitted[np.newaxis], what, self._sent[topic], self._features if what == "sample" else ())
@@ -229,7 +246,9 @@ def announce_model(writer: Writer, announcement: ModelAnnouncement, topic: str) 
 def _fitted(value: NDArray[Any], dtype: np.dtype[Any], shape: tuple[int, ...]) -> NDArray[Any]:
     if value.dtype != dtype:
         if not np.can_cast(value.dtype, dtype, "same_kind"):
-            raise RecordError(f"a record of dtype {value.dtype} cannot be sent to a stream of {dtype}; convert it first")
+            raise RecordError(
+                f"a record of dtype {value.dtype} cannot be sent to a stream of {dtype}; convert it first"
+            )
         value = value.astype(dtype)
     if value.size != math.prod(shape):
         raise RecordError(f"a record of shape {value.shape} cannot be sent to a stream of {shape}; reshape it first")

@@ -87,4 +87,6 @@ class RecordWriter:
             stored = [future.get(REQUEST_MS / 1000) for future in self._pending[:count]]
         del self._pending[:count]
         self._pending_bytes -= sum(record.serialized_value_size + record.serialized_key_size for record in stored)
-        self._written = unite([*self._written, *(OffsetRange(r.topic, r.partition, r.offset, r.offset + 1) for r in stored)])
+        self._written = unite(
+            [*self._written, *(OffsetRange(r.topic, r.partition, r.offset, r.offset + 1) for r in stored)]
+        )

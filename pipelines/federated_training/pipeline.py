@@ -2,7 +2,15 @@
 
 from typing import Any, Dict
 
-from fedstream.components import aggregate, evaluate, ingest_from_kafka, local_train, open_round, plan_training, select_clients
+from fedstream.components import (
+    aggregate,
+    evaluate,
+    ingest_from_kafka,
+    local_train,
+    open_round,
+    plan_training,
+    select_clients,
+)
 from fedstream.components import publish as publish_version
 from fedstream.pipelines.form import taking_form
 from fedstream.pipelines.wiring import connect
@@ -16,9 +24,19 @@ RUN_DEADLINE_S = 7 * 86_400
 """A pod that fits no node stays Pending and keeps the run Running; only a compiled deadline ends that."""
 
 
-@dsl.pipeline(name="one-round", description="One federated round: select, ingest and train per client, aggregate, evaluate.")
+@dsl.pipeline(
+    name="one-round", description="One federated round: select, ingest and train per client, aggregate, evaluate."
+)
 def one_round(
-    run: str, round: int, rounds: int, attempt: str, memory: str, config_map: str, store_secret: str, client_store_secret: str, kafka_secret: str
+    run: str,
+    round: int,
+    rounds: int,
+    attempt: str,
+    memory: str,
+    config_map: str,
+    store_secret: str,
+    client_store_secret: str,
+    kafka_secret: str,
 ) -> None:
     """Run one round of a run.
 
@@ -38,7 +56,9 @@ def one_round(
     each_client = dsl.ParallelFor(selected.output, name="clients")
     with each_client as client:
         each_client.name = "client"  # the UI numbers the iterations of a loop by this name
-        ingested = ingest_from_kafka(run=run, round=round, client=client, attempt=attempt, store_secret=client_store_secret)
+        ingested = ingest_from_kafka(
+            run=run, round=round, client=client, attempt=attempt, store_secret=client_store_secret
+        )
         slice = connect(ingested, memory=memory, **names | {"store_secret": client_store_secret}).outputs
         trained = local_train(
             run=run,
@@ -79,7 +99,13 @@ def federated_training(form: Dict[str, Any]) -> int:
         opened = connect(open_round(run=run, rounds=rounds, attempt=attempt, slot=slot, **secrets), **names).outputs
         with dsl.If(opened["Output"] >= 0, name="open"):
             done = one_round(
-                run=run, round=opened["Output"], rounds=rounds, attempt=attempt, memory=memory, client_store_secret=opened["store_secret"], **names
+                run=run,
+                round=opened["Output"],
+                rounds=rounds,
+                attempt=attempt,
+                memory=memory,
+                client_store_secret=opened["store_secret"],
+                **names,
             )
             done.set_caching_options(False)
     published = connect(publish_version(run=run, rounds=rounds), memory=memory, **names)

@@ -72,7 +72,10 @@ class Forger:
         self.store.objects[self.key("global.safetensors")] = new
         entries = {entry["client"]: entry for entry in self.read("commit.json")["clients"]}
         clients = [self.entry(verdict, entries.get(verdict["client"])) for verdict in verdicts]
-        digests = {"weights_digest": sha256_hex(new), "verdicts_digest": sha256_hex(self.store.objects[self.key("verdicts.json")])}
+        digests = {
+            "weights_digest": sha256_hex(new),
+            "verdicts_digest": sha256_hex(self.store.objects[self.key("verdicts.json")]),
+        }
         self.store.edit(self.key("commit.json"), lambda commit: commit.update(digests, clients=clients))
 
     def update(self, verdict):
@@ -81,10 +84,16 @@ class Forger:
 
     def entry(self, verdict, entry):
         entry = entry or {"slice_digest": None, "slice_document": None, "ranges": [], "incoming": None, "trained": None}
-        said = {name: verdict[name] for name in ("client", "accepted", "reason", "num_examples", "update_digest", "manifest_digest")}
+        said = {
+            name: verdict[name]
+            for name in ("client", "accepted", "reason", "num_examples", "update_digest", "manifest_digest")
+        }
         if not self.store.exists(self.key(f"updates/{verdict['client']}.json")):
             return entry | said
-        manifest, document = self.read(f"updates/{verdict['client']}.json"), self.read(f"slices/{verdict['client']}.json")
+        manifest, document = (
+            self.read(f"updates/{verdict['client']}.json"),
+            self.read(f"slices/{verdict['client']}.json"),
+        )
         return (
             entry
             | said

@@ -24,7 +24,10 @@ IMPOSSIBLE = {
     "a loss beyond all": (metrics(loss=1e308), r"its loss is 1e+308"),
     "more records than there are": (metrics(records=5), "it says it measured on 5 records, but its slice has 4"),
     "negative confusion": (metrics(confusion=[[5, -1], [0, 0]]), "its confusion matrix has negative counts"),
-    "confusion of other records": (metrics(confusion=[[5, 1], [0, 0]]), "its confusion matrix counts 6 records, but it says it measured on 4"),
+    "confusion of other records": (
+        metrics(confusion=[[5, 1], [0, 0]]),
+        "its confusion matrix counts 6 records, but it says it measured on 4",
+    ),
     "ragged confusion": (metrics(confusion=[[4], [0, 0]]), "its confusion matrix is not square"),
 }
 
@@ -35,7 +38,14 @@ def test_what_cannot_be_measured(measured, reason):
 
 
 @pytest.mark.parametrize(
-    "measured", [metrics(), metrics(loss=-3.0), metrics(auc_1=1.0000001), metrics(r2_score=-7.0), metrics(confusion=[[3, 1], [0, 0]])]
+    "measured",
+    [
+        metrics(),
+        metrics(loss=-3.0),
+        metrics(auc_1=1.0000001),
+        metrics(r2_score=-7.0),
+        metrics(confusion=[[3, 1], [0, 0]]),
+    ],
 )
 def test_what_can_be_measured(measured):
     assert why_implausible(measured, 4, "accuracy") == ""
@@ -44,9 +54,18 @@ def test_what_can_be_measured(measured):
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        (lambda commit: commit["metrics"]["values"].update(accuracy=1.2407), "its accuracy is 1.2407, which no model can score"),
-        (lambda commit: commit["metrics"]["confusion"][0].__setitem__(0, -1), "its confusion matrix has negative counts"),
-        (lambda commit: commit["metrics"].update(num_examples=10**6), "num_examples of its metrics is 1000000, expected 40"),
+        (
+            lambda commit: commit["metrics"]["values"].update(accuracy=1.2407),
+            "its accuracy is 1.2407, which no model can score",
+        ),
+        (
+            lambda commit: commit["metrics"]["confusion"][0].__setitem__(0, -1),
+            "its confusion matrix has negative counts",
+        ),
+        (
+            lambda commit: commit["metrics"].update(num_examples=10**6),
+            "num_examples of its metrics is 1000000, expected 40",
+        ),
         (lambda commit: commit.update(evaluation_digest="0" * 64), "evaluation_digest is 000"),
         (lambda commit: commit.update(evaluation_digest=None), "was not evaluated on the evaluation topic"),
         (lambda commit: commit.update(metrics=None, measured_round=None), "was not evaluated on the evaluation topic"),
@@ -68,8 +87,12 @@ def test_a_manifest_that_its_client_changes_after_it_was_judged(forger, forge):
     judged = forger.read("commit.json")["clients"][0]["incoming"]
     forge(forger.store, f"runs/{RUN}/spec.json", lambda record: record["spec"].update(target_value=0.99))
     forger.store.remove_below(forger.key("commit"))
-    forger.store.edit(forger.key("updates/b.json"), lambda manifest: manifest["incoming"]["values"].update(accuracy=300.0))
-    assert steps.evaluate.within(Context(forger.store, EnvironmentBrokers()), RUN, 1) == "continue", "the target is not reached"
+    forger.store.edit(
+        forger.key("updates/b.json"), lambda manifest: manifest["incoming"]["values"].update(accuracy=300.0)
+    )
+    assert steps.evaluate.within(Context(forger.store, EnvironmentBrokers()), RUN, 1) == "continue", (
+        "the target is not reached"
+    )
     entries = forger.read("commit.json")["clients"]
     assert (entries[0]["incoming"], entries[1]["accepted"], entries[1]["incoming"]) == (judged, True, None)
     assert "digest is" in forger.found()["updates/b.json"]
@@ -98,5 +121,9 @@ def test_measured_again_on_another_processor_is_the_same_within_a_thousandth():
     assert why_different(metrics(), metrics(accuracy=0.5004, loss=1.0003)) == ""
     assert "its accuracy is 0.5, but measured again it is 0.51" in why_different(metrics(), metrics(accuracy=0.51))
     assert "it has metrics accuracy, loss" in why_different(metrics(), metrics(auc=1.0))
-    assert "confusion matrix" in why_different(metrics(4000, [[3000, 1000], [0, 0]]), metrics(4000, [[2000, 2000], [0, 0]]))
-    assert why_different(metrics(4, [[3, 1], [0, 0]]), metrics(4, [[2, 2], [0, 0]])) == "", "one record of few may change sides"
+    assert "confusion matrix" in why_different(
+        metrics(4000, [[3000, 1000], [0, 0]]), metrics(4000, [[2000, 2000], [0, 0]])
+    )
+    assert why_different(metrics(4, [[3, 1], [0, 0]]), metrics(4, [[2, 2], [0, 0]])) == "", (
+        "one record of few may change sides"
+    )

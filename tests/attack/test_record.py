@@ -49,7 +49,9 @@ def test_a_planted_object(federated, key):
     assert PLANTED[key] in found[key]
 
 
-@pytest.mark.parametrize("part", ["rounds/0004/opened/", "/initial/", "latest.json", f"{VERSION}report.html", f"{VERSION}model_card.md"])
+@pytest.mark.parametrize(
+    "part", ["rounds/0004/opened/", "/initial/", "latest.json", f"{VERSION}report.html", f"{VERSION}model_card.md"]
+)
 def test_a_changed_byte_in_what_no_commit_holds(federated, part):
     key = next(key for key in federated.objects if part in key and not key.endswith((".keras", ".safetensors")))
     data = federated.objects[key]
@@ -90,7 +92,9 @@ def test_fuzzed_documents_are_findings(federated, evaluated, fault):
                 continue
             document = json.loads(data)
             for name in document:
-                store.objects[key] = json.dumps(HOSTILE[fault](document, name), sort_keys=True, separators=(",", ":")).encode()
+                store.objects[key] = json.dumps(
+                    HOSTILE[fault](document, name), sort_keys=True, separators=(",", ":")
+                ).encode()
                 if store.objects[key] != data:
                     assert named(store), f"{fault} in {name} of {key}"
             store.objects[key] = data
@@ -117,9 +121,15 @@ def test_rubbish_is_a_finding(federated, rubbish):
 
 
 PLANS = {
-    "a key that leads elsewhere": (lambda record: record["model"].update(keras_digest="../../../x"), "model.keras_digest"),
+    "a key that leads elsewhere": (
+        lambda record: record["model"].update(keras_digest="../../../x"),
+        "model.keras_digest",
+    ),
     "a model elsewhere": (lambda record: record["model"].update(name="../runs"), "model.name"),
-    "no evaluation": (lambda record: record["spec"].update(evaluation_topic="held"), "evaluation_topic is 'held', but it has no evaluation"),
+    "no evaluation": (
+        lambda record: record["spec"].update(evaluation_topic="held"),
+        "evaluation_topic is 'held', but it has no evaluation",
+    ),
 }
 
 
@@ -161,7 +171,24 @@ def spoil(document, rng):
     while part:
         name = rng.choice(list(part) if isinstance(part, dict) else range(len(part)))
         if not isinstance(part[name], dict | list) or not part[name] or rng.random() < 0.3:
-            part[name] = rng.choice([None, 7, -1, 2**62, 10**400, 1e308, "", "../../x", "[/x]<b>", [], [1], {"a": {"b": 1}}, "0" * 64, "rollback"])
+            part[name] = rng.choice(
+                [
+                    None,
+                    7,
+                    -1,
+                    2**62,
+                    10**400,
+                    1e308,
+                    "",
+                    "../../x",
+                    "[/x]<b>",
+                    [],
+                    [1],
+                    {"a": {"b": 1}},
+                    "0" * 64,
+                    "rollback",
+                ]
+            )
             return
         part = part[name]
 
@@ -194,7 +221,9 @@ def test_the_rounds_that_were_removed_are_missed_by_who_kept_the_head(federated)
     assert named(federated, expect=head) == {}
     federated.keep_rounds(2)
     assert named(federated) == {}, "nothing in the bucket tells"
-    assert "no commit of the run has the expected digest" in named(federated, expect=head)[federated.key(2, "commit.json")]
+    assert (
+        "no commit of the run has the expected digest" in named(federated, expect=head)[federated.key(2, "commit.json")]
+    )
     kept = sha256_hex(federated.objects[federated.key(1, "commit.json")])
     assert named(federated, expect=kept) == {}, "a run that has grown since still has that commit"
 

@@ -52,7 +52,9 @@ def announce(kafka, client, ranges, **said):
     try:
         writer.write(
             DATA_CONTROL_TOPIC,
-            announcement_of(kafka, client, StreamFormat("RAW", codec.config()), parse_ranges(ranges), **said).to_bytes(),
+            announcement_of(
+                kafka, client, StreamFormat("RAW", codec.config()), parse_ranges(ranges), **said
+            ).to_bytes(),
             UNLABELLED,
         )
         writer.flush()
@@ -64,7 +66,8 @@ def test_a_client_that_announces_another_s_records(planner, platform, topic):
     send_dataset(platform.kafka, topic, f"{topic}-honest", *records(1, 20))
     announce(platform.kafka, f"{topic}-evil", f"{topic}:0:5:15", validation_rate=0.5)
     with pytest.raises(
-        RunError, match=rf"client '{topic}-honest' and client '{topic}-evil' both announce records {topic}:0:5:15; a record has one use"
+        RunError,
+        match=rf"client '{topic}-honest' and client '{topic}-evil' both announce records {topic}:0:5:15; a record has one use",
     ):
         planner(f"{topic}-evil", f"{topic}-honest")
     assert [client.client for client in planner(f"{topic}-honest").clients] == [f"{topic}-honest"]
@@ -73,7 +76,9 @@ def test_a_client_that_announces_another_s_records(planner, platform, topic):
 def test_a_client_that_trains_on_the_evaluation_topic(planner, platform, topic):
     send_dataset(platform.kafka, topic, "evaluation", *records(1, 20))
     announce(platform.kafka, f"{topic}-evil", f"{topic}:0:0:20,{topic}-more:0:0:3")
-    with pytest.raises(RunError, match=rf"client '{topic}-evil' and the evaluation topic both announce records {topic}:0:0:20"):
+    with pytest.raises(
+        RunError, match=rf"client '{topic}-evil' and the evaluation topic both announce records {topic}:0:0:20"
+    ):
         planner(f"{topic}-evil", evaluation_topic=topic)
 
 
@@ -82,7 +87,8 @@ def test_an_evaluation_topic_that_somebody_shrinks_to_one_record(planner, platfo
     send_dataset(platform.kafka, topic, topic, *records(2, 20))
     announce(platform.kafka, "evil", f"{topic}-held:0:0:1")
     with pytest.raises(
-        RunError, match=rf"is announced in 2 ways, and anyone may announce: {topic}-held:0:0:1 by 'evil'; .* its offsets, in evaluation_topic"
+        RunError,
+        match=rf"is announced in 2 ways, and anyone may announce: {topic}-held:0:0:1 by 'evil'; .* its offsets, in evaluation_topic",
     ):
         planner(topic, evaluation_topic=f"{topic}-held")
     assert planner(topic, evaluation_topic=f"{topic}-held:0:0:20").evaluation.records == 20
@@ -132,7 +138,9 @@ def test_the_classes_of_one_round_are_not_taken_for_those_of_another(streams, pl
     """The records of a client are read once, and compared with its slice of each round."""
     forger = forger_of(federated, 4)
     forger.slice("b", lambda document: document.update(class_counts={"0": 40}))
-    assert [problem.key for problem in verify_run(federated, RUN, brokers=EnvironmentBrokers()).problems] == [forger.key("slices/b.json")]
+    assert [problem.key for problem in verify_run(federated, RUN, brokers=EnvironmentBrokers()).problems] == [
+        forger.key("slices/b.json")
+    ]
 
 
 def test_the_evaluation_topic_of_the_recorded_run_is_its_own(evaluated):

@@ -60,8 +60,13 @@ def test_a_stranger(forger):
     def add(verdicts):
         verdicts["verdicts"].append(verdicts["verdicts"][0] | {"client": "stranger"})
 
-    for name in (f"{verdict['client']}-{verdict['update_digest']}.safetensors" for verdict in forger.read("verdicts.json")["verdicts"][:1]):
-        forger.store.objects[forger.key(f"updates/stranger{name[1:]}")] = forger.store.objects[forger.key(f"updates/{name}")]
+    for name in (
+        f"{verdict['client']}-{verdict['update_digest']}.safetensors"
+        for verdict in forger.read("verdicts.json")["verdicts"][:1]
+    ):
+        forger.store.objects[forger.key(f"updates/stranger{name[1:]}")] = forger.store.objects[
+            forger.key(f"updates/{name}")
+        ]
     forger.verdicts(add)
     found = forger.found()
     assert "'stranger' is not a client of the run" in found["commit.json"]
@@ -95,7 +100,10 @@ def test_fewer_than_the_quorum(federated, forger_of):
         forger.store.remove_below(forger.key(f"updates/{client}"))
         forger.verdicts(reject(client, "no update arrived"))
         forger.verdicts(
-            lambda verdicts: [verdict.update(manifest_digest=None) for verdict in verdicts["verdicts"] if not verdict["accepted"]] and None
+            lambda verdicts: (
+                [verdict.update(manifest_digest=None) for verdict in verdicts["verdicts"] if not verdict["accepted"]]
+                and None
+            )
         )
     assert forger.found()["verdicts.json"] == "it accepts 1 updates, but the quorum is 2"
 
@@ -108,7 +116,10 @@ def test_unsorted_and_doubled_clients(forger):
 def test_a_reason_that_nobody_gave(federated, forger_of):
     forger = forger_of(federated, 2)
     forger.verdicts(reject("c", "its owner has withdrawn"))
-    assert "says of client 'c' 'its owner has withdrawn', but on record is 'no update arrived'" in forger.found()["verdicts.json"]
+    assert (
+        "says of client 'c' 'its owner has withdrawn', but on record is 'no update arrived'"
+        in forger.found()["verdicts.json"]
+    )
 
 
 SLICES = {
@@ -144,9 +155,18 @@ def test_a_plan_of_more_records_than_its_ranges_hold(federated, forge):
         (federated.key(1, "slices/b.json"), "records"),
         (federated.key(1, "updates/b.json"), "num_examples"),
     ):
-        forge(federated, key, lambda document, name=name: document.update({name: 10**9}) if name else document["clients"][1].update(records=10**9))
+        forge(
+            federated,
+            key,
+            lambda document, name=name: (
+                document.update({name: 10**9}) if name else document["clients"][1].update(records=10**9)
+            ),
+        )
     found = {problem.key: problem.what for problem in verify_run(federated, RUN).problems}
-    assert "its slice is not the planned one: records is 1000000000, but its ranges hold 40" in found[federated.key(1, "verdicts.json")]
+    assert (
+        "its slice is not the planned one: records is 1000000000, but its ranges hold 40"
+        in found[federated.key(1, "verdicts.json")]
+    )
 
 
 def test_a_manifest_larger_than_memory_costs_its_client_the_round(forger, monkeypatch):
@@ -170,7 +190,10 @@ def test_a_manifest_larger_than_memory_costs_its_client_the_round(forger, monkey
 def test_verdicts_on_record_are_judged_again_before_they_are_aggregated(forger):
     forger.manifest("b", lambda manifest: manifest.update(num_examples=10**9))
     forger.store.remove_below(forger.key("global"), forger.key("commit"))
-    with pytest.raises(CorruptObject, match=r"verdicts.json is not what the updates say: it accepts client 'b', .* num_examples is 1000000000"):
+    with pytest.raises(
+        CorruptObject,
+        match=r"verdicts.json is not what the updates say: it accepts client 'b', .* num_examples is 1000000000",
+    ):
         steps.aggregate.within(Context(forger.store, EnvironmentBrokers()), RUN, 1, "attempt")
 
 
@@ -183,8 +206,12 @@ def test_a_selection_that_the_spec_does_not_make(forger):
 
 def test_a_foreign_commit_is_not_taken_for_the_round_s_own(forger):
     assert steps.evaluate.within(Context(forger.store, EnvironmentBrokers()), RUN, 1) == "continue"
-    forger.store.edit(forger.key("commit.json"), lambda commit: commit["decision"].update(action="stop", reason="target reached"))
-    with pytest.raises(CorruptObject, match=r"commit.json was not made by this run: its decision is not what the store says"):
+    forger.store.edit(
+        forger.key("commit.json"), lambda commit: commit["decision"].update(action="stop", reason="target reached")
+    )
+    with pytest.raises(
+        CorruptObject, match=r"commit.json was not made by this run: its decision is not what the store says"
+    ):
         steps.evaluate.within(Context(forger.store, EnvironmentBrokers()), RUN, 1)
 
 
@@ -217,7 +244,10 @@ def test_a_late_update_changes_no_verdict(federated, forger_of, monkeypatch, sec
     listed = type(forger.store).list
 
     def with_times(self, prefix):
-        return [type(i)(i.key, i.size, i.last_modified + timedelta(seconds=seconds * (i.key == late))) for i in listed(self, prefix)]
+        return [
+            type(i)(i.key, i.size, i.last_modified + timedelta(seconds=seconds * (i.key == late)))
+            for i in listed(self, prefix)
+        ]
 
     monkeypatch.setattr(type(forger.store), "list", with_times)
     assert ("verdicts.json" in forger.found()) == accused

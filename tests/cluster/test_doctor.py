@@ -18,10 +18,23 @@ Found = dict[str, tuple[str, str]]
 @pytest.fixture
 def doctor(overlay) -> Callable[..., tuple[int, Found]]:
     def run(*words: str) -> tuple[int, Found]:
-        command = [sys.executable, "-m", "fedstream.cli", "doctor", "--cluster", "--namespace", overlay.namespace, "--json", *KUBEFLOW, *words]
+        command = [
+            sys.executable,
+            "-m",
+            "fedstream.cli",
+            "doctor",
+            "--cluster",
+            "--namespace",
+            overlay.namespace,
+            "--json",
+            *KUBEFLOW,
+            *words,
+        ]
         done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
         assert done.stdout, done.stderr
-        assert not items("-n", overlay.namespace, "pods", "-l", "app.kubernetes.io/name=fedstream-doctor"), "no pod stays"
+        assert not items("-n", overlay.namespace, "pods", "-l", "app.kubernetes.io/name=fedstream-doctor"), (
+            "no pod stays"
+        )
         return done.returncode, {entry["check"]: (entry["state"], entry["text"]) for entry in json.loads(done.stdout)}
 
     return run
@@ -54,7 +67,11 @@ def test_all_is_well_after_one_apply(doctor, overlay) -> None:
 
 
 def test_a_placement_is_held_against_the_nodes(doctor) -> None:
-    check_fault(doctor("--skip", "pod", "--placement", '{"gpu_type": "nvidia.com/gpu", "gpu_count": 64}'), "placement", "it fits no node")
+    check_fault(
+        doctor("--skip", "pod", "--placement", '{"gpu_type": "nvidia.com/gpu", "gpu_count": 64}'),
+        "placement",
+        "it fits no node",
+    )
 
 
 def test_an_image_that_is_not_there_is_named(doctor) -> None:
@@ -92,7 +109,17 @@ def test_who_has_no_rights_is_told_which(doctor, overlay, tmp_path, monkeypatch)
     config = json.loads(kubectl("config", "view", "--raw", "--minify", "-o", "json"))
     config["users"] = [{"name": config["contexts"][0]["context"]["user"], "user": {"token": token}}]
     (tmp_path / "kubeconfig").write_text(json.dumps(config))
-    command = [sys.executable, "-m", "fedstream.cli", "doctor", "--cluster", "--namespace", overlay.namespace, "--json", *KUBEFLOW]
+    command = [
+        sys.executable,
+        "-m",
+        "fedstream.cli",
+        "doctor",
+        "--cluster",
+        "--namespace",
+        overlay.namespace,
+        "--json",
+        *KUBEFLOW,
+    ]
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "kubeconfig"))
 
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)

@@ -28,15 +28,24 @@ class Service:
 
     def ready(self) -> list[str]:
         """Return the names of the pods that are ready."""
-        conditions = {pod["metadata"]["name"]: pod["status"].get("conditions", []) for pod in items("-n", self.namespace, *PODS)}
-        return [name for name, all_of in conditions.items() if any(one["type"] == "Ready" and one["status"] == "True" for one in all_of)]
+        conditions = {
+            pod["metadata"]["name"]: pod["status"].get("conditions", []) for pod in items("-n", self.namespace, *PODS)
+        }
+        return [
+            name
+            for name, all_of in conditions.items()
+            if any(one["type"] == "Ready" and one["status"] == "True" for one in all_of)
+        ]
 
 
 @pytest.fixture
 def service(overlay, tmp_path: Path) -> Iterator[Service]:
     """Publish a model, and let two replicas predict the records of a topic with two partitions."""
     clients = send_clients(overlay.kafka, ("a",))
-    run_here({"run": f"run-{uuid.uuid4().hex[:8]}", "model": "builtin:digits-mlp", "clients": clients, "rounds": 1}, overlay.env)
+    run_here(
+        {"run": f"run-{uuid.uuid4().hex[:8]}", "model": "builtin:digits-mlp", "clients": clients, "rounds": 1},
+        overlay.env,
+    )
     topics = [f"{what}-{uuid.uuid4().hex[:8]}" for what in ("images", "predictions")]
     with KafkaAdminClient(**overlay.kafka.client_args()) as admin:
         admin.create_topics([NewTopic(topics[0], 2, 1), NewTopic(topics[1], 1, 1)])
@@ -44,7 +53,13 @@ def service(overlay, tmp_path: Path) -> Iterator[Service]:
     kustomization = {
         "namespace": overlay.namespace,
         "components": [os.path.relpath(FOLDER.parent / "components" / "infer", tmp_path.resolve())],
-        "patches": [{"patch": yaml.safe_dump({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "infer"}, "data": config})}],
+        "patches": [
+            {
+                "patch": yaml.safe_dump(
+                    {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "infer"}, "data": config}
+                )
+            }
+        ],
     }
     (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
     kubectl("apply", "-k", str(tmp_path))

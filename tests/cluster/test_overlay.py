@@ -14,7 +14,9 @@ OWNERS = ("a", "b", "c")
 
 
 def test_one_apply_from_nothing_brings_everything_up(overlay) -> None:
-    assert get("namespace", overlay.namespace)["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
+    assert (
+        get("namespace", overlay.namespace)["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
+    )
     ObjectStore(overlay.store).check()
     assert overlay.store.access_key
 
@@ -30,7 +32,13 @@ def test_a_second_apply_changes_nothing(overlay) -> None:
 
 def test_run_in_pods_ends_in_the_digests_of_a_local_run_though_broker_and_store_are_deleted(overlay) -> None:
     clients = send_clients(overlay.kafka, OWNERS)
-    values = {"run": f"run-{uuid.uuid4().hex[:8]}", "model": "builtin:digits-mlp", "clients": clients, "rounds": 2, "epochs": 2}
+    values = {
+        "run": f"run-{uuid.uuid4().hex[:8]}",
+        "model": "builtin:digits-mlp",
+        "clients": clients,
+        "rounds": 2,
+        "epochs": 2,
+    }
     chain = JobChain(overlay.namespace)
 
     def delete_servers(round: int) -> None:
@@ -39,7 +47,10 @@ def test_run_in_pods_ends_in_the_digests_of_a_local_run_though_broker_and_store_
 
     version = chain.run(values, delete_servers)
 
-    ours, local = ObjectStore(overlay.store), run_here(values, overlay.env | {"S3_PREFIX": f"local-{uuid.uuid4().hex[:8]}"})
+    ours, local = (
+        ObjectStore(overlay.store),
+        run_here(values, overlay.env | {"S3_PREFIX": f"local-{uuid.uuid4().hex[:8]}"}),
+    )
     assert version >= 1
     assert [commit.weights_digest for commit in Ledger(ours, values["run"]).commits()] == local
     assert len(local) == 4, "the initial model, two rounds, the closing round"

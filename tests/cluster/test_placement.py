@@ -32,7 +32,9 @@ def place(overlay) -> Iterator[Any]:
 
 
 def test_gpu_clients_land_on_the_node_with_gpus_and_one_too_many_waits(overlay, place) -> None:
-    capacity = {node["metadata"]["name"]: int(node["status"]["allocatable"].get("nvidia.com/gpu", 0)) for node in items("nodes")}
+    capacity = {
+        node["metadata"]["name"]: int(node["status"]["allocatable"].get("nvidia.com/gpu", 0)) for node in items("nodes")
+    }
     with_gpus = [name for name, count in capacity.items() if count == 2]
     assert len(with_gpus) == 1, f"these tests want one node with two GPUs: {capacity}"
     placement = {"gpu_type": "nvidia.com/gpu", "gpu_count": 1}
@@ -49,11 +51,18 @@ def test_gpu_clients_land_on_the_node_with_gpus_and_one_too_many_waits(overlay, 
 def test_gpushare_client_lands_on_the_labelled_node(overlay, place) -> None:
     shared = [node for node in items("nodes", "-l", "gpushare=true") if GPUSHARE in node["status"]["allocatable"]]
     assert len(shared) == 1, "these tests want one node with label gpushare=true and aliyun.com/gpu-mem"
-    tolerations = [{"key": taint["key"], "value": taint["value"], "effect": taint["effect"]} for taint in shared[0]["spec"].get("taints", [])]
+    tolerations = [
+        {"key": taint["key"], "value": taint["value"], "effect": taint["effect"]}
+        for taint in shared[0]["spec"].get("taints", [])
+    ]
 
-    name = place({"node_selector": {"gpushare": "true"}, "tolerations": tolerations, "gpu_type": GPUSHARE, "gpu_count": 4})
+    name = place(
+        {"node_selector": {"gpushare": "true"}, "tolerations": tolerations, "gpu_type": GPUSHARE, "gpu_count": 4}
+    )
 
-    assert until(f"{name} is placed", lambda: _pod(overlay, name)["spec"].get("nodeName")) == shared[0]["metadata"]["name"]
+    assert (
+        until(f"{name} is placed", lambda: _pod(overlay, name)["spec"].get("nodeName")) == shared[0]["metadata"]["name"]
+    )
 
 
 def _pod(overlay, job: str) -> Any:

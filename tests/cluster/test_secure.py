@@ -57,7 +57,16 @@ class Secured:
         subprocess.run([script, "-n", NAMESPACE, "-a", host, self.secrets, *owners], check=True, timeout=60)
         for name in SECRETS:
             made = kubectl(
-                "-n", NAMESPACE, "create", "secret", "generic", name, f"--from-file={self.secrets / name}", "--dry-run=client", "-o", "yaml"
+                "-n",
+                NAMESPACE,
+                "create",
+                "secret",
+                "generic",
+                name,
+                f"--from-file={self.secrets / name}",
+                "--dry-run=client",
+                "-o",
+                "yaml",
             )
             kubectl("apply", "-f", "-", stdin=made)
 
@@ -68,16 +77,30 @@ class Secured:
 @pytest.fixture(scope="module")
 def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
     folder = tmp_path_factory.mktemp("beside-local")
-    (folder / "kustomization.yaml").write_text(BESIDE_LOCAL.replace("FOLDER", os.path.relpath(KUSTOMIZE / "local-secure", folder)))
+    (folder / "kustomization.yaml").write_text(
+        BESIDE_LOCAL.replace("FOLDER", os.path.relpath(KUSTOMIZE / "local-secure", folder))
+    )
     (node,) = [item for item in items("nodes") if "kwok.x-k8s.io/node" not in item["metadata"].get("annotations", {})]
     (host,) = [entry["address"] for entry in node["status"]["addresses"] if entry["type"] == "InternalIP"]
     secrets = tmp_path_factory.mktemp("secrets")
-    ours = Secured(folder, secrets, KafkaSettings(f"{host}:{PORT}", "SASL_SSL", "SCRAM-SHA-512", ca_file=str(secrets / "ca.crt")))
+    ours = Secured(
+        folder, secrets, KafkaSettings(f"{host}:{PORT}", "SASL_SSL", "SCRAM-SHA-512", ca_file=str(secrets / "ca.crt"))
+    )
     ours.apply()
     ours.make_secrets("hospital-a", "hospital-b")
     for what in ("statefulset/kafka", "statefulset/minio"):
         kubectl("-n", NAMESPACE, "rollout", "status", what, "--timeout=180s", seconds=200)
-    kubectl("-n", NAMESPACE, "wait", "--for=condition=complete", "job/bucket", "job/kafka-users", "job/store-users", "--timeout=180s", seconds=200)
+    kubectl(
+        "-n",
+        NAMESPACE,
+        "wait",
+        "--for=condition=complete",
+        "job/bucket",
+        "job/kafka-users",
+        "job/store-users",
+        "--timeout=180s",
+        seconds=200,
+    )
     yield ours
     kubectl("delete", "-k", str(folder), "--ignore-not-found", "--wait=false")
     until("namespace gone", lambda: get("namespace", NAMESPACE) is None, 180)
@@ -103,16 +126,28 @@ def test_an_owner_outside_the_cluster_writes_only_its_own_topics_and_reads_none(
             read_announcements(a, topic, 20)
 
 
-@pytest.mark.parametrize("wrong", [{"password": "wrong-password"}, {"username": "stranger"}, {"security_protocol": "PLAINTEXT"}])
-def test_who_does_not_prove_who_it_is_is_refused(secured: Secured, wrong: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "wrong", [{"password": "wrong-password"}, {"username": "stranger"}, {"security_protocol": "PLAINTEXT"}]
+)
+def test_who_does_not_prove_who_it_is_is_refused(
+    secured: Secured, wrong: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(client, "CONNECT_S", 3.0)
     with pytest.raises(BrokerError, match=r"refuse the credentials|do not answer as"):
         write_one(replace(secured.user("hospital-a"), **wrong), "hospital-a.ward7")
 
 
 def test_a_run_in_pods_passes_through_it(secured: Secured) -> None:
-    clients = [name for owner in ("hospital-a", "hospital-b") for name in send_clients(secured.user(owner), (f"{owner}.ward",))]
-    values = {"run": f"run-{uuid.uuid4().hex[:8]}", "model": "builtin:digits-mlp", "clients": clients, "rounds": 1, "epochs": 1}
+    clients = [
+        name for owner in ("hospital-a", "hospital-b") for name in send_clients(secured.user(owner), (f"{owner}.ward",))
+    ]
+    values = {
+        "run": f"run-{uuid.uuid4().hex[:8]}",
+        "model": "builtin:digits-mlp",
+        "clients": clients,
+        "rounds": 1,
+        "epochs": 1,
+    }
     assert JobChain(NAMESPACE).run(values, lambda _: None) == 1
     assert read_announcements(secured.user("hospital-a"), MODEL_CONTROL_TOPIC, 20)
 
@@ -133,14 +168,27 @@ def test_an_owner_is_added_and_another_removed_by_the_secrets_alone(secured: Sec
 def test_kafkas_own_tools_are_admin_in_the_brokers_pod(secured: Secured) -> None:
     tool = "java -Xmx64m -cp '/opt/kafka/libs/*' org.apache.kafka.tools.AclCommand --bootstrap-server localhost:9092"
     shell = ("-n", NAMESPACE, "exec", "kafka-0", "--", "sh", "-c")
-    assert "name=hospital-a., patternType=PREFIXED" in kubectl(*shell, f"{tool} --command-config /etc/kafka-secure/admin.properties --list")
+    assert "name=hospital-a., patternType=PREFIXED" in kubectl(
+        *shell, f"{tool} --command-config /etc/kafka-secure/admin.properties --list"
+    )
 
 
 def test_no_password_is_in_a_log_an_argument_or_a_config_map(secured: Secured) -> None:
-    passwords = [path.read_text() for path in secured.secrets.glob("*/*") if path.name == "password" or path.parent.name == "kafka-users"]
+    passwords = [
+        path.read_text()
+        for path in secured.secrets.glob("*/*")
+        if path.name == "password" or path.parent.name == "kafka-users"
+    ]
     seen = kubectl("-n", NAMESPACE, "get", "pods,configmaps,jobs,statefulsets", "-o", "yaml")
     seen += kubectl("-n", NAMESPACE, "logs", "kafka-0") + kubectl("-n", NAMESPACE, "logs", "job/kafka-users")
     seen += kubectl(
-        "-n", NAMESPACE, "exec", "kafka-0", "--", "sh", "-c", "cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ /tmp/server.properties | tr '\\0' '\\n'"
+        "-n",
+        NAMESPACE,
+        "exec",
+        "kafka-0",
+        "--",
+        "sh",
+        "-c",
+        "cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ /tmp/server.properties | tr '\\0' '\\n'",
     )
     assert [word for word in passwords if word in seen] == []

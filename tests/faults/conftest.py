@@ -29,7 +29,9 @@ class Zygote:
     def __init__(self, folder):
         self.folder, self.log = folder, folder / "log"
         command = [sys.executable, str(Path(__file__).with_name("zygote.py"))]
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log.open("ab"), text=True)
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log.open("ab"), text=True
+        )
         self.started, self.answers = 0, {}
         self.answer(0)
 
@@ -127,7 +129,14 @@ def own(tmp_path_factory, send_clients):
 
 @pytest.fixture(scope="session")
 def base_spec(client_names):
-    return {"run": "r", "model": "builtin:digits-mlp", "clients": client_names, "rounds": 2, "batch_size": 10, "seed": 5}
+    return {
+        "run": "r",
+        "model": "builtin:digits-mlp",
+        "clients": client_names,
+        "rounds": 2,
+        "batch_size": 10,
+        "seed": 5,
+    }
 
 
 @pytest.fixture
@@ -212,7 +221,9 @@ class Snapshot(ObjectStore):
 
     def __init__(self, store, prefixes=("runs/", "models/")):
         super().__init__(store.settings)
-        self.objects = {info.key: (store.get(info.key), info.last_modified) for prefix in prefixes for info in store.list(prefix)}
+        self.objects = {
+            info.key: (store.get(info.key), info.last_modified) for prefix in prefixes for info in store.list(prefix)
+        }
 
     def get_with_etag(self, key, limit=None):
         if key not in self.objects:
@@ -229,7 +240,9 @@ class Snapshot(ObjectStore):
         return key in self.objects
 
     def list(self, prefix):
-        return [ObjectInfo(key, len(data), at) for key, (data, at) in sorted(self.objects.items()) if key.startswith(prefix)]
+        return [
+            ObjectInfo(key, len(data), at) for key, (data, at) in sorted(self.objects.items()) if key.startswith(prefix)
+        ]
 
     def change(self, key, data):
         self.objects[key] = data, self.objects[key][1]

@@ -32,7 +32,9 @@ RECORDS = 20
 
 def records(labels=10, size=64):
     rng = np.random.default_rng(3)
-    return [(rng.uniform(0, 16, size).astype(np.float32).tobytes(), bytes([number % labels])) for number in range(RECORDS)]
+    return [
+        (rng.uniform(0, 16, size).astype(np.float32).tobytes(), bytes([number % labels])) for number in range(RECORDS)
+    ]
 
 
 def write(kafka, topic, pairs):
@@ -62,7 +64,16 @@ class Round:
 
     def plan(self, clients, **spec):
         steps.plan_training(
-            {"run": "r", "model": "builtin:digits-mlp", "clients": clients, "rounds": 1, "batch_size": 10, "min_clients": 1, **spec}, 10**9
+            {
+                "run": "r",
+                "model": "builtin:digits-mlp",
+                "clients": clients,
+                "rounds": 1,
+                "batch_size": 10,
+                "min_clients": 1,
+                **spec,
+            },
+            10**9,
         )
 
     def ask(self):
@@ -101,7 +112,9 @@ class Round:
             training=None,
         ).model_dump(mode="json")
         self.place.store.put_new(self.keys.update(name, sha256_hex(data)), data)
-        self.place.store.put_new(self.keys.manifest(name), json.dumps({**manifest, **fields}, sort_keys=True, separators=(",", ":")).encode())
+        self.place.store.put_new(
+            self.keys.manifest(name), json.dumps({**manifest, **fields}, sort_keys=True, separators=(",", ":")).encode()
+        )
 
     def trained(self):
         base = self.place.store.get(self.state.keys.at(0).weights)
@@ -150,7 +163,12 @@ def expire(kafka, topic):
 
 STREAMS = {
     "its topic is deleted": (records(), 0, delete_topic, r"there is no such topic at .*: 'bad-"),
-    "its first records have expired": (records(), 0, expire, r"records bad-\w+:0:0 to 4 are no longer kept \(the first one left is 5\)"),
+    "its first records have expired": (
+        records(),
+        0,
+        expire,
+        r"records bad-\w+:0:0 to 4 are no longer kept \(the first one left is 5\)",
+    ),
     "a label is no class": (
         records(labels=11),
         0,
@@ -158,7 +176,12 @@ STREAMS = {
         r"label 10 of record 10 is no class of model 'builtin:digits-mlp', which has classes 0",
     ),
     "a record is too short": ([*records(), (b"\0" * 10, b"\1")], 0, None, r"record .*20.* 10 bytes"),
-    "it announced more than it sent": (records(), 3, None, r"20 of 23 announced records arrived in 5 s \(bad-\w+:0:0:23\); send the rest"),
+    "it announced more than it sent": (
+        records(),
+        3,
+        None,
+        r"20 of 23 announced records arrived in 5 s \(bad-\w+:0:0:23\); send the rest",
+    ),
 }
 
 
@@ -186,11 +209,16 @@ def test_below_the_quorum_the_run_fails_and_goes_on_when_mended(first_round, pla
     first_round.plan([bad, good], round_deadline_s=4, min_clients=2)
     first_round.ask()
     first_round.forge(good)
-    with pytest.raises(QuorumError, match=rf"1 of 2 updates are accepted and the quorum is 2. {bad}: 20 of 23 announced records arrived") as error:
+    with pytest.raises(
+        QuorumError,
+        match=rf"1 of 2 updates are accepted and the quorum is 2. {bad}: 20 of 23 announced records arrived",
+    ) as error:
         first_round.close()
     assert "finished updates are kept" in str(error.value)
     assert not first_round.place.store.exists(first_round.keys.verdicts)
-    assert steps.open_round("r", 1, first_round.attempt, 1)[0] == -1, "another slot of the same submission does not try again"
+    assert steps.open_round("r", 1, first_round.attempt, 1)[0] == -1, (
+        "another slot of the same submission does not try again"
+    )
 
     write(platform.kafka, bad, records()[:3])
     finished = first_round.place.times
@@ -212,7 +240,9 @@ def test_a_broker_that_is_away_past_the_deadline(first_round, platform, names, m
         assert not first_round.ingest(bad)
     assert first_round.ingest(good)
     first_round.forge(good)
-    with pytest.raises(QuorumError, match=rf"the quorum is 2. {bad}: the brokers 127.0.0.1:\d+ do not answer as PLAINTEXT"):
+    with pytest.raises(
+        QuorumError, match=rf"the quorum is 2. {bad}: the brokers 127.0.0.1:\d+ do not answer as PLAINTEXT"
+    ):
         first_round.close()
     assert first_round.ask()[bad]
     first_round.forge(bad)
@@ -276,7 +306,10 @@ FORGED = {
     "shape": (with_kernel(lambda value: value[:-1]), r"has shape .*, expected"),
     "dtype": (with_kernel(lambda value: value.astype(np.float64)), r"has dtype float64, expected float32"),
     "missing variable": (without_kernel, r"is missing \(1 in all\)"),
-    "one more variable": (lambda round: {"weights": {**round.trained(), "zz": np.zeros(1, np.float32)}}, r"variable 'zz' is not in the global model"),
+    "one more variable": (
+        lambda round: {"weights": {**round.trained(), "zz": np.zeros(1, np.float32)}},
+        r"variable 'zz' is not in the global model",
+    ),
     "too many examples": (said(num_examples=21), r"num_examples is 21, but its slice has 20 records"),
     "no examples": (said(num_examples=0), r"num_examples is 0, expected at least 1"),
     "another base": (said(base_digest="0" * 64), r"in its manifest base_digest is '0+', expected"),
@@ -293,8 +326,14 @@ FORGED = {
     "NaN in the manifest": (measured(values={"loss": float("nan")}), r"is no Manifest"),
     "no target metric": (measured(values={"loss": 1.0}), r"it measured no finite accuracy"),
     "no loss": (measured(values={"accuracy": 1.0}), r"it measured no finite loss"),
-    "no measurement": (measured(values={"loss": 1e308, "accuracy": 0.5}), r"its loss is 1e\+308, which no model can score"),
-    "measured too many": (measured(num_examples=10**9), r"it says it measured on 1000000000 records, but its slice has 20"),
+    "no measurement": (
+        measured(values={"loss": 1e308, "accuracy": 0.5}),
+        r"its loss is 1e\+308, which no model can score",
+    ),
+    "measured too many": (
+        measured(num_examples=10**9),
+        r"it says it measured on 1000000000 records, but its slice has 20",
+    ),
     "ragged confusion": (measured(confusion=[[1, 2], [1]]), r"its confusion matrix is not square"),
 }
 
@@ -309,7 +348,9 @@ def test_an_update_that_must_not_count(validated_round, forgery):
     assert not verdicts[bad].accepted
     assert re.search(reason, verdicts[bad].reason), verdicts[bad].reason
     new = from_bytes(round.place.store.get(round.keys.weights), "global")
-    assert all(np.array_equal(new[name], value) for name, value in round.trained().items()), "the good client's update alone"
+    assert all(np.array_equal(new[name], value) for name, value in round.trained().items()), (
+        "the good client's update alone"
+    )
 
 
 def test_confusion_matrices_of_two_sizes_are_left_out(validated_round):
@@ -324,7 +365,10 @@ def test_only_rubbish_is_below_the_quorum(validated_round):
     round, bad, good = validated_round
     round.forge(good, num_examples=21)
     round.forge(bad, round=2)
-    with pytest.raises(QuorumError, match=r"0 of 2 updates are accepted and the quorum is 1. bad-\w+: in its manifest round is 2.*; good-\w+: num_"):
+    with pytest.raises(
+        QuorumError,
+        match=r"0 of 2 updates are accepted and the quorum is 1. bad-\w+: in its manifest round is 2.*; good-\w+: num_",
+    ):
         round.close()
 
 

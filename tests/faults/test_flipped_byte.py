@@ -71,7 +71,13 @@ def test_a_byte_flipped_in_the_bucket(damaged, kind):
 
 
 def overwrite(settings, key, data):
-    client = Minio(settings.endpoint_url.removeprefix("http://"), settings.access_key, settings.secret_key, secure=False, region=settings.region)
+    client = Minio(
+        settings.endpoint_url.removeprefix("http://"),
+        settings.access_key,
+        settings.secret_key,
+        secure=False,
+        region=settings.region,
+    )
     client.put_object(settings.bucket, settings.prefix + key, BytesIO(data), len(data))
 
 
@@ -186,7 +192,11 @@ def test_a_global_model_swapped_with_all_digests_made_to_fit(whole):
     forged = sha256_hex(to_bytes(model))
     edited(whole, "runs/r/rounds/0002/commit.json", lambda document: document.update(weights_digest=forged))
     parent = sha256_hex(whole.get("runs/r/rounds/0002/commit.json"))
-    edited(whole, "runs/r/rounds/0003/commit.json", lambda document: document.update(weights_digest=forged, base_digest=forged, parent=parent))
+    edited(
+        whole,
+        "runs/r/rounds/0003/commit.json",
+        lambda document: document.update(weights_digest=forged, base_digest=forged, parent=parent),
+    )
     assert key in named(whole)
 
 

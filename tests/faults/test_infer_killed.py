@@ -11,7 +11,16 @@ from fedstream.stream.send import create_topic
 
 def test_the_next_member_predicts_what_a_killed_one_had_not_committed(undisturbed, zygote, kafka, topic):
     send(kafka, topic, partitions=2, records=40)
-    words = ["--model", "builtin:digits-mlp", "--input-topic", topic, "--output-topic", f"{topic}-out", "--batch-size", "5"]
+    words = [
+        "--model",
+        "builtin:digits-mlp",
+        "--input-topic",
+        topic,
+        "--output-topic",
+        f"{topic}-out",
+        "--batch-size",
+        "5",
+    ]
     assert zygote.infer(undisturbed.env, *words, commits=3) == {"signal": signal.SIGKILL}, zygote.tail()
     before = Counter(source(record) for record in read_topic(kafka, f"{topic}-out"))
     assert 10 < len(before) <= 15

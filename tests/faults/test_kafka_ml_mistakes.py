@@ -25,7 +25,9 @@ def test_mistake_1_the_last_client_s_weights_become_the_model(undisturbed):
     for commit in undisturbed.commits[1:3]:
         root = f"runs/r/rounds/{commit.round:04d}"
         updates = [
-            from_bytes(undisturbed.store.get(f"{root}/updates/{entry.client}-{entry.update_digest}.safetensors"), entry.client)
+            from_bytes(
+                undisturbed.store.get(f"{root}/updates/{entry.client}-{entry.update_digest}.safetensors"), entry.client
+            )
             for entry in commit.clients
         ]
         examples = [entry.num_examples for entry in commit.clients]
@@ -48,16 +50,23 @@ def test_mistake_3_the_aggregated_model_is_never_evaluated(undisturbed):
 
 def test_mistake_6_a_validation_rate_of_0_loses_the_final_model(place, zygote, spec):
     """Here it stays in the bucket, and verifies; a version that nobody has measured it does not become, and publish says what to do."""
-    assert zygote.run(place.env, {**spec, "rounds": 1, "validation_rate": 0}) == {"signal": 0, "version": 0}, zygote.tail()
+    assert zygote.run(place.env, {**spec, "rounds": 1, "validation_rate": 0}) == {"signal": 0, "version": 0}, (
+        zygote.tail()
+    )
     final = place.store.get("runs/r/rounds/0001/global.safetensors")
     assert sha256_hex(final) == place.commits[-1].weights_digest == place.commits[1].weights_digest
-    assert "round 1 was measured on no record; in a new run let clients hold records out (validation_rate above 0" in zygote.tail()
+    assert (
+        "round 1 was measured on no record; in a new run let clients hold records out (validation_rate above 0"
+        in zygote.tail()
+    )
 
 
 def test_mistake_7_a_stream_of_several_partitions_crashes(place, platform, zygote, spec, topic):
     create_topic(platform.kafka, topic, 3)
     rng = np.random.default_rng(2)
-    announcement = send_dataset(platform.kafka, topic, topic, rng.uniform(0, 16, (30, 8, 8)).astype(np.float32), rng.integers(0, 10, 30))
+    announcement = send_dataset(
+        platform.kafka, topic, topic, rng.uniform(0, 16, (30, 8, 8)).astype(np.float32), rng.integers(0, 10, 30)
+    )
     assert len({(part.topic, part.partition) for part in announcement.ranges}) > 1
     answer = zygote.run(place.env, {**spec, "clients": [topic], "rounds": 1})
     assert answer == {"signal": 0, "version": 1}, zygote.tail()
@@ -83,7 +92,9 @@ def test_mistake_10_strings_of_users_are_run():
         (path, node.func.id)
         for path, tree in TREES.items()
         for node in ast.walk(tree)
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("eval", "exec", "compile", "__import__")
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Name)
+        and node.func.id in ("eval", "exec", "compile", "__import__")
     ]
     assert calls == []
 
@@ -106,7 +117,11 @@ def test_mistake_15_offsets_are_committed_before_the_data_is_used(undisturbed, p
 
 def test_mistake_17_replayed_announcements_become_duplicate_jobs(place, platform, zygote, spec, clients):
     """Heard three times more, an announcement is one client with the same records."""
-    heard = [data for _, _, data in read_announcements(platform.kafka, DATA_CONTROL_TOPIC, 30) if f'"{clients[0]}"'.encode() in data]
+    heard = [
+        data
+        for _, _, data in read_announcements(platform.kafka, DATA_CONTROL_TOPIC, 30)
+        if f'"{clients[0]}"'.encode() in data
+    ]
     writer = RecordWriter(platform.kafka)
     for _ in range(3):
         writer.write(DATA_CONTROL_TOPIC, heard[0], UNLABELLED)

@@ -53,7 +53,14 @@ def test_the_budget_may_grow(undisturbed, zygote, spec):
     place = undisturbed.copied("runs/", "models/")
     before = place.times
     assert zygote.run(place.env, {**spec, "rounds": 3}) == {"signal": 0, "version": 2}, zygote.tail()
-    assert [commit.kind for commit in place.commits] == ["initial", "training", "training", "closing", "training", "closing"]
+    assert [commit.kind for commit in place.commits] == [
+        "initial",
+        "training",
+        "training",
+        "closing",
+        "training",
+        "closing",
+    ]
     assert place.digests[:4] == undisturbed.digests
     assert verify_run(place.store, "r").problems == []
     place.unchanged(before, "after growing")

@@ -72,7 +72,10 @@ def test_a_run_killed_at_random_moments(place, zygote, spec, life, undisturbed, 
 @seeds(max(1, COUNT // 10))
 def test_servers_killed_at_random_moments(own, own_place, zygote, spec, life, undisturbed_round, seed):
     rng, spec = random.Random(seed), spec | {"rounds": 1}
-    kills = [(rng.choice(["kafka", "seaweedfs"]), rng.choice(["kill", "stop"]), rng.uniform(0, life["seconds"] / 3)) for _ in range(2)]
+    kills = [
+        (rng.choice(["kafka", "seaweedfs"]), rng.choice(["kill", "stop"]), rng.uniform(0, life["seconds"] / 3))
+        for _ in range(2)
+    ]
     when = f"seed {seed}, {kills}"
     run = zygote.start(own_place.env, spec)
     for part, how, after_s in kills:
@@ -108,7 +111,12 @@ def run_and_kill(spec, after_s, folder):
     command = [sys.executable, "-m", "fedstream.pipelines.run_locally", str(folder / "result.json")]
     with (folder / "log").open("ab") as log:
         child = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True, env={**os.environ, "TMPDIR": str(folder)}
+            command,
+            stdin=subprocess.PIPE,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            env={**os.environ, "TMPDIR": str(folder)},
         )
     clock = threading.Timer(after_s, os.killpg, [child.pid, signal.SIGKILL])
     clock.start()

@@ -79,13 +79,21 @@ def test_the_store_away_for_longer_than_anyone_waits(own, own_place, zygote, spe
     assert own_place.digests == undisturbed_round
 
 
-def test_inference_without_a_record_waits_for_a_broker_that_comes_back_and_ends_when_it_stays_away(own, topic, caplog, monkeypatch):
+def test_inference_without_a_record_waits_for_a_broker_that_comes_back_and_ends_when_it_stays_away(
+    own, topic, caplog, monkeypatch
+):
     monkeypatch.setattr(inference, "ASK_S", 0.5)
     monkeypatch.setattr(client, "CONNECT_S", 1.0)
     echo = Served("m", 1, "e" * 64, RawCodec(np.dtype(np.uint8), (1,), np.dtype(np.uint8), ()), lambda x: x)
     stop = threading.Event()
     write_one(own.kafka_settings, topic, b"1")
-    member = Inference(own.kafka_settings, Streams(topic, f"{topic}-out", "", topic), SimpleNamespace(current=lambda: echo), Pace(), stop)
+    member = Inference(
+        own.kafka_settings,
+        Streams(topic, f"{topic}-out", "", topic),
+        SimpleNamespace(current=lambda: echo),
+        Pace(),
+        stop,
+    )
     with ThreadPoolExecutor(1) as pool:
         running = pool.submit(member.run)
         try:

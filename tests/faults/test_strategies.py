@@ -65,17 +65,28 @@ def test_a_run_with_server_state_is_killed_and_goes_on(place, adam, zygote, spec
 
 
 def test_the_parameters_are_on_record_with_the_defaults_of_the_others(adam):
-    assert RunState(adam.store, "r").record.spec.strategy_config == {"server_learning_rate": 0.05, "beta_1": 0.9, "beta_2": 0.99, "tau": 0.001}
+    assert RunState(adam.store, "r").record.spec.strategy_config == {
+        "server_learning_rate": 0.05,
+        "beta_1": 0.9,
+        "beta_2": 0.99,
+        "tau": 0.001,
+    }
 
 
 def test_other_parameters_are_another_run(adam, zygote, spec):
     refused = zygote.run(adam.env, spec | {"strategy": "FedAdam"})
-    assert "strategy_config was {'beta_1': 0.9, 'beta_2': 0.99, 'server_learning_rate': 0.05, 'tau': 0.001} and is now {" in refused["error"]
+    assert (
+        "strategy_config was {'beta_1': 0.9, 'beta_2': 0.99, 'server_learning_rate': 0.05, 'tau': 0.001} and is now {"
+        in refused["error"]
+    )
 
 
 def test_wrong_parameters_are_refused_before_anything_is_on_record(place, zygote, spec, clients):
     refused = zygote.run(place.env, spec | {"strategy": "FedAdam", "strategy_config": {"tau": -1}})
-    assert refused["error"] == "SpecError: strategy_config: tau of FedAdam must be a number above 0 and at most 1 (given: -1)"
+    assert (
+        refused["error"]
+        == "SpecError: strategy_config: tau of FedAdam must be a number above 0 and at most 1 (given: -1)"
+    )
     assert place.times == {}
 
 
@@ -88,16 +99,27 @@ def test_figures_are_in_the_commits_and_in_the_report(adam):
     assert "pseudo_gradient_norm" in page
 
 
-def test_arrays_travel_out_and_back_in_a_run_that_is_killed_and_goes_on(platform, place_at, variates, zygote, spec, clients, elsewhere):
+def test_arrays_travel_out_and_back_in_a_run_that_is_killed_and_goes_on(
+    platform, place_at, variates, zygote, spec, clients, elsewhere
+):
     place = place_at(platform.env | elsewhere)
-    points = [("after", r"0000/broadcast"), ("after", r"0001/broadcast"), ("before", r"0002/updates/b[^/]*\.safetensors")]
+    points = [
+        ("after", r"0000/broadcast"),
+        ("after", r"0001/broadcast"),
+        ("before", r"0002/updates/b[^/]*\.safetensors"),
+    ]
     killed_at(zygote, place, spec | {"strategy": "FedVariates"}, points)
     assert chain(place) == chain(variates)
     assert len({commit.broadcast_digest for commit in place.commits}) == 3
     assert place.commits[1].figures == {"clients": 2.0, "first": clients[0]}
-    sent = [from_bytes(variates.store.get(f"runs/r/rounds/{number}/broadcast.safetensors"), "") for number in ("0000", "0001")]
+    sent = [
+        from_bytes(variates.store.get(f"runs/r/rounds/{number}/broadcast.safetensors"), "")
+        for number in ("0000", "0001")
+    ]
     assert not any(array.any() for array in sent[0].values())
-    assert all(array.any() for array in sent[1].values()), "what the clients returned in round 1 goes out with its model"
+    assert all(array.any() for array in sent[1].values()), (
+        "what the clients returned in round 1 goes out with its model"
+    )
 
 
 def test_what_goes_out_with_the_model_changes_the_training(variates, undisturbed):

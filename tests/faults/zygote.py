@@ -134,7 +134,11 @@ def child(request, pipe):
     if patience_s := os.environ.get("FEDSTREAM_TEST_PATIENCE_S"):
         ObjectStore.__init__ = functools.partialmethod(ObjectStore.__init__, patience_s=float(patience_s))
     try:
-        answer = infer(request["infer"], request["commits"]) if "infer" in request else {"version": run_inprocess(request["spec"])}
+        answer = (
+            infer(request["infer"], request["commits"])
+            if "infer" in request
+            else {"version": run_inprocess(request["spec"])}
+        )
     except Exception as error:  # noqa: BLE001 - the answer is the test's to judge
         answer = {"error": f"{type(error).__name__}: {error}"}
     if any(MOMENTS.values()):

@@ -26,7 +26,10 @@ def code_cells(notebook):
 
 def kinds(notebook):
     """What each cell puts out, without the values: these differ from run to run."""
-    return [[(output.output_type, sorted(output.get("data", {}))) for output in cell.outputs] for cell in code_cells(notebook)]
+    return [
+        [(output.output_type, sorted(output.get("data", {}))) for output in cell.outputs]
+        for cell in code_cells(notebook)
+    ]
 
 
 @pytest.fixture
@@ -54,7 +57,12 @@ def test_it_is_stored_as_one_run_left_it(path):
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_its_outputs_name_no_folder_of_a_machine(path):
-    text = "\n".join(str(output) for cell in code_cells(stored(path)) for output in cell.outputs if "image/png" not in output.get("data", {}))
+    text = "\n".join(
+        str(output)
+        for cell in code_cells(stored(path))
+        for output in cell.outputs
+        if "image/png" not in output.get("data", {})
+    )
     assert not re.search(r"/(home|root|tmp|var|usr|opt|work|Users)/\w+", text)
 
 
@@ -64,7 +72,9 @@ def test_without_a_cluster_it_says_so_in_a_line(tmp_path, monkeypatch):
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
     notebook = stored(FOLDER / "4-submit-to-kubeflow.ipynb")
     with pytest.raises(CellExecutionError, match="error: there is no kubeconfig"):
-        nbclient.NotebookClient(notebook, kernel_name="python3", resources={"metadata": {"path": str(tmp_path)}}).execute()
+        nbclient.NotebookClient(
+            notebook, kernel_name="python3", resources={"metadata": {"path": str(tmp_path)}}
+        ).execute()
     (output,) = code_cells(notebook)[1].outputs
     assert output.name == "stderr"
     assert output.text.startswith("error: ")

@@ -42,13 +42,23 @@ def main():
 
 def build():
     keras.utils.set_random_seed(7)
-    model = keras.Sequential([keras.Input((4,), name="record"), keras.layers.Dense(3, activation="softmax", name="classes")], name="triage")
+    model = keras.Sequential(
+        [keras.Input((4,), name="record"), keras.layers.Dense(3, activation="softmax", name="classes")], name="triage"
+    )
     model.compile(optimizer=keras.optimizers.SGD(0.1), loss="sparse_categorical_crossentropy", metrics=["accuracy"])
     return model
 
 
 def spec(**fields):
-    return {"run": RUN, "model": MODEL, "purpose": "Tell three kinds of record apart.", "clients": CLIENTS, "batch_size": 8, "seed": 3, **fields}
+    return {
+        "run": RUN,
+        "model": MODEL,
+        "purpose": "Tell three kinds of record apart.",
+        "clients": CLIENTS,
+        "batch_size": 8,
+        "seed": 3,
+        **fields,
+    }
 
 
 def federated(state):
@@ -63,7 +73,9 @@ def federated(state):
 def refuse_in_round_2():
     """Run round 2 with a client that cannot be trained."""
     real = steps.local_train
-    steps.local_train = lambda run, round, client, key, attempt: "" if client == "c" else real(run, round, client, key, attempt)
+    steps.local_train = lambda run, round, client, key, attempt: (
+        "" if client == "c" else real(run, round, client, key, attempt)
+    )
     try:
         run_round(RUN, 2, 2, "second")
     finally:

@@ -28,7 +28,13 @@ def rounds(count: int, unused: int = 0) -> list[str]:
     """Return the tasks of a submission that has committed some rounds, as Argo's nodes are named."""
     done = ["plan-training SUCCEEDED", "slot SUCCEEDED", "iteration-iterations SUCCEEDED"]
     for _ in range(count):
-        done += ["open-round SUCCEEDED", "condition-2 SUCCEEDED", "one-round SUCCEEDED", "local-train SUCCEEDED", "executor SUCCEEDED"]
+        done += [
+            "open-round SUCCEEDED",
+            "condition-2 SUCCEEDED",
+            "one-round SUCCEEDED",
+            "local-train SUCCEEDED",
+            "executor SUCCEEDED",
+        ]
         done += ["evaluate-driver SUCCEEDED", "evaluate SUCCEEDED", "executor SUCCEEDED"]
     return done + ["open-round SUCCEEDED", "condition-2 SKIPPED"] * unused + ["publish SUCCEEDED"]
 
@@ -38,7 +44,15 @@ def succeeded(count: int, unused: int = 0) -> Script:
 
 
 def failed(count: int, *names: str, error: str = "") -> Script:
-    return Script([("FAILED", [*rounds(count)[:-1], *(f"{name} FAILED" for name in names), "executor FAILED", "one-round FAILED"])], error)
+    return Script(
+        [
+            (
+                "FAILED",
+                [*rounds(count)[:-1], *(f"{name} FAILED" for name in names), "executor FAILED", "one-round FAILED"],
+            )
+        ],
+        error,
+    )
 
 
 class FakeKubeflow(FakeServer):
@@ -72,20 +86,36 @@ class FakeKubeflow(FakeServer):
     def answer(self, method: str, path: str, query: dict[str, str], body: bytes) -> Any:
         if path.endswith("/healthz"):
             if self.ui:
-                return {"apiServerTagName": "2.17.0", "multi_user": self.multi_user, "apiServerReady": True, "frontendTagName": "2.17.0"}
+                return {
+                    "apiServerTagName": "2.17.0",
+                    "multi_user": self.multi_user,
+                    "apiServerReady": True,
+                    "frontendTagName": "2.17.0",
+                }
             return {"commit_sha": "", "tag_name": "2.17.0", "multi_user": self.multi_user}
-        if self.token and self.headers.get("Authorization", self.headers.get("authorization")) != f"Bearer {self.token}":
+        if (
+            self.token
+            and self.headers.get("Authorization", self.headers.get("authorization")) != f"Bearer {self.token}"
+        ):
             raise Refused(401, "Failed to authorize: Request header error: there is no user identity header.")
         parts = path.removeprefix("/apis/v2beta1/").split("/")
         kind = parts[0]
         if kind == "experiments":
-            return self._listed(self.experiments, "experiments", query) if method == "GET" else self._made(self.experiments, "experiment", body)
+            return (
+                self._listed(self.experiments, "experiments", query)
+                if method == "GET"
+                else self._made(self.experiments, "experiment", body)
+            )
         if parts[:2] == ["pipelines", "upload_version"]:
             return self._uploaded(query, body)
         if kind == "pipelines" and parts[-1] == "versions":
             return self._listed(self.versions, "pipeline_versions", query)
         if kind == "pipelines":
-            return self._listed(self.pipelines, "pipelines", query) if method == "GET" else self._made(self.pipelines, "pipeline", body)
+            return (
+                self._listed(self.pipelines, "pipelines", query)
+                if method == "GET"
+                else self._made(self.pipelines, "pipeline", body)
+            )
         if path.startswith("/apis/v1beta1/runs/"):
             return self._workflow(parts[-1])
         if kind == "runs" and len(parts) == 2 and ":" in parts[1]:
@@ -119,12 +149,20 @@ class FakeKubeflow(FakeServer):
 
     def _uploaded(self, query: dict[str, str], body: bytes) -> dict[str, Any]:
         assert b"pipelineInfo" in body
-        made = {"pipeline_id": query["pipelineid"], "name": query["name"], "pipeline_version_id": f"version-{len(self.versions) + 1}"}
+        made = {
+            "pipeline_id": query["pipelineid"],
+            "name": query["name"],
+            "pipeline_version_id": f"version-{len(self.versions) + 1}",
+        }
         self.versions.append(made)
         return made
 
     def _started(self, body: bytes) -> dict[str, Any]:
-        run = json.loads(body) | {"run_id": f"run-{len(self.runs) + 1}", "state": "PENDING", "created_at": "2026-01-01T00:00:00Z"}
+        run = json.loads(body) | {
+            "run_id": f"run-{len(self.runs) + 1}",
+            "state": "PENDING",
+            "created_at": "2026-01-01T00:00:00Z",
+        }
         if self.refuses in run["runtime_config"]["parameters"]:
             raise Refused(400, f"Failed to create a new run: InvalidInputError:\n unknown parameter {self.refuses}")
         self.runs.append(run)
@@ -139,8 +177,16 @@ class FakeKubeflow(FakeServer):
         self._looks[run_id] = self._looks.get(run_id, -1) + 1
         state, tasks = self._now(run_id)
         run["state"] = "CANCELING" if run_id in self._terminated else state
-        told = [dict(zip(("display_name", "state"), task.split(), strict=True)) for task in tasks] if self.tells == "details" else []
-        return run | {"run_details": {"task_details": told}} | ({"error": {"code": 2, "message": script.error}} if script.error else {})
+        told = (
+            [dict(zip(("display_name", "state"), task.split(), strict=True)) for task in tasks]
+            if self.tells == "details"
+            else []
+        )
+        return (
+            run
+            | {"run_details": {"task_details": told}}
+            | ({"error": {"code": 2, "message": script.error}} if script.error else {})
+        )
 
     def _now(self, run_id: str) -> tuple[str, list[str]]:
         states = self._playing[run_id].states
@@ -155,7 +201,9 @@ class FakeKubeflow(FakeServer):
             run["state"] = "CANCELING"
             self._terminated.add(run_id)
             if self.stumbles:
-                raise Refused(500, 'Failed to terminate a run: workflows.argoproj.io "federated-training-x" not found', 13)
+                raise Refused(
+                    500, 'Failed to terminate a run: workflows.argoproj.io "federated-training-x" not found', 13
+                )
         return {}
 
     def _workflow(self, run_id: str) -> dict[str, Any]:

@@ -60,9 +60,9 @@ class FakeKubernetes(FakeServer):
 
     def answer(self, method: str, path: str, query: dict[str, str], body: bytes) -> Any:
         if path == "/version/":
-            return dict.fromkeys(("major", "minor", "gitCommit", "gitTreeState", "buildDate", "goVersion", "compiler", "platform"), "") | {
-                "gitVersion": "v1.36.3"
-            }
+            return dict.fromkeys(
+                ("major", "minor", "gitCommit", "gitTreeState", "buildDate", "goVersion", "compiler", "platform"), ""
+            ) | {"gitVersion": "v1.36.3"}
         if path.endswith("selfsubjectaccessreviews"):
             wanted = json.loads(body)["spec"]["resourceAttributes"]
             return {"spec": {}, "status": {"allowed": f"{wanted['verb']} {wanted['resource']}" not in self.forbidden}}
@@ -74,7 +74,13 @@ class FakeKubernetes(FakeServer):
             return self.kubeflow
         if path.startswith("/apis/argoproj.io/v1alpha1/namespaces/"):
             self._allow("get", "workflows")
-            return {"items": [{"metadata": {"name": run}} for run in self.workflows if query["labelSelector"] == f"pipeline/runid={run}"]}
+            return {
+                "items": [
+                    {"metadata": {"name": run}}
+                    for run in self.workflows
+                    if query["labelSelector"] == f"pipeline/runid={run}"
+                ]
+            }
         return self._core(method, path.removeprefix("/api/v1/"), query, body)
 
     def _allow(self, verb: str, kind: str) -> None:
@@ -119,16 +125,33 @@ def container(name: str, *, waiting: tuple[str, str] | None = None, code: int | 
         state = {"terminated": {"exitCode": code, "reason": "Completed" if code == 0 else "Error"}}
     else:
         state = {"running": {}}
-    return {"name": name, "state": state, "image": "", "imageID": "" if waiting else "sha256:1", "ready": False, "restartCount": 0}
+    return {
+        "name": name,
+        "state": state,
+        "image": "",
+        "imageID": "" if waiting else "sha256:1",
+        "ready": False,
+        "restartCount": 0,
+    }
 
 
 def node(
-    name: str, *, labels: dict[str, str] | None = None, taints: list[dict[str, str]] | None = None, ready: bool = True, **resources: str
+    name: str,
+    *,
+    labels: dict[str, str] | None = None,
+    taints: list[dict[str, str]] | None = None,
+    ready: bool = True,
+    **resources: str,
 ) -> dict[str, Any]:
     """Return a node; resources are written with `__` for `/`, `_d_` for a dot and `_h_` for a hyphen."""
-    offered = {key.replace("__", "/").replace("_d_", ".").replace("_h_", "-"): value for key, value in resources.items()}
+    offered = {
+        key.replace("__", "/").replace("_d_", ".").replace("_h_", "-"): value for key, value in resources.items()
+    }
     return {
         "metadata": {"name": name, "labels": labels or {}},
         "spec": {"taints": taints or []},
-        "status": {"allocatable": {"cpu": "4"} | offered, "conditions": [{"type": "Ready", "status": "True" if ready else "False"}]},
+        "status": {
+            "allocatable": {"cpu": "4"} | offered,
+            "conditions": [{"type": "Ready", "status": "True" if ready else "False"}],
+        },
     }

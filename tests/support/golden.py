@@ -23,7 +23,9 @@ def id_of(item: dict[str, Any]) -> tuple[str, str]:
 def golden_of(overlay: str) -> Objects:
     """Return the objects that are kept for an overlay, in an order that no tool chooses; files stand for themselves."""
     there = rendered(BUILT_ON[overlay]) if overlay in BUILT_ON else []
-    return [_without_files(item) for item in sorted((item for item in rendered(overlay) if item not in there), key=id_of)]
+    return [
+        _without_files(item) for item in sorted((item for item in rendered(overlay) if item not in there), key=id_of)
+    ]
 
 
 def _without_files(item: dict[str, Any]) -> dict[str, Any]:

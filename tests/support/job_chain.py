@@ -23,9 +23,13 @@ class JobRound:
 
     def client(self, client: str) -> str:
         who = self.where | {"client": client}
-        slice = self.chain.outputs("ingest-from-kafka", who | self.shared, {"client_store_secret": self.shared["store_secret"]})
+        slice = self.chain.outputs(
+            "ingest-from-kafka", who | self.shared, {"client_store_secret": self.shared["store_secret"]}
+        )
         gpu = {"gpu_type": slice["gpu_type"], "gpu_count": slice["gpu_count"]}
-        return self.chain.task("local-train", who | gpu | {"attempt": self.shared["attempt"], "slice_key": slice["slice_key"]}, slice)
+        return self.chain.task(
+            "local-train", who | gpu | {"attempt": self.shared["attempt"], "slice_key": slice["slice_key"]}, slice
+        )
 
     def aggregate(self, trained: Iterable[str]) -> str:
         return self.chain.task("aggregate", self.where | {"attempt": self.shared["attempt"], "trained": list(trained)})
@@ -57,7 +61,9 @@ class JobChain:
         attempt, run, rounds = uuid.uuid4().hex, values["run"], values["rounds"]
         secrets = {name: self.tasks.form[name] for name in ("store_secret", "client_store_secret")}
         for slot in self.task("plan-training", values):
-            opened = self.outputs("open-round", {"run": run, "rounds": rounds, "attempt": attempt, "slot": slot, **secrets})
+            opened = self.outputs(
+                "open-round", {"run": run, "rounds": rounds, "attempt": attempt, "slot": slot, **secrets}
+            )
             if opened["Output"] >= 0:
                 before_round(opened["Output"])
                 shared = {"attempt": attempt, "store_secret": opened["store_secret"]}
@@ -71,14 +77,28 @@ class JobChain:
     def outputs(self, task: str, arguments: dict[str, Any], placement: dict[str, Any] | None = None) -> dict[str, Any]:
         """Run one task and return its outputs; what it logged becomes the error if it fails."""
         name = f"{task}-{uuid.uuid4().hex[:8]}"
-        kubectl("-n", self.namespace, "create", "-f", "-", stdin=json.dumps(self.tasks.job(name, task, arguments, placement)))
+        kubectl(
+            "-n",
+            self.namespace,
+            "create",
+            "-f",
+            "-",
+            stdin=json.dumps(self.tasks.job(name, task, arguments, placement)),
+        )
         until(f"{name} ends", lambda: self._ended(name), 300)
         pods = items("-n", self.namespace, "pods", "-l", f"job-name={name}")
-        states = [pod["status"]["containerStatuses"][0]["state"].get("terminated", {}) for pod in pods if pod["status"].get("containerStatuses")]
+        states = [
+            pod["status"]["containerStatuses"][0]["state"].get("terminated", {})
+            for pod in pods
+            if pod["status"].get("containerStatuses")
+        ]
         succeeded = [state for state in states if state.get("exitCode") == 0]
         assert succeeded, kubectl("-n", self.namespace, "logs", f"job/{name}", check=False)
         return outputs_of(succeeded[0]["message"])
 
     def _ended(self, name: str) -> bool:
         status = get("-n", self.namespace, "job", name)["status"]
-        return any(condition["type"] in ("Complete", "Failed") and condition["status"] == "True" for condition in status.get("conditions", []))
+        return any(
+            condition["type"] in ("Complete", "Failed") and condition["status"] == "True"
+            for condition in status.get("conditions", [])
+        )

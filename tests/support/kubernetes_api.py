@@ -9,7 +9,9 @@ from typing import Any
 
 def kubectl(*arguments: str, stdin: str | None = None, seconds: int = 120, check: bool = True) -> str:
     """Run kubectl, and return its output; what it says when it fails becomes the error."""
-    done = subprocess.run(["kubectl", *arguments], input=stdin, capture_output=True, text=True, timeout=seconds, check=False)
+    done = subprocess.run(
+        ["kubectl", *arguments], input=stdin, capture_output=True, text=True, timeout=seconds, check=False
+    )
     assert done.returncode == 0 or not check, f"kubectl {' '.join(arguments)}: {done.stderr}"
     return done.stdout
 

@@ -25,15 +25,25 @@ class LocalKubeflow(FakeKubeflow):
 
     def answer(self, method: str, path: str, query: dict[str, str], body: bytes) -> Any:
         if path.endswith("/healthz"):
-            return {"apiServerTagName": "a fake of it that runs the steps on this machine", "multi_user": False, "apiServerReady": True}
+            return {
+                "apiServerTagName": "a fake of it that runs the steps on this machine",
+                "multi_user": False,
+                "apiServerReady": True,
+            }
         return super().answer(method, path, query, body)
 
     def _started(self, body: bytes) -> dict[str, Any]:
         self.scripts.append(Script([]))
         run = super()._started(body)
-        values = {name: value for name, value in run["runtime_config"]["parameters"].items() if name in RunSpec.model_fields}
+        values = {
+            name: value for name, value in run["runtime_config"]["parameters"].items() if name in RunSpec.model_fields
+        }
         child = self._children[run["run_id"]] = subprocess.Popen(
-            [sys.executable, "-c", CODE], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, text=True
+            [sys.executable, "-c", CODE],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            text=True,
         )
         assert child.stdin
         with child.stdin:

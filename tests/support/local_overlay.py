@@ -42,7 +42,10 @@ def install() -> LocalOverlay:
         kubectl("-n", NAMESPACE, "rollout", "status", what, "--timeout=180s", seconds=200)
     kubectl("-n", NAMESPACE, "wait", "--for=condition=complete", "job/bucket", "--timeout=120s", seconds=140)
     addresses = {entry["type"]: entry["address"] for entry in get("node", node_of("kafka-0"))["status"]["addresses"]}
-    secret = {key: base64.b64decode(value).decode() for key, value in get("-n", NAMESPACE, "secret", "mlpipeline-minio-artifact")["data"].items()}
+    secret = {
+        key: base64.b64decode(value).decode()
+        for key, value in get("-n", NAMESPACE, "secret", "mlpipeline-minio-artifact")["data"].items()
+    }
     config = get("-n", NAMESPACE, "configmap", "fedstream")["data"]
     store_address = get("-n", NAMESPACE, "service", "minio")["spec"]["clusterIP"]
     return LocalOverlay(

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-PAGES = sorted(path for path in ROOT.rglob("*.md") if not any(part.startswith(".") for part in path.relative_to(ROOT).parts))
+PAGES = sorted(
+    path for path in ROOT.rglob("*.md") if not any(part.startswith(".") for part in path.relative_to(ROOT).parts)
+)
 SHELL = ("bash", "console")
 
 
@@ -38,7 +40,9 @@ class Block:
 def blocks(page: Path) -> Iterator[Block]:
     """Give the fenced blocks of a page, from top to bottom."""
     section = ""
-    for heading, indent, language, text in re.findall(r"^## ([^\n]+)$|^( *)```(\w*)\n(.*?)^ *```$", page.read_text(), re.M | re.S):
+    for heading, indent, language, text in re.findall(
+        r"^## ([^\n]+)$|^( *)```(\w*)\n(.*?)^ *```$", page.read_text(), re.M | re.S
+    ):
         if heading:
             section = heading
         else:

@@ -30,7 +30,16 @@ class MinioServer(Service):
     def prepare(self) -> list[str]:
         ports = self.ports
         address, console = (f"127.0.0.1:{ports[name]}" for name in self.port_names)
-        return [find_minio(), "server", str(self.folder / "data"), "--address", address, "--console-address", console, "--quiet"]
+        return [
+            find_minio(),
+            "server",
+            str(self.folder / "data"),
+            "--address",
+            address,
+            "--console-address",
+            console,
+            "--quiet",
+        ]
 
     def environment(self) -> Mapping[str, str]:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(("MINIO_", "AWS_"))}
@@ -47,8 +56,12 @@ def find_minio() -> str:
     """Return the path of a MinIO server, or skip the test."""
     found = os.environ.get("MINIO_BIN") or shutil.which("minio")
     if not found and shutil.which("go"):
-        gopath = subprocess.run(["go", "env", "GOPATH"], capture_output=True, text=True, check=True, timeout=60).stdout.strip()
+        gopath = subprocess.run(
+            ["go", "env", "GOPATH"], capture_output=True, text=True, check=True, timeout=60
+        ).stdout.strip()
         found = shutil.which("minio", path=str(Path(gopath) / "bin"))
     if not found:
-        pytest.skip("no MinIO server; `go install github.com/minio/minio@latest` builds one, or set MINIO_BIN to the path of its binary")
+        pytest.skip(
+            "no MinIO server; `go install github.com/minio/minio@latest` builds one, or set MINIO_BIN to the path of its binary"
+        )
     return found

@@ -21,7 +21,9 @@ class RecordedStore(ObjectStore):
     def __init__(self, name):
         super().__init__(StoreSettings("http://127.0.0.1:1", "key", "secret"))
         root = FOLDER / name
-        self.objects = {path.relative_to(root).as_posix(): path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()}
+        self.objects = {
+            path.relative_to(root).as_posix(): path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()
+        }
 
     def get_with_etag(self, key, limit=None):
         if key not in self.objects:
@@ -38,7 +40,9 @@ class RecordedStore(ObjectStore):
         return key in self.objects
 
     def list(self, prefix):
-        return [ObjectInfo(key, len(data), WRITTEN) for key, data in sorted(self.objects.items()) if key.startswith(prefix)]
+        return [
+            ObjectInfo(key, len(data), WRITTEN) for key, data in sorted(self.objects.items()) if key.startswith(prefix)
+        ]
 
     def put_new(self, key, data):
         if self.objects.setdefault(key, data) != data:

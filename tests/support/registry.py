@@ -32,12 +32,16 @@ class FakeRegistry(ThreadingHTTPServer):
         return [thing for thing in self.things if thing["kind"] == kind]
 
     def find(self, kind: str, query: dict[str, str]) -> dict[str, Any] | None:
-        return next((thing for thing in self.of(kind) if all(thing.get(name) == value for name, value in query.items())), None)
+        return next(
+            (thing for thing in self.of(kind) if all(thing.get(name) == value for name, value in query.items())), None
+        )
 
     def make(self, kind: str, parent: str, body: dict[str, Any]) -> dict[str, Any] | None:
         with self.lock:
             external = body.get("externalId")
-            if self.find(kind, {"parent": parent, "name": body["name"]}) or (external and self.find(kind, {"externalId": external})):
+            if self.find(kind, {"parent": parent, "name": body["name"]}) or (
+                external and self.find(kind, {"externalId": external})
+            ):
                 return None
             self.things.append(body | {"kind": kind, "parent": parent, "id": str(len(self.things) + 1)})
             return self.things[-1]

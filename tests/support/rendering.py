@@ -58,7 +58,9 @@ def render(folder: Path) -> Objects:
     elif shutil.which("kubectl"):
         command = ["kubectl", "kustomize"]
     else:
-        pytest.skip("neither kustomize nor kubectl is installed; `go install sigs.k8s.io/kustomize/kustomize/v5@latest` builds the first")
+        pytest.skip(
+            "neither kustomize nor kubectl is installed; `go install sigs.k8s.io/kustomize/kustomize/v5@latest` builds the first"
+        )
     done = subprocess.run([*command, str(folder)], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     return [document for document in yaml.safe_load_all(done.stdout) if document]

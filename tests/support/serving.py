@@ -28,7 +28,9 @@ def read_topic(kafka: KafkaSettings, topic: str) -> list[ConsumerRecord]:
 
 def served(published, number: int | str | None = 1, config=None, check_every_s=0.0) -> ServedVersion:
     """Return a version of a published model, the one of an alias, or with number None the newest."""
-    return ServedVersion(published.store, "builtin:digits-mlp", number, StreamFormat("RAW", config) if config else None, check_every_s)
+    return ServedVersion(
+        published.store, "builtin:digits-mlp", number, StreamFormat("RAW", config) if config else None, check_every_s
+    )
 
 
 def eventually(condition: Callable[[], Any], *running: Future[Any], seconds: float = 60.0) -> None:

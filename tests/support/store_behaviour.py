@@ -36,7 +36,9 @@ def race(store, job):
         return list(pool.map(run, range(WRITERS)))
 
 
-@pytest.mark.parametrize("data", [b"", b"\0\xff", random.Random(1).randbytes(6_000_000)], ids=["empty", "binary", "6 MB"])
+@pytest.mark.parametrize(
+    "data", [b"", b"\0\xff", random.Random(1).randbytes(6_000_000)], ids=["empty", "binary", "6 MB"]
+)
 def test_bytes_come_back(store, data):
     assert store.put_new("a/b.bin", data) == sha256_hex(data)
     assert store.get("a/b.bin") == data
@@ -199,7 +201,9 @@ def test_an_absent_object(store, tmp_path):
 def test_a_full_disk_is_no_absent_store(store, monkeypatch):
     store.put_new("w", b"weights")
     monkeypatch.setattr(Path, "unlink", lambda self, missing_ok: None)
-    with pytest.raises(StoreError, match=r"^cannot write /dev/full: No space left on device; make room there, or let TMPDIR name"):
+    with pytest.raises(
+        StoreError, match=r"^cannot write /dev/full: No space left on device; make room there, or let TMPDIR name"
+    ):
         store.download("w", sha256_hex(b"weights"), Path("/dev/full"), LIMIT)
 
 
@@ -217,7 +221,10 @@ def test_each_object_is_fetched_once_and_the_folder_goes(store, tmp_path, monkey
 
 def test_an_object_that_is_no_weights_is_corrupt(store):
     store.put_new("runs/r/w", b"no weights")
-    with Downloads(store, LIMIT) as downloads, pytest.raises(CorruptObject, match=r"^runs/r/w holds no valid safetensors"):
+    with (
+        Downloads(store, LIMIT) as downloads,
+        pytest.raises(CorruptObject, match=r"^runs/r/w holds no valid safetensors"),
+    ):
         downloads.weights("runs/r/w", sha256_hex(b"no weights"))
 
 

@@ -50,7 +50,9 @@ class FedVariates(Strategy):
         old = state or self.broadcast(base, {})
         mean = federated_average([(1, update.extras) for update in updates])
         new = {name: (old[name] + np.float32(self.rate) * mean[name]).astype(np.float32) for name in old}
-        return Aggregated(federated_average(updates.weighted), new, {"clients": float(len(updates)), "first": updates[0].client})
+        return Aggregated(
+            federated_average(updates.weighted), new, {"clients": float(len(updates)), "first": updates[0].client}
+        )
 
 
 class LocalNoise(LocalRule):
@@ -58,7 +60,10 @@ class LocalNoise(LocalRule):
 
     def finish(self, training):
         rng = np.random.default_rng(training.seed)
-        return {name: (array + rng.normal(0, 0.01, array.shape)).astype(array.dtype) for name, array in training.trained.items()}, {}
+        return {
+            name: (array + rng.normal(0, 0.01, array.shape)).astype(array.dtype)
+            for name, array in training.trained.items()
+        }, {}
 
 
 def install(folder, package="elsewhere", value="support.strategies:FedVariates", name="FedVariates"):

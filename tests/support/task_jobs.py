@@ -23,7 +23,9 @@ class CompiledTasks:
         parameters = self.pipeline["root"]["inputDefinitions"]["parameters"]
         self.form = {name: parameter.get("defaultValue") for name, parameter in parameters.items()}
 
-    def job(self, name: str, task: str, arguments: dict[str, Any], placement: dict[str, Any] | None = None) -> dict[str, Any]:
+    def job(
+        self, name: str, task: str, arguments: dict[str, Any], placement: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
         """Return the manifest of a Job that runs a task once.
 
         Args:
@@ -35,7 +37,9 @@ class CompiledTasks:
         container = self.pipeline["deploymentSpec"]["executors"][f"exec-{task}"]["container"]
         kubernetes = self.platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"][f"exec-{task}"]
         where = placement or {}
-        args = [json.dumps(self._executor_input(task, arguments)) if text == "{{$}}" else text for text in container["args"]]
+        args = [
+            json.dumps(self._executor_input(task, arguments)) if text == "{{$}}" else text for text in container["args"]
+        ]
         names = self.form | where
         volumes, mounts = self._volumes(kubernetes, names)
         pod = {
@@ -59,39 +63,64 @@ class CompiledTasks:
                 }
             ],
         }
-        spec = {"backoffLimit": 3, "activeDeadlineSeconds": 300, "template": {"metadata": kubernetes["podMetadata"], "spec": pod}}
-        return {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": name, "labels": {"chain": "yes"}}, "spec": spec}
+        spec = {
+            "backoffLimit": 3,
+            "activeDeadlineSeconds": 300,
+            "template": {"metadata": kubernetes["podMetadata"], "spec": pod},
+        }
+        return {
+            "apiVersion": "batch/v1",
+            "kind": "Job",
+            "metadata": {"name": name, "labels": {"chain": "yes"}},
+            "spec": spec,
+        }
 
     def _executor_input(self, task: str, arguments: dict[str, Any]) -> dict[str, Any]:
         outputs = self.pipeline["components"][f"comp-{task}"].get("outputDefinitions", {})
         artifacts = {
             name: {
                 "artifacts": [
-                    {"name": name, "type": {"schemaTitle": what["artifactType"]["schemaTitle"]}, "uri": f"/tmp/artifacts/{name}", "metadata": {}}
+                    {
+                        "name": name,
+                        "type": {"schemaTitle": what["artifactType"]["schemaTitle"]},
+                        "uri": f"/tmp/artifacts/{name}",
+                        "metadata": {},
+                    }
                 ]
             }
             for name, what in outputs.get("artifacts", {}).items()
         }
         parameters = {name: {"outputFile": f"/tmp/parameters/{name}"} for name in outputs.get("parameters", {})}
-        return {"inputs": {"parameterValues": arguments}, "outputs": {"parameters": parameters, "artifacts": artifacts, "outputFile": OUTPUTS}}
+        return {
+            "inputs": {"parameterValues": arguments},
+            "outputs": {"parameters": parameters, "artifacts": artifacts, "outputFile": OUTPUTS},
+        }
 
     def _environment(self, kubernetes: dict[str, Any], names: dict[str, Any]) -> list[dict[str, Any]]:
         env = []
         for source in kubernetes["configMapAsEnv"]:
             name, optional = _name(source["configMapNameParameter"], names), source["optional"]
             env += [
-                {"name": key["envVar"], "valueFrom": {"configMapKeyRef": {"name": name, "key": key["configMapKey"], "optional": optional}}}
+                {
+                    "name": key["envVar"],
+                    "valueFrom": {"configMapKeyRef": {"name": name, "key": key["configMapKey"], "optional": optional}},
+                }
                 for key in source["keyToEnv"]
             ]
         for source in kubernetes["secretAsEnv"]:
             name, optional = _name(source["secretNameParameter"], names), source["optional"]
             env += [
-                {"name": key["envVar"], "valueFrom": {"secretKeyRef": {"name": name, "key": key["secretKey"], "optional": optional}}}
+                {
+                    "name": key["envVar"],
+                    "valueFrom": {"secretKeyRef": {"name": name, "key": key["secretKey"], "optional": optional}},
+                }
                 for key in source["keyToEnv"]
             ]
         return env
 
-    def _volumes(self, kubernetes: dict[str, Any], names: dict[str, Any]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    def _volumes(
+        self, kubernetes: dict[str, Any], names: dict[str, Any]
+    ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
         volumes: list[dict[str, Any]] = [{"name": "tmp", "emptyDir": {}}]
         mounts: list[dict[str, Any]] = [{"name": "tmp", "mountPath": "/tmp"}]
         for number, source in enumerate(kubernetes.get("secretAsVolume", [])):
@@ -113,8 +142,16 @@ def _resources(compiled: dict[str, Any], values: dict[str, Any]) -> dict[str, di
         found = re.fullmatch(r"\{\{\$\.inputs\.parameters\['pipelinechannel--(?:ingest-from-kafka-)?(\w+)'\]\}\}", text)
         return str(values.get(found[1], "")) if found else text
 
-    limits = {kind: value(compiled[key]) for kind, key in (("cpu", "resourceCpuLimit"), ("memory", "resourceMemoryLimit")) if key in compiled}
-    requests = {kind: value(compiled[key]) for kind, key in (("cpu", "resourceCpuRequest"), ("memory", "resourceMemoryRequest")) if key in compiled}
+    limits = {
+        kind: value(compiled[key])
+        for kind, key in (("cpu", "resourceCpuLimit"), ("memory", "resourceMemoryLimit"))
+        if key in compiled
+    }
+    requests = {
+        kind: value(compiled[key])
+        for kind, key in (("cpu", "resourceCpuRequest"), ("memory", "resourceMemoryRequest"))
+        if key in compiled
+    }
     accelerator = compiled.get("accelerator")
     if accelerator and value(accelerator["resourceType"]):
         limits[value(accelerator["resourceType"])] = value(accelerator["resourceCount"])

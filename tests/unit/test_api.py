@@ -11,7 +11,19 @@ import fedstream
 from fedstream.api import to_arrays
 from fedstream.errors import UsageError
 
-PUBLIC = ["__version__", "add_model", "history", "keras", "load_dataset", "load_model", "predict", "run", "send", "show_report", "start"]
+PUBLIC = [
+    "__version__",
+    "add_model",
+    "history",
+    "keras",
+    "load_dataset",
+    "load_model",
+    "predict",
+    "run",
+    "send",
+    "show_report",
+    "start",
+]
 
 
 def test_the_public_names_are_these_and_each_is_there():
@@ -24,7 +36,10 @@ def test_the_public_names_are_these_and_each_is_there():
 
 def test_importing_it_imports_nothing_that_is_slow():
     code = "import sys, fedstream; print({'numpy', 'pandas', 'tensorflow', 'keras', 'kafka', 'minio', 'pydantic'} & set(sys.modules))"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60).stdout == "set()\n"
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60).stdout
+        == "set()\n"
+    )
 
 
 def test_run_is_the_function():
@@ -34,7 +49,12 @@ def test_run_is_the_function():
 def test_a_data_frame_s_columns_are_the_samples_and_its_index_is_none():
     frame = pandas.DataFrame({"age": [40, 60], "ill": ["no", "yes"], "weight": [70.5, 80.0]}, index=[1000, 2000])
     x, y, features = to_arrays(frame, "ill")
-    assert (x.dtype, x.tolist(), list(y), features) == (np.float32, [[40.0, 70.5], [60.0, 80.0]], ["no", "yes"], ["age", "weight"])
+    assert (x.dtype, x.tolist(), list(y), features) == (
+        np.float32,
+        [[40.0, 70.5], [60.0, 80.0]],
+        ["no", "yes"],
+        ["age", "weight"],
+    )
     x, y, features = to_arrays(frame[["weight"]], frame["ill"])
     assert (x.tolist(), list(y), features) == ([[70.5], [80.0]], ["no", "yes"], ["weight"])
 

@@ -35,5 +35,7 @@ def test_every_row_names_a_test_and_every_point_has_rows():
 
 
 def test_every_attack_of_the_suite_is_in_the_table():
-    attacks = {test for path in SUITE.glob("test_*.py") for test in re.findall(r"^def (test_\w+)\(", path.read_text(), re.M)}
+    attacks = {
+        test for path in SUITE.glob("test_*.py") for test in re.findall(r"^def (test_\w+)\(", path.read_text(), re.M)
+    }
     assert attacks - CONTROLS == {test for path, test in NAMED if path.startswith("attack/")}

@@ -30,7 +30,11 @@ def test_a_body_only_imports_the_steps_and_calls_one(name):
     assert ast.unparse(imported) == "from fedstream import steps"
     assert isinstance(returned, ast.Return)
     assert ast.unparse(returned.value.func) == f"steps.{name}"
-    calls = [ast.unparse(node.func) for node in ast.walk(function) if isinstance(node, ast.Call) and "steps" in ast.unparse(node.func)]
+    calls = [
+        ast.unparse(node.func)
+        for node in ast.walk(function)
+        if isinstance(node, ast.Call) and "steps" in ast.unparse(node.func)
+    ]
     assert calls == [f"steps.{name}"]
     assert len(values) == (1 if name == "plan_training" else 0)
 
@@ -45,16 +49,24 @@ class Artifact:
 def test_a_step_is_called_with_the_component_s_values_under_their_own_names(name, monkeypatch):
     heard = []
     function, step = getattr(components, name).python_func, inspect.signature(getattr(steps, name))
-    monkeypatch.setattr(steps, name, lambda *values, **named: heard.append(step.bind(*values, **named).arguments) or "done")
+    monkeypatch.setattr(
+        steps, name, lambda *values, **named: heard.append(step.bind(*values, **named).arguments) or "done"
+    )
     plain = {parameter: f"value of {parameter}" for parameter in getattr(components, name).component_spec.inputs}
-    artifacts = {parameter: Artifact() for parameter in inspect.signature(function).parameters if parameter not in plain}
+    artifacts = {
+        parameter: Artifact() for parameter in inspect.signature(function).parameters if parameter not in plain
+    }
     assert function(**plain, **artifacts) == "done"
     (arguments,) = heard
     form = arguments.pop("values", {})
     assert form == {field: plain[field] for field in (RunSpec.model_fields if form else ())}
-    assert arguments.keys() - plain.keys() == {argument for argument in step.parameters if argument not in (*plain, "values")}
+    assert arguments.keys() - plain.keys() == {
+        argument for argument in step.parameters if argument not in (*plain, "values")
+    }
     for argument, value in arguments.items():
-        assert value == plain[argument] if argument in plain else value in (Artifact.path, *artifacts.values()), argument
+        assert value == plain[argument] if argument in plain else value in (Artifact.path, *artifacts.values()), (
+            argument
+        )
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=NAMES)
@@ -81,7 +93,11 @@ def test_every_pin_is_within_the_package_s_range():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     optional = [line for extra in project["optional-dependencies"].values() for line in extra]
     ranges = [Requirement(line) for line in [*project["dependencies"], *optional]]
-    pins = [Requirement(line) for line in (ROOT / "requirements.txt").read_text().splitlines() if line and not line.startswith("#")]
+    pins = [
+        Requirement(line)
+        for line in (ROOT / "requirements.txt").read_text().splitlines()
+        if line and not line.startswith("#")
+    ]
     pinned = {pin.name: str(pin.specifier).removeprefix("==") for pin in pins}
     assert all(re.fullmatch(r"==[0-9][^,]*", str(pin.specifier)) for pin in pins)
     assert pinned.keys() == {wanted.name for wanted in ranges}

@@ -15,7 +15,12 @@ from fedstream.settings import KafkaSettings
 from fedstream.stream import client
 
 USER, PASSWORD = "the-run's-user", "the-run's-password"
-SASL = {"security_protocol": "SASL_PLAINTEXT", "sasl_mechanism": "PLAIN", "username": "a-user", "password": "a-password"}
+SASL = {
+    "security_protocol": "SASL_PLAINTEXT",
+    "sasl_mechanism": "PLAIN",
+    "username": "a-user",
+    "password": "a-password",
+}
 
 
 @dataclass
@@ -50,9 +55,16 @@ class Listener:
 def _answer(request: bytes) -> bytes:
     """Answer ApiVersions with what a login takes, and SaslHandshake with a yes; a client that would log in sends its password then."""
     api, version, correlation = (int.from_bytes(request[start:end], "big") for start, end in ((4, 6), (6, 8), (8, 12)))
-    if api == 18:  # ApiVersions: error, [(api, from, to)], and from version 1 on a throttle time; a version that it does not know is error 35
+    if (
+        api == 18
+    ):  # ApiVersions: error, [(api, from, to)], and from version 1 on a throttle time; a version that it does not know is error 35
         offered = b"".join(key.to_bytes(2, "big") + b"\0\0" + (1).to_bytes(2, "big") for key in (3, 17, 18, 36))
-        body = (35 if version > 1 else 0).to_bytes(2, "big") + (4).to_bytes(4, "big") + offered + (b"\0\0\0\0" if version == 1 else b"")
+        body = (
+            (35 if version > 1 else 0).to_bytes(2, "big")
+            + (4).to_bytes(4, "big")
+            + offered
+            + (b"\0\0\0\0" if version == 1 else b"")
+        )
     elif api == 17:  # SaslHandshake: error, [mechanism]
         names = [b"PLAIN", b"SCRAM-SHA-256", b"SCRAM-SHA-512"]
         body = b"\0\0" + len(names).to_bytes(4, "big") + b"".join(len(name).to_bytes(2, "big") + name for name in names)
@@ -72,12 +84,17 @@ def listener(monkeypatch: pytest.MonkeyPatch) -> Iterator[Listener]:
 
 
 def knock(kafka: KafkaSettings) -> None:
-    with pytest.raises(BrokerError, match="KAFKA_CREDENTIALS_FILE" if kafka.stranger else "KAFKA_PASSWORD"), client.consumer(kafka) as opened:
+    with (
+        pytest.raises(BrokerError, match="KAFKA_CREDENTIALS_FILE" if kafka.stranger else "KAFKA_PASSWORD"),
+        client.consumer(kafka) as opened,
+    ):
         opened.topics()
 
 
 @pytest.mark.parametrize("mechanism", ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"])
-def test_an_address_of_the_form_is_sent_no_credentials_that_were_made_for_another(listener: Listener, mechanism: str) -> None:
+def test_an_address_of_the_form_is_sent_no_credentials_that_were_made_for_another(
+    listener: Listener, mechanism: str
+) -> None:
     default = KafkaSettings("kafka.example.com:9093", "SASL_PLAINTEXT", mechanism, USER, PASSWORD)
     knock(default.at(listener.address))
     assert listener.heard
@@ -89,7 +106,11 @@ def test_an_address_of_the_form_is_sent_no_credentials_that_were_made_for_anothe
 
 def test_an_address_with_credentials_on_file_is_sent_those(listener: Listener, tmp_path: Path) -> None:
     file = written(tmp_path, {listener.address: SASL})
-    knock(KafkaSettings("kafka.example.com:9093", "SASL_PLAINTEXT", "PLAIN", USER, PASSWORD, credentials_file=file).at(listener.address))
+    knock(
+        KafkaSettings("kafka.example.com:9093", "SASL_PLAINTEXT", "PLAIN", USER, PASSWORD, credentials_file=file).at(
+            listener.address
+        )
+    )
     assert b"a-user" in listener.heard
     assert USER.encode() not in listener.heard
 
@@ -99,7 +120,9 @@ def written(folder: Path, said: object) -> str:
     return str(folder / "brokers.json")
 
 
-DEFAULT = KafkaSettings("b1:9093,b2:9093", "SASL_SSL", "SCRAM-SHA-512", USER, PASSWORD, "/ca.crt", "/user.crt", "/user.key")
+DEFAULT = KafkaSettings(
+    "b1:9093,b2:9093", "SASL_SSL", "SCRAM-SHA-512", USER, PASSWORD, "/ca.crt", "/user.crt", "/user.key"
+)
 
 
 @pytest.mark.parametrize("same", ["", "b1:9093,b2:9093", "b2:9093, B1:9093"])
@@ -107,19 +130,32 @@ def test_the_runs_own_cluster_gets_its_own_whatever_the_order(same: str) -> None
     assert DEFAULT.at(same) == DEFAULT
 
 
-@pytest.mark.parametrize("other", ["b1:9093", "b1:9093,b2:9093,evil:9093", "evil:9093", "x://b1:9093,b2:9093", "b1:9092,b2:9092", "b1:9093;b2:9093"])
+@pytest.mark.parametrize(
+    "other",
+    ["b1:9093", "b1:9093,b2:9093,evil:9093", "evil:9093", "x://b1:9093,b2:9093", "b1:9092,b2:9092", "b1:9093;b2:9093"],
+)
 def test_another_cluster_gets_at_most_the_authority(other: str) -> None:
     assert DEFAULT.at(other) == KafkaSettings(other, "SSL", ca_file="/ca.crt", stranger=True)
 
 
 @pytest.mark.parametrize("protocol", ["PLAINTEXT", "SASL_PLAINTEXT"])
 def test_another_cluster_of_a_run_without_tls_is_met_in_plain_text(protocol: str) -> None:
-    assert KafkaSettings("b1:9092", protocol, "PLAIN", USER, PASSWORD).at("other:9092") == KafkaSettings("other:9092", stranger=True)
+    assert KafkaSettings("b1:9092", protocol, "PLAIN", USER, PASSWORD).at("other:9092") == KafkaSettings(
+        "other:9092", stranger=True
+    )
 
 
 def test_what_is_on_file_replaces_all_and_its_files_lie_beside_it(tmp_path: Path) -> None:
-    file = written(tmp_path, {"C2:9094,c1": SASL | {"security_protocol": "SASL_SSL", "ca_file": "c.crt"}, "d:1": {"security_protocol": "SSL"}})
-    own = KafkaSettings("b1:9093", "SSL", ca_file="/ca.crt", cert_file="/user.crt", key_file="/user.key", credentials_file=file)
+    file = written(
+        tmp_path,
+        {
+            "C2:9094,c1": SASL | {"security_protocol": "SASL_SSL", "ca_file": "c.crt"},
+            "d:1": {"security_protocol": "SSL"},
+        },
+    )
+    own = KafkaSettings(
+        "b1:9093", "SSL", ca_file="/ca.crt", cert_file="/user.crt", key_file="/user.key", credentials_file=file
+    )
     assert own.at("c1:9092,c2:9094") == KafkaSettings(
         "c1:9092,c2:9094", "SASL_SSL", "PLAIN", "a-user", "a-password", str(tmp_path / "c.crt"), credentials_file=file
     )
@@ -134,7 +170,10 @@ def test_what_is_on_file_replaces_all_and_its_files_lie_beside_it(tmp_path: Path
         ({"a:1": {}}, "a:1.security_protocol: Field required"),
         ({"a:1": {**SASL, "security_protocol": "TLS"}}, "a:1.security_protocol: Input should be 'PLAINTEXT'"),
         ({"a:1": {**SASL, "token": "hidden-word"}}, "a:1.token: Extra inputs"),
-        ({"a:1": {**SASL, "password": ""}}, "a:1: Value error, SASL_PLAINTEXT and SASL_SSL require sasl_mechanism, username and password"),
+        (
+            {"a:1": {**SASL, "password": ""}},
+            "a:1: Value error, SASL_PLAINTEXT and SASL_SSL require sasl_mechanism, username and password",
+        ),
         ({"a:1": {**SASL, "password": ["hidden-word"]}}, "a:1.password: Input should be a valid string"),
         ({"a:1": {**SASL, "security_protocol": "SSL"}}, "other protocols accept none of them"),
         ({"a:1,b:2": SASL, "b:2,A:1": SASL}, "contains 'b:2,A:1' more than once"),
@@ -153,7 +192,9 @@ def test_a_file_that_cannot_be_used_is_named_and_not_shown(tmp_path: Path, said:
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match=r"KAFKA_CREDENTIALS_FILE is '.*none.json', which cannot be read \(No such file"):
+    with pytest.raises(
+        SettingsError, match=r"KAFKA_CREDENTIALS_FILE is '.*none.json', which cannot be read \(No such file"
+    ):
         KafkaSettings("b:1", credentials_file=str(tmp_path / "none.json")).at("other:1")
 
 

@@ -40,7 +40,10 @@ def test_a_lock_is_current(name: str) -> None:
     pins, there = requirements((ROOT / "requirements.txt").read_text()), locked(name)
     wanted = [
         Requirement(text)
-        for text in [*PROJECT["dependencies"], *(text for extra in EXTRAS[name] for text in PROJECT["optional-dependencies"][extra])]
+        for text in [
+            *PROJECT["dependencies"],
+            *(text for extra in EXTRAS[name] for text in PROJECT["optional-dependencies"][extra]),
+        ]
     ]
     for requirement in wanted:
         key = canonicalize_name(requirement.name)
@@ -54,18 +57,34 @@ def test_a_lock_is_current(name: str) -> None:
 def test_the_images_are_installed_from_the_locks_alone() -> None:
     container, install = (ROOT / "images/Containerfile").read_text(), (ROOT / "images/install").read_text()
     assert re.findall(r"\./install (\w+)", container) == list(EXTRAS)
-    for line in [line for line in (container + install).splitlines() if re.search(r"pip install|uv build", line) and "/wheels/" not in line]:
+    for line in [
+        line
+        for line in (container + install).splitlines()
+        if re.search(r"pip install|uv build", line) and "/wheels/" not in line
+    ]:
         assert "--require-hashes" in line, line
 
 
 @pytest.mark.parametrize(
-    ("digest", "said"), [("", "pinned by its tag alone"), ("sha256:" + "5" * 64, "slim-bookworm@sha256:555"), ("latest", "expected sha256:")]
+    ("digest", "said"),
+    [
+        ("", "pinned by its tag alone"),
+        ("sha256:" + "5" * 64, "slim-bookworm@sha256:555"),
+        ("latest", "expected sha256:"),
+    ],
 )
 def test_the_base_is_pinned_by_a_digest_or_said_not_to_be(tmp_path: Path, digest: str, said: str) -> None:
     (tmp_path / "docker").write_text('#!/bin/sh\necho "$@"\n')
     (tmp_path / "docker").chmod(0o755)
     env = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "BUILDER": "docker", "PUSH": "0", "BASE_DIGEST": digest}
-    done = subprocess.run([ROOT / "images/build", "fedstream-python-slim"], env=env, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        [ROOT / "images/build", "fedstream-python-slim"],
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
     assert said in done.stdout + done.stderr
     assert ("--build-arg" in done.stdout) == digest.startswith("sha256:")
     assert done.returncode == (2 if digest == "latest" else 0)

@@ -24,7 +24,17 @@ def wheel(tmp_path_factory):
             shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy(ROOT / name, source)
-    command = [sys.executable, "-m", "uv", "build", "--quiet", "--wheel", "--out-dir", str(source / "dist"), str(source)]
+    command = [
+        sys.executable,
+        "-m",
+        "uv",
+        "build",
+        "--quiet",
+        "--wheel",
+        "--out-dir",
+        str(source / "dist"),
+        str(source),
+    ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr
     (built,) = (source / "dist").glob("*.whl")
@@ -41,10 +51,17 @@ def installed(wheel, tmp_path_factory):
 
 def in_wheel(folder, code):
     """Run code that sees the wheel's packages, and of the checkout's environment only what the wheel depends on."""
-    hide = "import sys; sys.meta_path = [f for f in sys.meta_path if '__editable__' not in getattr(f, '__module__', '')]"
+    hide = (
+        "import sys; sys.meta_path = [f for f in sys.meta_path if '__editable__' not in getattr(f, '__module__', '')]"
+    )
     env = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "FEDSTREAM"))}
     done = subprocess.run(
-        [sys.executable, "-c", f"{hide}\n{code}"], env=env | {"PYTHONPATH": str(folder)}, cwd=folder, capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", f"{hide}\n{code}"],
+        env=env | {"PYTHONPATH": str(folder)},
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout.split()
@@ -52,9 +69,17 @@ def in_wheel(folder, code):
 
 def test_every_file_of_the_packages_is_in_the_wheel(wheel):
     shipped = set(ZipFile(wheel).namelist())
-    for folder, inside in (("fedstream", "fedstream"), ("components", "fedstream/components"), ("pipelines", "fedstream/pipelines")):
+    for folder, inside in (
+        ("fedstream", "fedstream"),
+        ("components", "fedstream/components"),
+        ("pipelines", "fedstream/pipelines"),
+    ):
         for path in (ROOT / folder).rglob("*"):
-            if path.is_file() and "__pycache__" not in path.parts and not (folder != "fedstream" and path.suffix in UNSHIPPED):
+            if (
+                path.is_file()
+                and "__pycache__" not in path.parts
+                and not (folder != "fedstream" and path.suffix in UNSHIPPED)
+            ):
                 assert f"{inside}/{path.relative_to(ROOT / folder)}" in shipped
     assert "fedstream/pipelines/federated_training/pipeline.yaml" in shipped
     assert not [name for name in shipped if name.startswith(("tests", "benchmarks", "components", "pipelines"))]
@@ -87,4 +112,6 @@ def test_reports_and_the_embedded_kafka_find_their_files(installed):
 def test_the_command_of_the_wheel_starts(wheel, installed):
     (entry,) = [name for name in ZipFile(wheel).namelist() if name.endswith("entry_points.txt")]
     assert "fedstream = fedstream.cli.app:main" in ZipFile(wheel).read(entry).decode()
-    assert in_wheel(installed, "import sys\nfrom fedstream.cli.app import main\nsys.argv = ['fedstream', '--version']\nmain()")
+    assert in_wheel(
+        installed, "import sys\nfrom fedstream.cli.app import main\nsys.argv = ['fedstream', '--version']\nmain()"
+    )

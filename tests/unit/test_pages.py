@@ -49,7 +49,10 @@ def test_files_and_folders_that_are_named_exist(page: Path) -> None:
 
 @pages
 def test_make_targets_exist(page: Path) -> None:
-    said = [*re.findall(r"^(make .*?)(?:#.*)?$", shell(page), re.M), *(text for text in inline(page) if text.startswith("make "))]
+    said = [
+        *re.findall(r"^(make .*?)(?:#.*)?$", shell(page), re.M),
+        *(text for text in inline(page) if text.startswith("make ")),
+    ]
     for line in said:
         assert {word for word in line.split()[1:] if re.fullmatch("[a-z-]+", word)} <= TARGETS, line
 
@@ -87,5 +90,7 @@ def test_what_a_hint_says_to_install_is_an_extra() -> None:
     for path in [*PAGES, *(ROOT / "fedstream").rglob("*.py"), *(ROOT / "notebooks").glob("*.ipynb")]:
         text = path.read_text()
         assert not re.search(r"pip install '?fedstream", text), path
-        for extra in re.findall(r"pip install '\.\[([a-z]+)\]'", text) + re.findall(r"install_hint\('([a-z]+)'\)", text):
+        for extra in re.findall(r"pip install '\.\[([a-z]+)\]'", text) + re.findall(
+            r"install_hint\('([a-z]+)'\)", text
+        ):
             assert re.search(rf"^{extra} = \[", pyproject, re.M), (path, extra)

@@ -33,7 +33,9 @@ def codec_class(name: str) -> type[Codec]:
         return CODECS[name]
     if name in other_codecs():
         return _loaded(other_codecs()[name])
-    raise AnnouncementError(f"input_format: {name[:100]!r} is not offered; the formats are {', '.join(sorted({*CODECS, *other_codecs()}))}")
+    raise AnnouncementError(
+        f"input_format: {name[:100]!r} is not offered; the formats are {', '.join(sorted({*CODECS, *other_codecs()}))}"
+    )
 
 
 @cache

@@ -38,7 +38,9 @@ def dtype_of(config: dict[str, Any], field: str) -> np.dtype[Any]:
     """
     name = config.get(field)
     if name == "string":
-        raise AnnouncementError(f"input_config.{field}: 'string' has no fixed size, so no model can be trained on it; send numbers")
+        raise AnnouncementError(
+            f"input_config.{field}: 'string' has no fixed size, so no model can be trained on it; send numbers"
+        )
     if not isinstance(name, str) or name not in DTYPES:
         raise AnnouncementError(f"input_config.{field}: {str(name)[:100]!r} is not one of {', '.join(DTYPES)}")
     return np.dtype(DTYPES[name])

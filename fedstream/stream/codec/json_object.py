@@ -55,9 +55,13 @@ class JsonCodec:
         """
         fields, label = config.get("fields"), config.get("label_field", "")
         if not isinstance(fields, list) or not fields or not all(isinstance(name, str) for name in fields):
-            raise AnnouncementError("input_config.fields: list the names of the fields that make a sample, in their order")
+            raise AnnouncementError(
+                "input_config.fields: list the names of the fields that make a sample, in their order"
+            )
         if not isinstance(label, str):
-            raise AnnouncementError("input_config.label_field: name the field that holds the label, or leave it out where the record's key does")
+            raise AnnouncementError(
+                "input_config.label_field: name the field that holds the label, or leave it out where the record's key does"
+            )
         if reason := invalid_names([*fields, label] if label else fields):
             raise AnnouncementError(f"input_config.fields: {reason}")
         given = {"data_type": "float32", "label_type": "int64"} | config
@@ -76,7 +80,9 @@ class JsonCodec:
                 "name each value of a flat sample, or send RAW records"
             )
         if label.size != 1:
-            raise AnnouncementError(f"JSON records have one number as their label, but a label has shape {label.shape}; send RAW records")
+            raise AnnouncementError(
+                f"JSON records have one number as their label, but a label has shape {label.shape}; send RAW records"
+            )
         return cls.from_config({"fields": list(names), "data_type": data.dtype.name, "label_type": label.dtype.name})
 
     @classmethod
@@ -138,7 +144,9 @@ class JsonCodec:
         try:
             return canonical_json(fields), UNLABELLED if self.label_field or target is None else canonical_json(target)
         except ValueError as error:
-            raise RecordError("a record holds NaN or infinity, which JSON cannot spell; correct it, or send RAW records") from error
+            raise RecordError(
+                "a record holds NaN or infinity, which JSON cannot spell; correct it, or send RAW records"
+            ) from error
 
     def decode_records(self, records: RawRecords) -> tuple[NDArray[Any], NDArray[Any]]:
         """Return samples (n, fields) and labels (n,).
@@ -164,7 +172,11 @@ class JsonCodec:
             RecordError: there is none, or it is no such object.
         """
         if value is None or len(value) > (limit := self.record_size.value):
-            raise RecordError("it has no value" if value is None else f"it has a value of {len(value):,} bytes, expected {limit:,} at most")
+            raise RecordError(
+                "it has no value"
+                if value is None
+                else f"it has a value of {len(value):,} bytes, expected {limit:,} at most"
+            )
         return np.array(self._row(_object(value)), self.data_dtype)
 
     def _row(self, found: dict[str, Any]) -> list[Any]:
@@ -232,5 +244,7 @@ def _why_none(value: Any, bounds: _Bounds) -> str:
 def _number_type(config: dict[str, Any], field: str) -> np.dtype[Any]:
     dtype = dtype_of(config, field)
     if dtype.kind == "b":
-        raise AnnouncementError(f"input_config.{field}: 'bool' is not a type of JSON's numbers; announce uint8, and send 0 and 1")
+        raise AnnouncementError(
+            f"input_config.{field}: 'bool' is not a type of JSON's numbers; announce uint8, and send 0 and 1"
+        )
     return dtype

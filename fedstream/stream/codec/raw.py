@@ -46,7 +46,12 @@ class RawCodec:
         """
         label_shape = _shape(config, "label_reshape")
         scalar = label_shape == (1,)
-        return cls(dtype_of(config, "data_type"), _shape(config, "data_reshape"), dtype_of(config, "label_type"), () if scalar else label_shape)
+        return cls(
+            dtype_of(config, "data_type"),
+            _shape(config, "data_reshape"),
+            dtype_of(config, "label_type"),
+            () if scalar else label_shape,
+        )
 
     @classmethod
     def from_sample(cls, data: NDArray[Any], label: NDArray[Any], names: Sequence[str] = ()) -> RawCodec:
@@ -117,15 +122,21 @@ class RawCodec:
         size = self.record_size.value
         if value is None or len(value) != size:
             found = "no value" if value is None else f"a value of {len(value)} bytes"
-            raise RecordError(f"it has {found}, expected {size} bytes ({self.data_dtype.name} of shape {self.data_shape})")
+            raise RecordError(
+                f"it has {found}, expected {size} bytes ({self.data_dtype.name} of shape {self.data_shape})"
+            )
         return np.frombuffer(value, dtype=self.data_dtype).reshape(self.data_shape)
 
 
-def _decode(column: Column, dtype: np.dtype[Any], shape: tuple[int, ...], records: RawRecords, what: str) -> NDArray[Any]:
+def _decode(
+    column: Column, dtype: np.dtype[Any], shape: tuple[int, ...], records: RawRecords, what: str
+) -> NDArray[Any]:
     size, sizes = _bytes(dtype, shape), column.sizes
     if (wrong := np.flatnonzero(sizes != size)).size:
         first = int(wrong[0])
-        unlabelled = " (a single zero byte marks a record without label)" if what == "key" and column[first] == b"\0" else ""
+        unlabelled = (
+            " (a single zero byte marks a record without label)" if what == "key" and column[first] == b"\0" else ""
+        )
         raise RecordError(
             f"record {records.where(first)}: its {what} has {sizes[first]} bytes{unlabelled}, expected {size} ({dtype.name} of shape {shape}); "
             f"{wrong.size} of {len(sizes)} records are wrong. Send it again as announced"
@@ -141,7 +152,9 @@ def _shape(config: dict[str, Any], field: str) -> tuple[int, ...]:
     text = str(config.get(field, ""))
     parts = text.split()
     if not parts or not all(re.fullmatch("[1-9][0-9]{0,8}", part) for part in parts):
-        raise AnnouncementError(f"input_config.{field}: {text[:100]!r} is no shape; expected whole numbers such as '28 28'")
+        raise AnnouncementError(
+            f"input_config.{field}: {text[:100]!r} is no shape; expected whole numbers such as '28 28'"
+        )
     shape = tuple(map(int, parts))
     if len(shape) > DIMENSIONS or math.prod(shape) > VALUES:
         raise AnnouncementError(

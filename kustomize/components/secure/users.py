@@ -14,7 +14,16 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from kafka import KafkaAdminClient
-from kafka.admin import ACL, ACLFilter, ACLOperation, ACLPermissionType, ACLResourcePatternType, ResourcePattern, ResourcePatternFilter, ResourceType
+from kafka.admin import (
+    ACL,
+    ACLFilter,
+    ACLOperation,
+    ACLPermissionType,
+    ACLResourcePatternType,
+    ResourcePattern,
+    ResourcePatternFilter,
+    ResourceType,
+)
 from kafka.admin import UserScramCredentialDeletion as Deletion
 from kafka.admin import UserScramCredentialUpsertion as Upsertion
 
@@ -81,7 +90,11 @@ def passwords(folder: Path) -> dict[str, str]:
     Raises:
         SettingsError: A name or a password is invalid.
     """
-    files = {path.name: path for path in sorted(folder.iterdir()) if not path.name.startswith("..")} if folder.is_dir() else {}
+    files = (
+        {path.name: path for path in sorted(folder.iterdir()) if not path.name.startswith("..")}
+        if folder.is_dir()
+        else {}
+    )
     for name in files:
         if not re.fullmatch("[a-z0-9][a-z0-9-]{0,62}", name) or name == "admin":
             raise SettingsError(
@@ -94,7 +107,9 @@ def checked(path: Path) -> str:
     """Return the password in a file, which must not end with a line break: the client's password would differ."""
     text = path.read_text(encoding="utf-8")
     if len(text) < 8 or text.strip() != text:
-        raise SettingsError(f"the password in {path} is shorter than 8 characters or has white space around it; create it with `printf`, not `echo`")
+        raise SettingsError(
+            f"the password in {path} is shorter than 8 characters or has white space around it; create it with `printf`, not `echo`"
+        )
     return text
 
 
@@ -107,14 +122,18 @@ def apply(broker: KafkaAdminClient, users: Mapping[str, str], wanted: list[ACL])
     there = broker.describe_user_scram_credentials()
     gone = sorted(there.keys() - users.keys())
     removed = [Deletion(user, info["mechanism"]) for user in gone for info in there[user]["credential_infos"]]
-    results = broker.alter_user_scram_credentials([*(Upsertion(user, MECHANISM, word, ITERATIONS) for user, word in users.items()), *removed])
+    results = broker.alter_user_scram_credentials(
+        [*(Upsertion(user, MECHANISM, word, ITERATIONS) for user, word in users.items()), *removed]
+    )
     if failed := {user: message for user, message in results.items() if message is not None}:
         raise StreamError(f"the broker rejects users: {failed}")
     if failed := broker.create_acls(wanted)["failed"]:
         raise StreamError(f"the broker rejects ACLs: {[error.__name__ for error in failed]}")
     if gone:
         anything = ResourcePatternFilter(ResourceType.ANY, None, ACLResourcePatternType.ANY)
-        broker.delete_acls([ACLFilter(f"User:{user}", None, ACLOperation.ANY, ACLPermissionType.ANY, anything) for user in gone])
+        broker.delete_acls(
+            [ACLFilter(f"User:{user}", None, ACLOperation.ANY, ACLPermissionType.ANY, anything) for user in gone]
+        )
     return gone
 
 
@@ -122,7 +141,9 @@ def main() -> None:
     """Wait for the broker and create the users."""
     run, owners = (RUN / "username").read_text(encoding="utf-8"), passwords(OWNERS)
     if run in (*owners, "admin"):
-        raise SettingsError(f"secret fedstream-kafka: the run's user {run!r} must differ from those of the data owners and from 'admin'")
+        raise SettingsError(
+            f"secret fedstream-kafka: the run's user {run!r} must differ from those of the data owners and from 'admin'"
+        )
     users = {run: checked(RUN / "password"), **owners}
     wanted = acls(run, rights_of_run(run)) + [acl for owner in owners for acl in acls(owner, rights_of_owner(owner))]
     kafka, deadline = KafkaSettings.from_env(os.environ), time.monotonic() + WAIT_S

@@ -67,7 +67,10 @@ def nowhere(home, monkeypatch):
 
 WRONG = [
     *(
-        (f"{words} {name}", "is no name; use letters, digits, '.', '_' and '-', at most 63, beginning with a letter or digit")
+        (
+            f"{words} {name}",
+            "is no name; use letters, digits, '.', '_' and '-', at most 63, beginning with a letter or digit",
+        )
         for words in ("verify", "verify --json", "rounds", "report", "model show", "model pull")
         for name in ("../x", "a/../../b", "..", "a/b", "²", "a;b", "x" * 64)
     ),
@@ -154,13 +157,21 @@ ENVIRONMENTS = [
     ("rounds r", {"S3_ENDPOINT_URL": ""}, "environment variable S3_ENDPOINT_URL is not set"),
     ("verify r --json", {"AWS_ACCESS_KEY_ID": ""}, "environment variable AWS_ACCESS_KEY_ID is not set"),
     ("report r", {"AWS_SECRET_ACCESS_KEY": ""}, "environment variable AWS_SECRET_ACCESS_KEY is not set"),
-    ("model list", {"S3_ENDPOINT_URL": "127.0.0.1:9000"}, "S3_ENDPOINT_URL is '127.0.0.1:9000'; set it to http://host:port"),
+    (
+        "model list",
+        {"S3_ENDPOINT_URL": "127.0.0.1:9000"},
+        "S3_ENDPOINT_URL is '127.0.0.1:9000'; set it to http://host:port",
+    ),
     (RUN, {"KAFKA_BOOTSTRAP_SERVERS": ""}, "environment variable KAFKA_BOOTSTRAP_SERVERS is not set"),
     ("stream list", {"KAFKA_BOOTSTRAP_SERVERS": ""}, "environment variable KAFKA_BOOTSTRAP_SERVERS is not set"),
     ("stream list", {"KAFKA_BOOTSTRAP_SERVERS": "broker:port"}, "the brokers 'broker:port' cannot be used"),
     (SEND, {"KAFKA_SECURITY_PROTOCOL": "TLS"}, "KAFKA_SECURITY_PROTOCOL is 'TLS'; set it to PLAINTEXT"),
     (SEND, {"KAFKA_SECURITY_PROTOCOL": "SASL_SSL"}, "KAFKA_SASL_MECHANISM"),
-    (SEND, {"KAFKA_SECURITY_PROTOCOL": "SSL", "KAFKA_CA_FILE": "none.pem"}, "KAFKA_CA_FILE is 'none.pem', and there is no such file"),
+    (
+        SEND,
+        {"KAFKA_SECURITY_PROTOCOL": "SSL", "KAFKA_CA_FILE": "none.pem"},
+        "KAFKA_CA_FILE is 'none.pem', and there is no such file",
+    ),
 ]
 
 
@@ -191,10 +202,22 @@ ABSENT = [
     ("rounds r", {"AWS_SECRET_ACCESS_KEY": "wrong"}, "check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"),
     (f"{RUN} --json", {"AWS_SECRET_ACCESS_KEY": "wrong"}, "check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"),
     (RUN, {"AWS_ACCESS_KEY_ID": "nobody"}, "check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"),
-    (f"{RUN} --runner kfp --json", {"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1"}, "the brokers 127.0.0.1:1 do not answer as PLAINTEXT"),
-    (f"{RUN} --runner inprocess", {"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1"}, "the brokers 127.0.0.1:1 do not answer as PLAINTEXT"),
+    (
+        f"{RUN} --runner kfp --json",
+        {"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1"},
+        "the brokers 127.0.0.1:1 do not answer as PLAINTEXT",
+    ),
+    (
+        f"{RUN} --runner inprocess",
+        {"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1"},
+        "the brokers 127.0.0.1:1 do not answer as PLAINTEXT",
+    ),
     (SEND, {"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1"}, "the brokers 127.0.0.1:1 do not answer as PLAINTEXT"),
-    ("stream list --json", {"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1"}, "the brokers 127.0.0.1:1 do not answer as PLAINTEXT"),
+    (
+        "stream list --json",
+        {"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1"},
+        "the brokers 127.0.0.1:1 do not answer as PLAINTEXT",
+    ),
 ]
 
 
@@ -254,7 +277,11 @@ REFUSED = [
         1,
         "differ from the run's {\"k\": 1}; a run is given these records with --data-restriction '{}'",
     ),
-    (f"{NEW} builtin:mnist-2nn --clients {{clients}}", 1, "input (28, 28), which does not fit the stream's records of shape (8, 8)"),
+    (
+        f"{NEW} builtin:mnist-2nn --clients {{clients}}",
+        1,
+        "input (28, 28), which does not fit the stream's records of shape (8, 8)",
+    ),
 ]
 
 
@@ -263,7 +290,12 @@ def test_what_the_store_and_the_streams_do_not_hold_is_told(nowhere, clients, cl
     check_one_line(cli(*command(line.format(clients=",".join(clients)))), code, text)
 
 
-DAMAGE = {"nested": b'{"run":' + b"[" * 100_000, "binary": b'{"run": "\xff\xfe"}', "other": b'{"run": 1}', "cut": b'{"run": "x'}
+DAMAGE = {
+    "nested": b'{"run":' + b"[" * 100_000,
+    "binary": b'{"run": "\xff\xfe"}',
+    "other": b'{"run": 1}',
+    "cut": b'{"run": "x',
+}
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
@@ -276,7 +308,9 @@ def test_a_damaged_object_on_record_is_one_line_whatever_reads_it(nowhere, clien
     run = f"run --name {name} --model builtin:digits-mlp --rounds 2 --clients {','.join(clients)}"
     for line in (f"rounds {name}", f"report {name}", f"rounds {name} --json", run, f"{run} --runner inprocess"):
         check_one_line(
-            cli(*command(line)), 1, f"runs/{name}/{'spec.json is no RunRecord' if part == 'spec' else 'rounds/0000/commit.json is no Commit'}"
+            cli(*command(line)),
+            1,
+            f"runs/{name}/{'spec.json is no RunRecord' if part == 'spec' else 'rounds/0000/commit.json is no Commit'}",
         )
 
 
@@ -286,7 +320,9 @@ def test_folders_of_odd_names_are_no_versions(nowhere, clients, cli):
         store.put_new(f"{versions}{folder}/manifest.json", b"{}")
     said = cli("model", "list", "--json")
     assert said.code == 0
-    assert [model["versions"] for model in json.loads(said.out)["models"] if model["name"] == "builtin:digits-mlp"] == [[]]
+    assert [model["versions"] for model in json.loads(said.out)["models"] if model["name"] == "builtin:digits-mlp"] == [
+        []
+    ]
 
 
 def test_a_file_that_leads_elsewhere_is_not_pulled(nowhere, clients, cli):
@@ -320,10 +356,16 @@ STREAMS = [
 
 
 @pytest.mark.parametrize(("change", "spoil", "text"), [row[1:] for row in STREAMS], ids=[row[0] for row in STREAMS])
-def test_a_stream_that_cannot_be_used_fails_the_round_with_its_reason(nowhere, clients, platform, cli, topic, change, spoil, text):
+def test_a_stream_that_cannot_be_used_fails_the_round_with_its_reason(
+    nowhere, clients, platform, cli, topic, change, spoil, text
+):
     send_dataset(platform.kafka, topic, topic, *change(*blobs(0, 20)))
     spoil(platform.kafka, topic)
-    said = cli(*command(f"run --name {topic} --model builtin:digits-mlp --runner inprocess --clients {topic} --rounds 1 --json"))
+    said = cli(
+        *command(
+            f"run --name {topic} --model builtin:digits-mlp --runner inprocess --clients {topic} --rounds 1 --json"
+        )
+    )
     check_one_line(said, 1, text)
     assert f"0 of 1 updates are accepted and the quorum is 1. {topic}: " in said.err
 
@@ -338,7 +380,9 @@ def test_a_stream_that_cannot_be_used_fails_the_round_with_its_reason(nowhere, c
     ],
 )
 def test_the_same_holds_for_the_installed_command(nowhere, clients, line, code, text):
-    done = subprocess.run([sys.executable, "-m", "fedstream.cli", *command(line)], capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-m", "fedstream.cli", *command(line)], capture_output=True, text=True, timeout=60
+    )
     assert (done.returncode, done.stdout) == (code, "")
     assert done.stderr.startswith("error: ")
     assert text in done.stderr
@@ -357,5 +401,7 @@ def test_the_table_of_rounds_fits_a_terminal(nowhere, clients, cli):
     said = cli("rounds", "planned")
     assert said.code == 0
     head = [column.strip() for column in said.out.splitlines()[2].strip("┃").split("┃")]
-    assert head == ["round", "kind", "clients", "records", "time"], "nothing was decided yet, so there is no column for it"
+    assert head == ["round", "kind", "clients", "records", "time"], (
+        "nothing was decided yet, so there is no column for it"
+    )
     assert max(map(len, said.out.splitlines())) <= 80

@@ -51,7 +51,18 @@ class Newcomer:
         return self.type("stream", "send", "ward.csv", *words, *options, code=code)
 
     def run(self, run: str, *options: str) -> list[str]:
-        return ["run", "--name", run, "--model", "sugar", "--clients", f"{self.ward7},{self.ward9}", "--rounds", "1", *options]
+        return [
+            "run",
+            "--name",
+            run,
+            "--model",
+            "sugar",
+            "--clients",
+            f"{self.ward7},{self.ward9}",
+            "--rounds",
+            "1",
+            *options,
+        ]
 
 
 @pytest.fixture(scope="module")
@@ -107,21 +118,32 @@ def test_columns_go_by_their_names(wards: Newcomer) -> None:
     assert me.json(*me.run("reversed"))["weights_digest"] == usual["weights_digest"]
     assert "every global model reproduced bit for bit" in me.type("verify", "reversed", "--stream")
     me.type("report", "reversed")
-    assert {*COLUMNS, "ill", "well"} <= set(re.findall(r"\w+", re.sub("<[^>]+>", " ", Path("reversed.html").read_text())))
+    assert {*COLUMNS, "ill", "well"} <= set(
+        re.findall(r"\w+", re.sub("<[^>]+>", " ", Path("reversed.html").read_text()))
+    )
 
     me.send(me.ward9, table(9).rename(columns={"sugar": "glucose"}))
     refused = me.type(*me.run("glucose"), code=1)
-    assert f"client {me.ward9!r} cannot take part: its columns are not the run's: it lacks 'sugar' and has 'glucose'" in refused
+    assert (
+        f"client {me.ward9!r} cannot take part: its columns are not the run's: it lacks 'sugar' and has 'glucose'"
+        in refused
+    )
 
 
 def test_what_cannot_be_meant_is_refused_before_it_is_sent(me: Newcomer) -> None:
     frame = table(7)
-    assert "column 1 has no name: it may be a row number, as pandas writes it" in me.send(me.ward7, frame, index=True, code=2)
+    assert "column 1 has no name: it may be a row number, as pandas writes it" in me.send(
+        me.ward7, frame, index=True, code=2
+    )
     frame.loc[3, "bmi"] = np.nan
-    assert "column 'bmi' has empty cells; fill or drop them, or send NaN with --allow-nan" in me.send(me.ward7, frame, code=2)
+    assert "column 'bmi' has empty cells; fill or drop them, or send NaN with --allow-nan" in me.send(
+        me.ward7, frame, code=2
+    )
     assert "sent 60 records" in me.send(me.ward7, frame, "--allow-nan")
     latin = table(7).rename(columns={"age": "âge"})
-    assert "it is not UTF-8 (byte 0 is 0xe2); convert it, if it is Latin-1 with `iconv" in me.send(me.ward7, latin, encoding="latin-1", code=2)
+    assert "it is not UTF-8 (byte 0 is 0xe2); convert it, if it is Latin-1 with `iconv" in me.send(
+        me.ward7, latin, encoding="latin-1", code=2
+    )
     assert "there is no column 'outcome'" in me.send(me.ward7, table(7).rename(columns={"outcome": "result"}), code=2)
 
 
@@ -133,17 +155,25 @@ def test_a_second_send_says_what_it_supersedes(wards: Newcomer) -> None:
     said = me.type("stream", "withdraw", "--client", me.ward7)
     assert f"withdrew what {me.ward7} announced of {me.ward7}" in said
     refused = me.type(*me.run("withdrawn"), code=1)
-    assert f"client {me.ward7!r} cannot take part: {me.ward7} withdrew what it had announced of topic {me.ward7}" in refused
+    assert (
+        f"client {me.ward7!r} cannot take part: {me.ward7} withdrew what it had announced of topic {me.ward7}"
+        in refused
+    )
     states = [entry["state"] for entry in me.json("stream", "list") if entry["client"] == me.ward7]
     assert states == ["withdrawn", "withdrawn", "withdrawn", "withdrawal"]
-    assert f"client {me.ward7!r} has announced nothing that could be withdrawn" in me.type("stream", "withdraw", "--client", me.ward7, code=2)
+    assert f"client {me.ward7!r} has announced nothing that could be withdrawn" in me.type(
+        "stream", "withdraw", "--client", me.ward7, code=2
+    )
 
 
 def test_a_client_that_does_not_take_part_is_named(wards: Newcomer) -> None:
     me = wards
     me.send(me.ward9, table(9).assign(outcome=7))
     short = me.type(*me.run("strict"), code=1)
-    assert f"1 of 2 updates are accepted and the quorum is 2. {me.ward9}: label 7 of record 0 is no class of model 'sugar'" in short
+    assert (
+        f"1 of 2 updates are accepted and the quorum is 2. {me.ward9}: label 7 of record 0 is no class of model 'sugar'"
+        in short
+    )
     said = me.type(*me.run("lenient", "--min-clients", "1"))
     assert "run lenient: 1 round with 1 of 2 clients, published version 1 of sugar" in said
     assert f"{me.ward9} did not take part" in said
@@ -172,7 +202,9 @@ def test_versions_are_published_named_and_removed(wards: Newcomer) -> None:
     assert "run first: 3 rounds, published version 1 of sugar" in said
     assert re.findall(r"round (\d of \d):", said) == ["1 of 3", "2 of 3", "3 of 3"]
     worse = me.type(*me.run("worse", "--publish", "if-better", "--learning-rate", "1e-9"))
-    assert re.search(r"not published: publish is `if-better`, and accuracy [\d.]+ is not better than [\d.]+ of version 1", worse)
+    assert re.search(
+        r"not published: publish is `if-better`, and accuracy [\d.]+ is not better than [\d.]+ of version 1", worse
+    )
     assert "not published: publish is `never`" in me.type(*me.run("trial", "--publish", "never"))
     assert "sugar@champion is version 1" in me.type("model", "promote", "sugar@1", "champion")
     assert "wrote sugar-1.keras: version 1 of sugar" in me.type("model", "pull", "sugar@champion")
@@ -183,7 +215,9 @@ def test_versions_are_published_named_and_removed(wards: Newcomer) -> None:
 
     head = me.json("verify", "first")["head"]
     assert f"head: {head}" in me.type("verify", "first")
-    assert "goes back to the model of round 2; run it again to continue from there" in me.type("rollback", "first", "--to", "2")
+    assert "goes back to the model of round 2; run it again to continue from there" in me.type(
+        "rollback", "first", "--to", "2"
+    )
     again = me.type(*three)
     assert "published version 2 of sugar" in again
     assert re.findall(r"round (\d of \d):", again) == ["3 of 3"]

@@ -32,7 +32,10 @@ def test_the_head_is_printed_and_expected(recorded, cli):
 
 def test_markup_in_a_document_is_printed_as_it_is(platform_env, cli):
     forged = RecordedStore("federated")
-    forged.put_new(forged.key(2, "refusals/attempt/c.json"), canonical_json({"client": "[/x][bold]", "step": "train", "reason": "no"}))
+    forged.put_new(
+        forged.key(2, "refusals/attempt/c.json"),
+        canonical_json({"client": "[/x][bold]", "step": "train", "reason": "no"}),
+    )
     forged.copy_to(ObjectStore(StoreSettings.from_env(platform_env)))
     said = cli("verify", RUN)
     assert said.code == 1

@@ -59,7 +59,10 @@ def test_each_bootstrap_server_is_tried(platform_env):
     good = platform_env["KAFKA_BOOTSTRAP_SERVERS"]
     found = report(platform_env, KAFKA_BOOTSTRAP_SERVERS=f"{good},127.0.0.1:1")
     assert found[f"kafka broker {good}"][0] == "ok"
-    check_fault(found["kafka broker 127.0.0.1:1"], "127.0.0.1:1 does not accept a connection (Connection refused); check KAFKA_BOOTSTRAP_SERVERS")
+    check_fault(
+        found["kafka broker 127.0.0.1:1"],
+        "127.0.0.1:1 does not accept a connection (Connection refused); check KAFKA_BOOTSTRAP_SERVERS",
+    )
 
 
 def test_a_broker_of_another_protocol_is_told(platform_env):
@@ -85,12 +88,18 @@ FAULTS = [
 ]
 
 
-@pytest.mark.parametrize(("changes", "check", "text"), FAULTS, ids=[f"{check}-{next(iter(changes))}" for changes, check, _ in FAULTS])
+@pytest.mark.parametrize(
+    ("changes", "check", "text"), FAULTS, ids=[f"{check}-{next(iter(changes))}" for changes, check, _ in FAULTS]
+)
 def test_a_fault_is_named_with_what_to_do(platform_env, monkeypatch, changes, check, text):
     monkeypatch.setattr("fedstream.doctor.machine.STORE_S", 0.5)
     found = report(platform_env, **changes)
     check_fault(found[check], text)
-    later = [state for name, (state, _) in found.items() if name.startswith(check.split()[0]) and list(found).index(name) > list(found).index(check)]
+    later = [
+        state
+        for name, (state, _) in found.items()
+        if name.startswith(check.split()[0]) and list(found).index(name) > list(found).index(check)
+    ]
     assert "ok" not in later
 
 
@@ -141,7 +150,9 @@ def test_a_fake_store_that_ignores_conditions_is_a_fault(platform_env):
 
 def test_a_fake_broker_address_that_cannot_be_reached_is_told(platform_env, monkeypatch):
     """The embedded broker advertises what it listens on; a broker that does not is faked by its answer."""
-    monkeypatch.setattr("kafka.admin.KafkaAdminClient.describe_cluster", lambda _: {"brokers": [{"host": "127.0.0.1", "port": 1}]})
+    monkeypatch.setattr(
+        "kafka.admin.KafkaAdminClient.describe_cluster", lambda _: {"brokers": [{"host": "127.0.0.1", "port": 1}]}
+    )
     found = report(platform_env)
     check_fault(
         found[f"kafka broker {platform_env['KAFKA_BOOTSTRAP_SERVERS']}"],
@@ -175,7 +186,12 @@ def test_without_java_kafka_does_not_run_here(tmp_path, monkeypatch):
     fake_program(tmp_path, "java", "echo 'openjdk version \"11.0.2\"' >&2")
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
     monkeypatch.setenv("JAVA_HOME", "")
-    check_fault(report({"FEDSTREAM_HOME": str(tmp_path)})["java"], "needs Java 17 or later", "is version 11", "pip install '.[local]'")
+    check_fault(
+        report({"FEDSTREAM_HOME": str(tmp_path)})["java"],
+        "needs Java 17 or later",
+        "is version 11",
+        "pip install '.[local]'",
+    )
 
 
 def test_a_fake_java_of_21_is_enough(tmp_path, monkeypatch):
@@ -196,5 +212,7 @@ def test_without_tensorflow_nothing_trains_here(monkeypatch, platform_env):
     import importlib.util
 
     find = importlib.util.find_spec
-    monkeypatch.setattr("importlib.util.find_spec", lambda name, *more: None if name == "tensorflow" else find(name, *more))
+    monkeypatch.setattr(
+        "importlib.util.find_spec", lambda name, *more: None if name == "tensorflow" else find(name, *more)
+    )
     check_fault(report(platform_env)["tensorflow"], "pip install '.[train]'")

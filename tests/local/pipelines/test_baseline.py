@@ -58,7 +58,9 @@ def test_a_baseline_that_passes_the_deadline_is_left_out_and_the_client_takes_pa
     key = ingest_from_kafka("late", number, client, "once").slice_key
     with caplog.at_level(logging.WARNING, logger="fedstream.run"):
         assert "trained on" in local_train("late", number, client, key, "once")
-    assert f"{client} takes part, but has no baseline for the report: training passed the round's deadline" in caplog.text
+    assert (
+        f"{client} takes part, but has no baseline for the report: training passed the round's deadline" in caplog.text
+    )
     manifest = Context.from_env().run("late").manifest(number, client)
     assert manifest.alone is None
     assert manifest.update_digest

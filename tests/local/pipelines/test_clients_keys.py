@@ -19,10 +19,28 @@ def outputs(log, task):
 def test_the_name_of_a_key_reaches_the_tasks_of_each_client(platform, platform_env, home, topic):
     clients = send_clients(platform.kafka)
     send_dataset(platform.kafka, topic, topic, *blobs(9, 30))
-    values = {"run": "keys", "model": "builtin:digits-mlp", "clients": clients, "rounds": 1, "evaluation_topic": topic, "batch_size": 10}
-    secrets = {"store_secret": "run-key", "client_store_secret": "clients-key", "sites": {clients[1]: {"store_secret": "key-of-second"}}}
+    values = {
+        "run": "keys",
+        "model": "builtin:digits-mlp",
+        "clients": clients,
+        "rounds": 1,
+        "evaluation_topic": topic,
+        "batch_size": 10,
+    }
+    secrets = {
+        "store_secret": "run-key",
+        "client_store_secret": "clients-key",
+        "sites": {clients[1]: {"store_secret": "key-of-second"}},
+    }
     command = [sys.executable, "-m", "fedstream.pipelines.run_locally", "result.json"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True) as run:
+    with subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    ) as run:
         run.stdin.write(json.dumps(values | secrets) + "\n")
         run.stdin.flush()
         log = run.stdout.read()

@@ -48,13 +48,22 @@ class Owners:
     def __init__(self, kafka: KafkaSettings) -> None:
         self.kafka, self.store, self.name = kafka, ObjectStore.from_env(), f"o{uuid.uuid4().hex[:6]}"
 
-    def send(self, variant: str, owner: str, features: list[str], classes: list[str], **options: Any) -> DataAnnouncement:
+    def send(
+        self, variant: str, owner: str, features: list[str], classes: list[str], **options: Any
+    ) -> DataAnnouncement:
         x, texts = table(len(owner) + ord(owner[-1]))
-        own, names = x[:, [FEATURES.index(name) for name in features]], {"features": features, "classes": classes, **options}
+        own, names = (
+            x[:, [FEATURES.index(name) for name in features]],
+            {"features": features, "classes": classes, **options},
+        )
         return send_dataset(self.kafka, f"{self.name}.{variant}.{owner}", f"{self.name}.{owner}", own, texts, **names)
 
     def train(self, variant: str, model: str = "table", **fields: Any) -> RunState:
-        values: dict[str, Any] = {"run": f"{self.name}-{variant}", "model": model, "clients": [f"{self.name}.a", f"{self.name}.b"]}
+        values: dict[str, Any] = {
+            "run": f"{self.name}-{variant}",
+            "model": model,
+            "clients": [f"{self.name}.a", f"{self.name}.b"],
+        }
         values |= {"rounds": 2, "batch_size": 10, "evaluation_topic": f"{self.name}.{variant}.held", **fields}
         run_inprocess(values)
         return RunState(self.store, values["run"])
@@ -91,7 +100,9 @@ def test_reversed_columns_and_classes_give_the_digests_of_the_unreversed_ones(ow
     assert (manifest["features"], manifest["classes"]) == (FEATURES, CLASSES)
 
 
-def test_the_model_s_names_decide_the_order_and_unnamed_streams_are_taken_as_they_are(owners: Owners, model: bytes) -> None:
+def test_the_model_s_names_decide_the_order_and_unnamed_streams_are_taken_as_they_are(
+    owners: Owners, model: bytes
+) -> None:
     add_model(owners.store, "named", model, FEATURES[::-1], CLASSES)
     owners.send("v", "a", FEATURES, CLASSES)
     owners.send("v", "b", FEATURES, CLASSES[::-1])
@@ -103,7 +114,9 @@ def test_the_model_s_names_decide_the_order_and_unnamed_streams_are_taken_as_the
     assert "the run's order: sugar, pressure, bmi, age." in plan_page(state.record, "done")
 
 
-def test_a_newer_version_of_other_names_does_not_predict_the_stream_of_the_older_one(owners: Owners, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_newer_version_of_other_names_does_not_predict_the_stream_of_the_older_one(
+    owners: Owners, caplog: pytest.LogCaptureFixture
+) -> None:
     for owner in ("a", "b", "held"):
         owners.send("v", owner, FEATURES, CLASSES)
     owners.train("v", rounds=1)
@@ -113,9 +126,15 @@ def test_a_newer_version_of_other_names_does_not_predict_the_stream_of_the_older
     for number, what in ((2, "features"), (3, "classes")):
         manifest = store.get_json(keys.version(1, "manifest.json"))
         store.put_new(keys.version(number, "model.keras"), store.get(keys.version(1, "model.keras")))
-        store.put_new_json(keys.version(number, "manifest.json"), manifest | {"version": number, what: manifest[what][::-1]})
+        store.put_new_json(
+            keys.version(number, "manifest.json"), manifest | {"version": number, what: manifest[what][::-1]}
+        )
         digest = sha256_hex(store.get(keys.version(number, "manifest.json")))
-        assert store.put_if_match(keys.latest, json.dumps({"version": number, "manifest": digest}).encode(), store.get_with_etag(keys.latest)[1])
+        assert store.put_if_match(
+            keys.latest,
+            json.dumps({"version": number, "manifest": digest}).encode(),
+            store.get_with_etag(keys.latest)[1],
+        )
         assert served.current().number == 1
         assert f"version {number} has {what} {manifest[what][-1]}, " in caplog.text
 
@@ -123,9 +142,13 @@ def test_a_newer_version_of_other_names_does_not_predict_the_stream_of_the_older
 def test_other_columns_are_refused_when_the_run_is_planned(owners: Owners) -> None:
     owners.send("v", "a", FEATURES, CLASSES)
     x, y = table(1)
-    send_dataset(owners.kafka, f"{owners.name}.v.b", f"{owners.name}.b", x, y, features=["age", "bmi", "pressure", "glucose"])
+    send_dataset(
+        owners.kafka, f"{owners.name}.v.b", f"{owners.name}.b", x, y, features=["age", "bmi", "pressure", "glucose"]
+    )
     owners.send("v", "held", FEATURES, CLASSES)
-    with pytest.raises(RunError, match=r"b' cannot take part: its columns are not the run's: it lacks 'sugar' and has 'glucose'"):
+    with pytest.raises(
+        RunError, match=r"b' cannot take part: its columns are not the run's: it lacks 'sugar' and has 'glucose'"
+    ):
         owners.train("v")
 
 

@@ -72,9 +72,14 @@ def test_both_runners_take_turns_at_a_run_and_give_the_digests_of_one(streams, p
     said = json.loads(first.out)
     assert (said["version"], said["rounds"], said["log"]) == (0, 1, "first.log")
     assert said["metrics"]["accuracy"] > 0
-    assert first.err.splitlines() == [line for line in first.err.splitlines() if line.startswith("round 1 of 2: 2/2 clients, ")]
+    assert first.err.splitlines() == [
+        line for line in first.err.splitlines() if line.startswith("round 1 of 2: 2/2 clients, ")
+    ]
     log = (home / "first.log").read_text()
-    assert f"this submission runs 1 of them, since {ONE_ROUND} nodes hold no more: submit the same run again to go on" in log
+    assert (
+        f"this submission runs 1 of them, since {ONE_ROUND} nodes hold no more: submit the same run again to go on"
+        in log
+    )
     assert "round 1: global model from 2 updates" in log
 
     # 2. The next submission goes on, in this process, and is ended before it publishes.
@@ -145,7 +150,9 @@ def family_at_work(process):
     store = ObjectStore(StoreSettings.from_env())
     for _ in until(60):
         family = psutil.Process(process.pid).children(recursive=True)
-        if store.list("runs/r/rounds/0001/selection") and any("ingest_from_kafka" in " ".join(cmdline(child)) for child in family):
+        if store.list("runs/r/rounds/0001/selection") and any(
+            "ingest_from_kafka" in " ".join(cmdline(child)) for child in family
+        ):
             return family
         assert process.poll() is None, process.communicate()
     raise AssertionError("the run did not come to wait for its client")

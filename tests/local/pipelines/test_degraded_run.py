@@ -23,7 +23,14 @@ from fedstream.stream.sink import announcement_of
 def test_a_degraded_run_is_published_and_names_who_is_missing(platform, platform_env, topic, caplog):
     (there,), missing = send_clients(platform.kafka, ("a",)), f"b-{topic}"
     promise(platform.kafka, missing, topic)
-    spec = {"run": "r", "model": "builtin:digits-mlp", "clients": [there, missing], "min_clients": 1, "rounds": 1, "round_deadline_s": 8}
+    spec = {
+        "run": "r",
+        "model": "builtin:digits-mlp",
+        "clients": [there, missing],
+        "min_clients": 1,
+        "rounds": 1,
+        "round_deadline_s": 8,
+    }
     with caplog.at_level(logging.INFO, logger="fedstream.run"):
         version = run_inprocess(spec, 10**9)
     store = ObjectStore.from_env()
@@ -51,5 +58,7 @@ def promise(kafka, client, topic):
     with KafkaProducer(**kafka.client_args()) as producer:
         producer.send(topic, b"\0" * 64, key=b"\0").get(20)
         codec = RawCodec.from_sample(np.zeros((8, 8), np.float32), np.asarray(np.uint8(0)))
-        said = announcement_of(kafka, client, StreamFormat("RAW", codec.config()), [OffsetRange(topic, 0, 0, 40)], validation_rate=0.2)
+        said = announcement_of(
+            kafka, client, StreamFormat("RAW", codec.config()), [OffsetRange(topic, 0, 0, 40)], validation_rate=0.2
+        )
         producer.send(DATA_CONTROL_TOPIC, said.to_bytes(), key=UNLABELLED).get(20)

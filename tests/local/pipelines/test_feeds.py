@@ -33,7 +33,15 @@ def run(platform, platform_env, monkeypatch):
         send_dataset(platform.kafka, f"{name}.{client}", f"{name}.{client}", *blobs(seed, 60), validation_rate=0.2)
     with monkeypatch.context() as patch:
         patch.setattr("fedstream.steps.feeding.feed_of", lambda spec: Parts())
-        run_inprocess({"run": name, "model": "builtin:digits-mlp", "clients": [f"{name}.a", f"{name}.b"], "rounds": 2, "batch_size": 10})
+        run_inprocess(
+            {
+                "run": name,
+                "model": "builtin:digits-mlp",
+                "clients": [f"{name}.a", f"{name}.b"],
+                "rounds": 2,
+                "batch_size": 10,
+            }
+        )
         assert verify_run(ObjectStore.from_env(), name, brokers=EnvironmentBrokers()).problems == []
     return RunState(ObjectStore.from_env(), name)
 

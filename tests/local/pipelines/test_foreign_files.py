@@ -19,7 +19,9 @@ def folder(tmp_path, monkeypatch):
     folder = tmp_path / "here"
     folder.mkdir()
     for name in NAMES:
-        (folder / f"{name}.py").write_text(f"open({str(tmp_path / name)!r}, 'w').close()\nraise SystemExit('{name}.py of the current folder ran')\n")
+        (folder / f"{name}.py").write_text(
+            f"open({str(tmp_path / name)!r}, 'w').close()\nraise SystemExit('{name}.py of the current folder ran')\n"
+        )
     monkeypatch.chdir(folder)
     for name in [name for name in os.environ if name.startswith(("KAFKA_", "S3_", "AWS_"))]:
         monkeypatch.delenv(name)

@@ -32,7 +32,14 @@ def streams(platform):
 def values(streams, platform_env, monkeypatch):
     monkeypatch.setattr(devices, "gpu_names", list)
     clients, evaluation = streams
-    shared = {"model": "builtin:digits-mlp", "clients": clients, "rounds": 1, "evaluation_topic": evaluation, "batch_size": 10, "seed": 5}
+    shared = {
+        "model": "builtin:digits-mlp",
+        "clients": clients,
+        "rounds": 1,
+        "evaluation_topic": evaluation,
+        "batch_size": 10,
+        "seed": 5,
+    }
     return lambda run, **more: {"run": run, **shared, **more}
 
 
@@ -49,7 +56,12 @@ def test_a_client_without_its_gpu_does_not_take_part_and_says_why(values, stream
     assert run_inprocess(values("without", sites={second: {"placement": GPU}}, min_clients=1)) == 1
     (entry,) = [entry for entry in Context.from_env().run("without").ledger.commit(1).clients if not entry.accepted]
     assert entry.client == second
-    for part in ("its placement asks for 1 nvidia.com/gpu, but TensorFlow 2", "sees only CPU", "image fedstream-python-gpu", "cpu_fallback"):
+    for part in (
+        "its placement asks for 1 nvidia.com/gpu, but TensorFlow 2",
+        "sees only CPU",
+        "image fedstream-python-gpu",
+        "cpu_fallback",
+    ):
         assert part in entry.reason
     with pytest.raises(QuorumError, match=r"its placement asks for 1 nvidia\.com/gpu"):
         run_inprocess(values("none", placement=GPU))

@@ -24,14 +24,18 @@ def test_local_train_repeats_why_ingest_refused_the_client(state):
 def test_a_refusal_of_another_submission_is_not_repeated(state):
     with refusing(state, 1, "a", "first", "ingest"):
         raise RecordError(REASON)
-    assert steps.local_train("refused", 1, "a", "", "second") == "a: cannot take part in round 1: ingest_from_kafka says why"
+    assert (
+        steps.local_train("refused", 1, "a", "", "second")
+        == "a: cannot take part in round 1: ingest_from_kafka says why"
+    )
 
 
 @pytest.mark.parametrize("written", [b"[1]", b"{", b'{"client": "a", "step": "ingest", "reason": 1}'])
 def test_a_refusal_that_a_client_has_spoiled_does_not_fail_the_step(state, written):
     state.store.put_new(state.keys.at(1).refusal("first", "a"), written)
-    assert "a: cannot take part in round 1: runs/refused/rounds/0001/refusals/first/a.json is no Refusal" in steps.local_train(
-        "refused", 1, "a", "", "first"
+    assert (
+        "a: cannot take part in round 1: runs/refused/rounds/0001/refusals/first/a.json is no Refusal"
+        in steps.local_train("refused", 1, "a", "", "first")
     )
 
 

@@ -50,7 +50,9 @@ def test_a_run_with_a_wrong_placement_goes_on_with_another_one(values, tmp_path,
     state, undisturbed = RunState(store, "r"), RunState(store, "undisturbed")
     assert state.record.spec.placement_of(stuck).gpu_count == 1
     assert state.spec == RunSpec(**again)
-    assert [commit.weights_digest for commit in state.ledger.commits()] == [commit.weights_digest for commit in undisturbed.ledger.commits()]
+    assert [commit.weights_digest for commit in state.ledger.commits()] == [
+        commit.weights_digest for commit in undisturbed.ledger.commits()
+    ]
     assert ingest_from_kafka("r", 2, stuck, "a").node_selector == {"zone": "here"}
     assert [state.manifest(1, client).submission for client in values["clients"]] == [None, 1]
     assert '"zone": "here"' in render_report(build_view(store, "r")).replace("&#34;", '"')

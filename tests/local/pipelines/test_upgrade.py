@@ -33,7 +33,10 @@ def halfway(request):
     store = RecordedStore("evaluated")
     store.keep_rounds(1)
     done = "updates/a" if request.param == "train" else "no update"
-    kept = {store.key(1, "selection.json"), *(key for key in store.objects if key.startswith((store.key(1, "slices/"), store.key(1, done))))}
+    kept = {
+        store.key(1, "selection.json"),
+        *(key for key in store.objects if key.startswith((store.key(1, "slices/"), store.key(1, done)))),
+    }
     for key in [key for key in store.objects if key.startswith(store.key(1, "")) and key not in kept]:
         del store.objects[key]
     return store
@@ -46,7 +49,9 @@ def test_a_round_that_an_earlier_version_began_is_finished(halfway, brokers, mon
     context, before = Context(halfway, brokers), dict(halfway.objects)
     for client in CLIENTS:
         ingested = steps.ingest_from_kafka.within(context, RUN, 1, client, "again")
-        assert steps.local_train.within(context, RUN, 1, client, ingested.slice_key, "again").startswith((f"{client}: trained", f"{client}: had"))
+        assert steps.local_train.within(context, RUN, 1, client, ingested.slice_key, "again").startswith(
+            (f"{client}: trained", f"{client}: had")
+        )
     steps.aggregate.within(context, RUN, 1, "again")
     steps.evaluate.within(context, RUN, 1)
     assert {key: halfway.objects[key] for key in before} == before
@@ -62,5 +67,7 @@ def test_a_round_that_an_earlier_version_began_is_finished(halfway, brokers, mon
 def test_a_slice_that_says_something_else_is_not_taken_for_the_same(halfway, brokers):
     halfway.edit(halfway.key(1, "slices/b.json"), lambda document: document["class_counts"].update({"0": 1}))
     assert steps.ingest_from_kafka.within(Context(halfway, brokers), RUN, 1, "b", "again").slice_key == ""
-    [refusal] = [json.loads(data) for key, data in halfway.objects.items() if key.startswith(halfway.key(1, "refusals/"))]
+    [refusal] = [
+        json.loads(data) for key, data in halfway.objects.items() if key.startswith(halfway.key(1, "refusals/"))
+    ]
     assert "slices/b.json is on record with other bytes" in refusal["reason"]

@@ -23,7 +23,15 @@ from fedstream.stream.send import send_dataset
 from fedstream.worker.worker import LocalWorker, Refused, ask_for
 
 CLIENTS, ROUNDS = {"a": 60, "b": 47, "c": 90}, 2
-SPEC = {"run": "warm", "model": "odd", "clients": list(CLIENTS), "rounds": ROUNDS, "epochs": 2, "batch_size": 7, "learning_rate": 0.01}
+SPEC = {
+    "run": "warm",
+    "model": "odd",
+    "clients": list(CLIENTS),
+    "rounds": ROUNDS,
+    "epochs": 2,
+    "batch_size": 7,
+    "learning_rate": 0.01,
+}
 PROCESS_S = 180
 
 
@@ -31,7 +39,9 @@ def world(folder: Path) -> Context:
     """Return a world whose store is a folder, and whose streams are the same in each process."""
     context = replace(Context.in_memory(), store=DiskStore(folder))
     for seed, (client, records) in enumerate(CLIENTS.items()):
-        send_dataset(context.brokers.at(""), client, client, *blobs(seed, records), validation_rate=0.0 if client == "b" else 0.2)
+        send_dataset(
+            context.brokers.at(""), client, client, *blobs(seed, records), validation_rate=0.0 if client == "b" else 0.2
+        )
     return context
 
 
@@ -42,7 +52,10 @@ class FreshProcesses(InProcess):
         code = f"from test_warm import update; update({str(self._context.store.root)!r}, {self._where[1]}, {client!r})"  # type: ignore[attr-defined]
         folders = [str(Path(__file__).parent), str(Path(__file__).parents[2])]
         done = subprocess.run(
-            [sys.executable, "-c", f"import sys; sys.path[:0] = {folders!r}; {code}"], capture_output=True, text=True, timeout=PROCESS_S
+            [sys.executable, "-c", f"import sys; sys.path[:0] = {folders!r}; {code}"],
+            capture_output=True,
+            text=True,
+            timeout=PROCESS_S,
         )
         assert done.returncode == 0, done.stderr
         return self._context.run("warm").manifest(self._where[1], client)
@@ -68,7 +81,9 @@ def odd_model() -> bytes:
         layers.Dropout(0.4),
         layers.Dense(10, activation="softmax"),
     ]
-    model = keras.Sequential([keras.Input((8, 8)), layers.Rescaling(1 / 16), *inner, layers.Dense(10, activation="softmax")])
+    model = keras.Sequential(
+        [keras.Input((8, 8)), layers.Rescaling(1 / 16), *inner, layers.Dense(10, activation="softmax")]
+    )
     model.compile(keras.optimizers.Adam(0.01), "sparse_categorical_crossentropy", metrics=["accuracy"])
     return save_keras(model)
 
@@ -81,7 +96,9 @@ def commits(folder: Path, model: bytes, rounds_of: type[InProcess]) -> Iterable[
         steps.open_round.within(context, "warm", ROUNDS, "test", number)
         run_round(rounds_of(context, "warm", number, ROUNDS, "test"))
     keys = context.run("warm").keys
-    manifests = [context.store.get(keys.at(number).manifest(client)) for number in range(1, ROUNDS + 1) for client in CLIENTS]
+    manifests = [
+        context.store.get(keys.at(number).manifest(client)) for number in range(1, ROUNDS + 1) for client in CLIENTS
+    ]
     return [context.run("warm").ledger.digest(ROUNDS), *(data.decode() for data in manifests)]
 
 

@@ -41,7 +41,14 @@ def origin(platform: Any) -> Published:
     evaluation = f"held-{uuid.uuid4().hex[:6]}"
     send_dataset(platform.kafka, evaluation, evaluation, *blobs(9, 30))
     clients = send_clients(platform.kafka)
-    spec = {"run": "r", "model": MODEL, "clients": clients, "rounds": 1, "batch_size": 10, "evaluation_topic": evaluation}
+    spec = {
+        "run": "r",
+        "model": MODEL,
+        "clients": clients,
+        "rounds": 1,
+        "batch_size": 10,
+        "evaluation_topic": evaluation,
+    }
     made = Published(platform.env | {"S3_PREFIX": f"test-{uuid.uuid4().hex[:12]}/"}, spec)
     with pytest.MonkeyPatch.context() as patch:
         for name, value in made.env.items():

@@ -22,10 +22,13 @@ def publish(store, number):
     store.put_new(KEYS.version(number, "model.keras"), b"model %d" % number)
     files = {"model.keras": sha256_hex(b"model %d" % number)}
     digest = store.put_new_json(
-        KEYS.version(number, "manifest.json"), version_manifest(version=number, round=number, files=files).model_dump(mode="json")
+        KEYS.version(number, "manifest.json"),
+        version_manifest(version=number, round=number, files=files).model_dump(mode="json"),
     )
     etag = store.get_with_etag(KEYS.latest)[1] if store.exists(KEYS.latest) else None
-    assert store.put_if_match(KEYS.latest, LatestVersion(version=number, manifest=digest).model_dump_json().encode(), etag)
+    assert store.put_if_match(
+        KEYS.latest, LatestVersion(version=number, manifest=digest).model_dump_json().encode(), etag
+    )
 
 
 @pytest.fixture
@@ -46,7 +49,10 @@ def test_an_alias_names_a_version_and_moves(three):
 
 def test_an_alias_that_is_not_there_is_named_with_those_that_are(three):
     promote(three, find_version(three, "mine", 2), "champion")
-    with pytest.raises(ModelError, match=r"has no version 'best'; champion is version 2; add one with `fedstream model promote mine@N best`"):
+    with pytest.raises(
+        ModelError,
+        match=r"has no version 'best'; champion is version 2; add one with `fedstream model promote mine@N best`",
+    ):
         find_version(three, "mine", "best")
 
 
@@ -59,7 +65,9 @@ def test_an_alias_is_of_one_manifest(three):
         find_version(three, "mine", "champion")
 
 
-@pytest.mark.parametrize("forged", [b"{", b'{"version": 99, "manifest": "no digest"}', b'{"version":99,"manifest":"%s"}' % (b"0" * 64)])
+@pytest.mark.parametrize(
+    "forged", [b"{", b'{"version": 99, "manifest": "no digest"}', b'{"version":99,"manifest":"%s"}' % (b"0" * 64)]
+)
 def test_a_damaged_alias_is_an_error_and_can_be_moved(three, forged):
     three.put_new(KEYS.alias("champion"), forged)
     with pytest.raises(CorruptObject, match=r"aliases/champion\.json names"):
@@ -92,8 +100,14 @@ def test_a_version_with_an_alias_is_not_removed(three, cli):
     promote(three, find_version(three, "mine", 2), "champion")
     said = cli("model", "remove", "mine@2", "--yes")
     assert (said.code, list_versions(three, "mine")) == (2, [1, 2, 3])
-    assert "cannot remove version 2 of model mine, round 2 of run r: alias champion needs it; pass --force to remove it anyway" in said.err
-    assert cli("model", "remove", "mine@2", "--yes", "--force").out == "removed version 2 of model mine, round 2 of run r: 3 objects\n"
+    assert (
+        "cannot remove version 2 of model mine, round 2 of run r: alias champion needs it; pass --force to remove it anyway"
+        in said.err
+    )
+    assert (
+        cli("model", "remove", "mine@2", "--yes", "--force").out
+        == "removed version 2 of model mine, round 2 of run r: 3 objects\n"
+    )
     assert (list_versions(three, "mine"), list_aliases(three, "mine")) == ([1, 3], {})
 
 
@@ -122,7 +136,10 @@ def test_a_model_that_a_run_starts_from_is_not_removed(published, cli):
     assert cli("verify", "r").code == 0
     data, etag = published.store.get_with_etag(RunKeys("r").spec)
     published.store.put_if_match(RunKeys("r").spec, data[1:], etag)
-    assert "perhaps run r, whose spec.json is damaged needs it" in cli("model", "remove", "builtin:digits-mlp", "--yes").err
+    assert (
+        "perhaps run r, whose spec.json is damaged needs it"
+        in cli("model", "remove", "builtin:digits-mlp", "--yes").err
+    )
     assert cli("model", "remove", "builtin:digits-mlp", "--yes", "--force").code == 0
     assert published.store.list("models/") == []
 
@@ -130,4 +147,6 @@ def test_a_model_that_a_run_starts_from_is_not_removed(published, cli):
 def test_a_model_that_is_not_there_cannot_be_removed(three, cli):
     assert "there is no model 'other' in this bucket" in cli("model", "remove", "other", "--yes").err
     assert "has no version 9; published versions: 1, 2, 3" in cli("model", "remove", "mine@9", "--yes").err
-    assert cli("model", "remove", "mine", "--yes").out.startswith("removed model mine: 0 files added; versions 1, 2, 3: 7 objects")
+    assert cli("model", "remove", "mine", "--yes").out.startswith(
+        "removed model mine: 0 files added; versions 1, 2, 3: 7 objects"
+    )

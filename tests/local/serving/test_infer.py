@@ -48,7 +48,13 @@ def expected(published, x, number=1):
 
 def test_predictions_are_those_of_the_model_with_key_headers_and_provenance(published, kafka, streams):
     x, _ = blobs(3, 50)
-    send(kafka, streams.input_topic, [sample.tobytes() for sample in x], partitions=2, headers=[("trace", b"t1"), ("empty", b"")])
+    send(
+        kafka,
+        streams.input_topic,
+        [sample.tobytes() for sample in x],
+        partitions=2,
+        headers=[("trace", b"t1"), ("empty", b"")],
+    )
     counts = predict(kafka, streams, served(published), batch_size=7)
     assert (counts.records, counts.predictions, counts.rejected) == (50, 50, 0)
     assert counts.batches >= 8
@@ -56,7 +62,9 @@ def test_predictions_are_those_of_the_model_with_key_headers_and_provenance(publ
     manifest = published.store.get_json(KEYS.version(1, "manifest.json"))
     values = {int(record.key): json.loads(record.value) for record in records}
     assert sorted(values) == list(range(50))
-    np.testing.assert_allclose([values[number]["values"] for number in range(50)], expected(published, x), rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(
+        [values[number]["values"] for number in range(50)], expected(published, x), rtol=1e-5, atol=1e-7
+    )
     for record in records:
         number = int(record.key)
         assert record.headers == [
@@ -95,10 +103,15 @@ def test_records_that_cannot_be_predicted_go_to_the_error_topic_and_hold_nothing
         },
     )
     assert (empty.key, empty.value) == (b"2", None)
-    assert f"2 of 4 records cannot be predicted, the first is {streams.input_topic}:0:1: it has a value of 5 bytes" in caplog.text
+    assert (
+        f"2 of 4 records cannot be predicted, the first is {streams.input_topic}:0:1: it has a value of 5 bytes"
+        in caplog.text
+    )
 
 
-def test_a_newer_version_is_picked_up_while_running_once_its_digests_are_right(published, publish_next, kafka, streams, caplog):
+def test_a_newer_version_is_picked_up_while_running_once_its_digests_are_right(
+    published, publish_next, kafka, streams, caplog
+):
     caplog.set_level("INFO", "fedstream.serving")
     x = [sample.tobytes() for sample in blobs(3, 4)[0]]
     version, stop = served(published, number=None), threading.Event()
@@ -114,7 +127,9 @@ def test_a_newer_version_is_picked_up_while_running_once_its_digests_are_right(p
         finally:
             stop.set()
         assert running.result(WAIT_S).records == 8
-    assert [dict(record.headers)["fedstream-version"] for record in read_topic(kafka, streams.output_topic)] == [b"1"] * 4 + [b"2"] * 4
+    assert [dict(record.headers)["fedstream-version"] for record in read_topic(kafka, streams.output_topic)] == [
+        b"1"
+    ] * 4 + [b"2"] * 4
     assert "version 2 of builtin:digits-mlp predicts: weights" in caplog.text
     assert served(published, number=1).current().number == 1
 
@@ -128,7 +143,10 @@ def test_two_members_share_the_partitions(published, kafka, streams):
         running = [pool.submit(member.run) for member in members]
         try:
             # A member may have joined before the other, so they get records until both have predicted some.
-            eventually(lambda: [send(kafka, streams.input_topic, x, partitions=4)] and all(m.counts.records for m in members), *running)
+            eventually(
+                lambda: [send(kafka, streams.input_topic, x, partitions=4)] and all(m.counts.records for m in members),
+                *running,
+            )
             sent = sum(end - start for start, end in topic_bounds(kafka, streams.input_topic).values())
             eventually(lambda: sum(m.counts.records for m in members) >= sent, *running)
         finally:
@@ -177,31 +195,76 @@ def test_the_command_predicts_to_the_end_and_counts(published, cli, kafka, topic
 @pytest.mark.parametrize(
     ("words", "said", "code"),
     [
-        (("--model", "m@0", "--input-topic", "a", "--output-topic", "b"), "'m@0' is not a version; pass NAME, NAME@N with N = 1, 2, ...", 2),
+        (
+            ("--model", "m@0", "--input-topic", "a", "--output-topic", "b"),
+            "'m@0' is not a version; pass NAME, NAME@N with N = 1, 2, ...",
+            2,
+        ),
         (("--model", "m", "--input-topic", "a/b", "--output-topic", "b"), "--input-topic: 'a/b' is no topic name", 2),
         (("--model", "m", "--input-topic", "a", "--output-topic", ""), "--output-topic: '' is no topic name", 2),
-        (("--model", "m", "--input-topic", "a", "--output-topic", "a"), "predictions and errors cannot be written to the input topic 'a'", 2),
-        (("--model", "m", "--input-topic", "a", "--output-topic", "b", "--error-topic", "a"), "cannot be written to the input topic 'a'", 2),
+        (
+            ("--model", "m", "--input-topic", "a", "--output-topic", "a"),
+            "predictions and errors cannot be written to the input topic 'a'",
+            2,
+        ),
+        (
+            ("--model", "m", "--input-topic", "a", "--output-topic", "b", "--error-topic", "a"),
+            "cannot be written to the input topic 'a'",
+            2,
+        ),
         (("--model", "m", "--input-topic", "a", "--output-topic", "b", "--input-config", "[]"), "--input-config: ", 2),
         (
             ("--model", "m", "--input-topic", "a", "--output-topic", "b"),
             "model 'm' has no published version yet; finish a run of this model first",
             1,
         ),
-        (("--model", "m@7", "--input-topic", "a", "--output-topic", "b"), "model 'm' has no version 7; none is published yet", 1),
         (
-            ("--model", MODEL, "--input-topic", "a", "--output-topic", "b", "--input-config", '{"data_type": "text", "data_reshape": "8 8"}'),
+            ("--model", "m@7", "--input-topic", "a", "--output-topic", "b"),
+            "model 'm' has no version 7; none is published yet",
+            1,
+        ),
+        (
+            (
+                "--model",
+                MODEL,
+                "--input-topic",
+                "a",
+                "--output-topic",
+                "b",
+                "--input-config",
+                '{"data_type": "text", "data_reshape": "8 8"}',
+            ),
             "input_config.data_type: 'text' is not one of",
             1,
         ),
         (
-            ("--model", MODEL, "--input-topic", "a", "--output-topic", "b", "--input-format", "CSV", "--input-config", '{"fields": ["a"]}'),
+            (
+                "--model",
+                MODEL,
+                "--input-topic",
+                "a",
+                "--output-topic",
+                "b",
+                "--input-format",
+                "CSV",
+                "--input-config",
+                '{"fields": ["a"]}',
+            ),
             "input_format: 'CSV' is not offered; the formats are JSON, RAW",
             1,
         ),
         (("--model", MODEL, "--input-topic", "absent-topic", "--output-topic", "b"), "there is no such topic at", 1),
         (
-            ("--model", MODEL, "--input-topic", "FEDERATED_DATA_CONTROL_TOPIC", "--output-topic", "b", "--heartbeat-file", "/absent/beat"),
+            (
+                "--model",
+                MODEL,
+                "--input-topic",
+                "FEDERATED_DATA_CONTROL_TOPIC",
+                "--output-topic",
+                "b",
+                "--heartbeat-file",
+                "/absent/beat",
+            ),
             "cannot write the heartbeat file '/absent/beat': No such file or directory",
             2,
         ),
@@ -235,7 +298,9 @@ def start(published, kafka, topic):
     send(kafka, topic, [blobs(3, 1)[0][0].tobytes()])
     words = ["--model", MODEL, "--input-topic", topic, "--output-topic", f"{topic}-out", "--group", topic, "--json"]
     command = [sys.executable, "-m", "fedstream.cli", "infer", *words]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ | published.env)
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ | published.env
+    )
 
 
 def members(kafka, group):

@@ -22,7 +22,9 @@ from fedstream.stream.send import create_topic
 
 GOOD = np.ones(2, np.float32).tobytes()
 LONG = np.full(2, 0.1, np.float32).tobytes()
-SERVED = Served("m", 1, "e" * 64, RawCodec(np.dtype(np.float32), (2,), np.dtype(np.uint8), ()), lambda x: np.repeat(x, 200, axis=1))
+SERVED = Served(
+    "m", 1, "e" * 64, RawCodec(np.dtype(np.float32), (2,), np.dtype(np.uint8), ()), lambda x: np.repeat(x, 200, axis=1)
+)
 """Gives records back at length: in JSON, 1.0 takes 3 characters and float32's 0.1 has 19."""
 
 
@@ -74,7 +76,10 @@ def test_a_record_that_fills_a_message_is_told_of_though_its_headers_find_no_roo
     counts = predict(kafka, streams)
     assert (counts.records, counts.predictions, counts.rejected) == (3, 1, 2)
     assert [record.key for record in read_topic(kafka, streams.error_topic)] == [b"c"]
-    assert f"records too large for topic {streams.error_topic!r}, which stay in the input only: {streams.input_topic}:0:0" in caplog.text
+    assert (
+        f"records too large for topic {streams.error_topic!r}, which stay in the input only: {streams.input_topic}:0:0"
+        in caplog.text
+    )
     assert predict(kafka, streams).records == 0
 
 
@@ -89,13 +94,19 @@ def test_a_prediction_that_its_topic_does_not_take_is_the_records_fault(kafka, s
     assert [record.key for record in found] == [b"a", b"b", b"c", b"e"]
     short, record = read_topic(kafka, streams.error_topic)
     assert (short.key, record.key, record.value) == (b"f", b"d", LONG)
-    assert dict(record.headers)["fedstream-error"] == f"its prediction is too large for topic {streams.output_topic!r}".encode()
+    assert (
+        dict(record.headers)["fedstream-error"]
+        == f"its prediction is too large for topic {streams.output_topic!r}".encode()
+    )
 
 
 def test_the_end_is_reached_though_another_member_has_a_partition_whose_records_are_deleted(kafka, streams, send):
     create_topic(kafka, streams.input_topic, 2)
     send(*[(b"%d" % number, GOOD) for number in range(20)])
-    ends = {TopicPartition(streams.input_topic, number): end for number, (_, end) in topic_bounds(kafka, streams.input_topic).items()}
+    ends = {
+        TopicPartition(streams.input_topic, number): end
+        for number, (_, end) in topic_bounds(kafka, streams.input_topic).items()
+    }
     assert all(ends.values())
     with admin(kafka) as client:
         client.delete_records(ends)

@@ -23,12 +23,30 @@ KEYS = ModelKeys(MODEL)
 
 
 def words(spec, *more):
-    named = ["--clients", ",".join(spec["clients"]), "--rounds", "1", "--batch-size", "10", "--model", MODEL, "--runner", "inprocess"]
+    named = [
+        "--clients",
+        ",".join(spec["clients"]),
+        "--rounds",
+        "1",
+        "--batch-size",
+        "10",
+        "--model",
+        MODEL,
+        "--runner",
+        "inprocess",
+    ]
     return ["run", *named, "--evaluation-topic", spec["evaluation_topic"], *more]
 
 
 def test_a_run_that_is_not_better_is_finished_and_not_published(published, cli):
-    first = json.loads(cli("run", *words(published.spec, "--name", "worse", "--publish", "if-better", "--learning-rate", "1e-9", "--json")[1:]).out)
+    first = json.loads(
+        cli(
+            "run",
+            *words(published.spec, "--name", "worse", "--publish", "if-better", "--learning-rate", "1e-9", "--json")[
+                1:
+            ],
+        ).out
+    )
     assert (first["finished"], first["version"], first["rounds"]) == (True, 0, 1)
     assert first["reason"].startswith("publish is `if-better`, and accuracy ")
     assert first["reason"].endswith(" of version 1")
@@ -65,7 +83,10 @@ def test_a_model_that_no_client_measured_is_not_published(published, kafka, capl
     spec = {"run": "blind", "model": MODEL, "clients": send_clients(kafka), "rounds": 1, "validation_rate": 0}
     with caplog.at_level(logging.WARNING, "fedstream"):
         assert run_inprocess(spec) == 0
-    assert "run blind is finished, and not published: nothing says how good it is: round 1 was measured on no record" in caplog.text
+    assert (
+        "run blind is finished, and not published: nothing says how good it is: round 1 was measured on no record"
+        in caplog.text
+    )
     assert list_versions(published.store, MODEL) == [1]
 
 

@@ -20,7 +20,10 @@ FOLDER = "models/builtin-digits-mlp/"
 
 def test_the_resource_names_a_folder_with_a_numbered_saved_model(origin, published, cli, tmp_path) -> None:
     said = cli("model", "pull", "builtin:digits-mlp", "--file", "inference_service.yaml")
-    assert (said.code, said.out) == (0, "wrote inference_service.yaml: version 1 of builtin:digits-mlp, round 1 of run r\n")
+    assert (said.code, said.out) == (
+        0,
+        "wrote inference_service.yaml: version 1 of builtin:digits-mlp, round 1 of run r\n",
+    )
     document = yaml.safe_load(Path("inference_service.yaml").read_text())
     bucket, prefix = origin.env["S3_BUCKET"], origin.env["S3_PREFIX"]
     base = document["spec"]["predictor"]["model"]["storageUri"]
@@ -75,7 +78,10 @@ def test_publish_registers_in_a_fake_registry(published, fake: FakeRegistry) -> 
 
 def test_a_fake_registry_that_is_down_loses_no_version(published, publish_next, fake: FakeRegistry) -> None:
     fake.faults = [(400, b"not now")]
-    with pytest.raises(RegistryError, match=r"HTTP 400: not now; .*The version is published in the store; run publish again to register it"):
+    with pytest.raises(
+        RegistryError,
+        match=r"HTTP 400: not now; .*The version is published in the store; run publish again to register it",
+    ):
         publish_next()
     assert published.store.get_json(f"{FOLDER}latest.json")["version"] == 2
     assert fake.things == []

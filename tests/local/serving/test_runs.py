@@ -13,7 +13,10 @@ def test_the_runs_of_a_bucket_are_listed(published, cli):
     run_inprocess(published.spec | {"run": "b", "publish": "never"})
     runs = {run["run"]: run for run in json.loads(cli("runs", "--json").out)["runs"]}
     first, second = runs["r"], runs["b"]
-    assert [(run["state"], run["version"], run["rounds"]) for run in (first, second)] == [("finished", 1, 1), ("finished", 0, 1)]
+    assert [(run["state"], run["version"], run["rounds"]) for run in (first, second)] == [
+        ("finished", 1, 1),
+        ("finished", 0, 1),
+    ]
     assert first["started"] <= second["started"] <= second["ended"]
     assert (first["metric"], first["value"]) == ("accuracy", second["value"])
     table = cli("runs").out
@@ -60,7 +63,10 @@ def test_rounds_are_compared_as_rounds_of_training_also_of_a_run_that_grew(publi
     grown = published.spec | {"run": "grown", "evaluation_topic": "", "validation_rate": 0.2}
     run_inprocess(grown)
     run_inprocess(grown | {"rounds": 2})
-    assert [entry["kind"] for entry in json.loads(cli("rounds", "grown", "--json").out)["rounds"]][1:] == ["training", "closing"] * 2
+    assert [entry["kind"] for entry in json.loads(cli("rounds", "grown", "--json").out)["rounds"]][1:] == [
+        "training",
+        "closing",
+    ] * 2
     said = json.loads(cli("runs", "r", "grown", "--json").out)
     assert [entry["round"] for entry in said["rounds"]] == [0, 1, 2]
 

@@ -24,7 +24,10 @@ def test_a_newer_version_that_is_damaged_leaves_the_old_one_in_place(published, 
     _, etag = published.store.get_with_etag(KEYS.latest)
     assert published.store.put_if_match(KEYS.latest, json.dumps({"version": 2, "manifest": "0" * 64}).encode(), etag)
     assert version.current().number == 1
-    assert "version 1 of builtin:digits-mlp stays in use: models/builtin-digits-mlp/versions/2/manifest.json has digest" in caplog.text
+    assert (
+        "version 1 of builtin:digits-mlp stays in use: models/builtin-digits-mlp/versions/2/manifest.json has digest"
+        in caplog.text
+    )
 
 
 def test_a_newer_version_for_other_records_leaves_the_old_one_in_place(published, kafka, topic, caplog):
@@ -55,7 +58,9 @@ def test_weights_that_are_not_those_of_the_manifest_never_predict(published):
 
 
 def test_a_format_that_does_not_fit_the_model_is_refused(published):
-    with pytest.raises(ModelError, match=r"has input \(8, 8\), which does not fit records of shape \(64,\); correct --input-config"):
+    with pytest.raises(
+        ModelError, match=r"has input \(8, 8\), which does not fit records of shape \(64,\); correct --input-config"
+    ):
         served(published, config={"data_type": "float32", "data_reshape": "64"})
 
 
@@ -68,5 +73,7 @@ def rewrite_spec(published, change):
 
 def test_clients_of_different_formats_leave_the_format_to_be_named(published):
     rewrite_spec(published, lambda spec: spec["clients"][0]["input_config"].update(data_type="uint8"))
-    with pytest.raises(ModelError, match=r"different formats \(float32 8 8 and uint8 8 8\); set the format of the records to predict"):
+    with pytest.raises(
+        ModelError, match=r"different formats \(float32 8 8 and uint8 8 8\); set the format of the records to predict"
+    ):
         served(published)

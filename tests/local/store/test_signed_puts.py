@@ -41,7 +41,11 @@ def test_the_same_request_again_changes_nothing(captured):
 
 @pytest.mark.parametrize(
     "changes",
-    [{"If-None-Match": None}, {"If-None-Match": '"0"'}, {"x-amz-content-sha256": sha256_hex(b"other"), "data": b"other"}],
+    [
+        {"If-None-Match": None},
+        {"If-None-Match": '"0"'},
+        {"x-amz-content-sha256": sha256_hex(b"other"), "data": b"other"},
+    ],
     ids=["without the condition", "with another condition", "with other bytes"],
 )
 def test_a_request_that_was_changed_is_refused(captured, store, changes):

@@ -25,7 +25,9 @@ BOUND_MIB = 256
 def gzipped(kafka, topic):
     """Send records to the test's topic, each a batch of its own, compressed."""
     create_topic(kafka, topic, 1)
-    producer = KafkaProducer(**kafka.client_args(), compression_type="gzip", max_request_size=256 * MIB, linger_ms=0, batch_size=0)
+    producer = KafkaProducer(
+        **kafka.client_args(), compression_type="gzip", max_request_size=256 * MIB, linger_ms=0, batch_size=0
+    )
 
     def send(count, value, key=b"0", headers=()):
         for _ in range(count):
@@ -65,7 +67,10 @@ def test_records_larger_than_announced_are_refused_at_once(kafka, topic, gzipped
     gzipped(3, bytes(512))
     gzipped(120, bytes(4 * MIB))  # half a MiB in the broker, half a GiB inflated
     grown, said = growth_mib(kafka, f"{topic}:0:0:123", (512, 1))
-    assert said == f"record {topic}:0:3: its value has 4,194,304 bytes, and at most 512 are announced; send it again as announced"
+    assert (
+        said
+        == f"record {topic}:0:3: its value has 4,194,304 bytes, and at most 512 are announced; send it again as announced"
+    )
     assert grown < BOUND_MIB, grown
 
 
@@ -82,7 +87,9 @@ def test_keys_and_headers_are_bounded_too(kafka, topic, gzipped):
 def test_a_batch_that_inflates_without_end_is_refused(kafka, topic, gzipped):
     gzipped(1, bytes(200 * MIB))
     grown, said = growth_mib(kafka, f"{topic}:0:0:1", (512, 1))
-    assert said.startswith(f"{topic}:0: records 0 to 0 are one batch that inflates to more than 67,108,864 bytes; send them in smaller batches")
+    assert said.startswith(
+        f"{topic}:0: records 0 to 0 are one batch that inflates to more than 67,108,864 bytes; send them in smaller batches"
+    )
     assert grown < BOUND_MIB, grown
 
 

@@ -55,13 +55,33 @@ def run(platform, platform_env):
     network = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2, activation="softmax")])
     network.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"])
     add_model(store, "table", save_keras(network))
-    send_dataset(platform.kafka, f"{name}.a", f"{name}.a", *table(1), format="JSON", features=FEATURES, validation_rate=0.2)
+    send_dataset(
+        platform.kafka, f"{name}.a", f"{name}.a", *table(1), format="JSON", features=FEATURES, validation_rate=0.2
+    )
     x, y = table(2)
     named = {"features": FEATURES[::-1], "config": {"label_field": "ill"}}
-    send_dataset(platform.kafka, f"{name}.b", f"{name}.b", column_order(x, FEATURES[::-1]), y, format="JSON", validation_rate=0.2, **named)
+    send_dataset(
+        platform.kafka,
+        f"{name}.b",
+        f"{name}.b",
+        column_order(x, FEATURES[::-1]),
+        y,
+        format="JSON",
+        validation_rate=0.2,
+        **named,
+    )
     send_dataset(platform.kafka, f"{name}.held", f"{name}.held", *table(3), features=FEATURES)
     clients = [f"{name}.a", f"{name}.b"]
-    run_inprocess({"run": name, "model": "table", "clients": clients, "rounds": 2, "batch_size": 10, "evaluation_topic": f"{name}.held"})
+    run_inprocess(
+        {
+            "run": name,
+            "model": "table",
+            "clients": clients,
+            "rounds": 2,
+            "batch_size": 10,
+            "evaluation_topic": f"{name}.held",
+        }
+    )
     return RunState(store, name)
 
 
@@ -75,11 +95,15 @@ def test_a_run_on_json_records_is_committed_verified_reported_and_served(run, ka
     assert run.record.evaluation.input_format == "RAW"
     document = run.slice(2, f"{run.run}.b")
     assert document.format == run.record.client(f"{run.run}.b").format
-    assert document.class_counts == {str(label): int(count) for label, count in zip(*np.unique(table(2)[1], return_counts=True), strict=True)}
+    assert document.class_counts == {
+        str(label): int(count) for label, count in zip(*np.unique(table(2)[1], return_counts=True), strict=True)
+    }
     assert verify_run(run.store, run.run, brokers=EnvironmentBrokers()).problems == []
     assert run.run in render_report(build_view(run.store, run.run))
     check_inference(run, kafka, topic, None)
-    with pytest.raises(ModelError, match=r"has input \(4,\), which does not fit records of shape \(2,\); correct --input-config"):
+    with pytest.raises(
+        ModelError, match=r"has input \(4,\), which does not fit records of shape \(2,\); correct --input-config"
+    ):
         ServedVersion(run.store, "table", 1, StreamFormat("JSON", {"fields": ["age", "bmi"]}), 0.0)
     check_inference(run, kafka, f"{topic}-named", StreamFormat("JSON", {"fields": FEATURES[::-1]}))
 
@@ -89,7 +113,9 @@ def check_inference(run, kafka, topic, laid_out):
     x, _ = table(4, 20)
     writer = KafkaProducer(**kafka.client_args())
     for number, row in enumerate(column_order(x, FEATURES[::-1])):
-        writer.send(topic, value=json.dumps(dict(zip(FEATURES[::-1], row.tolist(), strict=True))).encode(), key=b"%d" % number)
+        writer.send(
+            topic, value=json.dumps(dict(zip(FEATURES[::-1], row.tolist(), strict=True))).encode(), key=b"%d" % number
+        )
     writer.send(topic, value=b'{"age": 1, "bmi": "high"}', key=b"20")
     writer.close()
     streams = Streams(topic, f"{topic}-out", f"{topic}-bad", f"{topic}-group")
@@ -107,10 +133,14 @@ def test_records_of_other_programs_need_no_key_where_their_label_is_a_field(kafk
     writer = KafkaProducer(**kafka.client_args())
     for number in range(5):
         writer.send(
-            topic, value=json.dumps({"id": f"p{number}", "a": number, "ill": number % 2, "b": 0.5}).encode(), key=b"ward 7" if number else None
+            topic,
+            value=json.dumps({"id": f"p{number}", "a": number, "ill": number % 2, "b": 0.5}).encode(),
+            key=b"ward 7" if number else None,
         )
     writer.close()
-    said = DataAnnouncement(topic=f"{topic}:0:0:5", input_format="JSON", input_config={"fields": ["a", "b"], "label_field": "ill"})
+    said = DataAnnouncement(
+        topic=f"{topic}:0:0:5", input_format="JSON", input_config={"fields": ["a", "b"], "label_field": "ill"}
+    )
     codec = get_codec(said.format)
     x, y = codec.decode_records(read_ranges(kafka, said.ranges, 20, codec.record_size))
     assert (x.tolist(), y.tolist()) == ([[n, 0.5] for n in range(5)], [0, 1, 0, 1, 0])
@@ -125,21 +155,44 @@ def test_a_record_larger_than_its_fields_need_is_refused_as_it_is_read(kafka, to
     writer.send(topic, value=b'{"a": 1, "b": "' + b"x" * codec.record_size.value + b'"}', key=b"0")
     writer.close()
     said = DataAnnouncement(topic=f"{topic}:0:0:1", input_format="JSON", input_config=codec.config())
-    with pytest.raises(RecordError, match=f"record {topic}:0:0: its value has .* bytes, and at most .* are announced; send it again"):
+    with pytest.raises(
+        RecordError, match=f"record {topic}:0:0: its value has .* bytes, and at most .* are announced; send it again"
+    ):
         read_ranges(kafka, said.ranges, 20, codec.record_size)
 
 
 def test_a_table_is_sent_as_json_from_the_command_line(kafka, topic, platform_env, tmp_path):
     file = tmp_path / "ward.csv"
     file.write_text("age,bmi,outcome\n40,22.5,well\n41,20,ill\n")
-    words = ["stream", "send", str(file), "--topic", topic, "--client", topic, "--label", "outcome", "--format", "JSON", "--json"]
+    words = [
+        "stream",
+        "send",
+        str(file),
+        "--topic",
+        topic,
+        "--client",
+        topic,
+        "--label",
+        "outcome",
+        "--format",
+        "JSON",
+        "--json",
+    ]
     done = CliRunner().invoke(app, words)
     assert done.exit_code == 0, done.output
     [said] = counting(kafka, topic)
-    assert said.input_config == {"fields": ["age", "bmi"], "label_field": "", "data_type": "float32", "label_type": "int64"}
+    assert said.input_config == {
+        "fields": ["age", "bmi"],
+        "label_field": "",
+        "data_type": "float32",
+        "label_type": "int64",
+    }
     assert (said.input_format, said.features, said.classes) == ("JSON", ["age", "bmi"], ["ill", "well"])
     records = read_ranges(kafka, said.ranges, 20, get_codec(said.format).record_size)
-    assert (list(records.values), list(records.keys)) == ([b'{"age":40.0,"bmi":22.5}', b'{"age":41.0,"bmi":20.0}'], [b"1", b"0"])
+    assert (list(records.values), list(records.keys)) == (
+        [b'{"age":40.0,"bmi":22.5}', b'{"age":41.0,"bmi":20.0}'],
+        [b"1", b"0"],
+    )
     shown = json.loads(CliRunner().invoke(app, ["stream", "list", "--json"]).stdout)
     [entry] = [entry for entry in shown if entry["client"] == topic]
     assert (entry["format"], entry["shape"], entry["type"], entry["state"]) == ("JSON", "2", "float32", "counts")
@@ -149,7 +202,10 @@ def test_a_table_is_sent_as_json_from_the_command_line(kafka, topic, platform_en
     ("options", "reason"),
     [
         ({"format": "JSON"}, "0 columns are named"),
-        ({"format": "JSON", "features": FEATURES, "config": {"data_type": "bool"}}, "'bool' is not a type of JSON's numbers"),
+        (
+            {"format": "JSON", "features": FEATURES, "config": {"data_type": "bool"}},
+            "'bool' is not a type of JSON's numbers",
+        ),
         ({"format": "CSV"}, "input_format: 'CSV' is not offered; the formats are JSON, RAW"),
     ],
 )

@@ -57,14 +57,20 @@ def test_compressed_batches_start_and_end_inside(kafka: KafkaSettings, topic: st
     with KafkaProducer(**kafka.client_args(), compression_type="gzip", linger_ms=50) as producer:
         for key, value in numbered(50):
             producer.send(topic, key=key, value=value, partition=0)
-    assert list(read_ranges(kafka, parse_ranges(f"{topic}:0:7:42"), 20).values) == [value for _, value in numbered(50)[7:42]]
+    assert list(read_ranges(kafka, parse_ranges(f"{topic}:0:7:42"), 20).values) == [
+        value for _, value in numbered(50)[7:42]
+    ]
 
 
-def test_a_slice_of_many_fetches_is_whole(kafka: KafkaSettings, topic: str, write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_slice_of_many_fetches_is_whole(
+    kafka: KafkaSettings, topic: str, write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(client, "FETCH_BYTES", 10_000)
     samples = np.random.default_rng(0).integers(0, 255, (300, 500), dtype=np.uint8)
     write(*[(b"\1", sample.tobytes()) for sample in samples])
-    codec = get_codec(StreamFormat("RAW", {"data_type": "uint8", "label_type": "uint8", "data_reshape": "500", "label_reshape": "1"}))
+    codec = get_codec(
+        StreamFormat("RAW", {"data_type": "uint8", "label_type": "uint8", "data_reshape": "500", "label_reshape": "1"})
+    )
     got, _ = codec.decode_records(read_ranges(kafka, parse_ranges(f"{topic}:0:0:300"), 20))
     np.testing.assert_array_equal(got, samples)
 
@@ -89,7 +95,9 @@ def test_a_partition_that_does_not_exist_is_named(kafka: KafkaSettings, topic: s
         check_retention(kafka, parse_ranges(f"{topic}:7:0:5"))
 
 
-def test_a_topic_deleted_while_it_is_read_ends_the_read(kafka: KafkaSettings, topic: str, write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_topic_deleted_while_it_is_read_ends_the_read(
+    kafka: KafkaSettings, topic: str, write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(reader, "STALL_S", 0.2)
     write(*numbered(3))
 
@@ -111,7 +119,11 @@ def test_records_no_longer_kept_are_named(kafka: KafkaSettings, topic: str, writ
         asked.delete_records({TopicPartition(topic, 0): 4})
     assert topic_bounds(kafka, topic)[0] == (4, 10)
     ranges = parse_ranges(f"{topic}:0:2:10")
-    for ask in (lambda: check_retention(kafka, ranges), lambda: wait_for_data(kafka, ranges, 5), lambda: read_ranges(kafka, ranges, 5)):
+    for ask in (
+        lambda: check_retention(kafka, ranges),
+        lambda: wait_for_data(kafka, ranges, 5),
+        lambda: read_ranges(kafka, ranges, 5),
+    ):
         with pytest.raises(RetentionError, match=f"{topic}:0:2 to 3 are no longer kept .*first one left is 4"):
             ask()
     check_retention(kafka, parse_ranges(f"{topic}:0:4:10"))
@@ -132,7 +144,9 @@ def test_a_transactions_marker_inside_a_range_is_a_gap(kafka: KafkaSettings, top
 
 
 @pytest.mark.parametrize(("record", "what"), [((b"k", None), "no value"), ((None, b"v"), "no key")])
-def test_a_record_without_key_or_value_is_named(kafka: KafkaSettings, topic: str, write: Write, record: tuple[Any, Any], what: str) -> None:
+def test_a_record_without_key_or_value_is_named(
+    kafka: KafkaSettings, topic: str, write: Write, record: tuple[Any, Any], what: str
+) -> None:
     write(*numbered(2), partition=0)
     write(*numbered(4), record, *numbered(2), partition=1)
     with pytest.raises(RecordError, match=f"record {topic}:1:4 has {what}"):
@@ -142,7 +156,9 @@ def test_a_record_without_key_or_value_is_named(kafka: KafkaSettings, topic: str
 def test_a_record_of_the_wrong_size_is_named(kafka: KafkaSettings, topic: str, write: Write) -> None:
     write(*[(b"\1", bytes(4))] * 2, partition=0)
     write((b"\1", bytes(4)), (b"\1", bytes(5)), partition=2)
-    codec = get_codec(StreamFormat("RAW", {"data_type": "uint8", "label_type": "uint8", "data_reshape": "2 2", "label_reshape": "1"}))
+    codec = get_codec(
+        StreamFormat("RAW", {"data_type": "uint8", "label_type": "uint8", "data_reshape": "2 2", "label_reshape": "1"})
+    )
     with pytest.raises(RecordError, match=f"record {topic}:2:1: its value has 5 bytes, expected 4"):
         codec.decode_records(read_ranges(kafka, parse_ranges(f"{topic}:0:0:2,{topic}:2:0:2"), 20))
 
@@ -157,13 +173,17 @@ def test_missing_records_are_counted_at_the_deadline(kafka: KafkaSettings, topic
         read_ranges(kafka, ranges, 0.5)
 
 
-def test_a_range_that_begins_after_the_end_is_missing_as_a_whole(kafka: KafkaSettings, topic: str, write: Write) -> None:
+def test_a_range_that_begins_after_the_end_is_missing_as_a_whole(
+    kafka: KafkaSettings, topic: str, write: Write
+) -> None:
     write(*numbered(3))
     with pytest.raises(DeadlineError, match="0 of 4 announced"):
         wait_for_data(kafka, [OffsetRange(topic, 0, 10, 14)], 0)
 
 
-def test_waiting_ends_when_the_last_record_arrives(kafka: KafkaSettings, topic: str, write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_waiting_ends_when_the_last_record_arrives(
+    kafka: KafkaSettings, topic: str, write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(reader, "POLL_S", 0.05)
     write(*numbered(3))
     timer = threading.Timer(0.3, write, numbered(2))
@@ -184,7 +204,9 @@ def test_control_messages_of_all_partitions_come_oldest_first(kafka: KafkaSettin
     assert heard == [(2, 0, b"1000"), (1, 0, b"2000"), (0, 0, b"3000"), (0, 1, b"2500"), (2, 1, b"5000"), (1, 1, b"")]
 
 
-def test_a_control_topic_whose_first_messages_have_expired_is_read_from_the_first_one_left(kafka: KafkaSettings, topic: str, write: Write) -> None:
+def test_a_control_topic_whose_first_messages_have_expired_is_read_from_the_first_one_left(
+    kafka: KafkaSettings, topic: str, write: Write
+) -> None:
     write(*numbered(5))
     with admin(kafka) as asked:
         asked.delete_records({TopicPartition(topic, 0): 3})

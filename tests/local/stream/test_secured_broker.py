@@ -85,21 +85,31 @@ def secured(server: SecuredKafka, topic: str) -> KafkaSettings:
 
 
 def test_who_may_read_reads(secured: KafkaSettings, topic: str) -> None:
-    assert list(read_ranges(secured, parse_ranges(f"{topic}:0:0:5"), 20).values) == [bytes([number]) for number in range(5)]
+    assert list(read_ranges(secured, parse_ranges(f"{topic}:0:0:5"), 20).values) == [
+        bytes([number]) for number in range(5)
+    ]
 
 
-def test_a_wrong_password_is_said_to_be_one_and_not_shown(secured: KafkaSettings, topic: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wrong_password_is_said_to_be_one_and_not_shown(
+    secured: KafkaSettings, topic: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(client, "CONNECT_S", 1.0)
-    with pytest.raises(BrokerError, match=r"refuse the credentials of user 'admin' .*check KAFKA_USERNAME, KAFKA_PASSWORD") as caught:
+    with pytest.raises(
+        BrokerError, match=r"refuse the credentials of user 'admin' .*check KAFKA_USERNAME, KAFKA_PASSWORD"
+    ) as caught:
         topic_bounds(replace(secured, password="wrong-secret"), topic)
     assert "wrong-secret" not in str(caught.value)
     with pytest.raises(BrokerError, match="refuse the credentials"):
         RecordWriter(replace(secured, password="wrong-secret"))
 
 
-def test_no_login_where_one_is_needed_is_a_broker_error(secured: KafkaSettings, topic: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_login_where_one_is_needed_is_a_broker_error(
+    secured: KafkaSettings, topic: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(client, "CONNECT_S", 1.0)
-    with pytest.raises(BrokerError, match=r"do not answer as PLAINTEXT .*check KAFKA_BOOTSTRAP_SERVERS, KAFKA_SECURITY_PROTOCOL"):
+    with pytest.raises(
+        BrokerError, match=r"do not answer as PLAINTEXT .*check KAFKA_BOOTSTRAP_SERVERS, KAFKA_SECURITY_PROTOCOL"
+    ):
         topic_bounds(KafkaSettings(secured.bootstrap_servers), topic)
 
 
@@ -127,7 +137,9 @@ class FirstByte:
 
 
 def inference(kafka: KafkaSettings, topic: str, stop: threading.Event) -> Inference:
-    return Inference(kafka, Streams(topic, f"{topic}-out", "", f"group-{topic}"), cast(ServedVersion, FirstByte()), Pace(), stop)
+    return Inference(
+        kafka, Streams(topic, f"{topic}-out", "", f"group-{topic}"), cast(ServedVersion, FirstByte()), Pace(), stop
+    )
 
 
 def join(kafka: KafkaSettings, group: str, topic: str) -> None:
@@ -184,7 +196,9 @@ def test_a_broker_that_dies_ends_reads_waits_and_sends(
         killer = threading.Timer(0.7, server.kill)
         killer.start()
         began = time.monotonic()
-        with pytest.raises(DeadlineError, match=r"5 of 9 records of .* could be read in time \(the brokers .* do not answer"):
+        with pytest.raises(
+            DeadlineError, match=r"5 of 9 records of .* could be read in time \(the brokers .* do not answer"
+        ):
             reading.result(20)
         with pytest.raises(DeadlineError, match=r"5 of 9 announced records arrived in 4 s .*do not answer"):
             waiting.result(20)
@@ -196,10 +210,15 @@ def test_a_broker_that_dies_ends_reads_waits_and_sends(
     sender.close()
 
 
-def test_reads_and_waits_go_on_when_the_broker_comes_back(server: SecuredKafka, secured: KafkaSettings, topic: str) -> None:
+def test_reads_and_waits_go_on_when_the_broker_comes_back(
+    server: SecuredKafka, secured: KafkaSettings, topic: str
+) -> None:
     ranges = parse_ranges(f"{topic}:0:0:6")
     with ThreadPoolExecutor() as pool:
-        waiting, reading = pool.submit(wait_for_data, secured, ranges, 90), pool.submit(read_ranges, secured, ranges, 90)
+        waiting, reading = (
+            pool.submit(wait_for_data, secured, ranges, 90),
+            pool.submit(read_ranges, secured, ranges, 90),
+        )
         assert not wait([waiting, reading], timeout=0.7).done
         server.kill()
         server.start()

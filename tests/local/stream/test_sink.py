@@ -47,7 +47,9 @@ def test_the_signature_is_kafka_mls() -> None:
         "control_topic='FEDERATED_DATA_CONTROL_TOPIC', group_id='sink', unsupervised_topic=None)"
     )
     signature = inspect.signature(FederatedRawSink.__init__)
-    known = [parameter for parameter in signature.parameters.values() if parameter.kind is not inspect.Parameter.KEYWORD_ONLY]
+    known = [
+        parameter for parameter in signature.parameters.values() if parameter.kind is not inspect.Parameter.KEYWORD_ONLY
+    ]
     bare = [parameter.replace(annotation=inspect.Parameter.empty) for parameter in known]
     assert str(signature.replace(parameters=bare, return_annotation=inspect.Signature.empty)) == expected
 
@@ -70,14 +72,21 @@ def test_a_kafka_ml_script_is_announced_as_kafka_ml_would(kafka: KafkaSettings, 
     sink.close()
     [said] = heard(kafka, control)
     assert said.topic == f"{topic}:0:0:40"
-    assert said.input_config == {"data_type": "uint8", "label_type": "uint8", "data_reshape": "4 4", "label_reshape": "1"}
+    assert said.input_config == {
+        "data_type": "uint8",
+        "label_type": "uint8",
+        "data_reshape": "4 4",
+        "label_reshape": "1",
+    }
     assert (said.total_msg, said.validation_rate, said.test_rate, said.description) == (40, 0.1, 0, "Mnist dataset")
     assert (said.restrictions, said.incremental, said.unsupervised_topic) == ({"a": 1}, False, None)
     assert (said.client, said.bootstrap_servers) == (topic, kafka.bootstrap_servers)
     check_content(kafka, said, X, Y)
 
 
-def test_only_the_sinks_own_records_are_announced(kafka: KafkaSettings, topic: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_the_sinks_own_records_are_announced(
+    kafka: KafkaSettings, topic: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(writer, "PENDING", 8)
     create_topic(kafka, topic, 3)
     control, stranger = f"{topic}-control", RecordWriter(kafka)
@@ -110,7 +119,9 @@ def test_records_without_labels_have_their_own_ranges(kafka: KafkaSettings, topi
     assert (list(records.values), list(records.keys)) == ([X[0].tobytes(), X[2].tobytes()], [b"\0", b"\0"])
 
 
-def test_given_types_and_shapes_are_kept_and_records_follow_them(kafka: KafkaSettings, topic: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_given_types_and_shapes_are_kept_and_records_follow_them(
+    kafka: KafkaSettings, topic: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("FEDSTREAM_CLIENT", "hospital-a")
     sink = FederatedRawSink(
         [kafka.bootstrap_servers],
@@ -138,9 +149,16 @@ def test_big_endian_samples_arrive_as_the_numbers_they_are(kafka: KafkaSettings,
 
 @pytest.mark.parametrize(
     ("sample", "label", "reason"),
-    [(X[1, :3], Y[1], "shape"), (X[1].astype(np.float32), Y[1], "dtype"), (X[1], Y[:2], "shape"), (X[1], "cat", "dtype")],
+    [
+        (X[1, :3], Y[1], "shape"),
+        (X[1].astype(np.float32), Y[1], "dtype"),
+        (X[1], Y[:2], "shape"),
+        (X[1], "cat", "dtype"),
+    ],
 )
-def test_a_record_unlike_the_first_is_refused(kafka: KafkaSettings, topic: str, sample: np.ndarray, label: object, reason: str) -> None:
+def test_a_record_unlike_the_first_is_refused(
+    kafka: KafkaSettings, topic: str, sample: np.ndarray, label: object, reason: str
+) -> None:
     sink = FederatedRawSink(kafka.bootstrap_servers, topic, 1, control_topic=f"{topic}-control")
     sink.send(X[0], Y[0])
     with pytest.raises(RecordError, match=reason):
@@ -151,7 +169,15 @@ def test_a_record_unlike_the_first_is_refused(kafka: KafkaSettings, topic: str, 
 
 def test_names_are_announced_and_labels_may_be_sent_by_name(kafka: KafkaSettings, topic: str) -> None:
     control = f"{topic}-control"
-    sink = FederatedRawSink(kafka.bootstrap_servers, topic, 1, control_topic=control, features=["a", "b"], classes=["no", "yes"], append=True)
+    sink = FederatedRawSink(
+        kafka.bootstrap_servers,
+        topic,
+        1,
+        control_topic=control,
+        features=["a", "b"],
+        classes=["no", "yes"],
+        append=True,
+    )
     sink.send(np.array([1.0, 2.0]), "yes")
     sink.send(np.array([3.0, 4.0]), 0)
     with pytest.raises(UsageError, match="label 'maybe' of record 0 is none of the classes 'no', 'yes'"):
@@ -163,7 +189,9 @@ def test_names_are_announced_and_labels_may_be_sent_by_name(kafka: KafkaSettings
 
 
 def test_as_many_columns_are_named_as_a_sample_has(kafka: KafkaSettings, topic: str) -> None:
-    sink = FederatedRawSink(kafka.bootstrap_servers, topic, 1, control_topic=f"{topic}-control", features=["a", "b", "c"])
+    sink = FederatedRawSink(
+        kafka.bootstrap_servers, topic, 1, control_topic=f"{topic}-control", features=["a", "b", "c"]
+    )
     with pytest.raises(UsageError, match=r"3 columns are named, but a sample has shape \(2,\)"):
         sink.send(np.zeros(2), 0)
     with pytest.raises(UsageError, match=r"3 columns are named, but a sample has shape \(4, 4\)"):
@@ -176,11 +204,18 @@ def test_as_many_columns_are_named_as_a_sample_has(kafka: KafkaSettings, topic: 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, 1e300])
 def test_what_is_not_finite_is_refused_with_record_and_column(kafka: KafkaSettings, topic: str, value: float) -> None:
-    options = {"data_type": "float32", "control_topic": f"{topic}-control", "features": ["age", "bmi"], "unsupervised_topic": f"{topic}-u"}
+    options = {
+        "data_type": "float32",
+        "control_topic": f"{topic}-control",
+        "features": ["age", "bmi"],
+        "unsupervised_topic": f"{topic}-u",
+    }
     sink = FederatedRawSink(kafka.bootstrap_servers, topic, 1, **options)  # type: ignore[arg-type]
     sink.send(np.zeros(2), 0.0)
     with np.errstate(over="ignore"):
-        with pytest.raises(RecordError, match=r"the sample of record 1 has (nan|inf) in column 'bmi'; .*allow_nan=True"):
+        with pytest.raises(
+            RecordError, match=r"the sample of record 1 has (nan|inf) in column 'bmi'; .*allow_nan=True"
+        ):
             sink.send(np.array([0.0, value]), 0.0)
         with pytest.raises(RecordError, match=r"the sample of record 0 has (nan|inf) in column 'age'"):
             sink.unsupervised_send(np.array([value, 0.0]))
@@ -207,11 +242,15 @@ def test_a_data_set_with_nan_is_refused_before_anything_is_sent(kafka: KafkaSett
 
 
 def test_a_closed_sink_says_so(kafka: KafkaSettings, topic: str) -> None:
-    sink = FederatedRawSink(kafka.bootstrap_servers, topic, 1, control_topic=f"{topic}-control", unsupervised_topic=f"{topic}-u")
+    sink = FederatedRawSink(
+        kafka.bootstrap_servers, topic, 1, control_topic=f"{topic}-control", unsupervised_topic=f"{topic}-u"
+    )
     sink.send(X[0], Y[0])
     sink.close()
     for use in (lambda: sink.send(X[0], Y[0]), lambda: sink.unsupervised_send(X[0]), sink.close):
-        with pytest.raises(UsageError, match=rf"this sink of topic '{topic}' is closed; make a new one, with append=True"):
+        with pytest.raises(
+            UsageError, match=rf"this sink of topic '{topic}' is closed; make a new one, with append=True"
+        ):
             use()
 
 
@@ -267,7 +306,12 @@ def test_the_example_runs_as_a_data_owner_would_run_it(kafka: KafkaSettings, top
     np.savez(tmp_path / "mnist.npz", x_train=X[:30], y_train=Y[:30], x_test=X[30:], y_test=Y[30:])
     env = {**os.environ, "KAFKA_BOOTSTRAP_SERVERS": kafka.bootstrap_servers, "FEDSTREAM_CLIENT": f"owner-{topic}"}
     done = subprocess.run(
-        [sys.executable, str(EXAMPLE), str(tmp_path / "mnist.npz"), topic], env=env, capture_output=True, text=True, timeout=120, check=False
+        [sys.executable, str(EXAMPLE), str(tmp_path / "mnist.npz"), topic],
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     [said] = [said for said in heard(kafka, "FEDERATED_DATA_CONTROL_TOPIC") if said.client == f"owner-{topic}"]

@@ -40,7 +40,20 @@ def run(*words: str) -> Any:
 
 
 def test_a_file_is_sent_and_announced(kafka: KafkaSettings, topic: str, control: str, file: str) -> None:
-    words = ["--topic", topic, "--client", "plant-7", "--partitions", "3", "--shape", "4 4", "--validation-rate", "0.2", "--test-rate", "0.1"]
+    words = [
+        "--topic",
+        topic,
+        "--client",
+        "plant-7",
+        "--partitions",
+        "3",
+        "--shape",
+        "4 4",
+        "--validation-rate",
+        "0.2",
+        "--test-rate",
+        "0.1",
+    ]
     done = run("send", file, *words, "--restriction", '{"a": 1}', "--description", "words", "--json")
     assert done.exit_code == 0, done.output
     said = parse_data_announcement(read_announcements(kafka, control, 20)[0][2])
@@ -64,7 +77,11 @@ def test_a_table_is_sent(topic: str, control: str, tmp_path: Path) -> None:
 def test_the_list_says_what_is_wrong(kafka: KafkaSettings, topic: str, control: str, file: str) -> None:
     assert run("send", file, "--topic", topic, "--client", "fine").exit_code == 0
     with KafkaProducer(**kafka.client_args()) as producer:
-        for value in (b"no json", b'{"topic": "t:0:0:5"}', b'{"topic": "t:0:0:5", "input_format": "RAW", "input_config": {}, "client": "o\'brien"}'):
+        for value in (
+            b"no json",
+            b'{"topic": "t:0:0:5"}',
+            b'{"topic": "t:0:0:5", "input_format": "RAW", "input_config": {}, "client": "o\'brien"}',
+        ):
             producer.send(control, key=b"\0", value=value).get(20)
     done = run("list", "--json")
     assert done.exit_code == 0, done.output
@@ -81,7 +98,9 @@ def test_the_list_is_empty_where_nothing_was_ever_announced(control: str) -> Non
     assert json.loads(run("list", "--json").stdout) == []
 
 
-def test_a_table_s_columns_and_classes_are_announced_by_name(kafka: KafkaSettings, topic: str, control: str, tmp_path: Path) -> None:
+def test_a_table_s_columns_and_classes_are_announced_by_name(
+    kafka: KafkaSettings, topic: str, control: str, tmp_path: Path
+) -> None:
     (tmp_path / "d.csv").write_text("age,kind,bmi\n1,well,2\n3,ill,4\n5,well,6\n")
     assert run("send", str(tmp_path / "d.csv"), "--topic", topic, "--client", "c", "--label", "kind").exit_code == 0
     said = parse_data_announcement(read_announcements(kafka, control, 20)[0][2])
@@ -89,23 +108,41 @@ def test_a_table_s_columns_and_classes_are_announced_by_name(kafka: KafkaSetting
     x, y = get_codec(said.format).decode_records(read_ranges(kafka, said.ranges, 20))
     assert (x.tolist(), y.tolist()) == ([[1, 2], [3, 4], [5, 6]], [1, 0, 1])
     [row] = json.loads(run("list", "--json").stdout)
-    assert (row["records"], row["columns"], row["shape"], row["type"], row["classes"]) == (3, 2, "2", "float32", ["ill", "well"])
-    assert (row["restrictions"], row["held_out"], row["append"], row["state"], row["reason"]) == ({}, 0, False, "counts", "")
+    assert (row["records"], row["columns"], row["shape"], row["type"], row["classes"]) == (
+        3,
+        2,
+        "2",
+        "float32",
+        ["ill", "well"],
+    )
+    assert (row["restrictions"], row["held_out"], row["append"], row["state"], row["reason"]) == (
+        {},
+        0,
+        False,
+        "counts",
+        "",
+    )
 
 
-def test_classes_keep_the_order_that_the_owner_gives(kafka: KafkaSettings, topic: str, control: str, tmp_path: Path) -> None:
+def test_classes_keep_the_order_that_the_owner_gives(
+    kafka: KafkaSettings, topic: str, control: str, tmp_path: Path
+) -> None:
     (tmp_path / "d.csv").write_text("a,label\n1,well\n3,ill\n")
     (tmp_path / "classes.json").write_text('["well", "ill", "unknown"]')
     words = ["send", str(tmp_path / "d.csv"), "--topic", topic, "--client", "c", "--classes"]
     assert run(*words, str(tmp_path / "classes.json")).exit_code == 0
     assert parse_data_announcement(read_announcements(kafka, control, 20)[0][2]).classes == ["well", "ill", "unknown"]
-    assert "label 'ill' of record 1 is none of the classes 'well', 'unknown'" in str(run(*words, "well, unknown").exception)
+    assert "label 'ill' of record 1 is none of the classes 'well', 'unknown'" in str(
+        run(*words, "well, unknown").exception
+    )
     (tmp_path / "classes.json").write_text('{"well": 0}')
     assert "must hold a JSON list of names" in str(run(*words, str(tmp_path / "classes.json")).exception)
     assert "cannot be read as a JSON list" in str(run(*words, "no-such.json").exception)
 
 
-def test_numbered_labels_may_be_given_names_for_every_class(kafka: KafkaSettings, topic: str, control: str, file: str) -> None:
+def test_numbered_labels_may_be_given_names_for_every_class(
+    kafka: KafkaSettings, topic: str, control: str, file: str
+) -> None:
     names = ",".join(f"digit {number}" for number in range(10))
     assert run("send", file, "--topic", topic, "--client", "c", "--classes", names).exit_code == 0
     done = run("send", file, "--topic", topic, "--client", "c", "--classes", "zero,one")
@@ -117,7 +154,10 @@ def test_numbered_labels_may_be_given_names_for_every_class(kafka: KafkaSettings
 def test_a_second_send_says_what_it_supersedes_and_append_adds(topic: str, control: str, file: str) -> None:
     words = ["send", file, "--topic", topic, "--client", "c"]
     assert "supersedes" not in run(*words).stdout
-    assert f"this supersedes the earlier announcement of {topic}:0:0:40; pass --append to add to it instead" in run(*words).stdout
+    assert (
+        f"this supersedes the earlier announcement of {topic}:0:0:40; pass --append to add to it instead"
+        in run(*words).stdout
+    )
     assert json.loads(run(*words, "--append", "--json").stdout)["supersedes"] == []
     rows = json.loads(run("list", "--json").stdout)
     assert [row["state"] for row in rows] == ["superseded", "counts", "counts"]
@@ -134,7 +174,9 @@ def test_an_owner_who_may_not_read_the_control_topic_is_told_and_sends_all_the_s
     monkeypatch.setattr(announced, "read_announcements", refuse)
     done = run("send", file, "--topic", topic, "--client", "c")
     assert done.exit_code == 0
-    assert "cannot read whether this supersedes earlier announcements of c: it refuses us" in " ".join(done.stderr.split())
+    assert "cannot read whether this supersedes earlier announcements of c: it refuses us" in " ".join(
+        done.stderr.split()
+    )
 
 
 def test_a_client_withdraws_what_it_announced(kafka: KafkaSettings, topic: str, control: str, file: str) -> None:
@@ -150,10 +192,15 @@ def test_a_client_withdraws_what_it_announced(kafka: KafkaSettings, topic: str, 
     assert json.loads(run("list", "--json").stdout)[-1]["state"] == "counts"
 
 
-def test_a_withdrawal_of_one_topic_reads_nothing(topic: str, control: str, file: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_withdrawal_of_one_topic_reads_nothing(
+    topic: str, control: str, file: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert run("send", file, "--topic", topic, "--client", "c").exit_code == 0
     monkeypatch.setattr(announced, "read_announcements", None)
-    assert json.loads(run("withdraw", "--client", "c", "--topic", topic, "--json").stdout) == {"client": "c", "withdrawn": [topic]}
+    assert json.loads(run("withdraw", "--client", "c", "--topic", topic, "--json").stdout) == {
+        "client": "c",
+        "withdrawn": [topic],
+    }
     monkeypatch.undo()
 
 
@@ -171,7 +218,9 @@ def test_what_cannot_be_withdrawn_is_a_usage_error(control: str, words: list[str
     assert reason in str(done.exception)
 
 
-def test_nan_is_sent_only_where_that_is_asked_for(kafka: KafkaSettings, topic: str, control: str, tmp_path: Path) -> None:
+def test_nan_is_sent_only_where_that_is_asked_for(
+    kafka: KafkaSettings, topic: str, control: str, tmp_path: Path
+) -> None:
     (tmp_path / "d.csv").write_text("age,bmi,label\n1,2,0\n3,inf,1\n")
     words = ["send", str(tmp_path / "d.csv"), "--topic", topic, "--client", "c"]
     assert "the sample of record 1 has inf in column 'bmi' (1 of 2 records" in str(run(*words).exception)

@@ -38,7 +38,12 @@ def reference(strategy, base, rounds):
 VALUES = st.floats(-100, 100, width=32)
 CLIENTS = st.lists(st.tuples(st.integers(1, 1000), VALUES), min_size=1, max_size=6)
 PARAMETERS = st.fixed_dictionaries(
-    {"server_learning_rate": st.floats(1e-4, 2), "beta_1": st.floats(0, 0.99), "beta_2": st.floats(0, 0.999), "tau": st.floats(1e-6, 1)}
+    {
+        "server_learning_rate": st.floats(1e-4, 2),
+        "beta_1": st.floats(0, 0.99),
+        "beta_2": st.floats(0, 0.999),
+        "tau": st.floats(1e-6, 1),
+    }
 )
 
 
@@ -48,11 +53,15 @@ def test_some_rounds_are_those_of_the_paper_in_any_order_of_clients(parameters, 
     strategy = FedAdam(**parameters)
     columns = [[(examples, [value]) for examples, value in clients] for clients in rounds]
     weights, state = rounds_of(strategy, [base], columns)
-    assert [weights[0], state["m/w"][0], state["v/w"][0]] == pytest.approx(reference(strategy, base, rounds), rel=1e-6, abs=1e-30)
+    assert [weights[0], state["m/w"][0], state["v/w"][0]] == pytest.approx(
+        reference(strategy, base, rounds), rel=1e-6, abs=1e-30
+    )
     shuffled = [random.sample(clients, len(clients)) for clients in columns]
     again, state_again = rounds_of(strategy, [base], shuffled)
     assert again.tobytes() == weights.tobytes()
-    assert {name: array.tobytes() for name, array in state_again.items()} == {name: array.tobytes() for name, array in state.items()}
+    assert {name: array.tobytes() for name, array in state_again.items()} == {
+        name: array.tobytes() for name, array in state.items()
+    }
 
 
 def test_two_steps_worked_out_by_hand():
@@ -75,7 +84,11 @@ def test_a_step_is_never_longer_than_without_a_past(base, clients):
 
 
 def test_moving_statistics_and_integers_get_what_fedavg_gives_them():
-    base = {"norm/moving_variance": np.ones(2, np.float32), "norm/moving_mean#2": np.zeros(2, np.float32), "n": np.array([5])}
+    base = {
+        "norm/moving_variance": np.ones(2, np.float32),
+        "norm/moving_mean#2": np.zeros(2, np.float32),
+        "n": np.array([5]),
+    }
     base |= {"norm/gamma": np.ones(2, np.float32), "half": np.ones(2, np.float16)}
     changed = {name: array if name == "n" else array * array.dtype.type(0.25) for name, array in base.items()}
     updates = updates_of((1, changed), (3, base))
@@ -84,7 +97,9 @@ def test_moving_statistics_and_integers_get_what_fedavg_gives_them():
         assert made.weights[name].tobytes() == mean[name].tobytes()
     assert set(made.state) == {f"{kind}/{name}" for kind in "mv" for name in ("norm/gamma", "half")}
     assert {array.dtype for array in made.state.values()} == {np.dtype(np.float32)}
-    assert {name: (array.dtype, array.shape) for name, array in made.weights.items()} == {n: (a.dtype, a.shape) for n, a in base.items()}
+    assert {name: (array.dtype, array.shape) for name, array in made.weights.items()} == {
+        n: (a.dtype, a.shape) for n, a in base.items()
+    }
 
 
 def test_the_figure_is_the_norm_of_the_pseudo_gradient():

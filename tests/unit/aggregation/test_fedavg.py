@@ -21,7 +21,9 @@ FLOATS = [np.float16, np.float32, np.float64]
 
 
 def exact_mean(counts, values):
-    return sum(Fraction(count) * Fraction(float(value)) for count, value in zip(counts, values, strict=True)) / sum(counts)
+    return sum(Fraction(count) * Fraction(float(value)) for count, value in zip(counts, values, strict=True)) / sum(
+        counts
+    )
 
 
 def rounded(exact, dtype):
@@ -56,10 +58,24 @@ def same_bits(found, expected):
 def numbers(dtype):
     """All finite numbers of a dtype, with those that are hard to sum more often than by chance."""
     info = np.finfo(dtype)
-    hard = [0.0, -0.0, 1.0, float(info.max), -float(info.max), float(info.smallest_subnormal), float(info.tiny), 1 + float(info.eps), 0.5]
+    hard = [
+        0.0,
+        -0.0,
+        1.0,
+        float(info.max),
+        -float(info.max),
+        float(info.smallest_subnormal),
+        float(info.tiny),
+        1 + float(info.eps),
+        0.5,
+    ]
     hard += [1e20, -1e20] if dtype != np.float16 else []
     width = 8 * np.dtype(dtype).itemsize
-    return st.one_of(st.floats(width=width, allow_nan=False, allow_infinity=False), st.floats(-1, 1, width=width), st.sampled_from(hard))
+    return st.one_of(
+        st.floats(width=width, allow_nan=False, allow_infinity=False),
+        st.floats(-1, 1, width=width),
+        st.sampled_from(hard),
+    )
 
 
 def updates_of(dtype):
@@ -86,7 +102,9 @@ def test_each_element_is_the_exact_mean_rounded_once_in_any_order(dtype, data):
 def test_models_as_training_makes_them(dtype, clients):
     rng = np.random.default_rng(clients)
     base = rng.normal(0, 0.1, 500)
-    updates = [(int(rng.integers(1, 500)), {"w": (base + rng.normal(0, 0.01, 500)).astype(dtype)}) for _ in range(clients)]
+    updates = [
+        (int(rng.integers(1, 500)), {"w": (base + rng.normal(0, 0.01, 500)).astype(dtype)}) for _ in range(clients)
+    ]
     assert same_bits(federated_average(updates)["w"], reference(updates, "w"))
 
 
@@ -113,14 +131,21 @@ def test_what_cancels_beyond_twice_the_precision_leaves_the_rest():
 
 def test_sums_that_overflow_have_means_that_do_not():
     largest = np.finfo(np.float64).max
-    updates = [(9, {"w": np.array([1e308, largest, -largest, largest])}), (3, {"w": np.array([1.5e308, largest, -largest, -largest])})]
+    updates = [
+        (9, {"w": np.array([1e308, largest, -largest, largest])}),
+        (3, {"w": np.array([1.5e308, largest, -largest, -largest])}),
+    ]
     mean = federated_average(updates)["w"]
     assert mean.tolist() == [1.125e308, largest, -largest, largest / 2]
 
 
 def test_denormal_numbers_are_summed_exactly():
     tiny = 5e-324
-    updates = [(1, {"w": np.array([tiny, tiny])}), (1, {"w": np.array([tiny, 2 * tiny])}), (1, {"w": np.array([0.0, 2 * tiny])})]
+    updates = [
+        (1, {"w": np.array([tiny, tiny])}),
+        (1, {"w": np.array([tiny, 2 * tiny])}),
+        (1, {"w": np.array([0.0, 2 * tiny])}),
+    ]
     assert federated_average(updates)["w"].tolist() == [tiny, 2 * tiny]
 
 
@@ -145,7 +170,12 @@ def test_variables_of_many_dtypes_and_shapes():
     }
     rng = np.random.default_rng(2)
     updates = [
-        (n, {name: rng.normal(size=shape).astype(dtype) for name, (dtype, shape) in shapes.items()} | {"steps": np.array([7])}) for n in (2, 9, 4)
+        (
+            n,
+            {name: rng.normal(size=shape).astype(dtype) for name, (dtype, shape) in shapes.items()}
+            | {"steps": np.array([7])},
+        )
+        for n in (2, 9, 4)
     ]
     mean = federated_average(updates)
     assert list(mean) == [*shapes, "steps"]
@@ -236,8 +266,12 @@ def test_mapped_updates_take_no_memory_of_their_own(tmp_path):
 
     size, clients = 1_000_000, 20
     for number in range(clients):
-        (tmp_path / f"{number}").write_bytes(to_bytes({"w": np.random.default_rng(number).normal(size=size).astype(np.float32)}))
+        (tmp_path / f"{number}").write_bytes(
+            to_bytes({"w": np.random.default_rng(number).normal(size=size).astype(np.float32)})
+        )
     files = [str(tmp_path / f"{number}") for number in range(clients)]
-    said = subprocess.run([sys.executable, "-c", MAPPED, *files], capture_output=True, text=True, check=True, env=dict(os.environ))
+    said = subprocess.run(
+        [sys.executable, "-c", MAPPED, *files], capture_output=True, text=True, check=True, env=dict(os.environ)
+    )
     grown, result = json.loads(said.stdout)
     assert grown - result < 40 * 1024, "KiB beside the mean; the updates have 78,000"

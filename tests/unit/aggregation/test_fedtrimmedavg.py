@@ -16,7 +16,9 @@ from fedstream.aggregation.fedtrimmedavg import FedTrimmedAvg
 def trimmed_mean(columns, beta, examples=None):
     """Return the trimmed mean of each client's values, as the strategy makes it."""
     counts = examples or [1] * len(columns)
-    updates = updates_of(*[(count, {"w": np.array(values, np.float32)}) for count, values in zip(counts, columns, strict=True)])
+    updates = updates_of(
+        *[(count, {"w": np.array(values, np.float32)}) for count, values in zip(counts, columns, strict=True)]
+    )
     return FedTrimmedAvg(beta=beta).aggregate({"w": np.zeros(len(columns[0]), np.float32)}, updates, {})
 
 
@@ -44,7 +46,9 @@ def clients(draw):
 def test_it_is_the_mean_of_what_is_left_in_any_order_of_clients(columns, beta, random):
     found = trimmed_mean(columns, beta).weights["w"]
     for value, mean in zip(found, reference(columns, beta), strict=True):
-        assert abs(Fraction(float(value)) - mean) <= abs(mean) / 2**24 + Fraction(1, 2**149), "half a unit in the last place"
+        assert abs(Fraction(float(value)) - mean) <= abs(mean) / 2**24 + Fraction(1, 2**149), (
+            "half a unit in the last place"
+        )
     lowest, highest = np.min(np.array(columns, np.float32), 0), np.max(np.array(columns, np.float32), 0)
     assert np.all((lowest <= found) & (found <= highest))
     shuffled = random.sample(columns, len(columns))
@@ -70,7 +74,10 @@ def test_examples_do_not_weigh():
 
 
 def test_a_fraction_that_floats_round_down_is_taken_as_written():
-    assert trimmed_mean([[number] for number in range(100)], 0.29).figures == {"trimmed_updates": 58, "trimmed_share": 0.58}
+    assert trimmed_mean([[number] for number in range(100)], 0.29).figures == {
+        "trimmed_updates": 58,
+        "trimmed_share": 0.58,
+    }
 
 
 @pytest.mark.parametrize("order", [[-0.0, 0.0, 0.0], [0.0, -0.0, 0.0], [0.0, 0.0, -0.0]])
@@ -98,4 +105,6 @@ def test_the_memory_is_that_of_blocks(clients):
     finally:
         tracemalloc.stop()
     assert np.all(weights["w"] == (clients - 1) / 2)
-    assert peak - weights["w"].nbytes < 8 * fedtrimmedavg.SORTED * 4, "some blocks of float32, whatever the number of clients"
+    assert peak - weights["w"].nbytes < 8 * fedtrimmedavg.SORTED * 4, (
+        "some blocks of float32, whatever the number of clients"
+    )

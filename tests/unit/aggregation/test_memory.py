@@ -21,8 +21,12 @@ RESULTS = {"FedAdam": 5}
 def updates(tmp_path_factory):
     folder = tmp_path_factory.mktemp("updates")
     for number in range(CLIENTS):
-        (folder / f"{number}").write_bytes(to_bytes({"w": np.random.default_rng(number).normal(size=SIZE).astype(np.float32)}))
-    return Updates(Update(f"c{number}", number + 1, map_weights(folder / f"{number}", "test")) for number in range(CLIENTS))
+        (folder / f"{number}").write_bytes(
+            to_bytes({"w": np.random.default_rng(number).normal(size=SIZE).astype(np.float32)})
+        )
+    return Updates(
+        Update(f"c{number}", number + 1, map_weights(folder / f"{number}", "test")) for number in range(CLIENTS)
+    )
 
 
 @pytest.mark.parametrize("name", BUILT_IN)

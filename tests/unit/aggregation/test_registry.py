@@ -23,14 +23,38 @@ def test_each_strategy_says_what_it_is_and_has_usable_defaults(name):
 @pytest.mark.parametrize(
     ("name", "config", "said"),
     [
-        ("FedAdam", {"beta_1": 1.5}, "strategy_config: beta_1 of FedAdam must be a number at least 0 and below 1 (given: 1.5)"),
-        ("FedAdam", {"beta_1": "high"}, "strategy_config: beta_1 of FedAdam must be a number at least 0 and below 1 (given: 'high')"),
+        (
+            "FedAdam",
+            {"beta_1": 1.5},
+            "strategy_config: beta_1 of FedAdam must be a number at least 0 and below 1 (given: 1.5)",
+        ),
+        (
+            "FedAdam",
+            {"beta_1": "high"},
+            "strategy_config: beta_1 of FedAdam must be a number at least 0 and below 1 (given: 'high')",
+        ),
         ("FedAdam", {"tau": 0}, "tau of FedAdam must be a number above 0 and at most 1 (given: 0)"),
         ("FedAdam", {"tau": float("nan")}, "tau of FedAdam must be"),
-        ("FedAdam", {"server_learning_rate": -1}, "server_learning_rate of FedAdam must be a number above 0 and at most 1000 (given: -1)"),
-        ("FedAdam", {"beta": 0.1}, "FedAdam has no parameter 'beta' (given: 0.1); it has server_learning_rate, beta_1, beta_2, tau"),
-        ("FedAdam", {"tau": 2, "beta_2": None}, "beta_2 of FedAdam must be a number at least 0 and below 1 (given: None); strategy_config: tau"),
-        ("FedTrimmedAvg", {"beta": 0.5}, "beta of FedTrimmedAvg must be a number at least 0 and below 0.5 (given: 0.5)"),
+        (
+            "FedAdam",
+            {"server_learning_rate": -1},
+            "server_learning_rate of FedAdam must be a number above 0 and at most 1000 (given: -1)",
+        ),
+        (
+            "FedAdam",
+            {"beta": 0.1},
+            "FedAdam has no parameter 'beta' (given: 0.1); it has server_learning_rate, beta_1, beta_2, tau",
+        ),
+        (
+            "FedAdam",
+            {"tau": 2, "beta_2": None},
+            "beta_2 of FedAdam must be a number at least 0 and below 1 (given: None); strategy_config: tau",
+        ),
+        (
+            "FedTrimmedAvg",
+            {"beta": 0.5},
+            "beta of FedTrimmedAvg must be a number at least 0 and below 0.5 (given: 0.5)",
+        ),
         ("FedTrimmedAvg", {"beta": -0.1}, "beta of FedTrimmedAvg must be"),
         ("FedProx", {"mu": -1}, "mu of FedProx must be a number at least 0 and at most 1000 (given: -1)"),
         ("FedAvg", {"beta": 1}, "FedAvg has no parameter 'beta' (given: 1); it has none"),
@@ -57,7 +81,10 @@ def test_an_installed_package_offers_a_strategy_that_is_imported_when_it_is_aske
     assert "no_such_module" not in sys.modules
     assert find_strategy("FedVariates") is FedVariates
     assert make_strategy("FedVariates", {"rate": 0.5}).rate == 0.5
-    with pytest.raises(SpecError, match=r"which package 'broken' offers as 'no_such_module:FedLost', cannot be loaded \(ModuleNotFoundError"):
+    with pytest.raises(
+        SpecError,
+        match=r"which package 'broken' offers as 'no_such_module:FedLost', cannot be loaded \(ModuleNotFoundError",
+    ):
         find_strategy("FedLost")
 
 

@@ -29,7 +29,9 @@ def test_blocks_cover_each_floating_element_of_all_clients_once():
     assert all(np.shares_memory(block.values[0], updates[0].weights["w"]) for block in blocks), "views, not copies"
 
 
-@pytest.mark.parametrize(("clients", "said"), [([], "there is no update to aggregate"), (["a", "b", "a"], "client 'a' has two updates")])
+@pytest.mark.parametrize(
+    ("clients", "said"), [([], "there is no update to aggregate"), (["a", "b", "a"], "client 'a' has two updates")]
+)
 def test_updates_that_cannot_be(clients, said):
     with pytest.raises(UpdateError, match=said):
         Updates(update(client, 1) for client in clients)

@@ -59,7 +59,10 @@ EXPECTED = {"c/w": ArraySpec((2,), "float32")}
     [
         ({"c/w": np.zeros(2, np.float32)}, ""),
         ({}, "extra array 'c/w' is missing (1 in all)"),
-        ({"c/w": np.zeros(2, np.float32), "d": np.zeros(1)}, "extra array 'd' is not in what the strategy asks for (1 in all)"),
+        (
+            {"c/w": np.zeros(2, np.float32), "d": np.zeros(1)},
+            "extra array 'd' is not in what the strategy asks for (1 in all)",
+        ),
         ({"c/w": np.zeros(3, np.float32)}, "extra array 'c/w' has shape (3,), expected (2,)"),
         ({"c/w": np.zeros(2)}, "extra array 'c/w' has dtype float64, expected float32"),
         ({"c/w": np.array([0, np.nan], np.float32)}, "extra array 'c/w' has 1 values that are not finite (first: nan)"),
@@ -89,7 +92,9 @@ def test_a_count_is_at_most_that_of_the_slice(num_examples, problem):
     assert bool(problem) == bool(_why_bad_count(num_examples, 10))
 
 
-@given(arrays.arrays(np.float32, st.integers(1, 20), elements=st.floats(width=32, allow_nan=False, allow_infinity=False)))
+@given(
+    arrays.arrays(np.float32, st.integers(1, 20), elements=st.floats(width=32, allow_nan=False, allow_infinity=False))
+)
 def test_the_norm_is_that_of_exact_arithmetic(values):
     found = examine({"w": np.zeros_like(values)}, {"w": values}).norm
     squares = sum(Fraction(float(value)) ** 2 for value in values)

@@ -7,7 +7,18 @@ from support.recorded import MODEL, RUN, RecordedStore
 
 from fedstream.audit import verify_run
 
-ORDER = ["opened", "selection", "slices", "refusals", r"updates/.*\.safetensors", "updates", "verdicts", "server_state", "global", "commit"]
+ORDER = [
+    "opened",
+    "selection",
+    "slices",
+    "refusals",
+    r"updates/.*\.safetensors",
+    "updates",
+    "verdicts",
+    "server_state",
+    "global",
+    "commit",
+]
 """What a round writes, first to last."""
 
 

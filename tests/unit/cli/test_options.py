@@ -53,10 +53,32 @@ def given(*words, form=RunSpec, unset=""):
 
 
 def test_an_option_of_every_kind_is_read_as_its_field_needs_it():
-    words = ["--called", "x", "--friends", "b, a,", "--place", '{"town": "Lyon"}', "--count", "4", "--part", "0.25", "--loud", "--size", "large"]
+    words = [
+        "--called",
+        "x",
+        "--friends",
+        "b, a,",
+        "--place",
+        '{"town": "Lyon"}',
+        "--count",
+        "4",
+        "--part",
+        "0.25",
+        "--loud",
+        "--size",
+        "large",
+    ]
     values, own = given(*words, "--own", form=Form)
     assert own
-    assert values == {"name": "x", "friends": ["b", "a"], "place": {"town": "Lyon"}, "count": 4, "part": 0.25, "loud": True, "size": "large"}
+    assert values == {
+        "name": "x",
+        "friends": ["b", "a"],
+        "place": {"town": "Lyon"},
+        "count": 4,
+        "part": 0.25,
+        "loud": True,
+        "size": "large",
+    }
 
 
 def test_what_is_not_given_has_the_form_s_default_or_none_where_another_form_decides():
@@ -92,7 +114,13 @@ def test_without_options_a_run_has_the_defaults_of_the_spec():
 def test_every_option_of_a_run_reaches_its_own_field():
     wanted, words = {}, []
     for number, field in enumerate(form_of(RunSpec), 100):
-        own = {"flag": True, "integer": number, "number": number + 0.5, "names": [field.name], "document": {"of": field.name}}
+        own = {
+            "flag": True,
+            "integer": number,
+            "number": number + 0.5,
+            "names": [field.name],
+            "document": {"of": field.name},
+        }
         wanted[field.name] = value = own.get(field.kind, f"a {field.name}")
         texts = {"flag": [], "names": [field.name], "document": [json.dumps(value)]}
         words += [field.flag, *texts.get(field.kind, [str(value)])]
@@ -116,7 +144,10 @@ def test_a_document_is_given_as_text_or_as_a_file(tmp_path):
     ("value", "reason"),
     [
         ("{", "sites: not valid JSON"),
-        ("none.json", "sites: 'none.json' is neither a JSON object nor a file that can be read (No such file or directory)"),
+        (
+            "none.json",
+            "sites: 'none.json' is neither a JSON object nor a file that can be read (No such file or directory)",
+        ),
         (".", "is neither a JSON object nor a file that can be read (Is a directory)"),
         ("bytes.json", "sites: "),
         ("list.json", "expected a JSON object"),

@@ -40,15 +40,28 @@ class Objects:
 def plan(store, **spec):
     values = {"run": "r", "model": "m", "rounds": 2, **spec}
     reference = ModelReference(name="m", keras_digest=DIGEST, weights_digest=DIGEST, description_digest=DIGEST)
-    held = MatchedClient(client="held", bootstrap_servers="", ranges="held:0:0:9", input_config={}, held_out_rate=0, records=9)
+    held = MatchedClient(
+        client="held", bootstrap_servers="", ranges="held:0:0:9", input_config={}, held_out_rate=0, records=9
+    )
     evaluation = held if "evaluation_topic" in spec else None
-    store.put(RunKeys("r").spec, RunRecord(spec=RunSpec(**values), model=reference, clients=[], evaluation=evaluation, announcements=[]))
+    store.put(
+        RunKeys("r").spec,
+        RunRecord(spec=RunSpec(**values), model=reference, clients=[], evaluation=evaluation, announcements=[]),
+    )
     commit(store, 0, "initial")
 
 
 def commit(store, round, kind, accepted=(True, True), measured=None, stop="", restores=None):
-    clients = [] if kind in ("initial", "rollback") else [client_entry(number, taken) for number, taken in enumerate(accepted)]
-    metrics = Metrics(num_examples=10, values={"accuracy": 0.25 + round / 10, "loss": 1.5}, confusion=None) if measured is not None else None
+    clients = (
+        []
+        if kind in ("initial", "rollback")
+        else [client_entry(number, taken) for number, taken in enumerate(accepted)]
+    )
+    metrics = (
+        Metrics(num_examples=10, values={"accuracy": 0.25 + round / 10, "loss": 1.5}, confusion=None)
+        if measured is not None
+        else None
+    )
     digests = {"parent": DIGEST, "base_digest": DIGEST, "weights_digest": DIGEST, "code_version": "1"}
     others = {"decision": Decision(action="stop" if stop else "continue", reason=stop), "restores": restores, **digests}
     found = Commit(run="r", round=round, kind=kind, clients=clients, measured_round=measured, metrics=metrics, **others)
@@ -170,7 +183,13 @@ def test_a_run_of_three_rounds_that_has_grown_ends_at_round_3_and_not_at_its_fif
         for round, kind in enumerate(("training", "closing", "training", "training", "closing"), start=1):
             commit(store, round, kind, measured=round - 1)
     told = console.file.getvalue().splitlines()
-    assert [line.partition(":")[0] for line in told] == ["round 1 of 3", "closing pass", "round 2 of 3", "round 3 of 3", "closing pass"]
+    assert [line.partition(":")[0] for line in told] == [
+        "round 1 of 3",
+        "closing pass",
+        "round 2 of 3",
+        "round 3 of 3",
+        "closing pass",
+    ]
     assert "the initial model had accuracy" in told[0]
     assert "round 3 had accuracy" in told[-1]
     assert [row[0] for row in rows(drawn(store, rounds=3, done=True))] == ["0", "1", "closing", "2", "3", "closing"]

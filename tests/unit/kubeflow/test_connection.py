@@ -75,7 +75,10 @@ def test_a_token_or_authority_without_an_address_is_a_mistake(tmp_path, more):
 
 def test_a_fake_api_is_asked_below_the_path_of_its_address(nowhere):
     with Api().running() as server:
-        assert PipelinesApi(connect(f"{server.url}/pipeline", env={})).health()["tag_name"] == "/pipeline/apis/v2beta1/healthz"
+        assert (
+            PipelinesApi(connect(f"{server.url}/pipeline", env={})).health()["tag_name"]
+            == "/pipeline/apis/v2beta1/healthz"
+        )
 
 
 WEB = {"tag_name": "", "apiServerTagName": "2.17.0", "apiServerReady": True}
@@ -95,5 +98,8 @@ def test_the_web_interface_is_where_a_fake_one_answers_or_one_is_named(nowhere, 
 
 
 def test_a_fake_web_interface_without_an_api_behind_it_says_so(nowhere):
-    with Api(apiServerReady=False).running() as server, pytest.raises(ClusterAway, match="cannot reach its API; check that ml-pipeline runs"):
+    with (
+        Api(apiServerReady=False).running() as server,
+        pytest.raises(ClusterAway, match="cannot reach its API; check that ml-pipeline runs"),
+    ):
         PipelinesApi(connect(server.url, env={})).health()

@@ -31,8 +31,16 @@ def kube(nowhere, monkeypatch, tmp_path):
     monkeypatch.setattr(probe, "POLL_S", 0.02)
     with FakeKubernetes().running() as server:
         monkeypatch.setenv("KUBECONFIG", str(server.kubeconfig(tmp_path)))
-        server.objects[f"namespaces/{NAMESPACE}"] = {"metadata": {"name": NAMESPACE, "labels": {"pod-security.kubernetes.io/enforce": "restricted"}}}
-        server.put_config_map(NAMESPACE, "fedstream", KAFKA_BOOTSTRAP_SERVERS="kafka:9092", S3_ENDPOINT_URL="http://minio:9000", KAFKA_CA_FILE="")
+        server.objects[f"namespaces/{NAMESPACE}"] = {
+            "metadata": {"name": NAMESPACE, "labels": {"pod-security.kubernetes.io/enforce": "restricted"}}
+        }
+        server.put_config_map(
+            NAMESPACE,
+            "fedstream",
+            KAFKA_BOOTSTRAP_SERVERS="kafka:9092",
+            S3_ENDPOINT_URL="http://minio:9000",
+            KAFKA_CA_FILE="",
+        )
         server.put_secret(NAMESPACE, "mlpipeline-minio-artifact", accesskey="minio", secretkey="hidden-word")
         server.objects["nodes"] = [node("n1")]
         server.pod_status = [{"phase": "Pending"}, WORKS]
@@ -45,13 +53,19 @@ def doctor(monkeypatch, capsys, kube):
     """Run the command; returns its exit code and check -> (state, text)."""
 
     def run(*words):
-        monkeypatch.setattr(sys, "argv", ["fedstream", "doctor", "--cluster", "--namespace", NAMESPACE, "--json", *words])
+        monkeypatch.setattr(
+            sys, "argv", ["fedstream", "doctor", "--cluster", "--namespace", NAMESPACE, "--json", *words]
+        )
         with pytest.raises(SystemExit) as ended:
             main()
         said = capsys.readouterr()
         assert "hidden-word" not in said.out + said.err
         assert "Traceback" not in said.err
-        found = {entry["check"]: (entry["state"], entry["text"]) for entry in json.loads(said.out)} if said.out else said.err
+        found = (
+            {entry["check"]: (entry["state"], entry["text"]) for entry in json.loads(said.out)}
+            if said.out
+            else said.err
+        )
         return int(ended.value.code or 0), found
 
     return run
@@ -85,16 +99,29 @@ def test_the_pod_is_a_step_s_in_all_that_matters_and_restricted(doctor, kube):
     spec = pod["spec"]
     assert [entry["image"] for entry in spec["containers"]] == list(PACKAGE.images)
     assert spec["activeDeadlineSeconds"] <= 300
-    assert spec["securityContext"] == {"runAsNonRoot": True, "runAsUser": 1000, "runAsGroup": 1000, "seccompProfile": {"type": "RuntimeDefault"}}
+    assert spec["securityContext"] == {
+        "runAsNonRoot": True,
+        "runAsUser": 1000,
+        "runAsGroup": 1000,
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
     for entry in spec["containers"]:
-        assert entry["securityContext"] == {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}}
+        assert entry["securityContext"] == {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        }
         assert entry["resources"]["limits"]
     (looks,) = [entry for entry in spec["containers"] if entry["name"] == "doctor"]
     assert "slim" in looks["image"]
     variables = {entry["name"]: entry["valueFrom"] for entry in looks["env"]}
     assert variables.keys() == {variable for source in PACKAGE.sources for variable in source.keys.values()}
-    assert variables["S3_ENDPOINT_URL"] == {"configMapKeyRef": {"name": "fedstream", "key": "S3_ENDPOINT_URL", "optional": True}}
-    assert variables["AWS_SECRET_ACCESS_KEY"] == {"secretKeyRef": {"name": "mlpipeline-minio-artifact", "key": "secretkey", "optional": False}}
+    assert variables["S3_ENDPOINT_URL"] == {
+        "configMapKeyRef": {"name": "fedstream", "key": "S3_ENDPOINT_URL", "optional": True}
+    }
+    assert variables["AWS_SECRET_ACCESS_KEY"] == {
+        "secretKeyRef": {"name": "mlpipeline-minio-artifact", "key": "secretkey", "optional": False}
+    }
     assert {"name": "files-0", "secret": {"secretName": "fedstream-kafka", "optional": True}} in spec["volumes"]
     assert "/etc/fedstream/kafka" in {mount["mountPath"] for mount in looks["volumeMounts"]}
 
@@ -128,7 +155,9 @@ def forget(path):
 
 def config(**values):
     known = {"KAFKA_BOOTSTRAP_SERVERS": "kafka:9092", "S3_ENDPOINT_URL": "http://minio:9000"}
-    return lambda kube: kube.put_config_map(NAMESPACE, "fedstream", **{key: value for key, value in (known | values).items() if value is not None})
+    return lambda kube: kube.put_config_map(
+        NAMESPACE, "fedstream", **{key: value for key, value in (known | values).items() if value is not None}
+    )
 
 
 def secret(name, **values):
@@ -145,14 +174,34 @@ def kubeflow(answer):
 
 SASL = {"KAFKA_SECURITY_PROTOCOL": "SASL_SSL", "KAFKA_SASL_MECHANISM": "SCRAM-SHA-512"}
 PULL = ("ImagePullBackOff", 'Back-off pulling image "x": ErrImagePull: not found')
-NO_NODE = {"conditions": [{"type": "PodScheduled", "status": "False", "message": "0/3 nodes are available: 3 Insufficient memory."}]}
+NO_NODE = {
+    "conditions": [
+        {"type": "PodScheduled", "status": "False", "message": "0/3 nodes are available: 3 Insufficient memory."}
+    ]
+}
 FAULTS = {
     "no-namespace": (forget(""), "namespace", ["there is no namespace 'team'", "--namespace"]),
-    "no-config-map": (forget("/configmaps/fedstream"), "config map", ["there is no config map 'fedstream' in namespace 'team'", "kubectl apply -k"]),
-    "no-brokers": (config(KAFKA_BOOTSTRAP_SERVERS=""), "settings", ["KAFKA_BOOTSTRAP_SERVERS is not set", "in config map 'fedstream'"]),
-    "no-endpoint": (config(S3_ENDPOINT_URL=None), "settings", ["S3_ENDPOINT_URL is not set; set it to the address of an S3 server"]),
+    "no-config-map": (
+        forget("/configmaps/fedstream"),
+        "config map",
+        ["there is no config map 'fedstream' in namespace 'team'", "kubectl apply -k"],
+    ),
+    "no-brokers": (
+        config(KAFKA_BOOTSTRAP_SERVERS=""),
+        "settings",
+        ["KAFKA_BOOTSTRAP_SERVERS is not set", "in config map 'fedstream'"],
+    ),
+    "no-endpoint": (
+        config(S3_ENDPOINT_URL=None),
+        "settings",
+        ["S3_ENDPOINT_URL is not set; set it to the address of an S3 server"],
+    ),
     "bad-protocol": (config(KAFKA_SECURITY_PROTOCOL="TLS"), "settings", ["KAFKA_SECURITY_PROTOCOL is 'TLS'"]),
-    "sasl-without-secret": (config(**SASL), "settings", ["KAFKA_SECURITY_PROTOCOL is SASL_SSL; also set KAFKA_SASL_MECHANISM, KAFKA_USERNAME"]),
+    "sasl-without-secret": (
+        config(**SASL),
+        "settings",
+        ["KAFKA_SECURITY_PROTOCOL is SASL_SSL; also set KAFKA_SASL_MECHANISM, KAFKA_USERNAME"],
+    ),
     "file-not-in-secret": (
         config(KAFKA_SECURITY_PROTOCOL="SSL", KAFKA_CA_FILE="/etc/fedstream/kafka/ca.crt"),
         "settings",
@@ -173,10 +222,21 @@ FAULTS = {
         f"image {next(image for image in PACKAGE.images if 'slim' not in image)}",
         ["cannot be pulled (ImagePullBackOff: Back-off pulling image", "pull secret"],
     ),
-    "no-node-for-the-pod": (pod(**NO_NODE), f"image {PACKAGE.images[0]}", ["the pod that pulls it cannot be scheduled", "3 Insufficient memory"]),
-    "pull-takes-too-long": (pod(container("doctor", waiting=("ContainerCreating", ""))), f"image {PACKAGE.images[0]}", ["increase --deadline"]),
+    "no-node-for-the-pod": (
+        pod(**NO_NODE),
+        f"image {PACKAGE.images[0]}",
+        ["the pod that pulls it cannot be scheduled", "3 Insufficient memory"],
+    ),
+    "pull-takes-too-long": (
+        pod(container("doctor", waiting=("ContainerCreating", ""))),
+        f"image {PACKAGE.images[0]}",
+        ["increase --deadline"],
+    ),
     "pod-lacks-a-key": (
-        pod(container("doctor", waiting=("CreateContainerConfigError", "couldn't find key secretkey")), container(OTHER, code=0)),
+        pod(
+            container("doctor", waiting=("CreateContainerConfigError", "couldn't find key secretkey")),
+            container(OTHER, code=0),
+        ),
         "inside the cluster",
         ["the pod does not start (CreateContainerConfigError: couldn't find key secretkey)"],
     ),
@@ -195,9 +255,17 @@ FAULTS = {
         "permissions",
         ["you are not allowed to get secrets, create pods in namespace"],
     ),
-    "no-pod-allowed": (lambda kube: kube.forbidden.add("post pods"), "pod", ["refuses to create a pod in namespace 'team' (HTTP 403)"]),
+    "no-pod-allowed": (
+        lambda kube: kube.forbidden.add("post pods"),
+        "pod",
+        ["refuses to create a pod in namespace 'team' (HTTP 403)"],
+    ),
     "old-kubeflow": (kubeflow({"tag_name": "2.14.3", "multi_user": False}), "kubeflow", ["2.14.3 is too old", "2.15"]),
-    "no-kubeflow": (kubeflow((404, 'services "ml-pipeline" not found')), "kubeflow", ['services "ml-pipeline" not found', "--kubeflow-namespace"]),
+    "no-kubeflow": (
+        kubeflow((404, 'services "ml-pipeline" not found')),
+        "kubeflow",
+        ['services "ml-pipeline" not found', "--kubeflow-namespace"],
+    ),
     "kubeflow-down": (kubeflow((503, "no endpoints available")), "kubeflow", ["HTTP 503: no endpoints available"]),
 }
 
@@ -237,7 +305,12 @@ def test_a_fake_cluster_that_is_away_is_told_once(doctor, kube, monkeypatch, tmp
     text = kube.kubeconfig(tmp_path).read_text().replace(kube.url, "http://127.0.0.1:1")
     (tmp_path / "kubeconfig").write_text(text)
     code, found = doctor()
-    check_fault((code, found), "kubernetes", "Kubernetes at http://127.0.0.1:1 does not answer (connection refused)", "KUBECONFIG")
+    check_fault(
+        (code, found),
+        "kubernetes",
+        "Kubernetes at http://127.0.0.1:1 does not answer (connection refused)",
+        "KUBECONFIG",
+    )
     assert {state for name, (state, _) in found.items() if name != "kubernetes"} == {"skipped"}
 
 
@@ -258,8 +331,15 @@ GPUS = {"nvidia_d_com__gpu": "4", "nvidia_d_com__mig_h_1g_d_5gb": "2"}
 def test_gpus_of_a_fake_cluster_are_listed_with_what_is_free(doctor, kube):
     taken = {"name": "c", "resources": {"limits": {"nvidia.com/gpu": "3", "cpu": "1"}}}
     ended = {"spec": {"nodeName": "gpu1", "containers": [taken]}, "status": {"phase": "Succeeded"}}
-    kube.objects["nodes"] = [node("plain"), node("gpu1", **GPUS), node("card", ready=False, aliyun_d_com__gpu_h_mem="16")]
-    kube.objects["pods"] = [{"spec": {"nodeName": "gpu1", "containers": [taken]}, "status": {"phase": "Running"}}, ended]
+    kube.objects["nodes"] = [
+        node("plain"),
+        node("gpu1", **GPUS),
+        node("card", ready=False, aliyun_d_com__gpu_h_mem="16"),
+    ]
+    kube.objects["pods"] = [
+        {"spec": {"nodeName": "gpu1", "containers": [taken]}, "status": {"phase": "Running"}},
+        ended,
+    ]
     text = doctor()[1]["gpu nodes"][1]
     assert "gpu1 has 4 nvidia.com/gpu (1 free), 2 nvidia.com/mig-1g.5gb (2 free)" in text
     assert "card has 16 aliyun.com/gpu-mem (16 free), but it is not ready" in text
@@ -268,15 +348,37 @@ def test_gpus_of_a_fake_cluster_are_listed_with_what_is_free(doctor, kube):
 
 TAINT = [{"key": "nvidia.com/gpu", "value": "present", "effect": "NoSchedule"}]
 PLACEMENTS = [
-    ({"gpu_type": "nvidia.com/gpu", "gpu_count": 4, "tolerations": [{"key": "nvidia.com/gpu", "operator": "Exists"}]}, ""),
-    ({"node_selector": {"site": "a"}, "tolerations": [{"key": "nvidia.com/gpu", "value": "present", "effect": "NoSchedule"}]}, ""),
-    ({"gpu_type": "nvidia.com/gpu", "gpu_count": 8, "tolerations": [{"operator": "Exists"}]}, "gpu1: it offers 4 nvidia.com/gpu, not 8"),
+    (
+        {
+            "gpu_type": "nvidia.com/gpu",
+            "gpu_count": 4,
+            "tolerations": [{"key": "nvidia.com/gpu", "operator": "Exists"}],
+        },
+        "",
+    ),
+    (
+        {
+            "node_selector": {"site": "a"},
+            "tolerations": [{"key": "nvidia.com/gpu", "value": "present", "effect": "NoSchedule"}],
+        },
+        "",
+    ),
+    (
+        {"gpu_type": "nvidia.com/gpu", "gpu_count": 8, "tolerations": [{"operator": "Exists"}]},
+        "gpu1: it offers 4 nvidia.com/gpu, not 8",
+    ),
     ({"gpu_type": "amd.com/gpu", "gpu_count": 1}, "it offers 0 amd.com/gpu, not 1"),
     ({"node_selector": {"site": "b"}}, "its label site is 'a', not 'b'"),
     ({"node_selector": {"rack": "1"}}, "it has no label rack=1"),
     ({"node_selector": {"site": "a"}}, "its taint nvidia.com/gpu=present:NoSchedule is not tolerated"),
-    ({"node_selector": {"site": "a"}, "tolerations": [{"key": "nvidia.com/gpu", "value": "other"}]}, "is not tolerated"),
-    ({"node_selector": {"site": "a"}, "tolerations": [{"operator": "Exists", "effect": "NoExecute"}]}, "is not tolerated"),
+    (
+        {"node_selector": {"site": "a"}, "tolerations": [{"key": "nvidia.com/gpu", "value": "other"}]},
+        "is not tolerated",
+    ),
+    (
+        {"node_selector": {"site": "a"}, "tolerations": [{"operator": "Exists", "effect": "NoExecute"}]},
+        "is not tolerated",
+    ),
 ]
 
 
@@ -330,7 +432,8 @@ def test_a_check_that_is_none_is_not_left_out_in_silence(doctor, kube, name):
     code, said = doctor("--skip", name)
     assert code == 2
     assert (
-        f"--skip: there is no check {name!r}; pass the first words of a check, which are kubernetes, permissions, namespace, config, secret" in said
+        f"--skip: there is no check {name!r}; pass the first words of a check, which are kubernetes, permissions, namespace, config, secret"
+        in said
     )
     assert "image, inside" in said
     assert kube.asked == []
@@ -341,7 +444,10 @@ def test_a_kubeflow_that_does_not_tell_its_version_is_not_ok(doctor, kube, tag):
     kube.kubeflow = {"tag_name": tag, "multi_user": True}
     state, text = doctor()[1]["kubeflow"]
     assert state == "skipped"
-    assert f"its version is {tag or 'unknown'!r}, so it is not known whether it is 2.15 or later, which is required" in text
+    assert (
+        f"its version is {tag or 'unknown'!r}, so it is not known whether it is 2.15 or later, which is required"
+        in text
+    )
 
 
 def test_ctrl_c_removes_the_pod(kube, monkeypatch, capsys):

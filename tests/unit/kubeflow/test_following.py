@@ -25,7 +25,16 @@ def minutes(monkeypatch):
 
 
 def test_watching_a_fake_api_tells_tasks_and_why_there_is_no_table(submit, kubeflow):
-    going = ("RUNNING", ["plan-training SUCCEEDED", "local-train RUNNING", "local-train RUNNING", "ingest-from-kafka PENDING", "executor RUNNING"])
+    going = (
+        "RUNNING",
+        [
+            "plan-training SUCCEEDED",
+            "local-train RUNNING",
+            "local-train RUNNING",
+            "ingest-from-kafka PENDING",
+            "executor RUNNING",
+        ],
+    )
     kubeflow.scripts = [Script([("PENDING", []), going, going, ("SUCCEEDED", rounds(FINISHED))])]
     code, out, err = submit("--watch")
     lines = err.splitlines()
@@ -47,7 +56,8 @@ def test_a_submission_of_a_fake_api_that_holds_not_all_rounds_says_so(submit, ku
 def test_a_failed_submission_of_a_fake_api_names_its_steps(submit, kubeflow):
     kubeflow.scripts = [failed(1, "local-train", "aggregate", error="child 'x'\nfailed")]
     check_error(
-        submit("--watch"), "submission run-1 of run 'first' ended as failed (failed: aggregate, local-train; Kubeflow says: child 'x' failed)"
+        submit("--watch"),
+        "submission run-1 of run 'first' ended as failed (failed: aggregate, local-train; Kubeflow says: child 'x' failed)",
     )
 
 
@@ -111,7 +121,9 @@ def test_until_done_on_a_fake_api_respects_who_terminated_it(submit, kubeflow):
 def test_a_submission_of_a_fake_api_that_never_ends_is_left_at_its_deadline(submit, kubeflow, minutes, monkeypatch):
     monkeypatch.setattr(following, "FOLLOW_S", 600.0)
     kubeflow.scripts = [Script([("RUNNING", [])])]
-    check_error(submit("--watch"), "submission run-1 has not ended in 10 min 0 s", "or follow it again with the same command")
+    check_error(
+        submit("--watch"), "submission run-1 has not ended in 10 min 0 s", "or follow it again with the same command"
+    )
 
 
 @pytest.mark.parametrize("tells", ["nodes", "compressed"])
@@ -136,7 +148,10 @@ def test_a_submission_of_a_fake_api_whose_steps_take_long_is_not_given_up(submit
 
 
 def test_tasks_of_a_fake_api_that_may_be_old_tell_nothing_about_standing_still(submit, kubeflow, minutes):
-    kubeflow.scripts, kubeflow.tells = [Script([("RUNNING", GOING)] * 100 + [("SUCCEEDED", rounds(FINISHED))])], "details"
+    kubeflow.scripts, kubeflow.tells = (
+        [Script([("RUNNING", GOING)] * 100 + [("SUCCEEDED", rounds(FINISHED))])],
+        "details",
+    )
     assert submit("--watch")[0] == 0
 
 
@@ -162,16 +177,22 @@ def test_a_submission_that_was_deleted_from_a_fake_api_is_told(submit, kubeflow,
     look = kubeflow._workflow
     monkeypatch.setattr(kubeflow, "_workflow", lambda run_id: (look(run_id), kubeflow.runs.clear())[0])
     result = submit("--until-done")
-    check_error(result, "submission run-1 was deleted, which also stopped its pods; submit the same run again to continue it")
+    check_error(
+        result, "submission run-1 was deleted, which also stopped its pods; submit the same run again to continue it"
+    )
     assert "--host" not in result[2]
 
 
 def test_what_is_not_found_on_the_way_to_a_fake_api_is_not_taken_for_a_deleted_run(submit, kubeflow, monkeypatch):
     kubeflow.scripts = [Script([("RUNNING", GOING)])]
     look = kubeflow._workflow
-    monkeypatch.setattr(kubeflow, "_workflow", lambda run_id: (look(run_id), kubeflow.first.append((404, "default backend - 404")))[0])
+    monkeypatch.setattr(
+        kubeflow, "_workflow", lambda run_id: (look(run_id), kubeflow.first.append((404, "default backend - 404")))[0]
+    )
     check_error(
-        submit("--watch"), "does not exist or has no such resource (HTTP 404 when asked to get run run-1: default backend - 404)", "check --host"
+        submit("--watch"),
+        "does not exist or has no such resource (HTTP 404 when asked to get run run-1: default backend - 404)",
+        "check --host",
     )
 
 
@@ -191,7 +212,9 @@ def test_ctrl_c_leaves_the_run_on_a_fake_api_alone_and_nothing_behind(submit, ku
     helper.join(10)
     assert code == 130
     assert out == ""
-    assert "interrupted; run-1 continues in the cluster: run the same command to follow it again" in err.splitlines()[-1]
+    assert (
+        "interrupted; run-1 continues in the cluster: run the same command to follow it again" in err.splitlines()[-1]
+    )
     assert f"{kubeflow.url}/#/runs/details/run-1" in err.splitlines()[-1]
     assert [asked for asked in kubeflow.asked if asked.startswith("DELETE") or ":terminate" in asked] == []
     assert threading.active_count() <= threads + 1

@@ -32,7 +32,16 @@ def test_form_steps_and_conditions_are_those_of_the_pipeline():
     assert PACKAGE.name == "federated-training"
     assert PACKAGE.parameters["rounds"] == 15
     assert PACKAGE.parameters["run"] is None
-    expected = {"plan-training", "open-round", "select-clients", "ingest-from-kafka", "local-train", "aggregate", "evaluate", "publish"}
+    expected = {
+        "plan-training",
+        "open-round",
+        "select-clients",
+        "ingest-from-kafka",
+        "local-train",
+        "aggregate",
+        "evaluate",
+        "publish",
+    }
     assert expected == PACKAGE.steps
     assert len(PACKAGE.conditions) == 1
     assert PACKAGE.least_memory == REQUESTS[TRAIN_IMAGE][1]
@@ -41,10 +50,16 @@ def test_form_steps_and_conditions_are_those_of_the_pipeline():
 def test_its_sources_are_the_wiring():
     config, store, user, files = PACKAGE.sources
     assert config == Source("configMap", "config_map", True, {name: name for name in CONFIG})
-    assert store == Source("secret", "store_secret", False, {"accesskey": "AWS_ACCESS_KEY_ID", "secretkey": "AWS_SECRET_ACCESS_KEY"})
+    assert store == Source(
+        "secret", "store_secret", False, {"accesskey": "AWS_ACCESS_KEY_ID", "secretkey": "AWS_SECRET_ACCESS_KEY"}
+    )
     assert user == Source("secret", "kafka_secret", True, {"username": "KAFKA_USERNAME", "password": "KAFKA_PASSWORD"})
     assert files == Source("secret", "kafka_secret", True, {}, KAFKA_FILES)
-    assert PACKAGE.names({"store_secret": "mine"}) == {"config_map": "fedstream", "store_secret": "mine", "kafka_secret": "fedstream-kafka"}
+    assert PACKAGE.names({"store_secret": "mine"}) == {
+        "config_map": "fedstream",
+        "store_secret": "mine",
+        "kafka_secret": "fedstream-kafka",
+    }
 
 
 @pytest.mark.parametrize(
@@ -54,7 +69,10 @@ def test_its_sources_are_the_wiring():
         ("a: [", "is not YAML"),
         ("", "is not a compiled pipeline (IndexError"),
         ("a: 1", "is not a compiled pipeline (KeyError: 'deploymentSpec')"),
-        (yaml.safe_dump({"deploymentSpec": {"executors": {}}, "components": {}, "root": None}), "is not a compiled pipeline"),
+        (
+            yaml.safe_dump({"deploymentSpec": {"executors": {}}, "components": {}, "root": None}),
+            "is not a compiled pipeline",
+        ),
         ("!!python/object/apply:os.system [true]", "is not YAML"),
     ],
 )

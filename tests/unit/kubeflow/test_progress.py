@@ -17,7 +17,9 @@ PACKAGE = read_package(shipped_pipeline())
 def read(state, *tasks, error=None):
     """Read a run; each task is there twice, as itself and as its first attempt."""
     named = [(name, of) for task in tasks for name, of in (task, (f"{task[0]}(0)", task[1]))]
-    details = V2beta1RunDetails(task_details=[V2beta1PipelineTaskDetail(display_name=name, state=of) for name, of in named])
+    details = V2beta1RunDetails(
+        task_details=[V2beta1PipelineTaskDetail(display_name=name, state=of) for name, of in named]
+    )
     return progress_of(V2beta1Run(state=state, run_details=details, error=error), [], PACKAGE)
 
 
@@ -57,7 +59,12 @@ def test_when_a_run_is_finished(state, rounds, unused, before, finished):
 
 def test_failed_steps_are_named_and_what_merely_contains_them_is_not():
     failed = read(
-        "FAILED", ("local-train", "FAILED"), ("executor", "FAILED"), ("iteration-item", "FAILED"), ("root", "FAILED"), ("one-round-driver", "FAILED")
+        "FAILED",
+        ("local-train", "FAILED"),
+        ("executor", "FAILED"),
+        ("iteration-item", "FAILED"),
+        ("root", "FAILED"),
+        ("one-round-driver", "FAILED"),
     )
     assert failed.failed == ("local-train", "one-round-driver")
     assert failed.reason == "failed: local-train, one-round-driver"
@@ -72,7 +79,10 @@ def test_what_kubeflow_says_is_one_line():
     assert read("FAILED", error=GoogleRpcStatus(message="a\n b")).reason == "no step failed; Kubeflow says: a b"
 
 
-NODES = {"n1": {"displayName": "evaluate", "phase": "Succeeded"}, "n2": {"displayName": "local-train", "phase": "Error"}}
+NODES = {
+    "n1": {"displayName": "evaluate", "phase": "Succeeded"},
+    "n2": {"displayName": "local-train", "phase": "Error"},
+}
 READ = [("evaluate", "SUCCEEDED"), ("local-train", "FAILED")]
 
 
@@ -84,7 +94,16 @@ def test_nodes_are_read_whether_argo_has_compressed_them_or_not():
 
 @pytest.mark.parametrize(
     "manifest",
-    ["", "{", "[]", "null", "{}", '{"status": {"compressedNodes": "AAAA"}}', '{"status": {"nodes": [1]}}', '{"status": {"nodes": {"a": {}}}}'],
+    [
+        "",
+        "{",
+        "[]",
+        "null",
+        "{}",
+        '{"status": {"compressedNodes": "AAAA"}}',
+        '{"status": {"nodes": [1]}}',
+        '{"status": {"nodes": {"a": {}}}}',
+    ],
 )
 def test_what_is_no_workflow_has_no_nodes(manifest):
     assert nodes_of(manifest) == []
@@ -92,7 +111,10 @@ def test_what_is_no_workflow_has_no_nodes(manifest):
 
 def test_nodes_count_before_the_run_s_own_tasks_which_may_be_old():
     details = V2beta1RunDetails(task_details=[V2beta1PipelineTaskDetail(display_name="evaluate", state="RUNNING")])
-    assert progress_of(V2beta1Run(state="SUCCEEDED", run_details=details), [("evaluate", "SUCCEEDED")] * 3, PACKAGE).passes == 3
+    assert (
+        progress_of(V2beta1Run(state="SUCCEEDED", run_details=details), [("evaluate", "SUCCEEDED")] * 3, PACKAGE).passes
+        == 3
+    )
 
 
 def test_a_run_stands_still_if_neither_its_state_nor_a_task_has_changed():

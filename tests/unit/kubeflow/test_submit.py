@@ -13,13 +13,27 @@ from fedstream.kubeflow.package import shipped_pipeline
 
 def test_a_fake_api_gets_experiment_pipeline_version_and_run_once(submit, kubeflow):
     kubeflow.scripts = [succeeded(FINISHED), succeeded(FINISHED)]
-    code, out, _ = submit("--json", "--learning-rate", "0.5", "--clients", "b,a", "--config-map", "mine", "--node-budget", "900", "--memory", "8Gi")
+    code, out, _ = submit(
+        "--json",
+        "--learning-rate",
+        "0.5",
+        "--clients",
+        "b,a",
+        "--config-map",
+        "mine",
+        "--node-budget",
+        "900",
+        "--memory",
+        "8Gi",
+    )
     assert code == 0
     assert json.loads(out) == {
         "run": "first",
         "finished": None,
         **UNKNOWN,
-        "submissions": [{"run_id": "run-1", "url": f"{kubeflow.url}/#/runs/details/run-1", "state": None, "passes": None}],
+        "submissions": [
+            {"run_id": "run-1", "url": f"{kubeflow.url}/#/runs/details/run-1", "state": None, "passes": None}
+        ],
         "experiment_id": "experiment-1",
         "pipeline_id": "pipeline-1",
         "version_id": "version-1",
@@ -28,12 +42,23 @@ def test_a_fake_api_gets_experiment_pipeline_version_and_run_once(submit, kubefl
     assert (run["display_name"], run["experiment_id"]) == ("first", "experiment-1")
     assert run["pipeline_version_reference"] == {"pipeline_id": "pipeline-1", "pipeline_version_id": "version-1"}
     sent = run["runtime_config"]["parameters"]
-    assert (sent["rounds"], sent["learning_rate"], sent["clients"], sent["config_map"], sent["node_budget"]) == (3, 0.5, ["a", "b"], "mine", 900)
+    assert (sent["rounds"], sent["learning_rate"], sent["clients"], sent["config_map"], sent["node_budget"]) == (
+        3,
+        0.5,
+        ["a", "b"],
+        "mine",
+        900,
+    )
     assert sent["memory"] == "8Gi"
     assert "store_secret" not in sent
     kubeflow.runs[0]["state"] = "SUCCEEDED"
     assert submit("--experiment-name", "fedstream")[0] == 0
-    assert [len(things) for things in (kubeflow.experiments, kubeflow.pipelines, kubeflow.versions, kubeflow.runs)] == [1, 1, 1, 2]
+    assert [len(things) for things in (kubeflow.experiments, kubeflow.pipelines, kubeflow.versions, kubeflow.runs)] == [
+        1,
+        1,
+        1,
+        2,
+    ]
 
 
 @pytest.mark.parametrize(
@@ -73,7 +98,11 @@ def test_a_run_under_way_on_a_fake_api_is_taken_up_not_started_twice(submit, kub
 def test_a_run_under_way_on_a_fake_api_with_other_values_is_not_touched(submit, kubeflow):
     kubeflow.scripts = [succeeded(FINISHED)]
     submit()
-    check_error(submit("--rounds", "5"), "run 'first' is in progress as run-1 with a different value for rounds (3, now 5)", code=2)
+    check_error(
+        submit("--rounds", "5"),
+        "run 'first' is in progress as run-1 with a different value for rounds (3, now 5)",
+        code=2,
+    )
     assert len(kubeflow.runs) == 1
 
 
@@ -122,7 +151,11 @@ def test_a_wrong_token_at_a_fake_api_is_told_at_once(submit, kubeflow, monkeypat
     kubeflow.token = "right"
     monkeypatch.setenv("KFP_TOKEN", "wrong-secret")
     result = submit()
-    check_error(result, "does not allow this caller to list experiments (HTTP 401: Failed to authorize", "set KFP_TOKEN to a valid token")
+    check_error(
+        result,
+        "does not allow this caller to list experiments (HTTP 401: Failed to authorize",
+        "set KFP_TOKEN to a valid token",
+    )
     assert "wrong-secret" not in result[2]
     assert len(kubeflow.asked) == 2
 
@@ -191,7 +224,9 @@ def test_a_fake_api_that_says_nothing_is_given_up(submit, kubeflow, monkeypatch)
 
 def test_a_port_where_nothing_listens_is_told(submit):
     check_error(
-        submit("--host", "http://127.0.0.1:1"), "Kubeflow Pipelines at http://127.0.0.1:1 does not answer (connection refused)", "check --host"
+        submit("--host", "http://127.0.0.1:1"),
+        "Kubeflow Pipelines at http://127.0.0.1:1 does not answer (connection refused)",
+        "check --host",
     )
 
 

@@ -97,7 +97,9 @@ def test_a_workflow_that_vanishes_from_a_fake_cluster_is_noticed_while_following
         assert code == 0, err
         assert [entry["state"] for entry in json.loads(out)["submissions"]] == ["LOST", "SUCCEEDED"]
     else:
-        check_error(submit("--watch"), "submission run-1 cannot end: its workflow no longer exists", "let --until-done do both")
+        check_error(
+            submit("--watch"), "submission run-1 cannot end: its workflow no longer exists", "let --until-done do both"
+        )
         assert len(kube.kubeflow.runs) == 1
 
 
@@ -122,7 +124,9 @@ def test_a_run_in_which_nothing_has_changed_for_long_is_told_by_what_a_fake_api_
     submit()
     hours = lambda number: (datetime.now(UTC) - timedelta(hours=number)).strftime("%Y-%m-%dT%H:%M:%SZ")  # noqa: E731
     kube.kubeflow.changed = hours(5)
-    check_error(submit(), "is stuck (", "nothing has changed for 5 h", "if no pod runs, terminate and archive the submission")
+    check_error(
+        submit(), "is stuck (", "nothing has changed for 5 h", "if no pod runs, terminate and archive the submission"
+    )
     kube.kubeflow.changed = hours(0.5)
     assert submit()[0] == 0
 
@@ -139,7 +143,12 @@ def test_a_run_in_which_nothing_has_changed_for_long_is_followed_all_the_same_on
 def test_placements_that_fit_no_node_of_a_fake_cluster_are_not_submitted(submit, kube):
     kube.kubeflow.scripts = [succeeded(FINISHED)]
     kube.objects["nodes"] = [node("n1", labels={"site": "a"}), node("n2", labels={"site": "b"})]
-    sites = ["--clients", "a,b,c", "--sites", json.dumps({"a": {"placement": GPU}, "b": {"placement": {"node_selector": {"site": "b"}}}})]
+    sites = [
+        "--clients",
+        "a,b,c",
+        "--sites",
+        json.dumps({"a": {"placement": GPU}, "b": {"placement": {"node_selector": {"site": "b"}}}}),
+    ]
     code, out, err = submit(*sites)
     assert (code, out, len(kube.kubeflow.runs)) == (1, "", 0)
     assert "placement of b: fits n2\n" in err
@@ -179,17 +188,27 @@ NO_NODE = "0/1 nodes are available: 1 node(s) didn't match Pod's node affinity/s
 
 
 def test_watching_a_fake_cluster_tells_once_why_a_pod_waits(submit, kube):
-    kube.objects["namespaces/kubeflow/pods"] = [waiting("local-train", NO_NODE), waiting("local-train", NO_NODE), waiting("old", "gone", "Failed")]
+    kube.objects["namespaces/kubeflow/pods"] = [
+        waiting("local-train", NO_NODE),
+        waiting("local-train", NO_NODE),
+        waiting("old", "gone", "Failed"),
+    ]
     kube.kubeflow.scripts = [Script([GOING] * 5 + [("SUCCEEDED", rounds(FINISHED))])]
     code, _, err = submit("--watch")
     assert code == 0
-    assert [line for line in err.splitlines() if "waits for a node" in line] == [f"local-train waits for a node: {NO_NODE}"]
+    assert [line for line in err.splitlines() if "waits for a node" in line] == [
+        f"local-train waits for a node: {NO_NODE}"
+    ]
 
 
 def test_a_pod_that_gets_its_node_between_two_looks_at_a_fake_cluster_is_not_told(submit, kube, monkeypatch):
     pods = kube.objects["namespaces/kubeflow/pods"] = [waiting("local-train", NO_NODE)]
     look = kube._core
-    monkeypatch.setattr(kube, "_core", lambda method, path, *rest: (look(method, path, *rest), path.endswith("kubeflow/pods") and pods.clear())[0])
+    monkeypatch.setattr(
+        kube,
+        "_core",
+        lambda method, path, *rest: (look(method, path, *rest), path.endswith("kubeflow/pods") and pods.clear())[0],
+    )
     kube.kubeflow.scripts = [Script([GOING] * 5 + [("SUCCEEDED", rounds(FINISHED))])]
     assert "waits for a node" not in submit("--watch")[2]
 
@@ -206,7 +225,10 @@ def test_who_may_not_list_pods_of_a_fake_cluster_watches_without_a_word(submit, 
 
 def test_rounds_and_passes_are_told_apart(submit, kube):
     kube.kubeflow.scripts = [succeeded(FINISHED), succeeded(3)]
-    assert "submitted run first as run-1: 3 rounds and a closing pass that only evaluates, 4 passes in total" in submit("--watch")[2]
+    assert (
+        "submitted run first as run-1: 3 rounds and a closing pass that only evaluates, 4 passes in total"
+        in submit("--watch")[2]
+    )
     _, _, err = submit("--watch", "--evaluation-topic", "held-out")
     assert "submitted run first as run-2: 3 rounds\n" in err
     assert "succeeded; 3 passes committed" in err

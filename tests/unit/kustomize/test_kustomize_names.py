@@ -77,12 +77,18 @@ def test_fedstream_accepts_the_settings(overlay: str) -> None:
     assert StoreSettings.from_env(env).bucket == "fedstream"
 
 
-@pytest.mark.parametrize("overlay", ["local", "local-secure", "gpu", "seaweedfs", "local-kubeflow", "local-secure-kubeflow"])
+@pytest.mark.parametrize(
+    "overlay", ["local", "local-secure", "gpu", "seaweedfs", "local-kubeflow", "local-secure-kubeflow"]
+)
 def test_addresses_are_those_of_services(overlay: str) -> None:
     data = config(overlay)
     services = of_kind(rendered(overlay.removesuffix("-kubeflow")), "Service")
     suffix = ".kafkaml.svc" if overlay.endswith("-kubeflow") else ""
-    ports = {(service["metadata"]["name"] + suffix, port["port"]) for service in services for port in service["spec"]["ports"]}
+    ports = {
+        (service["metadata"]["name"] + suffix, port["port"])
+        for service in services
+        for port in service["spec"]["ports"]
+    }
     host, _, port = data["KAFKA_BOOTSTRAP_SERVERS"].partition(":")
     store = urlsplit(data["S3_ENDPOINT_URL"])
     assert {(host, int(port)), (store.hostname, store.port)} <= ports
@@ -91,17 +97,23 @@ def test_addresses_are_those_of_services(overlay: str) -> None:
 @pytest.mark.parametrize("overlay", ["local", "local-secure", "gpu", "gpushare"])
 def test_our_images_are_those_of_this_version(overlay: str) -> None:
     built = set(re.findall(r"^FROM runtime AS (\S+)", (ROOT / "images/Containerfile").read_text(), re.MULTILINE))
-    used = [container["image"] for workload in workloads(rendered(overlay)) for container in pod_of(workload)["containers"]]
+    used = [
+        container["image"] for workload in workloads(rendered(overlay)) for container in pod_of(workload)["containers"]
+    ]
     ours = [image for image in used if "/fedstream-" in image]
     assert ours
     assert {image.rpartition("/")[2] for image in ours} <= {f"{name}:{__version__}" for name in built}
 
 
-@pytest.mark.skipif("FEDSTREAM_IMAGE" in os.environ or "FEDSTREAM_SLIM_IMAGE" in os.environ, reason="the environment names other images")
+@pytest.mark.skipif(
+    "FEDSTREAM_IMAGE" in os.environ or "FEDSTREAM_SLIM_IMAGE" in os.environ, reason="the environment names other images"
+)
 def test_the_components_images_are_built_at_this_version() -> None:
     built = set(re.findall(r"^FROM runtime AS (\S+)", (ROOT / "images/Containerfile").read_text(), re.MULTILINE))
     assert built == {"fedstream-python", "fedstream-python-gpu", "fedstream-python-slim"}
-    assert {TRAIN_IMAGE, SLIM_IMAGE} == {f"localhost:5000/{name}:{__version__}" for name in ("fedstream-python", "fedstream-python-slim")}
+    assert {TRAIN_IMAGE, SLIM_IMAGE} == {
+        f"localhost:5000/{name}:{__version__}" for name in ("fedstream-python", "fedstream-python-slim")
+    }
 
 
 def test_images_run_as_a_numbered_user_and_have_a_pinned_base() -> None:
@@ -114,7 +126,10 @@ def test_images_run_as_a_numbered_user_and_have_a_pinned_base() -> None:
 
 def test_a_gpu_check_asks_for_a_gpu() -> None:
     """Kafka-ML's overlay for GPUs requests none."""
-    limits = {name: pod_of(named(rendered(name), "Job", "gpu-check"))["containers"][0]["resources"]["limits"] for name in ("gpu", "gpushare")}
+    limits = {
+        name: pod_of(named(rendered(name), "Job", "gpu-check"))["containers"][0]["resources"]["limits"]
+        for name in ("gpu", "gpushare")
+    }
     assert limits["gpu"]["nvidia.com/gpu"] == "1"
     assert "nvidia.com/gpu" not in limits["gpushare"]
     assert limits["gpushare"]["aliyun.com/gpu-mem"] == "4"
@@ -153,7 +168,12 @@ def start_broker(folder: Path, **env: str) -> list[str]:
         text = files[name].replace("/tmp/", f"{folder}/rendered-").replace("/etc/kafka-files", str(folder))
         folder.joinpath(name).write_text(text.replace("/var/lib/kafka/data/log", f"{folder}/data"))
     (folder / "calls").write_text("")
-    environment = {"PATH": f"{folder}:{os.environ['PATH']}", "JAVA_OPTIONS": "-Xmx1m", "POD_NAME": "kafka-0", "POD_NAMESPACE": "kafkaml"}
+    environment = {
+        "PATH": f"{folder}:{os.environ['PATH']}",
+        "JAVA_OPTIONS": "-Xmx1m",
+        "POD_NAME": "kafka-0",
+        "POD_NAMESPACE": "kafkaml",
+    }
     environment |= {"MORE_PROPERTIES": "", **env}
     subprocess.run(["sh", str(folder / "start.sh")], env=environment, check=True, timeout=30)
     return (folder / "calls").read_text().splitlines()
@@ -170,14 +190,25 @@ def test_the_broker_formats_its_volume_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("outside", "expected"), [("", "10.0.0.5"), ("broker.example.com", "broker.example.com")])
-def test_the_broker_advertises_addresses_for_pods_and_for_everyone_else(tmp_path: Path, outside: str, expected: str) -> None:
+def test_the_broker_advertises_addresses_for_pods_and_for_everyone_else(
+    tmp_path: Path, outside: str, expected: str
+) -> None:
     start_broker(tmp_path, NODE_ADDRESS="10.0.0.5", OUTSIDE_HOST=outside, OUTSIDE_PORT="30092")
     properties = (tmp_path / "rendered-server.properties").read_text()
-    assert f"advertised.listeners=INSIDE://kafka-0.kafka-brokers.kafkaml.svc:9092,OUTSIDE://{expected}:30092\n" in properties
+    assert (
+        f"advertised.listeners=INSIDE://kafka-0.kafka-brokers.kafkaml.svc:9092,OUTSIDE://{expected}:30092\n"
+        in properties
+    )
 
 
 def test_properties_of_a_component_come_after_the_brokers_own(tmp_path: Path) -> None:
     (tmp_path / "more.properties").write_text("num.partitions=7\n")
-    start_broker(tmp_path, NODE_ADDRESS="10.0.0.5", OUTSIDE_HOST="", OUTSIDE_PORT="30092", MORE_PROPERTIES=str(tmp_path / "more.properties"))
+    start_broker(
+        tmp_path,
+        NODE_ADDRESS="10.0.0.5",
+        OUTSIDE_HOST="",
+        OUTSIDE_PORT="30092",
+        MORE_PROPERTIES=str(tmp_path / "more.properties"),
+    )
     properties = (tmp_path / "rendered-server.properties").read_text()
     assert re.findall("^num.partitions=(.*)$", properties, re.MULTILINE) == ["1", "7"]

@@ -9,7 +9,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.rendering import FOLDER, OVERLAYS, Objects, labels_of_pods, named, of_kind, pod_of, render, rendered, variants, workloads
+from support.rendering import (
+    FOLDER,
+    OVERLAYS,
+    Objects,
+    labels_of_pods,
+    named,
+    of_kind,
+    pod_of,
+    render,
+    rendered,
+    variants,
+    workloads,
+)
 
 KUBEFLOW = ("local-kubeflow", "local-secure-kubeflow", "existing", "git")
 NAMESPACES = dict.fromkeys((*OVERLAYS, *variants()), "kafkaml") | dict.fromkeys(KUBEFLOW, "kubeflow")
@@ -30,7 +42,9 @@ def objects(overlay: str) -> Objects:
 
 def containers(objects: Objects) -> list[tuple[str, dict[str, Any]]]:
     pods = [(workload["metadata"]["name"], pod_of(workload)) for workload in workloads(objects)]
-    return [(name, container) for name, pod in pods for container in [*pod.get("initContainers", []), *pod["containers"]]]
+    return [
+        (name, container) for name, pod in pods for container in [*pod.get("initContainers", []), *pod["containers"]]
+    ]
 
 
 def test_every_component_is_rendered_somewhere() -> None:
@@ -40,14 +54,19 @@ def test_every_component_is_rendered_somewhere() -> None:
 
 
 def test_every_object_fits_the_schema_of_its_kind(objects: Objects) -> None:
-    validator = pytest.importorskip("kubernetes_validate", reason="kubernetes-validate is not installed; see requirements-dev.txt")
+    validator = pytest.importorskip(
+        "kubernetes_validate", reason="kubernetes-validate is not installed; see requirements-dev.txt"
+    )
     for item in objects:
         if not item["apiVersion"].startswith("pipelines.kubeflow.org/"):
             validator.validate(item, KUBERNETES, strict=True)
 
 
 def test_no_two_objects_have_one_name(objects: Objects) -> None:
-    names = [(item["apiVersion"], item["kind"], item["metadata"].get("namespace"), item["metadata"]["name"]) for item in objects]
+    names = [
+        (item["apiVersion"], item["kind"], item["metadata"].get("namespace"), item["metadata"]["name"])
+        for item in objects
+    ]
     assert len(names) == len(set(names))
 
 
@@ -84,10 +103,16 @@ def test_pods_are_restricted(objects: Objects) -> None:
 
 
 def test_no_pod_gets_a_token_it_does_not_use(objects: Objects) -> None:
-    off = {item["metadata"]["name"] for item in of_kind(objects, "ServiceAccount") if item["automountServiceAccountToken"] is False}
+    off = {
+        item["metadata"]["name"]
+        for item in of_kind(objects, "ServiceAccount")
+        if item["automountServiceAccountToken"] is False
+    }
     for workload in workloads(objects):
         pod = pod_of(workload)
-        assert pod.get("automountServiceAccountToken") is False or pod["serviceAccountName"] in off, workload["metadata"]["name"]
+        assert pod.get("automountServiceAccountToken") is False or pod["serviceAccountName"] in off, workload[
+            "metadata"
+        ]["name"]
 
 
 def test_containers_have_requests_and_limits(objects: Objects) -> None:
@@ -105,7 +130,9 @@ def test_servers_have_probes_and_jobs_end(objects: Objects) -> None:
         for container in pod_of(workload)["containers"]:
             ports = {port["name"] for port in container.get("ports", [])}
             for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
-                handler = next(container[probe][kind] for kind in ("httpGet", "tcpSocket", "exec") if kind in container[probe])
+                handler = next(
+                    container[probe][kind] for kind in ("httpGet", "tcpSocket", "exec") if kind in container[probe]
+                )
                 assert "command" in handler or handler["port"] in ports, f"{name}: {probe}"
 
 
@@ -113,7 +140,9 @@ def test_images_have_a_registry_and_a_fixed_tag(objects: Objects) -> None:
     for name, container in containers(objects):
         registry, _, rest = container["image"].partition("/")
         assert re.search(r"[.:]", registry), f"{name}: {container['image']} names no registry"
-        assert re.search(r":[\w.-]*\d[\w.-]*(@sha256:[0-9a-f]{64})?$", rest), f"{name}: {container['image']} has no fixed tag"
+        assert re.search(r":[\w.-]*\d[\w.-]*(@sha256:[0-9a-f]{64})?$", rest), (
+            f"{name}: {container['image']} has no fixed tag"
+        )
 
 
 def test_mounts_name_volumes_that_are_there(objects: Objects) -> None:
@@ -130,30 +159,52 @@ def test_mounts_name_volumes_that_are_there(objects: Objects) -> None:
 def test_selectors_match_pods(objects: Objects) -> None:
     for workload in workloads(objects):
         if "selector" in workload["spec"]:
-            assert workload["spec"]["selector"]["matchLabels"].items() <= workload["spec"]["template"]["metadata"]["labels"].items()
+            assert (
+                workload["spec"]["selector"]["matchLabels"].items()
+                <= workload["spec"]["template"]["metadata"]["labels"].items()
+            )
     for service in of_kind(objects, "Service"):
-        matching = [labels for labels in labels_of_pods(objects) if service["spec"]["selector"].items() <= labels.items()]
+        matching = [
+            labels for labels in labels_of_pods(objects) if service["spec"]["selector"].items() <= labels.items()
+        ]
         assert len(matching) == 1, f"Service {service['metadata']['name']} selects {len(matching)} workloads"
     for policy in of_kind(objects, "NetworkPolicy"):
         selector = policy["spec"]["podSelector"]["matchLabels"]
-        assert not workloads(objects) or [labels for labels in labels_of_pods(objects) if selector.items() <= labels.items()], policy["metadata"][
-            "name"
-        ]
+        assert not workloads(objects) or [
+            labels for labels in labels_of_pods(objects) if selector.items() <= labels.items()
+        ], policy["metadata"]["name"]
 
 
 def test_services_and_policies_name_ports_of_the_pods_they_select(objects: Objects) -> None:
-    wanted = [(item["spec"]["selector"], port["targetPort"]) for item in of_kind(objects, "Service") for port in item["spec"]["ports"]]
+    wanted = [
+        (item["spec"]["selector"], port["targetPort"])
+        for item in of_kind(objects, "Service")
+        for port in item["spec"]["ports"]
+    ]
     for policy in of_kind(objects, "NetworkPolicy"):
         for rule in policy["spec"].get("ingress", []):
             wanted += [(policy["spec"]["podSelector"]["matchLabels"], port["port"]) for port in rule["ports"]]
     for selector, port in wanted:
-        chosen = [workload for workload in workloads(objects) if selector.items() <= workload["spec"]["template"]["metadata"]["labels"].items()]
-        ports = {item["name"] for workload in chosen for container in pod_of(workload)["containers"] for item in container["ports"]}
+        chosen = [
+            workload
+            for workload in workloads(objects)
+            if selector.items() <= workload["spec"]["template"]["metadata"]["labels"].items()
+        ]
+        ports = {
+            item["name"]
+            for workload in chosen
+            for container in pod_of(workload)["containers"]
+            for item in container["ports"]
+        }
         assert port in ports, f"{selector} has no port {port}"
 
 
 def test_no_pod_accepts_connections_that_no_policy_allows(objects: Objects) -> None:
-    closed = [policy["spec"]["podSelector"]["matchLabels"] for policy in of_kind(objects, "NetworkPolicy") if closes(policy, "Ingress")]
+    closed = [
+        policy["spec"]["podSelector"]["matchLabels"]
+        for policy in of_kind(objects, "NetworkPolicy")
+        if closes(policy, "Ingress")
+    ]
     for labels in labels_of_pods(objects):
         assert any(selector.items() <= labels.items() for selector in closed), labels
 
@@ -164,20 +215,33 @@ def closes(policy: dict[str, Any], way: str) -> bool:
 
 def test_no_pod_connects_to_what_no_policy_names(objects: Objects, overlay: str) -> None:
     """Kubeflow's pods of steps have the label that the policy selects."""
-    policies = [policy["spec"] for policy in of_kind(objects, "NetworkPolicy") if "Egress" in policy["spec"]["policyTypes"]]
+    policies = [
+        policy["spec"] for policy in of_kind(objects, "NetworkPolicy") if "Egress" in policy["spec"]["policyTypes"]
+    ]
     for labels in [*labels_of_pods(objects), {"app.kubernetes.io/part-of": "fedstream"}]:
         assert any(policy["podSelector"]["matchLabels"].items() <= labels.items() for policy in policies), labels
     for rule in (rule for policy in policies for rule in policy["egress"]):
-        ours = [peer for peer in rule["to"] if peer.get("podSelector", {}).get("matchLabels") == {"app.kubernetes.io/part-of": "fedstream"}]
+        ours = [
+            peer
+            for peer in rule["to"]
+            if peer.get("podSelector", {}).get("matchLabels") == {"app.kubernetes.io/part-of": "fedstream"}
+        ]
         assert rule["to"] == ours or rule["ports"]
         anywhere = [peer for peer in rule["to"] if peer.get("ipBlock", {}).get("cidr") == "0.0.0.0/0"]
-        assert not anywhere or overlay == "existing", "only where the brokers are outside, until somebody writes their addresses"
+        assert not anywhere or overlay == "existing", (
+            "only where the brokers are outside, until somebody writes their addresses"
+        )
 
 
 def test_pods_reach_what_their_settings_name() -> None:
     """A service's pods, or a port of the policy that people edit."""
     allowed = named(rendered("existing"), "NetworkPolicy", "fedstream-outside")["spec"]["egress"]
-    ports = {number for rule in allowed for port in rule["ports"] for number in range(port["port"], port.get("endPort", port["port"]) + 1)}
+    ports = {
+        number
+        for rule in allowed
+        for port in rule["ports"]
+        for number in range(port["port"], port.get("endPort", port["port"]) + 1)
+    }
     data = named(rendered("existing"), "ConfigMap", "fedstream")["data"]
     for key in ("KAFKA_BOOTSTRAP_SERVERS", "S3_ENDPOINT_URL"):
         assert int(data[key].rpartition(":")[2]) in ports, key
@@ -196,7 +260,9 @@ def test_a_disruption_budget_leaves_room_for_a_drain_with_any_number_of_replicas
 
 def test_a_second_model_shares_no_pod_with_the_first(tmp_path: Path) -> None:
     """A pod that two disruption budgets count cannot be evicted at all."""
-    (names,) = re.findall(r"```yaml\n(nameSuffix:.*?)```", (FOLDER.parent / "docs/serving.md").read_text(encoding="utf-8"), re.DOTALL)
+    (names,) = re.findall(
+        r"```yaml\n(nameSuffix:.*?)```", (FOLDER.parent / "docs/serving.md").read_text(encoding="utf-8"), re.DOTALL
+    )
     component = os.path.relpath(FOLDER / "components/infer", os.path.realpath(tmp_path))
     (tmp_path / "kustomization.yaml").write_text(f"namespace: kafkaml\ncomponents: [{component}]\n{names}")
     both = rendered("infer"), render(tmp_path)
@@ -211,7 +277,11 @@ def test_streaming_inference_is_told_its_model_and_topics_and_beats_where_its_pr
     objects = rendered("infer")
     (pod,) = [pod_of(item) for item in of_kind(objects, "Deployment")]
     (container,) = pod["containers"]
-    (name,) = [source["configMapRef"]["name"] for source in container["envFrom"] if source["configMapRef"]["name"].startswith("infer-")]
+    (name,) = [
+        source["configMapRef"]["name"]
+        for source in container["envFrom"]
+        if source["configMapRef"]["name"].startswith("infer-")
+    ]
     data = named(objects, "ConfigMap", name)["data"]
     asked = {argument.partition("$(")[2].removesuffix(")") for argument in container["args"] if "$(" in argument}
     assert data.keys() == asked
@@ -229,14 +299,27 @@ def test_stateful_sets_keep_their_data_on_claims_and_have_their_service(objects:
 
 
 def test_no_secret_is_in_a_config_map_or_in_an_argument(objects: Objects) -> None:
-    secrets = {base64.b64decode(value).decode() for item in of_kind(objects, "Secret") for name, value in item["data"].items() if name != "accesskey"}
+    secrets = {
+        base64.b64decode(value).decode()
+        for item in of_kind(objects, "Secret")
+        for name, value in item["data"].items()
+        if name != "accesskey"
+    }
     for item in of_kind(objects, "ConfigMap"):
         for key, value in item["data"].items():
-            assert key.endswith("_FILE") or not re.search("secret|passw|token|access_?key", key, re.IGNORECASE), f"{item['metadata']['name']}: {key}"
-            assert not re.search("://[^/ ]*@", value), f"{item['metadata']['name']}: {key} has credentials in an address"
+            assert key.endswith("_FILE") or not re.search("secret|passw|token|access_?key", key, re.IGNORECASE), (
+                f"{item['metadata']['name']}: {key}"
+            )
+            assert not re.search("://[^/ ]*@", value), (
+                f"{item['metadata']['name']}: {key} has credentials in an address"
+            )
             assert not [secret for secret in secrets if secret in value], f"{item['metadata']['name']}: {key}"
     for name, container in containers(objects):
-        plain = [*container.get("command", []), *container.get("args", []), *(item.get("value", "") for item in container.get("env", []))]
+        plain = [
+            *container.get("command", []),
+            *container.get("args", []),
+            *(item.get("value", "") for item in container.get("env", [])),
+        ]
         assert not [secret for secret in secrets for text in plain if secret in text], name
 
 
@@ -250,7 +333,9 @@ def test_pods_refer_to_what_the_overlay_brings() -> None:
             volumes = pod.get("volumes", [])
             wanted |= {("ConfigMap", volume["configMap"]["name"]) for volume in volumes if "configMap" in volume}
             wanted |= {
-                ("Secret", volume["secret"]["secretName"]) for volume in volumes if "secret" in volume and not volume["secret"].get("optional")
+                ("Secret", volume["secret"]["secretName"])
+                for volume in volumes
+                if "secret" in volume and not volume["secret"].get("optional")
             }
             for container in pod["containers"]:
                 wanted |= {("ConfigMap", source["configMapRef"]["name"]) for source in container.get("envFrom", [])}

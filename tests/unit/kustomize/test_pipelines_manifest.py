@@ -23,7 +23,9 @@ def test_the_committed_manifest_is_current() -> None:
     assert (MANIFESTS / "federated-training.yaml").read_text(encoding="utf-8") == manifest_text(federated_training)
 
 
-def test_a_stale_manifest_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_stale_manifest_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     from fedstream.pipelines import compile
 
     monkeypatch.setattr(compile, "MANIFESTS", tmp_path)
@@ -49,7 +51,11 @@ def test_the_version_holds_what_the_uploaded_yaml_holds(objects: Objects) -> Non
 
 def test_a_version_is_named_after_what_it_holds_since_it_cannot_be_changed(objects: Objects) -> None:
     (pipeline,), (version,) = of_kind(objects, "Pipeline"), of_kind(objects, "PipelineVersion")
-    assert version["spec"]["pipelineName"] == pipeline["metadata"]["name"] == version["spec"]["pipelineSpec"]["pipelineInfo"]["name"]
+    assert (
+        version["spec"]["pipelineName"]
+        == pipeline["metadata"]["name"]
+        == version["spec"]["pipelineSpec"]["pipelineInfo"]["name"]
+    )
     assert re.fullmatch(rf"federated-training-{re.escape(__version__)}-[0-9a-f]{{8}}", version["metadata"]["name"])
     assert len(version["metadata"]["name"]) <= 63
 

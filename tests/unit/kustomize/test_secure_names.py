@@ -42,9 +42,16 @@ def openssl(*arguments: str | Path) -> str:
 
 def test_the_secrets_files_are_those_that_pods_read(secrets: Path) -> None:
     objects = rendered("local-secure")
-    pods = [pod_of(named(objects, "StatefulSet", "kafka")), *(pod_of(named(objects, "Job", name)) for name in ("kafka-users", "store-users"))]
+    pods = [
+        pod_of(named(objects, "StatefulSet", "kafka")),
+        *(pod_of(named(objects, "Job", name)) for name in ("kafka-users", "store-users")),
+    ]
     mounted = {volume["secret"]["secretName"] for pod in pods for volume in pod["volumes"] if "secret" in volume}
-    assert mounted == {folder.name for folder in secrets.iterdir() if folder.is_dir() and not folder.name.startswith("fedstream-store-")}
+    assert mounted == {
+        folder.name
+        for folder in secrets.iterdir()
+        if folder.is_dir() and not folder.name.startswith("fedstream-store-")
+    }
     (config,) = [item for item in of_kind(objects, "ConfigMap") if item["metadata"]["name"].startswith("kafka-secure-")]
     paths = {mount["mountPath"]: mount["name"] for mount in pods[0]["containers"][0]["volumeMounts"]}
     volumes = {volume["name"]: volume.get("secret", {}).get("secretName") for volume in pods[0]["volumes"]}
@@ -63,7 +70,9 @@ def test_the_runs_secret_has_the_keys_and_the_place_that_the_pipeline_knows(secr
         assert data["KAFKA_CA_FILE"] == f"{KAFKA_FILES}/ca.crt"
 
 
-def test_pods_of_clients_get_the_key_that_the_store_knows_under_the_names_that_the_pipeline_reads(secrets: Path) -> None:
+def test_pods_of_clients_get_the_key_that_the_store_knows_under_the_names_that_the_pipeline_reads(
+    secrets: Path,
+) -> None:
     for user, access_key in (("clients", "clients"), ("hospital-a", "client-hospital-a")):
         assert (secrets / f"fedstream-store-{user}/accesskey").read_text() == access_key
         key = (secrets / f"fedstream-store-{user}/secretkey").read_text()
@@ -95,7 +104,17 @@ def test_the_authoritys_key_is_in_no_secret(secrets: Path) -> None:
     ],
 )
 def test_the_brokers_certificate_is_good_for_every_name_it_advertises(secrets: Path, flag: str, name: str) -> None:
-    openssl("verify", "-x509_strict", "-purpose", "sslserver", "-CAfile", secrets / "ca.crt", flag, name, secrets / "kafka-tls/tls.crt")
+    openssl(
+        "verify",
+        "-x509_strict",
+        "-purpose",
+        "sslserver",
+        "-CAfile",
+        secrets / "ca.crt",
+        flag,
+        name,
+        secrets / "kafka-tls/tls.crt",
+    )
 
 
 def test_made_again_keeps_passwords_and_authority_adds_owners_and_renews_the_certificate(tmp_path: Path) -> None:
@@ -103,11 +122,21 @@ def test_made_again_keeps_passwords_and_authority_adds_owners_and_renews_the_cer
     before = contents(tmp_path)
     assert make_secrets("-n", "other", tmp_path, "hospital-b").returncode == 0
     after = contents(tmp_path)
-    assert {name for name in after if before.get(name) != after[name]} == {*MADE_FOR_B, "kafka-tls/tls.crt", "kafka-tls/tls.key"}
-    passwords = [data for name, data in after.items() if name.endswith("password") or name.startswith(("kafka-users/", "store-users/"))]
+    assert {name for name in after if before.get(name) != after[name]} == {
+        *MADE_FOR_B,
+        "kafka-tls/tls.crt",
+        "kafka-tls/tls.key",
+    }
+    passwords = [
+        data
+        for name, data in after.items()
+        if name.endswith("password") or name.startswith(("kafka-users/", "store-users/"))
+    ]
     assert len(set(passwords)) == 7
     assert all(re.fullmatch(rb"[0-9a-f]{48}|[0-9a-f]{40}", word) for word in passwords)
-    assert "DNS:kafka.other.svc" in openssl("x509", "-in", tmp_path / "kafka-tls/tls.crt", "-noout", "-ext", "subjectAltName")
+    assert "DNS:kafka.other.svc" in openssl(
+        "x509", "-in", tmp_path / "kafka-tls/tls.crt", "-noout", "-ext", "subjectAltName"
+    )
 
 
 def test_made_again_leaves_the_certificate_of_another_authority(tmp_path: Path) -> None:
@@ -132,7 +161,9 @@ def test_made_again_leaves_the_certificate_of_another_authority(tmp_path: Path) 
         (["f", "clients"], "'clients'"),
     ],
 )
-def test_what_cannot_be_is_refused_and_nothing_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], said: str) -> None:
+def test_what_cannot_be_is_refused_and_nothing_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], said: str
+) -> None:
     monkeypatch.chdir(tmp_path)
     done = make_secrets(*arguments)
     assert done.returncode == 2

@@ -22,7 +22,9 @@ def test_shards_give_few_classes_to_each():
 
 def test_the_same_seed_deals_the_same():
     labels = np.arange(100) % 10
-    assert all(np.array_equal(a, b) for a, b in zip(deal(labels, 4, "dirichlet"), deal(labels, 4, "dirichlet"), strict=True))
+    assert all(
+        np.array_equal(a, b) for a, b in zip(deal(labels, 4, "dirichlet"), deal(labels, 4, "dirichlet"), strict=True)
+    )
 
 
 def test_digits_are_there_offline():

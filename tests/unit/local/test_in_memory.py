@@ -109,5 +109,7 @@ def test_neither_tensorflow_nor_kafka_nor_kubeflow_is_imported() -> None:
         "print([name for name in ('tensorflow', 'keras', 'kafka', 'kfp', 'kubernetes') if name in sys.modules])"
     )
     root = Path(__file__).parents[3]
-    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], cwd=root, capture_output=True, text=True, timeout=120, check=True)
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code], cwd=root, capture_output=True, text=True, timeout=120, check=True
+    )
     assert done.stdout.splitlines()[-1] == "[]"

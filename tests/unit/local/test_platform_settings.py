@@ -14,9 +14,19 @@ from fedstream.errors import PlatformError
 from fedstream.local import paths, seaweedfs
 from fedstream.local.platform import Platform
 
-KAFKA = {"KAFKA_BOOTSTRAP_SERVERS": "kafka.example:9093", "KAFKA_SECURITY_PROTOCOL": "SASL_SSL", "KAFKA_SASL_MECHANISM": "PLAIN"}
+KAFKA = {
+    "KAFKA_BOOTSTRAP_SERVERS": "kafka.example:9093",
+    "KAFKA_SECURITY_PROTOCOL": "SASL_SSL",
+    "KAFKA_SASL_MECHANISM": "PLAIN",
+}
 KAFKA |= {"KAFKA_USERNAME": "u", "KAFKA_PASSWORD": "p"}
-STORE = {"S3_ENDPOINT_URL": "https://s3.example", "AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "s", "S3_BUCKET": "b", "S3_PREFIX": "team"}
+STORE = {
+    "S3_ENDPOINT_URL": "https://s3.example",
+    "AWS_ACCESS_KEY_ID": "a",
+    "AWS_SECRET_ACCESS_KEY": "s",
+    "S3_BUCKET": "b",
+    "S3_PREFIX": "team",
+}
 
 
 def remember_ports(folder: Path) -> None:
@@ -48,7 +58,9 @@ def test_the_embedded_addresses_in_the_environment_are_still_ours(tmp_path: Path
 
 
 def test_variables_of_a_platform_that_is_down_are_refused_with_a_hint(tmp_path: Path) -> None:
-    with pytest.raises(PlatformError, match="Apache Kafka are not running; start the embedded platform with `fedstream services up`"):
+    with pytest.raises(
+        PlatformError, match="Apache Kafka are not running; start the embedded platform with `fedstream services up`"
+    ):
         _ = Platform(tmp_path, environ={}).env
     with pytest.raises(PlatformError, match="SeaweedFS is not running"):
         _ = Platform(tmp_path, environ=KAFKA).env
@@ -73,7 +85,9 @@ def test_the_store_program_is_found_without_the_path(monkeypatch: pytest.MonkeyP
 
 def test_a_state_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(PlatformError, match=r"cannot create the state folder .*file/state: Not a directory; set FEDSTREAM_HOME"):
+    with pytest.raises(
+        PlatformError, match=r"cannot create the state folder .*file/state: Not a directory; set FEDSTREAM_HOME"
+    ):
         Platform(tmp_path / "file" / "state", environ={}).start()
 
 

@@ -21,7 +21,12 @@ from fedstream.local import process
 from fedstream.local.process import ProcessRecord
 
 SLEEPER = [sys.executable, "-S", "-c", "import time; print('up', flush=True); time.sleep(60)"]
-STUBBORN = [sys.executable, "-S", "-c", "import signal, time; signal.signal(15, signal.SIG_IGN); print('up', flush=True); time.sleep(60)"]
+STUBBORN = [
+    sys.executable,
+    "-S",
+    "-c",
+    "import signal, time; signal.signal(15, signal.SIG_IGN); print('up', flush=True); time.sleep(60)",
+]
 GUARD = str(Path(process.__file__).with_name("guard.py"))
 
 
@@ -54,7 +59,9 @@ def test_another_process_with_the_same_pid_is_not_taken_for_it(spawned: Callable
 
 
 def test_a_zombie_is_not_alive(tmp_path: Path) -> None:
-    child, record = process.spawn([sys.executable, "-S", "-c", ""], log=tmp_path / "log", env=os.environ, bound=False, patience_s=1)
+    child, record = process.spawn(
+        [sys.executable, "-S", "-c", ""], log=tmp_path / "log", env=os.environ, bound=False, patience_s=1
+    )
     assert process.wait_until(lambda: not record.alive, 10)
     assert child.wait() == 0
 
@@ -85,7 +92,9 @@ def test_a_program_that_is_missing_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("command", [SLEEPER, STUBBORN])
 @pytest.mark.parametrize("reaped", [True, False])
-def test_a_guarded_server_ends_with_its_parent_even_when_that_is_killed(tmp_path: Path, command: list[str], reaped: bool) -> None:
+def test_a_guarded_server_ends_with_its_parent_even_when_that_is_killed(
+    tmp_path: Path, command: list[str], reaped: bool
+) -> None:
     script = (
         "import subprocess, sys, os, threading\n"
         f"argv = [sys.executable, '-I', '-S', {GUARD!r}, str(os.getpid()), '0.3', *{command!r}]\n"
@@ -96,7 +105,9 @@ def test_a_guarded_server_ends_with_its_parent_even_when_that_is_killed(tmp_path
     parent = subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert parent.stdout is not None
     server = psutil.Process(int(parent.stdout.readline()))
-    is_server = lambda: any("time.sleep(60)" in part for part in server.cmdline()) and "guard.py" not in " ".join(server.cmdline())  # noqa: E731
+    is_server = lambda: (
+        any("time.sleep(60)" in part for part in server.cmdline()) and "guard.py" not in " ".join(server.cmdline())
+    )  # noqa: E731
     assert process.wait_until(is_server, 10)
     watchers = server.children()
     assert len(watchers) == 1
@@ -154,7 +165,9 @@ def test_the_end_of_a_log_is_shown_without_empty_lines(tmp_path: Path) -> None:
 def test_a_lock_is_held_by_one_and_freed_by_death(tmp_path: Path) -> None:
     path = tmp_path / "lock"
     holder = "import fcntl, sys; file = open(sys.argv[1], 'a'); fcntl.flock(file, fcntl.LOCK_EX); print('held', flush=True); sys.stdin.read()"
-    with subprocess.Popen([sys.executable, "-c", holder, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+    with subprocess.Popen(
+        [sys.executable, "-c", holder, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as other:
         assert other.stdout is not None
         other.stdout.readline()
         waits: list[str] = []
@@ -171,4 +184,10 @@ def test_a_lock_is_held_by_one_and_freed_by_death(tmp_path: Path) -> None:
 
 def test_a_record_is_plain_json(tmp_path: Path) -> None:
     ProcessRecord(7, "mark", 1.5).save(tmp_path / "record.json")
-    assert json.loads((tmp_path / "record.json").read_text()) == {"pid": 7, "mark": "mark", "since": 1.5, "owner": 0, "owner_mark": ""}
+    assert json.loads((tmp_path / "record.json").read_text()) == {
+        "pid": 7,
+        "mark": "mark",
+        "since": 1.5,
+        "owner": 0,
+        "owner_mark": "",
+    }

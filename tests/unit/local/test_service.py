@@ -142,7 +142,9 @@ def test_it_takes_another_port_when_its_own_is_taken_while_it_was_down(echo: Ech
         assert echo.address != address
 
 
-def test_it_tries_other_ports_when_one_is_taken_at_the_last_moment(echo: Echo, said: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_tries_other_ports_when_one_is_taken_at_the_last_moment(
+    echo: Echo, said: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     good = process.free_ports(1)
     with socket.create_server(("127.0.0.1", 0)) as thief:
         offers = [[thief.getsockname()[1]], good]
@@ -161,7 +163,9 @@ def test_it_gives_up_when_every_port_is_taken(echo: Echo, monkeypatch: pytest.Mo
 
 def test_one_that_dies_at_once_shows_the_end_of_its_log(echo: Echo) -> None:
     echo.program = "import sys; sys.exit('out of cheese')"
-    with pytest.raises(PlatformError, match=r"(?s)Echo ended while it was starting; the end of .*echo\.log:.*out of cheese"):
+    with pytest.raises(
+        PlatformError, match=r"(?s)Echo ended while it was starting; the end of .*echo\.log:.*out of cheese"
+    ):
         echo.start()
 
 

@@ -17,7 +17,9 @@ from fedstream.errors import ModelError
 from fedstream.model.archive import ENTRIES, canonical_archive, check_archive, read_archive
 
 
-def archive(config: Any, date: str = "2026-01-01", order: tuple[str, ...] = ("metadata.json", "config.json", "model.weights.h5")) -> bytes:
+def archive(
+    config: Any, date: str = "2026-01-01", order: tuple[str, ...] = ("metadata.json", "config.json", "model.weights.h5")
+) -> bytes:
     contents = {
         "metadata.json": json.dumps({"keras_version": "3", "date_saved": date}),
         "config.json": json.dumps(config),
@@ -34,7 +36,9 @@ def config(*layers: dict[str, Any]) -> dict[str, Any]:
     return {"class_name": "Sequential", "config": {"layers": list(layers)}, "compile_config": {"loss": "mse"}}
 
 
-@pytest.mark.parametrize("data", [b"", b"no zip at all", archive(config())[:-30], archive(config(), order=("metadata.json",)), archive([1])])
+@pytest.mark.parametrize(
+    "data", [b"", b"no zip at all", archive(config())[:-30], archive(config(), order=("metadata.json",)), archive([1])]
+)
 def test_what_is_no_keras_file_is_refused(data: bytes) -> None:
     with pytest.raises(ModelError, match=r"mine\.keras is not a \.keras file.*model\.save"):
         check_archive(data, "mine.keras")
@@ -42,7 +46,9 @@ def test_what_is_no_keras_file_is_refused(data: bytes) -> None:
 
 def test_a_lambda_layer_is_refused_however_deep() -> None:
     inner = {"class_name": "Functional", "config": {"layers": [{"class_name": "Lambda", "config": {"name": "evil"}}]}}
-    with pytest.raises(ModelError, match=r"mine\.keras has a Lambda layer \('evil'\), whose code would run at every client"):
+    with pytest.raises(
+        ModelError, match=r"mine\.keras has a Lambda layer \('evil'\), whose code would run at every client"
+    ):
         check_archive(archive(config(inner)), "mine.keras")
 
 
@@ -53,10 +59,15 @@ def test_a_model_that_is_not_compiled_is_refused() -> None:
 
 def test_addresses_dates_and_order_do_not_change_canonical_bytes() -> None:
     def shared(first: int, second: int) -> dict[str, Any]:
-        return config(*({"class_name": "Dense", "config": {"dtype": {"shared_object_id": i}}} for i in (first, second, first)))
+        return config(
+            *({"class_name": "Dense", "config": {"dtype": {"shared_object_id": i}}} for i in (first, second, first))
+        )
 
     canonical = canonical_archive(archive(shared(140, 7)))
-    assert canonical_archive(archive(shared(3, 99), "2027-12-31", ("model.weights.h5", "config.json", "metadata.json"))) == canonical
+    assert (
+        canonical_archive(archive(shared(3, 99), "2027-12-31", ("model.weights.h5", "config.json", "metadata.json")))
+        == canonical
+    )
     assert canonical_archive(canonical) == canonical
     assert canonical_archive(archive(shared(5, 5))) != canonical
     with zipfile.ZipFile(io.BytesIO(canonical)) as file:
@@ -74,7 +85,11 @@ def packed(files: dict[str, bytes], compression: int = zipfile.ZIP_DEFLATED) -> 
 
 
 def good(**files: bytes) -> dict[str, bytes]:
-    return {"config.json": json.dumps(config()).encode(), "metadata.json": b"{}", "model.weights.h5": b"weights"} | files
+    return {
+        "config.json": json.dumps(config()).encode(),
+        "metadata.json": b"{}",
+        "model.weights.h5": b"weights",
+    } | files
 
 
 CORRUPT_DEFLATE = bytearray(packed({"config.json": bytes(range(256)) * 40}))
@@ -134,7 +149,10 @@ SMALL = packed(good())
 
 
 @settings(deadline=None, max_examples=400)
-@given(st.lists(st.tuples(st.integers(0, len(SMALL) - 1), st.integers(0, 255)), min_size=1, max_size=8), st.integers(0, len(SMALL)))
+@given(
+    st.lists(st.tuples(st.integers(0, len(SMALL) - 1), st.integers(0, 255)), min_size=1, max_size=8),
+    st.integers(0, len(SMALL)),
+)
 @example([], 0)
 def test_of_whatever_was_changed_or_cut_only_a_model_error_comes(changes: list[tuple[int, int]], end: int) -> None:
     data = bytearray(SMALL)

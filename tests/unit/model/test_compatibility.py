@@ -16,7 +16,9 @@ class Shapes:
     label_shape: tuple[int, ...] = ()
 
 
-def describe(input_shape: list[int], output_shape: list[int], loss: str = "sparse_categorical_crossentropy") -> ModelDescription:
+def describe(
+    input_shape: list[int], output_shape: list[int], loss: str = "sparse_categorical_crossentropy"
+) -> ModelDescription:
     classes = output_shape[-1] if loss.startswith("sparse") else None
     return ModelDescription(
         name="mine",
@@ -41,7 +43,9 @@ def test_a_stream_of_the_models_shape_fits(label: tuple[int, ...]) -> None:
 
 @pytest.mark.parametrize("shape", [(28, 28), (64,), (8, 8, 1), ()])
 def test_another_input_shape_is_named_with_the_models(shape: tuple[int, ...]) -> None:
-    with pytest.raises(ModelError, match=r"'mine' has input \(8, 8\), which does not fit the stream's records of shape") as caught:
+    with pytest.raises(
+        ModelError, match=r"'mine' has input \(8, 8\), which does not fit the stream's records of shape"
+    ) as caught:
         check_fit(DIGITS, Shapes(shape))
     assert str(shape) in str(caught.value)
 

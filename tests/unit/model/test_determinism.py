@@ -40,6 +40,9 @@ print(json.dumps(said))
 def test_two_processes_on_one_core_and_on_two_agree_bit_for_bit() -> None:
     """Of every built-in model: the file, its initial weights, the update, the metrics, and the file after training."""
     cores = sorted({1, min(2, len(os.sched_getaffinity(0)))})
-    started = [subprocess.Popen([sys.executable, "-c", CHILD, str(n)], stdout=subprocess.PIPE, text=True) for n in (cores[0], cores[-1])]
+    started = [
+        subprocess.Popen([sys.executable, "-c", CHILD, str(n)], stdout=subprocess.PIPE, text=True)
+        for n in (cores[0], cores[-1])
+    ]
     first, second = (json.loads(process.communicate(timeout=120)[0]) for process in started)
     assert first == second

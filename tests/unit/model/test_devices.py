@@ -70,12 +70,16 @@ def test_memory_of_fake_gpus_grows_or_is_limited(gpus: FakeConfig) -> None:
     assert gpus.heard == [("0", "limit", [4096]), ("1", "limit", [4096]), 2, 2]
 
 
-def test_another_memory_limit_in_one_process_is_refused_where_there_is_a_fake_gpu(gpus: FakeConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_memory_limit_in_one_process_is_refused_where_there_is_a_fake_gpu(
+    gpus: FakeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
     _tensorflow.set_threads(None)
     _tensorflow.set_threads(None, 4096)  # nothing to limit on a processor
     monkeypatch.setitem(_tensorflow.sys.modules, "tensorflow", SimpleNamespace(config=gpus))
     _tensorflow.set_threads(None, 0)
-    with pytest.raises(ModelError, match="already runs with gpu_memory_mib 0 in this process, not 4096; use a new process"):
+    with pytest.raises(
+        ModelError, match="already runs with gpu_memory_mib 0 in this process, not 4096; use a new process"
+    ):
         _tensorflow.set_threads(None, 4096)
 
 
@@ -122,7 +126,9 @@ class FakeNvml:
 
 
 @pytest.mark.parametrize(("percents", "said"), [({0: [50, 70], 1: [30]}, 50.0), ({}, None)])
-def test_fake_gpus_are_measured_too(gpus: FakeConfig, monkeypatch: pytest.MonkeyPatch, percents: dict[int, list[int]], said: float | None) -> None:
+def test_fake_gpus_are_measured_too(
+    gpus: FakeConfig, monkeypatch: pytest.MonkeyPatch, percents: dict[int, list[int]], said: float | None
+) -> None:
     monkeypatch.setitem(_tensorflow.sys.modules, "pynvml", FakeNvml(percents))
     with measured(2) as used:
         pass
@@ -133,7 +139,9 @@ def test_fake_gpus_are_measured_too(gpus: FakeConfig, monkeypatch: pytest.Monkey
     assert figures.get("gpu_percent") == said
 
 
-def test_utilisation_of_fake_gpus_that_others_may_use_is_left_out(gpus: FakeConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_utilisation_of_fake_gpus_that_others_may_use_is_left_out(
+    gpus: FakeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(_tensorflow.sys.modules, "pynvml", FakeNvml({0: [90], 1: [90], 2: [90]}, count=3))
     with measured(2) as used:
         pass

@@ -22,7 +22,11 @@ from fedstream.model.source import load_callable, read_model
 
 def sequential(*layers: Any, shape: tuple[int | None, ...] = (4,), **compile: Any) -> Any:
     model = keras().Sequential([keras().Input(shape), *layers], name="mine")
-    usual = {"optimizer": keras().optimizers.Adam(0.01, name="adam"), "loss": "sparse_categorical_crossentropy", "metrics": ["accuracy"]}
+    usual = {
+        "optimizer": keras().optimizers.Adam(0.01, name="adam"),
+        "loss": "sparse_categorical_crossentropy",
+        "metrics": ["accuracy"],
+    }
     model.compile(**(usual | compile))
     return model
 
@@ -38,7 +42,11 @@ def test_builtin_models_are_those_of_the_paper(name: str) -> None:
     assert data == save_keras(build_builtin(name)), "built twice in one process, it is the same file"
     description, _ = describe(data, name)
     assert description.parameters == parameters[name]
-    assert (description.num_classes, description.loss, description.metrics) == (10, "sparse_categorical_crossentropy", ["accuracy"])
+    assert (description.num_classes, description.loss, description.metrics) == (
+        10,
+        "sparse_categorical_crossentropy",
+        ["accuracy"],
+    )
     assert description.input_shape == ([8, 8] if "digits" in name else [28, 28])
 
 
@@ -56,7 +64,9 @@ def test_a_saved_model_has_the_same_bytes_after_any_number_of_loads() -> None:
 
 def test_weights_survive_the_round_trip_by_name() -> None:
     layers = keras().layers
-    model = load_keras(save_keras(sequential(dense(8, name="first"), layers.BatchNormalization(name="norm"), dense(name="last"))))
+    model = load_keras(
+        save_keras(sequential(dense(8, name="first"), layers.BatchNormalization(name="norm"), dense(name="last")))
+    )
     weights = get_weights(model)
     assert list(weights) == [
         "first/kernel", "first/bias", "norm/gamma", "norm/beta", "norm/moving_mean", "norm/moving_variance", "last/kernel", "last/bias",
@@ -152,7 +162,11 @@ def test_files_that_are_no_model_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"is not a \.keras file"):
         load_keras(whole[:-200])
     with pytest.raises(ModelError, match="cannot be loaded by Keras"):
-        load_keras(rewrite(whole, "config.json", lambda config: config.replace(b'"class_name":"Dense"', b'"class_name":"Dunce"')))
+        load_keras(
+            rewrite(
+                whole, "config.json", lambda config: config.replace(b'"class_name":"Dense"', b'"class_name":"Dunce"')
+            )
+        )
     with pytest.raises(ModelError, match="cannot be loaded by Keras"):
         load_keras(rewrite(whole, "model.weights.h5", lambda weights: weights[: len(weights) // 2]))
 
@@ -166,9 +180,13 @@ def test_models_that_cannot_be_federated_are_refused_with_the_reason() -> None:
     frozen.trainable = False
     cases = {
         "has 2 inputs, expected one": pair,
-        "every dimension but the batch must be fixed": sequential(layers.GlobalAveragePooling1D(), dense(), shape=(None, 4)),
+        "every dimension but the batch must be fixed": sequential(
+            layers.GlobalAveragePooling1D(), dense(), shape=(None, 4)
+        ),
         "nothing to train": sequential(frozen),
-        "metric 'f1' yields 3 values": sequential(dense(), loss="categorical_crossentropy", metrics=[keras().metrics.F1Score(name="f1")]),
+        "metric 'f1' yields 3 values": sequential(
+            dense(), loss="categorical_crossentropy", metrics=[keras().metrics.F1Score(name="f1")]
+        ),
         "type bfloat16, which cannot be stored": sequential(dense(dtype="bfloat16")),
     }
     for message, model in cases.items():
@@ -177,7 +195,9 @@ def test_models_that_cannot_be_federated_are_refused_with_the_reason() -> None:
 
 
 def test_a_loss_object_is_described_like_its_name() -> None:
-    description, _ = describe(save_keras(sequential(dense(), loss=keras().losses.SparseCategoricalCrossentropy())), "mine")
+    description, _ = describe(
+        save_keras(sequential(dense(), loss=keras().losses.SparseCategoricalCrossentropy())), "mine"
+    )
     assert (description.loss, description.num_classes) == ("sparse_categorical_crossentropy", 3)
     description, _ = describe(save_keras(sequential(keras().layers.Dense(1), loss="mse", metrics=["mae"])), "mine")
     assert (description.loss, description.num_classes, description.metrics) == ("mse", None, ["mae"])
@@ -230,7 +250,12 @@ def test_of_a_model_file_that_was_changed_anywhere_only_a_model_error_comes() ->
         for _ in range(chance.choice([1, 3, 20])):
             damaged[chance.randrange(len(damaged))] = chance.randrange(256)
         try:
-            load_keras(write_archive(contents | {name: bytes(damaged[: chance.randrange(len(damaged))] if chance.random() < 0.2 else damaged)}))
+            load_keras(
+                write_archive(
+                    contents
+                    | {name: bytes(damaged[: chance.randrange(len(damaged))] if chance.random() < 0.2 else damaged)}
+                )
+            )
         except ModelError:
             refused += 1
     assert refused > 10

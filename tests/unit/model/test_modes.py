@@ -23,6 +23,8 @@ def test_a_run_trains_on_labelled_records_and_leaves_others_alone():
     mode = mode_of(RunSpec(run="r", model="m"))
     assert isinstance(mode, Supervised)
     learner, weights = open_learner(file), get_weights(load_keras(file))
-    results = [mode.train(learner, weights, Examples(x, y, held_out, more), TrainingConfig(seed=3)) for more in (None, x[::-1])]
+    results = [
+        mode.train(learner, weights, Examples(x, y, held_out, more), TrainingConfig(seed=3)) for more in (None, x[::-1])
+    ]
     assert [result.num_examples for result in results] == [32, 32]
     assert digest(results[0].weights) == digest(results[1].weights)

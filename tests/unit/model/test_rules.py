@@ -26,14 +26,25 @@ Y = np.random.default_rng(1).integers(0, CLASSES, N)
 
 def make(*layers: Any, optimizer: Any = None) -> Any:
     keras().utils.set_random_seed(3)
-    model = keras().Sequential([keras().Input((4,)), *layers, keras().layers.Dense(CLASSES, "softmax", name="classes")], name="small")
+    model = keras().Sequential(
+        [keras().Input((4,)), *layers, keras().layers.Dense(CLASSES, "softmax", name="classes")], name="small"
+    )
     model.compile(optimizer or keras().optimizers.SGD(0.5), "sparse_categorical_crossentropy", metrics=["accuracy"])
     return load_keras(save_keras(model))
 
 
-def trained(model: Any, weights: dict[str, np.ndarray], rule: LocalRule, received: Any = None, devices: Any = None, **config: Any) -> TrainResult:
+def trained(
+    model: Any,
+    weights: dict[str, np.ndarray],
+    rule: LocalRule,
+    received: Any = None,
+    devices: Any = None,
+    **config: Any,
+) -> TrainResult:
     set_weights(model, weights)
-    how = TrainingConfig(**({"epochs": 2, "batch_size": 1000, "rule": rule, "received": received or {}, "seed": 5} | config))
+    how = TrainingConfig(
+        **({"epochs": 2, "batch_size": 1000, "rule": rule, "received": received or {}, "seed": 5} | config)
+    )
     return train_client(model, Examples(X, Y, np.arange(N) % 10 == 0), how, devices)
 
 
@@ -93,7 +104,9 @@ def test_the_term_counts_before_gradients_are_clipped() -> None:
     model = make(optimizer=keras().optimizers.SGD(1.0, global_clipnorm=0.01))
     start = get_weights(model)
     found = trained(model, start, Proximal(1e4), epochs=6).weights
-    assert max(np.abs(found[name] - start[name]).max() for name in start) <= 0.02, "a term added after clipping would throw it far away"
+    assert max(np.abs(found[name] - start[name]).max() for name in start) <= 0.02, (
+        "a term added after clipping would throw it far away"
+    )
 
 
 def test_a_strong_term_keeps_trainable_variables_in_place_and_moving_statistics_free() -> None:
@@ -112,7 +125,10 @@ def test_sparse_gradients_of_embeddings_get_the_term_too() -> None:
     layers = keras().layers
     model = make(layers.Rescaling(0.0), layers.Embedding(3, 2, name="table"), layers.Flatten())
     start = get_weights(model)
-    moved = {mu: trained(model, start, Proximal(mu), epochs=20).weights["table/embeddings"] - start["table/embeddings"] for mu in (0.0, 1.5)}
+    moved = {
+        mu: trained(model, start, Proximal(mu), epochs=20).weights["table/embeddings"] - start["table/embeddings"]
+        for mu in (0.0, 1.5)
+    }
     assert np.linalg.norm(moved[1.5]) < 0.9 * np.linalg.norm(moved[0.0])
 
 
@@ -134,7 +150,9 @@ def test_arrays_go_out_with_the_model_and_come_back_with_the_update() -> None:
     assert np.allclose(result.weights["classes/kernel"], start["classes/kernel"] - 0.5 * (of_kernel + 0.25), atol=1e-6)
     assert np.allclose(result.extras["c/classes/kernel"], of_kernel, atol=1e-5)
     assert np.allclose(result.extras["c/classes/bias"], of_bias, atol=1e-5)
-    assert {name: array.dtype for name, array in result.extras.items()} == {name: np.dtype(np.float32) for name in received}
+    assert {name: array.dtype for name, array in result.extras.items()} == {
+        name: np.dtype(np.float32) for name in received
+    }
 
 
 def test_weights_that_a_rule_changes_are_those_that_are_sent_and_measured() -> None:

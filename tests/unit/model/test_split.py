@@ -14,7 +14,9 @@ rates = st.floats(0, 1, exclude_max=True)
 
 @settings(max_examples=50, deadline=None)
 @given(seed=seeds, rate=rates, short=st.integers(0, 300), more=st.integers(0, 300), partitions=st.integers(1, 4))
-def test_a_record_stays_on_its_side_when_the_stream_grows(seed: int, rate: float, short: int, more: int, partitions: int) -> None:
+def test_a_record_stays_on_its_side_when_the_stream_grows(
+    seed: int, rate: float, short: int, more: int, partitions: int
+) -> None:
     offsets = np.arange(short + more)
     partition = offsets % partitions
     whole = split_mask(seed, partition, offsets, rate)
@@ -42,13 +44,28 @@ def test_the_held_out_part_is_near_the_rate_in_every_partition(rate: float) -> N
 def test_seed_partition_and_offset_all_matter() -> None:
     offsets, zeros = np.arange(1000), np.zeros(1000, np.int64)
     base = split_mask(1, zeros, offsets, 0.5)
-    for other in (split_mask(2, zeros, offsets, 0.5), split_mask(1, zeros + 1, offsets, 0.5), split_mask(1, zeros, offsets + 2**40, 0.5)):
+    for other in (
+        split_mask(2, zeros, offsets, 0.5),
+        split_mask(1, zeros + 1, offsets, 0.5),
+        split_mask(1, zeros, offsets + 2**40, 0.5),
+    ):
         assert 0.4 < (base != other).mean() < 0.6
 
 
 def test_the_split_of_a_seed_is_on_record() -> None:
     """A change here makes every run on record train on other records."""
-    assert np.flatnonzero(split_mask(42, np.zeros(40, np.int32), np.arange(40), 0.2)).tolist() == [3, 4, 5, 18, 21, 22, 25, 28, 29, 30]
+    assert np.flatnonzero(split_mask(42, np.zeros(40, np.int32), np.arange(40), 0.2)).tolist() == [
+        3,
+        4,
+        5,
+        18,
+        21,
+        22,
+        25,
+        28,
+        29,
+        30,
+    ]
 
 
 @pytest.mark.parametrize("rate", [-0.1, 1.0, float("nan")])

@@ -30,7 +30,9 @@ def records() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 SPARSE = "sparse_categorical_crossentropy"
 
 
-def make(*layers: Any, optimizer: Any = None, loss: str = SPARSE, metrics: Any = ("accuracy",), units: int = CLASSES) -> Any:
+def make(
+    *layers: Any, optimizer: Any = None, loss: str = SPARSE, metrics: Any = ("accuracy",), units: int = CLASSES
+) -> Any:
     parts = keras().layers
     activation = "softmax" if units > 1 else "linear"
     before = [keras().Input((2, 2)), parts.Rescaling(1 / 255), parts.Flatten()]
@@ -42,7 +44,9 @@ def make(*layers: Any, optimizer: Any = None, loss: str = SPARSE, metrics: Any =
 def restore(model: Any, weights: dict[str, np.ndarray], **config: Any) -> Any:
     x, y, held_out = records()
     set_weights(model, weights)
-    return train_client(model, Examples(x, y, held_out), TrainingConfig(**({"epochs": 3, "batch_size": 10, "seed": 5} | config)))
+    return train_client(
+        model, Examples(x, y, held_out), TrainingConfig(**({"epochs": 3, "batch_size": 10, "seed": 5} | config))
+    )
 
 
 def test_training_learns_and_counts_exactly_the_records_it_used() -> None:
@@ -95,7 +99,9 @@ def test_one_step_of_sgd_is_the_one_of_numpy() -> None:
 
 def test_training_depends_on_nothing_the_process_did_before() -> None:
     layers = keras().layers
-    model = make(layers.Dense(8), layers.Dropout(0.5), layers.BatchNormalization(), optimizer=keras().optimizers.Adam(0.01))
+    model = make(
+        layers.Dense(8), layers.Dropout(0.5), layers.BatchNormalization(), optimizer=keras().optimizers.Adam(0.01)
+    )
     weights = get_weights(model)
     first = restore(model, weights)
     assert digest(restore(model, weights, seed=6).weights) != digest(first.weights), "the seed matters"
@@ -103,7 +109,9 @@ def test_training_depends_on_nothing_the_process_did_before() -> None:
     again = restore(model, weights)
     assert digest(again.weights) == digest(first.weights)
     assert (again.incoming, again.trained, again.training) == (first.incoming, first.trained, first.training)
-    assert digest(restore(load_keras(save_keras(model)), weights).weights) == digest(first.weights), "in a model loaded anew, too"
+    assert digest(restore(load_keras(save_keras(model)), weights).weights) == digest(first.weights), (
+        "in a model loaded anew, too"
+    )
 
 
 def test_moving_statistics_travel() -> None:
@@ -123,23 +131,38 @@ def test_dropout_follows_the_seed_and_not_the_file() -> None:
 def test_mixed_precision_trains_in_half_and_keeps_weights_and_measurements_in_float32() -> None:
     layers = keras().layers
     keras().utils.set_random_seed(0)
-    nested = keras().Sequential([keras().Input((4,)), layers.Dense(8, "relu"), layers.BatchNormalization()], name="nested")
+    nested = keras().Sequential(
+        [keras().Input((4,)), layers.Dense(8, "relu"), layers.BatchNormalization()], name="nested"
+    )
     model = make(nested, optimizer=keras().optimizers.SGD(0.1, momentum=0.5))
     weights = get_weights(model)
     exact, half = restore(model, weights, epochs=1), restore(model, weights, epochs=1, mixed_precision=True)
     assert half.incoming == exact.incoming
-    assert {name: (array.dtype, array.shape) for name, array in half.weights.items()} == {n: (a.dtype, a.shape) for n, a in exact.weights.items()}
+    assert {name: (array.dtype, array.shape) for name, array in half.weights.items()} == {
+        n: (a.dtype, a.shape) for n, a in exact.weights.items()
+    }
     assert digest(half.weights) != digest(exact.weights)
     assert all(np.allclose(half.weights[name], exact.weights[name], atol=0.05) for name in weights)
-    assert digest(restore(model, weights, epochs=1, mixed_precision=True).weights) == digest(half.weights), "and is deterministic"
-    assert digest(restore(model, weights, epochs=1).weights) == digest(exact.weights), "the model itself stays as it was"
+    assert digest(restore(model, weights, epochs=1, mixed_precision=True).weights) == digest(half.weights), (
+        "and is deterministic"
+    )
+    assert digest(restore(model, weights, epochs=1).weights) == digest(exact.weights), (
+        "the model itself stays as it was"
+    )
 
 
 @pytest.mark.parametrize(("policy", "half"), [("mixed_bfloat16", "bfloat16"), ("mixed_float16", "float16")])
 def test_layers_compute_in_half_except_for_scaling_and_the_output(policy: str, half: str) -> None:
     layers = keras().layers
     own = layers.Dense(4, dtype="float64", name="own")
-    model = make(layers.Reshape((2, 2)), layers.LSTM(4, name="lstm"), layers.Dense(4, name="hidden"), own, layers.Dense(4), optimizer="adam")
+    model = make(
+        layers.Reshape((2, 2)),
+        layers.LSTM(4, name="lstm"),
+        layers.Dense(4, name="hidden"),
+        own,
+        layers.Dense(4),
+        optimizer="adam",
+    )
     compute_in_half(model, policy)
     computes = {layer.name: layer.compute_dtype for layer in model.layers}
     assert (model.layers[0].compute_dtype, computes["own"], computes["classes"]) == ("float32", "float64", "float32")
@@ -148,7 +171,9 @@ def test_layers_compute_in_half_except_for_scaling_and_the_output(policy: str, h
     x, y, held_out = records()
     seen = keras().Model(model.inputs[0], model.get_layer("hidden").output)(x[:2].astype(np.float32))
     assert (seen.dtype.name, model(x[:2].astype(np.float32)).dtype.name) == (half, "float32")
-    assert np.isfinite(train_client(model, Examples(x, y, held_out), TrainingConfig(batch_size=50)).training.values["loss"])
+    assert np.isfinite(
+        train_client(model, Examples(x, y, held_out), TrainingConfig(batch_size=50)).training.values["loss"]
+    )
 
 
 def test_measuring_only_trains_nothing() -> None:
@@ -204,7 +229,9 @@ def test_training_ends_at_its_deadline() -> None:
     weights = get_weights(model)
     with pytest.raises(ModelError, match="training passed the round's deadline"):
         restore(model, weights, deadline=time.monotonic())
-    assert digest(restore(model, weights).weights) == digest(restore(model, weights, deadline=time.monotonic() + 60).weights)
+    assert digest(restore(model, weights).weights) == digest(
+        restore(model, weights, deadline=time.monotonic() + 60).weights
+    )
 
 
 def test_a_learning_rate_schedule_cannot_be_overridden_but_can_be_used() -> None:
@@ -219,11 +246,18 @@ def test_a_learning_rate_schedule_cannot_be_overridden_but_can_be_used() -> None
 def test_regression_and_one_hot_labels_train_too() -> None:
     x, y, held_out = records()
     regression = make(loss="mse", metrics=["mae"], units=1)
-    result = train_client(regression, Examples(x, y.astype(np.float64), held_out), TrainingConfig(batch_size=10, learning_rate=0.01))
+    result = train_client(
+        regression, Examples(x, y.astype(np.float64), held_out), TrainingConfig(batch_size=10, learning_rate=0.01)
+    )
     assert result.trained.confusion is None
     assert set(result.trained.values) == {"loss", "mae"}
     one_hot = make(loss="categorical_crossentropy")
-    assert train_client(one_hot, Examples(x, np.eye(CLASSES)[y], held_out), TrainingConfig(batch_size=10, epochs=5)).trained.values["accuracy"] > 0.5
+    assert (
+        train_client(
+            one_hot, Examples(x, np.eye(CLASSES)[y], held_out), TrainingConfig(batch_size=10, epochs=5)
+        ).trained.values["accuracy"]
+        > 0.5
+    )
 
 
 def test_labels_of_shape_one_are_class_numbers() -> None:

@@ -31,7 +31,11 @@ LINE = """    warmth: Annotated[Literal["mild", "hot"], Entry("training", flag="
 def grown(tmp_path_factory):
     """A copy of the packages, laid out as in a wheel, whose RunSpec has one more line, and all that `make compile` makes of it."""
     root = tmp_path_factory.mktemp("grown")
-    for source, target in (("fedstream", "fedstream"), ("components", "fedstream/components"), ("pipelines", "fedstream/pipelines")):
+    for source, target in (
+        ("fedstream", "fedstream"),
+        ("components", "fedstream/components"),
+        ("pipelines", "fedstream/pipelines"),
+    ):
         shutil.copytree(ROOT / source, root / target, ignore=shutil.ignore_patterns("__pycache__"))
     (root / "fedstream" / "docs").mkdir()
     spec = root / "fedstream" / "record" / "spec.py"
@@ -48,7 +52,9 @@ def grown(tmp_path_factory):
 
 def python(root, *words):
     environment = {**os.environ, "PYTHONPATH": str(root), "COLUMNS": "200", "PYTHONDONTWRITEBYTECODE": "1"}
-    return subprocess.run([sys.executable, *words], cwd=root, env=environment, capture_output=True, text=True, check=False, timeout=120)
+    return subprocess.run(
+        [sys.executable, *words], cwd=root, env=environment, capture_output=True, text=True, check=False, timeout=120
+    )
 
 
 def test_a_new_field_is_in_the_form_with_a_drop_down_and_reaches_the_component(grown):
@@ -60,7 +66,9 @@ def test_a_new_field_is_in_the_form_with_a_drop_down_and_reaches_the_component(g
     assert (component["defaultValue"], component["description"]) == ("mild", "How it feels.")
     given = definition["root"]["dag"]["tasks"]["plan-training"]["inputs"]["parameters"]["warmth"]
     assert given == {"componentInputParameter": "warmth"}
-    assert 'warmth: str = "mild"' in str(definition["deploymentSpec"]["executors"]["exec-plan-training"]["container"]["command"])
+    assert 'warmth: str = "mild"' in str(
+        definition["deploymentSpec"]["executors"]["exec-plan-training"]["container"]["command"]
+    )
 
 
 def test_a_new_field_is_an_option_of_the_command_line(grown):

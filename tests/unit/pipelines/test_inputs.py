@@ -23,8 +23,14 @@ def test_a_part_declares_every_input_that_its_tasks_take(name: str) -> None:
 @pytest.mark.parametrize("name", PARTS)
 def test_a_task_is_given_every_input_that_it_declares(name: str) -> None:
     for task in PARTS[name]["dag"]["tasks"].values():
-        declared = PIPELINE["components"][task["componentRef"]["name"]].get("inputDefinitions", {}).get("parameters", {})
-        wanted = {parameter for parameter, definition in declared.items() if not definition.get("isOptional") and "defaultValue" not in definition}
+        declared = (
+            PIPELINE["components"][task["componentRef"]["name"]].get("inputDefinitions", {}).get("parameters", {})
+        )
+        wanted = {
+            parameter
+            for parameter, definition in declared.items()
+            if not definition.get("isOptional") and "defaultValue" not in definition
+        }
         loop = task.get("parameterIterator", {}).get("itemInput")
         assert wanted - task.get("inputs", {}).get("parameters", {}).keys() - {loop} == set()
 

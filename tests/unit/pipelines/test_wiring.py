@@ -20,7 +20,10 @@ from fedstream.stream.broker import EnvironmentBrokers
 
 DEFINITION, PLATFORM = yaml.safe_load_all(FEDERATED_TRAINING_YAML.read_text())
 KUBERNETES = PLATFORM["platforms"]["kubernetes"]
-TASKS = {name.removeprefix("exec-"): executor["container"] for name, executor in DEFINITION["deploymentSpec"]["executors"].items()}
+TASKS = {
+    name.removeprefix("exec-"): executor["container"]
+    for name, executor in DEFINITION["deploymentSpec"]["executors"].items()
+}
 PODS = {name.removeprefix("exec-"): executor for name, executor in KUBERNETES["deploymentSpec"]["executors"].items()}
 TRAINING = {"plan-training", "local-train", "evaluate", "publish"}
 """Tasks that may load TensorFlow."""
@@ -46,12 +49,23 @@ def test_every_task_gets_addresses_from_the_config_map_and_credentials_from_secr
     assert addresses["configMapNameParameter"]["componentInputParameter"].endswith("config_map")
     assert [(key["configMapKey"], key["envVar"]) for key in addresses["keyToEnv"]] == [(name, name) for name in CONFIG]
     store, kafka = pod["secretAsEnv"]
-    assert store["secretNameParameter"] == KEYS.get(task, {"componentInputParameter": store["secretNameParameter"].get("componentInputParameter")})
-    assert task in KEYS or store["secretNameParameter"]["componentInputParameter"].removeprefix("pipelinechannel--") == "store_secret"
-    assert {key["secretKey"]: key["envVar"] for key in store["keyToEnv"]} == {"accesskey": "AWS_ACCESS_KEY_ID", "secretkey": "AWS_SECRET_ACCESS_KEY"}
+    assert store["secretNameParameter"] == KEYS.get(
+        task, {"componentInputParameter": store["secretNameParameter"].get("componentInputParameter")}
+    )
+    assert (
+        task in KEYS
+        or store["secretNameParameter"]["componentInputParameter"].removeprefix("pipelinechannel--") == "store_secret"
+    )
+    assert {key["secretKey"]: key["envVar"] for key in store["keyToEnv"]} == {
+        "accesskey": "AWS_ACCESS_KEY_ID",
+        "secretkey": "AWS_SECRET_ACCESS_KEY",
+    }
     assert not store["optional"]
     assert kafka["secretNameParameter"]["componentInputParameter"].endswith("kafka_secret")
-    assert {key["secretKey"]: key["envVar"] for key in kafka["keyToEnv"]} == {"username": "KAFKA_USERNAME", "password": "KAFKA_PASSWORD"}
+    assert {key["secretKey"]: key["envVar"] for key in kafka["keyToEnv"]} == {
+        "username": "KAFKA_USERNAME",
+        "password": "KAFKA_PASSWORD",
+    }
     assert kafka["optional"]
     (files,) = pod["secretAsVolume"]
     assert (files["mountPath"], files["optional"]) == (KAFKA_FILES, True)
@@ -74,8 +88,12 @@ def test_a_training_runs_where_its_client_s_ingest_says():
     assert "ingest-from-kafka-gpu_type" in accelerator["resourceType"]
     assert "ingest-from-kafka-gpu_count" in accelerator["resourceCount"]
     inputs = DEFINITION["components"]["comp-client"]["dag"]["tasks"]["local-train"]["inputs"]["parameters"]
-    assert inputs["gpu_type"] == {"taskOutputParameter": {"producerTask": "ingest-from-kafka", "outputParameterKey": "gpu_type"}}
-    assert inputs["gpu_count"] == {"taskOutputParameter": {"producerTask": "ingest-from-kafka", "outputParameterKey": "gpu_count"}}
+    assert inputs["gpu_type"] == {
+        "taskOutputParameter": {"producerTask": "ingest-from-kafka", "outputParameterKey": "gpu_type"}
+    }
+    assert inputs["gpu_count"] == {
+        "taskOutputParameter": {"producerTask": "ingest-from-kafka", "outputParameterKey": "gpu_count"}
+    }
 
 
 def test_no_other_task_is_placed():
@@ -91,8 +109,17 @@ TAINT = {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}
     "placement",
     [
         {},
-        {"node_selector": {"nvidia.com/gpu.product": "NVIDIA-H100-80GB-HBM3"}, "tolerations": [TAINT], "gpu_type": "nvidia.com/gpu", "gpu_count": 2},
-        {"node_selector": {"nvidia.com/mig.config": "all-1g.10gb"}, "gpu_type": "nvidia.com/mig-1g.10gb", "gpu_count": 1},
+        {
+            "node_selector": {"nvidia.com/gpu.product": "NVIDIA-H100-80GB-HBM3"},
+            "tolerations": [TAINT],
+            "gpu_type": "nvidia.com/gpu",
+            "gpu_count": 2,
+        },
+        {
+            "node_selector": {"nvidia.com/mig.config": "all-1g.10gb"},
+            "gpu_type": "nvidia.com/mig-1g.10gb",
+            "gpu_count": 1,
+        },
         {"gpu_type": "nvidia.com/gpu.shared", "gpu_count": 1},
         {"node_selector": {"gpushare": "true"}, "gpu_type": "aliyun.com/gpu-mem", "gpu_count": 16},
     ],
@@ -119,10 +146,16 @@ def test_whole_gpus_slices_and_shares_are_values_of_the_form(placement):
 
 def test_a_name_of_a_clients_secret_comes_all_the_way_from_the_form():
     """The backend resolves a name among the inputs of the part that a task is in, or the outputs of a task beside it."""
-    (loop,) = [part for part in DEFINITION["components"].values() if "local-train" in part.get("dag", {}).get("tasks", {})]
+    (loop,) = [
+        part for part in DEFINITION["components"].values() if "local-train" in part.get("dag", {}).get("tasks", {})
+    ]
     assert "pipelinechannel--client_store_secret" in loop["inputDefinitions"]["parameters"]
-    assert loop["dag"]["tasks"]["ingest-from-kafka"]["inputs"]["parameters"]["store_secret"] == KEYS["ingest-from-kafka"]
-    (opened,) = [part for part in DEFINITION["components"].values() if "one-round" in part.get("dag", {}).get("tasks", {})]
+    assert (
+        loop["dag"]["tasks"]["ingest-from-kafka"]["inputs"]["parameters"]["store_secret"] == KEYS["ingest-from-kafka"]
+    )
+    (opened,) = [
+        part for part in DEFINITION["components"].values() if "one-round" in part.get("dag", {}).get("tasks", {})
+    ]
     given = opened["dag"]["tasks"]["one-round"]["inputs"]["parameters"]
     assert given["client_store_secret"] == {"componentInputParameter": "pipelinechannel--open-round-store_secret"}
     assert given["store_secret"] == {"componentInputParameter": "pipelinechannel--store_secret"}
@@ -148,7 +181,9 @@ def value(said, outputs):
     if isinstance(said, dict):
         assert said["taskOutputParameter"]["producerTask"] == "ingest-from-kafka"
         return outputs[said["taskOutputParameter"]["outputParameterKey"]]
-    (name,) = re.fullmatch(r"\{\{\$\.inputs\.parameters\['pipelinechannel--ingest-from-kafka-(\w+)'\]\}\}", said).groups()
+    (name,) = re.fullmatch(
+        r"\{\{\$\.inputs\.parameters\['pipelinechannel--ingest-from-kafka-(\w+)'\]\}\}", said
+    ).groups()
     return outputs[name]
 
 
@@ -157,7 +192,9 @@ def test_every_task_asks_for_what_it_needs_and_has_a_memory_limit():
         resources = container["resources"]
         asked = ("500m", "1Gi") if name in TRAINING else ("100m", "256Mi")
         assert (resources["resourceCpuRequest"], resources["resourceMemoryRequest"]) == asked, name
-        limit = "1Gi" if name in {"open-round", "select-clients"} else "{{$.inputs.parameters['pipelinechannel--memory']}}"
+        limit = (
+            "1Gi" if name in {"open-round", "select-clients"} else "{{$.inputs.parameters['pipelinechannel--memory']}}"
+        )
         assert resources["resourceMemoryLimit"] == limit, name
 
 
@@ -210,4 +247,6 @@ def test_pipelines_and_tasks_are_described():
     assert DEFINITION["pipelineInfo"]["description"]
     for name, component in DEFINITION["components"].items():
         if "executorLabel" in component:
-            assert all(parameter["description"] for parameter in component["inputDefinitions"]["parameters"].values()), name
+            assert all(
+                parameter["description"] for parameter in component["inputDefinitions"]["parameters"].values()
+            ), name

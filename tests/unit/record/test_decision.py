@@ -1,7 +1,16 @@
 import pytest
 
 from fedstream.errors import UsageError
-from fedstream.record.decision import best_round, decide, higher_is_better, lineage, measurements, model_round, rolled_back, trained_rounds
+from fedstream.record.decision import (
+    best_round,
+    decide,
+    higher_is_better,
+    lineage,
+    measurements,
+    model_round,
+    rolled_back,
+    trained_rounds,
+)
 from fedstream.record.documents import Commit, Decision, Metrics
 from fedstream.record.spec import RunSpec
 
@@ -28,7 +37,8 @@ def commit(round, kind="training", measured=None, **values):
 
 
 @pytest.mark.parametrize(
-    ("metric", "higher"), [("accuracy", True), ("auc", True), ("loss", False), ("mean_absolute_error", False), ("val_mse", False)]
+    ("metric", "higher"),
+    [("accuracy", True), ("auc", True), ("loss", False), ("mean_absolute_error", False), ("val_mse", False)],
 )
 def test_losses_and_scores_are_told_apart(metric, higher):
     assert higher_is_better(metric) is higher
@@ -79,7 +89,10 @@ def test_without_measurements_the_last_trained_model_is_published():
 
 def history(*metrics):
     """A run of training rounds, each of whose models the next round measures."""
-    return [commit(0, "initial"), *(commit(number + 1, measured=number, accuracy=value) for number, value in enumerate(metrics))]
+    return [
+        commit(0, "initial"),
+        *(commit(number + 1, measured=number, accuracy=value) for number, value in enumerate(metrics)),
+    ]
 
 
 def back(commits, to):

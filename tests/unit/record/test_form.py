@@ -38,7 +38,11 @@ def test_every_group_has_entries_and_no_two_entries_share_an_option():
     [
         (int, "x", "Wrong.field needs an Entry in its annotation"),
         (Annotated[int, Entry("who")], None, "and a description"),
-        (Annotated[bytes, Entry("who")], "x", "Wrong.field is a <class 'bytes'>, which no form can show; use bool, int, float, str, Literal"),
+        (
+            Annotated[bytes, Entry("who")],
+            "x",
+            "Wrong.field is a <class 'bytes'>, which no form can show; use bool, int, float, str, Literal",
+        ),
     ],
 )
 def test_a_field_that_no_form_can_show_is_named(annotation, description, said):

@@ -16,7 +16,10 @@ CONFIG = {"data_type": "float32"}
 def record(names, **fields):
     spec = RunSpec(run="r", model="m", **fields)
     matched = [
-        MatchedClient(client=name, bootstrap_servers="", ranges=f"{name}:0:0:9", input_config=CONFIG, held_out_rate=0.1, records=9) for name in names
+        MatchedClient(
+            client=name, bootstrap_servers="", ranges=f"{name}:0:0:9", input_config=CONFIG, held_out_rate=0.1, records=9
+        )
+        for name in names
     ]
     model = ModelReference(name="m", keras_digest=DIGEST, weights_digest=DIGEST, description_digest=DIGEST)
     return RunRecord(spec=spec, model=model, clients=matched, evaluation=None, announcements=[])
@@ -56,7 +59,10 @@ def candidate(name, norm=1.0, loss=1.0, kind="training"):
 
 def verdicts(norms=None, losses=None, kind="training", **fields):
     names = [f"c{number}" for number in range(len(norms or losses))]
-    candidates = [candidate(name, *pair, kind) for name, pair in zip(names, zip(norms or [1.0] * 9, losses or [1.0] * 9, strict=False), strict=False)]
+    candidates = [
+        candidate(name, *pair, kind)
+        for name, pair in zip(names, zip(norms or [1.0] * 9, losses or [1.0] * 9, strict=False), strict=False)
+    ]
     selection = Selection(run="r", round=1, kind=kind, clients=names)
     return judge(record(names, **fields), selection, DIGEST, candidates)
 
@@ -68,7 +74,9 @@ def accepted(*args, **fields):
 def judged(change=None, slice=None, **fields):
     """Return the reason for one client whose slice of 9 records, or manifest, says something else."""
     found = replace(candidate("a"), **fields)
-    found = replace(found, manifest=found.manifest.model_copy(update=change or {}), slice=found.slice.model_copy(update=slice or {}))
+    found = replace(
+        found, manifest=found.manifest.model_copy(update=change or {}), slice=found.slice.model_copy(update=slice or {})
+    )
     [verdict] = judge(record(["a"]), Selection(run="r", round=1, kind="training", clients=["a"]), DIGEST, [found])
     return verdict.reason
 
@@ -89,7 +97,10 @@ def test_a_slice_that_the_feed_does_not_allow_is_rejected():
 
 
 def test_a_slice_of_another_format_is_rejected():
-    assert judged(slice={"input_format": "JSON"}) == "its slice is not the planned one: input_format is 'JSON', expected 'RAW'"
+    assert (
+        judged(slice={"input_format": "JSON"})
+        == "its slice is not the planned one: input_format is 'JSON', expected 'RAW'"
+    )
 
 
 def test_an_update_ten_times_the_median_s_norm_is_an_outlier():
@@ -115,10 +126,14 @@ def test_updates_that_change_nothing_make_no_median():
 
 
 def test_an_absurd_loss_is_an_outlier():
-    assert accepted(losses=[0.5, 0.6, 9.9]) == [True, True, True], "ten is no absurd loss where others have less than one"
+    assert accepted(losses=[0.5, 0.6, 9.9]) == [True, True, True], (
+        "ten is no absurd loss where others have less than one"
+    )
     assert accepted(losses=[0.5, 0.6, 1e18]) == [True, True, False]
     assert accepted(losses=[5e6, 6e6, 4e7]) == [True, True, True], "losses of a regression on large numbers"
-    assert verdicts(losses=[0.5, 0.6, 1e18])[2].reason.startswith("its trained loss is 1e+18; outlier_bound allows 10 times the round's median")
+    assert verdicts(losses=[0.5, 0.6, 1e18])[2].reason.startswith(
+        "its trained loss is 1e+18; outlier_bound allows 10 times the round's median"
+    )
 
 
 def test_an_infinite_norm_is_an_outlier():
@@ -131,7 +146,12 @@ def test_a_round_that_only_measures_has_no_outliers():
 
 @pytest.mark.parametrize(
     ("fields", "needed"),
-    [({}, 1), ({"clients": ["c0", "c1", "c2"]}, 3), ({"clients": ["c0", "c1", "c2"], "min_clients": 2}, 2), ({"min_clients": 2}, 2)],
+    [
+        ({}, 1),
+        ({"clients": ["c0", "c1", "c2"]}, 3),
+        ({"clients": ["c0", "c1", "c2"], "min_clients": 2}, 2),
+        ({"min_clients": 2}, 2),
+    ],
 )
 def test_clients_that_are_named_are_the_quorum_unless_the_spec_says_otherwise(fields, needed):
     names = ["c0", "c1", "c2"]

@@ -84,7 +84,9 @@ places = st.sets(st.tuples(st.sampled_from("ab"), st.integers(0, 2), st.integers
 
 
 @given(places, st.randoms())
-def test_offsets_join_to_the_fewest_ranges_that_hold_exactly_them(places: set[tuple[str, int, int]], random: object) -> None:
+def test_offsets_join_to_the_fewest_ranges_that_hold_exactly_them(
+    places: set[tuple[str, int, int]], random: object
+) -> None:
     ones = [OffsetRange(topic, partition, offset, offset + 1) for topic, partition, offset in places]
     random.shuffle(ones)  # type: ignore[attr-defined]
     joined = unite([*unite(ones[: len(ones) // 2]), *ones[len(ones) // 2 :]])

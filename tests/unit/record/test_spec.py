@@ -42,7 +42,10 @@ GOOD = {"run": "r", "model": "builtin:digits-mlp"}
         ({"clients": ["a"], "min_clients": 2}, "min_clients is 2, but only 1 clients are named"),
         ({"clients": ["a"], "sites": {"b": {}}}, "sites names 'b'"),
         ({"placement": {"gpu_type": "nvidia.com/gpu"}}, "placement: gpu_type is 'nvidia.com/gpu' and gpu_count is 0"),
-        ({"placement": {"gpu_memory_mib": -1}}, "placement.gpu_memory_mib: Input should be greater than or equal to 0 (given: -1)"),
+        (
+            {"placement": {"gpu_memory_mib": -1}},
+            "placement.gpu_memory_mib: Input should be greater than or equal to 0 (given: -1)",
+        ),
         ({"mixed_precision": "half"}, "mixed_precision: Input should be a valid boolean"),
         ({"sites": {"a": {"brokers": "x"}}}, "sites.a.brokers: Extra inputs are not permitted"),
         ({"colour": "red"}, "colour: Extra inputs are not permitted"),
@@ -89,7 +92,10 @@ def test_operational_values_may_change_and_be_applied_again(operational):
 
 
 def test_a_site_s_brokers_are_part_of_the_run():
-    old, new = parse_spec(GOOD), parse_spec({**GOOD, "sites": {"a": {"bootstrap_servers": "x:1", "store_secret": "key"}}})
+    old, new = (
+        parse_spec(GOOD),
+        parse_spec({**GOOD, "sites": {"a": {"bootstrap_servers": "x:1", "store_secret": "key"}}}),
+    )
     assert changed_field(old, new) == "sites was {} and is now {'a': {'bootstrap_servers': 'x:1'}}"
 
 
@@ -108,9 +114,17 @@ def test_what_is_no_operational_value_is_named(values, said):
 
 
 def test_a_spec_from_before_gpus_belonged_to_placements_is_read():
-    older = {**GOOD, "cpu_fallback": True, "gpu_memory_mib": 4096, "placement": GPU, "sites": {"a": {"placement": GPU}, "b": {}}}
+    older = {
+        **GOOD,
+        "cpu_fallback": True,
+        "gpu_memory_mib": 4096,
+        "placement": GPU,
+        "sites": {"a": {"placement": GPU}, "b": {}},
+    }
     spec = parse_spec(older)
-    assert all(spec.placement_of(client) == Placement(**GPU, gpu_memory_mib=4096, cpu_fallback=True) for client in "abc")
+    assert all(
+        spec.placement_of(client) == Placement(**GPU, gpu_memory_mib=4096, cpu_fallback=True) for client in "abc"
+    )
     assert parse_spec({**older, "placement": {**GPU, "cpu_fallback": False}}).placement.cpu_fallback is False
     assert spec.sites["b"].placement is None
 

@@ -15,8 +15,12 @@ from fedstream.record.canonical import sha256_hex
 from fedstream.record.weights import digest, from_bytes, to_bytes
 
 DTYPES = st.sampled_from([np.float32, np.float16, np.float64, np.int8, np.int32, np.int64, np.uint8, np.bool_])
-ARRAYS = DTYPES.flatmap(lambda dtype: hnp.arrays(dtype, hnp.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=4)))
-NAMES = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20).filter(lambda name: name != "__metadata__")
+ARRAYS = DTYPES.flatmap(
+    lambda dtype: hnp.arrays(dtype, hnp.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=4))
+)
+NAMES = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20).filter(
+    lambda name: name != "__metadata__"
+)
 WEIGHTS = st.dictionaries(NAMES, ARRAYS, max_size=5)
 
 SMALL = {"dense/kernel": np.arange(6, dtype=np.float32).reshape(2, 3), "seed": np.array(7, dtype=np.int64)}
@@ -38,7 +42,10 @@ def test_the_order_of_variables_does_not_matter(weights):
     assert digest(backwards) == sha256_hex(to_bytes(weights))
 
 
-@pytest.mark.parametrize("value", [np.array(2.5, np.float32), np.zeros((0,), np.float32), np.zeros((3, 0, 2), np.float32), np.array(-4, np.int64)])
+@pytest.mark.parametrize(
+    "value",
+    [np.array(2.5, np.float32), np.zeros((0,), np.float32), np.zeros((3, 0, 2), np.float32), np.array(-4, np.int64)],
+)
 def test_scalars_and_empty_arrays_keep_their_shape(value):
     back = from_bytes(to_bytes({"größe/κ": value}), "here")["größe/κ"]
     assert (back.shape, back.dtype, back.tobytes()) == (value.shape, value.dtype, value.tobytes())

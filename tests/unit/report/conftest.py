@@ -13,7 +13,17 @@ import pytest
 
 from fedstream import __version__
 from fedstream.record.decision import rolled_back
-from fedstream.record.documents import ClientEntry, Commit, Decision, Manifest, Metrics, Refusal, Selection, SliceDoc, SliceRange
+from fedstream.record.documents import (
+    ClientEntry,
+    Commit,
+    Decision,
+    Manifest,
+    Metrics,
+    Refusal,
+    Selection,
+    SliceDoc,
+    SliceRange,
+)
 from fedstream.record.layout import ModelKeys, RunKeys
 from fedstream.record.run import RunRecord
 from fedstream.store.ledger import Ledger
@@ -59,7 +69,14 @@ def make_run(
     """Write a run under federated evaluation as the steps write it, and return its name."""
     run = "digits"
     rows = announcements or [
-        {"bootstrap_servers": "", "partition": 0, "offset": number, "client": client, "accepted": True, "reason": "takes part"}
+        {
+            "bootstrap_servers": "",
+            "partition": 0,
+            "offset": number,
+            "client": client,
+            "accepted": True,
+            "reason": "takes part",
+        }
         for number, client in enumerate(clients)
     ]
     matched = [
@@ -74,7 +91,9 @@ def make_run(
         for client in clients
     ]
     model = {"name": "builtin:digits-mlp", "keras_digest": digest("keras"), "weights_digest": digest("weights", 0)}
-    values = {"run": run, "model": model["name"], "rounds": asked or rounds, "epochs": 2, "target_value": 0.95} | (spec or {})
+    values = {"run": run, "model": model["name"], "rounds": asked or rounds, "epochs": 2, "target_value": 0.95} | (
+        spec or {}
+    )
     record = RunRecord.model_validate(
         {
             "spec": values,
@@ -94,7 +113,10 @@ def make_run(
         "num_classes": 10,
         "loss": "sparse_categorical_crossentropy",
         "metrics": ["accuracy"],
-        "variables": [{"name": "dense/kernel", "shape": [64, 10], "dtype": "float32"}, {"name": "dense/bias", "shape": [10], "dtype": "float32"}],
+        "variables": [
+            {"name": "dense/kernel", "shape": [64, 10], "dtype": "float32"},
+            {"name": "dense/bias", "shape": [10], "dtype": "float32"},
+        ],
     }
     store.put_new_json(ModelKeys(model["name"]).initial(model["keras_digest"], "json"), description)
     parent = store.put_new_json(keys.spec, record.model_dump(mode="json"))
@@ -118,26 +140,49 @@ def make_run(
 
 def accuracy_of(round: int, client: str) -> float:
     """Held-out accuracy of a round's global model at a client: rises, saturates, differs by client."""
-    return round_to(min(0.99, 0.96 - 0.86 * math.exp(-round / 2.5) - 0.12 * wobble("level", client) + 0.03 * (wobble("noise", client, round) - 0.5)))
+    return round_to(
+        min(
+            0.99,
+            0.96
+            - 0.86 * math.exp(-round / 2.5)
+            - 0.12 * wobble("level", client)
+            + 0.03 * (wobble("noise", client, round) - 0.5),
+        )
+    )
 
 
 def round_to(value: float) -> float:
     return float(f"{max(value, 0.02):.6f}")
 
 
-def _round(store: MemoryStore, ledger: Ledger, record: RunRecord, number: int, kind: Any, refuse: Callable[[int, str], str], confusion: bool) -> None:
+def _round(
+    store: MemoryStore,
+    ledger: Ledger,
+    record: RunRecord,
+    number: int,
+    kind: Any,
+    refuse: Callable[[int, str], str],
+    confusion: bool,
+) -> None:
     run, keys = record.spec.run, RunKeys(record.spec.run).at(number)
     names = [client.client for client in record.clients]
-    store.put_new_json(keys.selection, Selection(run=run, round=number, kind=kind, clients=names).model_dump(mode="json"))
+    store.put_new_json(
+        keys.selection, Selection(run=run, round=number, kind=kind, clients=names).model_dump(mode="json")
+    )
     entries = []
     for client in record.clients:
         reason, baseline = refuse(number, client.client), record.spec.baseline and number == 1
         entries.append(_entry(store, run, number, kind, client.client, client.records, reason, confusion, baseline))
     incoming = [entry.incoming for entry in entries if entry.incoming]
     total = sum(item.num_examples for item in incoming)
-    values = {name: sum(item.values[name] * item.num_examples for item in incoming) / total for name in ("accuracy", "loss")}
+    values = {
+        name: sum(item.values[name] * item.num_examples for item in incoming) / total for name in ("accuracy", "loss")
+    }
     matrix = (
-        [[sum(cells) for cells in zip(*rows, strict=True)] for rows in zip(*(item.confusion for item in incoming), strict=True)]
+        [
+            [sum(cells) for cells in zip(*rows, strict=True)]
+            for rows in zip(*(item.confusion for item in incoming), strict=True)
+        ]
         if confusion
         else None
     )
@@ -160,7 +205,15 @@ def _round(store: MemoryStore, ledger: Ledger, record: RunRecord, number: int, k
 
 
 def _entry(
-    store: MemoryStore, run: str, number: int, kind: str, client: str, records: int, reason: str, confusion: bool, baseline: bool
+    store: MemoryStore,
+    run: str,
+    number: int,
+    kind: str,
+    client: str,
+    records: int,
+    reason: str,
+    confusion: bool,
+    baseline: bool,
 ) -> ClientEntry:
     keys = RunKeys(run).at(number)
     if reason:
@@ -181,12 +234,25 @@ def _entry(
     held_out, ranges = records // 5, [SliceRange(topic=f"{client}-data", partition=0, start=0, end=records)]
     accuracy = accuracy_of(number - 1, client)
     received = metrics(held_out, accuracy, round_to(2.4 * (1 - accuracy)))
-    trained = metrics(held_out, round_to(min(0.995, accuracy + 0.04)), round_to(2.2 * (1 - accuracy))) if kind == "training" else None
+    trained = (
+        metrics(held_out, round_to(min(0.995, accuracy + 0.04)), round_to(2.2 * (1 - accuracy)))
+        if kind == "training"
+        else None
+    )
     if not confusion:
-        received, trained = received.model_copy(update={"confusion": None}), trained and trained.model_copy(update={"confusion": None})
+        received, trained = (
+            received.model_copy(update={"confusion": None}),
+            trained and trained.model_copy(update={"confusion": None}),
+        )
     dealt = {str(label): int(records * share) for label, share in _shares(client).items()}
     document = SliceDoc(
-        client=client, bootstrap_servers="", ranges=ranges, records=records, input_config=CONFIG, class_counts=dealt, digest=digest("slice", client)
+        client=client,
+        bootstrap_servers="",
+        ranges=ranges,
+        records=records,
+        input_config=CONFIG,
+        class_counts=dealt,
+        digest=digest("slice", client),
     )
     slice_document = store.put_new_json(keys.slice(client), document.model_dump(mode="json"))
     manifest = Manifest(
@@ -230,7 +296,9 @@ def roll_back(store: MemoryStore, run: str, to: int) -> None:
     ledger.append(rolled_back(commits, ledger.digest(commits[-1].round), to))
 
 
-def train_round(store: MemoryStore, run: str, kind: str = "training", refuse: Callable[[int, str], str] = lambda round, client: "") -> None:
+def train_round(
+    store: MemoryStore, run: str, kind: str = "training", refuse: Callable[[int, str], str] = lambda round, client: ""
+) -> None:
     """Append one more round, in which every client takes part that does not refuse."""
     ledger = Ledger(store, run)
     record = RunRecord.model_validate_json(store.get(RunKeys(run).spec))

@@ -39,7 +39,9 @@ def announced(client, accepted=False, related=True, reason="shape 28 28 does not
 @pytest.fixture
 def degraded(bucket, run_of):
     """One of two clients refuses in every pass: two rounds and the closing one."""
-    return run_of(bucket, CLIENTS, 2, refuse=lambda round, client: "has 12 of 400 [/x] records" if client == "b" else "")
+    return run_of(
+        bucket, CLIENTS, 2, refuse=lambda round, client: "has 12 of 400 [/x] records" if client == "b" else ""
+    )
 
 
 @pytest.fixture
@@ -75,15 +77,23 @@ def test_the_head_of_a_whole_run_is_green(bucket, run_of):
 def test_records_trained_on_are_told_apart_from_those_announced(bucket, degraded):
     view = build_view(bucket, degraded)
     trained = view.clients[0].matched.records - view.clients[0].matched.records // 5
-    assert (view.attendance.records, view.attendance.announced) == (trained, sum(client.matched.records for client in view.clients))
+    assert (view.attendance.records, view.attendance.announced) == (
+        trained,
+        sum(client.matched.records for client in view.clients),
+    )
     head = head_of(render_report(view))
     announced = f"of {view.attendance.announced:,} announced by the matched clients, including held-out records"
     assert f"<dt>records trained on</dt><dd>{trained:,}</dd><dd>{announced}</dd>" in head
-    assert "<dt>refused</dt><dd>2</dd><dd>of 4 requested updates; and 1 measurement missing from a closing pass</dd>" in head
+    assert (
+        "<dt>refused</dt><dd>2</dd><dd>of 4 requested updates; and 1 measurement missing from a closing pass</dd>"
+        in head
+    )
 
 
 def test_a_client_missing_in_one_round_makes_the_run_degraded_all_the_same(bucket, run_of):
-    view = build_view(bucket, run_of(bucket, CLIENTS, 3, refuse=lambda round, client: "late" if (round, client) == (2, "b") else ""))
+    view = build_view(
+        bucket, run_of(bucket, CLIENTS, 3, refuse=lambda round, client: "late" if (round, client) == (2, "b") else "")
+    )
     assert view.attendance.summary == "with 2 clients, not all of them in every round"
     assert [str(absence) for absence in view.attendance.absent] == ["b did not take part in round 2: late"]
 
@@ -107,7 +117,14 @@ def test_rounds_of_training_keep_their_numbers_after_a_closing_pass(printed, buc
     train_round(bucket, run)
     train_round(bucket, run, kind="closing")
     view = build_view(bucket, run)
-    assert [item.kind for item in view.rounds] == ["initial", "training", "training", "closing pass", "training round 3", "closing pass"]
+    assert [item.kind for item in view.rounds] == [
+        "initial",
+        "training",
+        "training",
+        "closing pass",
+        "training round 3",
+        "closing pass",
+    ]
     assert (view.best, view.decision) == (4, "round 4 is next")
     head = head_of(render_report(view))
     assert "The best model is that of round 3: " in head
@@ -117,10 +134,20 @@ def test_rounds_of_training_keep_their_numbers_after_a_closing_pass(printed, buc
     assert "│ training round 3 │" in printed.getvalue()
 
 
-def test_an_announcement_refused_when_the_run_was_planned_counts_and_an_older_one_of_a_client_that_takes_part_does_not(bucket, run_of):
-    rows = [announced("a", reason="superseded"), announced("c"), announced("bank", related=False), announced("?"), announced("a", accepted=True)]
+def test_an_announcement_refused_when_the_run_was_planned_counts_and_an_older_one_of_a_client_that_takes_part_does_not(
+    bucket, run_of
+):
+    rows = [
+        announced("a", reason="superseded"),
+        announced("c"),
+        announced("bank", related=False),
+        announced("?"),
+        announced("a", accepted=True),
+    ]
     view = build_view(bucket, run_of(bucket, CLIENTS, 1, announcements=rows))
-    assert [str(absence) for absence in view.attendance.absent] == ["c did not take part at all: shape 28 28 does not fit"]
+    assert [str(absence) for absence in view.attendance.absent] == [
+        "c did not take part at all: shape 28 28 does not fit"
+    ]
     assert view.attendance.summary == "with 2 of 3 clients"
     assert "c did not take part at all: shape 28 28 does not fit." in render_model_card(view, 1)
 
@@ -160,7 +187,9 @@ def test_json_says_degraded_and_who_is_absent(capsys, printed, degraded):
     cli.rounds(degraded, json=True)
     said = json.loads(capsys.readouterr().out)
     assert said["degraded"] is True
-    assert said["absent"] == [{"client": "b", "rounds": [1, 2], "closing_passes": 1, "reason": "has 12 of 400 [/x] records"}]
+    assert said["absent"] == [
+        {"client": "b", "rounds": [1, 2], "closing_passes": 1, "reason": "has 12 of 400 [/x] records"}
+    ]
     assert said["clients"] == {"took_part": 1, "meant": 2}
     assert [entry["kind"] for entry in said["rounds"]] == ["initial", "training", "training", "closing"]
 

@@ -58,7 +58,9 @@ def test_intervals_are_those_of_the_textbooks(right, records, low, high):
     assert wilson(right / records, records) == pytest.approx((low, high), abs=5e-5)
 
 
-@pytest.mark.parametrize(("metric", "value"), [("loss", 0.5), ("auc", 0.9), ("accuracy", 1.2), ("mean_absolute_error", 0.1)])
+@pytest.mark.parametrize(
+    ("metric", "value"), [("loss", 0.5), ("auc", 0.9), ("accuracy", 1.2), ("mean_absolute_error", 0.1)]
+)
 def test_what_is_no_share_of_records_has_no_interval(metric, value):
     assert interval(metric, value, 100) == ""
 
@@ -84,7 +86,9 @@ def test_each_client_alone_is_compared_on_the_same_records(bucket, run_of):
         assert row[3].startswith(f"{last:.4f}")
         assert row[4] == "3"
         assert row[5] == f"{last - alone:+.4f}"
-    better = sum(client.rounds[-1][2].incoming.values["accuracy"] > client.alone.values["accuracy"] for client in view.clients)
+    better = sum(
+        client.rounds[-1][2].incoming.values["accuracy"] > client.alone.values["accuracy"] for client in view.clients
+    )
     assert f"The global model is better at {better} of 3 clients." in render_report(view)
     assert "### Alone and together" in render_model_card(view, 3)
 

@@ -49,4 +49,9 @@ def test_a_planned_run_has_typed_empty_clients(bucket, run_of):
 def test_importing_fedstream_loads_nothing_heavy():
     heavy = "pandas", "numpy", "tensorflow", "minio", "kafka", "jinja2", "pydantic"
     code = f"import sys, fedstream; print([name for name in {heavy!r} if name in sys.modules])"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60).stdout.strip() == "[]"
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+        ).stdout.strip()
+        == "[]"
+    )

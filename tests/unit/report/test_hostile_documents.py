@@ -23,7 +23,27 @@ from fedstream.report.view import build_view
 CLIENTS = ["a", "b"]
 MARKUP = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>{{ 7 * 7 }}[/x][bold]`|![](http://x)\n# y\x1b[31m\u202e\x00"
 DEEP = json.loads("[" * 150 + "]" * 150)
-VALUES = [None, True, -1, 0, 7, 10**30, 10**400, 1e308, -1e308, 0.5, "", MARKUP, "../../x", "9" * 20, [], {}, [1], {MARKUP: MARKUP}, DEEP]
+VALUES = [
+    None,
+    True,
+    -1,
+    0,
+    7,
+    10**30,
+    10**400,
+    1e308,
+    -1e308,
+    0.5,
+    "",
+    MARKUP,
+    "../../x",
+    "9" * 20,
+    [],
+    {},
+    [1],
+    {MARKUP: MARKUP},
+    DEEP,
+]
 BYTES = [
     b"",
     b"null",
@@ -56,8 +76,12 @@ def run(bucket, run_of):
         classes=["zero", "one"],
     )
     keys = RunKeys(name).at(3)
-    bucket.put_new_json(keys.selection, Selection(run=name, round=3, kind="closing", clients=CLIENTS).model_dump(mode="json"))
-    bucket.put_new_json(keys.refusal("once", "b"), Refusal(client="b", step="ingest", reason="no broker").model_dump(mode="json"))
+    bucket.put_new_json(
+        keys.selection, Selection(run=name, round=3, kind="closing", clients=CLIENTS).model_dump(mode="json")
+    )
+    bucket.put_new_json(
+        keys.refusal("once", "b"), Refusal(client="b", step="ingest", reason="no broker").model_dump(mode="json")
+    )
     bucket.put_new_json(ModelKeys("builtin:digits-mlp").version(1, "manifest.json"), {"run": name, "round": 2})
     return name
 
@@ -75,7 +99,12 @@ def test_a_document_with_any_field_changed_is_shown_as_text_or_refused_in_a_line
 
 def test_a_document_of_any_bytes_is_refused_in_a_line(bucket, run):
     for key, kept in list(bucket.objects.items()):
-        for data in (*BYTES, kept[0][: len(kept[0]) // 2], kept[0].decode().encode("utf-16"), re.sub(rb"[0-9]+", b"NaN", kept[0], count=3)):
+        for data in (
+            *BYTES,
+            kept[0][: len(kept[0]) // 2],
+            kept[0].decode().encode("utf-16"),
+            re.sub(rb"[0-9]+", b"NaN", kept[0], count=3),
+        ):
             forge(bucket, key, data)
             look(bucket, run, f"{key} {data[:40]!r}")
         bucket.objects[key] = kept
@@ -85,7 +114,9 @@ def test_the_name_of_a_strange_field_stays_on_its_line(bucket, run):
     for key in (RunKeys(run).spec, RunKeys(run).at(1).commit, RunKeys(run).at(2).manifest("a")):
         kept = bucket.objects[key]
         forge(bucket, key, json.dumps(json.loads(kept[0]) | {MARKUP: 1}).encode())
-        with nullcontext() if "/updates/" in key else pytest.raises(FedstreamError):  # a client's own manifest stops nobody's report
+        with (
+            nullcontext() if "/updates/" in key else pytest.raises(FedstreamError)
+        ):  # a client's own manifest stops nobody's report
             build_view(bucket, run)
         look(bucket, run, key)
         bucket.objects[key] = kept

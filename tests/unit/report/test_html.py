@@ -21,7 +21,9 @@ def figures(page: str) -> list[ElementTree.Element]:
 
 
 def test_the_rounds_table_is_the_ledger(bucket, run_of):
-    view = build_view(bucket, run_of(bucket, CLIENTS, 3, refuse=lambda round, client: "late" if (round, client) == (2, "c") else ""))
+    view = build_view(
+        bucket, run_of(bucket, CLIENTS, 3, refuse=lambda round, client: "late" if (round, client) == (2, "c") else "")
+    )
     head, *rows = Page(render_report(view)).tables["Rounds"]
     assert head[:4] == ["round", "kind", "accuracy", "loss"]
     for row, item in zip(rows, view.rounds, strict=True):
@@ -30,7 +32,9 @@ def test_the_rounds_table_is_the_ledger(bucket, run_of):
         assert said["accuracy"] == (f"{item.metrics.values['accuracy']:.4f}" if item.metrics else "–")
         if item.commit.kind == "training":
             assert said["accepted"] == str(sum(entry.accepted for entry in item.commit.clients))
-            assert int(said["records"].replace(",", "")) == sum(entry.num_examples for entry in item.commit.clients if entry.accepted)
+            assert int(said["records"].replace(",", "")) == sum(
+                entry.num_examples for entry in item.commit.clients if entry.accepted
+            )
     assert [row[0] for row in rows if row[0].startswith("★")] == [f"★ {view.best}"]
 
 
@@ -56,7 +60,14 @@ def test_a_broken_link_of_the_chain_is_shown(bucket, run_of):
 def test_names_and_reasons_from_outside_stay_text(bucket, run_of):
     rows = [
         {"bootstrap_servers": "", "partition": 0, "offset": 1, "client": EVIL, "accepted": False, "reason": EVIL},
-        {"bootstrap_servers": EVIL, "partition": 0, "offset": 2, "client": "x\u202egnp.exe\x00", "accepted": False, "reason": "\x1b[31m"},
+        {
+            "bootstrap_servers": EVIL,
+            "partition": 0,
+            "offset": 2,
+            "client": "x\u202egnp.exe\x00",
+            "accepted": False,
+            "reason": "\x1b[31m",
+        },
     ]
     run = run_of(
         bucket,
@@ -90,7 +101,9 @@ def test_confusion_matrix_counts_are_those_of_the_best_model(bucket, run_of):
     view = build_view(bucket, run_of(bucket, CLIENTS, 3))
     svg = next(svg for svg in figures(render_report(view)) if svg[0].text == "Confusion matrix")
     cells = [group.find("{*}text").text for group in svg.iter("{http://www.w3.org/2000/svg}g") if group.get("class")]
-    assert cells == [f"{value:,}" if value else "·" for row in view.rounds[view.best].metrics.confusion for value in row]
+    assert cells == [
+        f"{value:,}" if value else "·" for row in view.rounds[view.best].metrics.confusion for value in row
+    ]
 
 
 def test_nothing_is_loaded_from_anywhere(bucket, run_of):
@@ -126,7 +139,11 @@ def test_a_large_run_stays_small_and_says_what_it_leaves_out(bucket, run_of):
     view = build_view(
         bucket,
         run_of(
-            bucket, clients, 40, confusion=False, refuse=lambda round, client: f"late by {round} s" if round % 4 == 0 and client[-1] < "6" else ""
+            bucket,
+            clients,
+            40,
+            confusion=False,
+            refuse=lambda round, client: f"late by {round} s" if round % 4 == 0 and client[-1] < "6" else "",
         ),
     )
     text = render_report(view)
@@ -149,9 +166,13 @@ def test_the_command_gives_the_same_spec_again(bucket, run_of):
 
 def test_an_evaluation_topic_is_named(bucket, run_of):
     view = build_view(bucket, run_of(bucket, CLIENTS, 2))
-    evaluation = view.record.clients[0].model_copy(update={"client": "eval", "ranges": "eval-data:0:0:300", "records": 300})
+    evaluation = view.record.clients[0].model_copy(
+        update={"client": "eval", "ranges": "eval-data:0:0:300", "records": 300}
+    )
     spec = view.record.spec.model_copy(update={"evaluation_topic": "eval-data"})
-    text = render_report(dataclasses.replace(view, record=view.record.model_copy(update={"spec": spec, "evaluation": evaluation})))
+    text = render_report(
+        dataclasses.replace(view, record=view.record.model_copy(update={"spec": spec, "evaluation": evaluation}))
+    )
     assert "evaluated on 300 records of the evaluation topic (<code>eval-data:0:0:300</code>)" in text
     assert "records of the evaluation topic." in text
     assert "Federated evaluation: each point" not in text

@@ -34,14 +34,28 @@ def test_an_axis_never_spans_nothing(values):
 
 
 def test_points_lie_where_their_values_are():
-    chart = Chart("t", "d", [Line("global", [(0, 0.0), (10, 1.0)])], y_range=(0.0, 1.0), width=200, height=100, margins=(10, 20, 30, 40))
+    chart = Chart(
+        "t",
+        "d",
+        [Line("global", [(0, 0.0), (10, 1.0)])],
+        y_range=(0.0, 1.0),
+        width=200,
+        height=100,
+        margins=(10, 20, 30, 40),
+    )
     points = ElementTree.fromstring(line_chart(chart)).find("{*}polyline").get("points")
     assert points == "40.0,70.0 180.0,10.0"
 
 
 def test_a_band_that_starts_before_the_line_stays_on_the_chart():
     chart = Chart(
-        "t", "d", [Line("global", [(1, 0.5), (2, 0.6)])], band=[(0, 0.1, 0.2), (1, 0.4, 0.7)], width=200, height=100, margins=(10, 20, 30, 40)
+        "t",
+        "d",
+        [Line("global", [(1, 0.5), (2, 0.6)])],
+        band=[(0, 0.1, 0.2), (1, 0.4, 0.7)],
+        width=200,
+        height=100,
+        margins=(10, 20, 30, 40),
     )
     band = ElementTree.fromstring(line_chart(chart)).find("{*}polygon").get("points")
     xs = [float(point.split(",")[0]) for point in band.split()]
@@ -58,9 +72,24 @@ def test_levels_span_the_scale():
 
 
 def test_cells_show_numbers_refusals_and_gaps():
-    grid = Grid("t", "d", ["a", "b"], ["1", "2"], [[1.0, Refused("<late>")], [None, 10.0]], 0, 10, lambda value: f"{value:g}", "round", "client")
+    grid = Grid(
+        "t",
+        "d",
+        ["a", "b"],
+        ["1", "2"],
+        [[1.0, Refused("<late>")], [None, 10.0]],
+        0,
+        10,
+        lambda value: f"{value:g}",
+        "round",
+        "client",
+    )
     svg = ElementTree.fromstring(heatmap(grid))
-    cells = [(group.get("class"), group.find("{*}text").text) for group in svg.iter("{http://www.w3.org/2000/svg}g") if group.get("class")]
+    cells = [
+        (group.get("class"), group.find("{*}text").text)
+        for group in svg.iter("{http://www.w3.org/2000/svg}g")
+        if group.get("class")
+    ]
     assert cells == [("h0", "1"), ("refused", "✕"), ("none", "·"), ("h6", "10")]
     titles = [group.find("{*}title").text for group in svg.iter("{http://www.w3.org/2000/svg}g") if group.get("class")]
     assert titles[1] == "client a, round 2: refused, <late>"
@@ -70,7 +99,10 @@ def test_thousands_of_cells_are_strokes_with_neighbours_joined():
     columns = [str(number) for number in range(1, 301)]
     cells = [[1.0] * 100 + [None] * 100 + [Refused("late")] * 100 for _ in range(100)]
     svg = heatmap(Grid("t", "d", [f"c{row}" for row in range(100)], columns, cells, 0, 1, str, "round", "client"))
-    paths = {path.get("class"): path.get("d") for path in ElementTree.fromstring(svg).iter("{http://www.w3.org/2000/svg}path")}
+    paths = {
+        path.get("class"): path.get("d")
+        for path in ElementTree.fromstring(svg).iter("{http://www.w3.org/2000/svg}path")
+    }
     assert paths["h6"].startswith("M0 0h100M0 1h100M")
     assert paths["refused"].startswith("M200 0h100M200 1h100")
     assert len(svg) < 20_000
@@ -80,7 +112,13 @@ def test_texts():
     assert spans([3, 1, 2, 7, 7]) == "1–3, 7"
     assert spans(range(0, 60, 2)).endswith(", 22 and 18 more")
     assert spans([]) == ""
-    assert [duration(seconds) for seconds in (0, 59, 60, 3_700, 90_000)] == ["0 s", "59 s", "1 min 0 s", "1 h 1 min", "1 d 1 h"]
+    assert [duration(seconds) for seconds in (0, 59, 60, 3_700, 90_000)] == [
+        "0 s",
+        "59 s",
+        "1 min 0 s",
+        "1 h 1 min",
+        "1 d 1 h",
+    ]
     assert [score(0.5), score(12345.6)] == ["0.5000", "1.235e+04"]
     assert [count(1, "client"), count(1200, "record"), count(2, "class")] == ["1 client", "1,200 records", "2 classes"]
     assert clean("a\x00b\u202ec\ud800\n") == "a�b�c�\n"

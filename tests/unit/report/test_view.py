@@ -40,10 +40,14 @@ def test_more_rounds_than_on_record_may_be_asked(bucket, run_of):
 def test_a_missed_quorum_says_who_is_missing_and_why(bucket, run_of):
     run = run_of(bucket, CLIENTS, 1, asked=3, closing=False)
     keys = RunKeys(run).at(2)
-    bucket.put_new_json(keys.selection, Selection(run=run, round=2, kind="training", clients=CLIENTS).model_dump(mode="json"))
+    bucket.put_new_json(
+        keys.selection, Selection(run=run, round=2, kind="training", clients=CLIENTS).model_dump(mode="json")
+    )
     bucket.put_new_json(keys.manifest("a"), {})
     for attempt, client, reason in [("one", "a", "too slow"), ("one", "b", "broker down"), ("two", "b", "no records")]:
-        bucket.put_new_json(keys.refusal(attempt, client), Refusal(client=client, step="ingest", reason=reason).model_dump(mode="json"))
+        bucket.put_new_json(
+            keys.refusal(attempt, client), Refusal(client=client, step="ingest", reason=reason).model_dump(mode="json")
+        )
     pending = build_view(bucket, run).pending
     assert (pending.round, pending.kind, pending.arrived) == (2, "training", ["a"])
     assert [(refusal.client, refusal.reason) for refusal in pending.refusals] == [("b", "no records")]
@@ -73,7 +77,16 @@ def test_only_versions_of_this_run_are_named(bucket, run_of):
 
     def manifest(run, number, round):
         digests = dict.fromkeys(("commit", "head", "weights_digest"), "0" * 64)
-        return {"model": "m", "version": number, "run": run, "round": round, "metrics": {}, "files": {}, "code_version": "1", **digests}
+        return {
+            "model": "m",
+            "version": number,
+            "run": run,
+            "round": round,
+            "metrics": {},
+            "files": {},
+            "code_version": "1",
+            **digests,
+        }
 
     bucket.put_new_json(keys.version(1, "manifest.json"), manifest("another", 1, 7))
     digest = bucket.put_new_json(keys.version(2, "manifest.json"), manifest(run, 2, 2))
@@ -87,19 +100,30 @@ def test_only_versions_of_this_run_are_named(bucket, run_of):
 
 
 def test_client_weights_add_up_and_follow_accepted_examples(bucket, run_of):
-    view = build_view(bucket, run_of(bucket, CLIENTS, 3, refuse=lambda round, client: "late" if (round, client) == (2, "c") else ""))
+    view = build_view(
+        bucket, run_of(bucket, CLIENTS, 3, refuse=lambda round, client: "late" if (round, client) == (2, "c") else "")
+    )
     rows = {row.client.name: row for row in client_rows(view)}
     training = [commit for commit in Ledger(bucket, view.run).commits() if commit.kind == "training"]
     total = sum(entry.num_examples for commit in training for entry in commit.clients if entry.accepted)
-    own = sum(entry.num_examples for commit in training for entry in commit.clients if entry.accepted and entry.client == "c")
+    own = sum(
+        entry.num_examples for commit in training for entry in commit.clients if entry.accepted and entry.client == "c"
+    )
     assert sum(row.share for row in rows.values()) == pytest.approx(1.0)
     assert rows["c"].share == own / total
     assert rows["c"].received == view.rounds[4].commit.clients[2].incoming.values["accuracy"]
 
 
 def test_refusals_of_one_reason_share_a_row(bucket, run_of):
-    view = build_view(bucket, run_of(bucket, CLIENTS, 6, refuse=lambda round, client: "late" if client == "b" and round in (1, 2, 3, 6) else ""))
-    assert [(row.client, row.rounds, row.times, row.reason) for row in refusal_rows(view)] == [("b", "1–3, 6", 4, "late")]
+    view = build_view(
+        bucket,
+        run_of(
+            bucket, CLIENTS, 6, refuse=lambda round, client: "late" if client == "b" and round in (1, 2, 3, 6) else ""
+        ),
+    )
+    assert [(row.client, row.rounds, row.times, row.reason) for row in refusal_rows(view)] == [
+        ("b", "1–3, 6", 4, "late")
+    ]
     slices = {row.client: row for row in slice_rows(view)}
     assert slices["b"].rounds == "4–5, 7"
     assert slices["a"].ranges == [view.clients[0].matched.ranges]

@@ -20,7 +20,11 @@ SCHEMA = closed(
     apiVersion={"const": "serving.kserve.io/v1beta1"},
     kind={"const": "InferenceService"},
     metadata=closed(name=TEXT, annotations={"type": "object", "additionalProperties": TEXT}),
-    spec=closed(predictor=closed(serviceAccountName=TEXT, model=closed(modelFormat=closed(name={"const": "tensorflow"}), storageUri=TEXT))),
+    spec=closed(
+        predictor=closed(
+            serviceAccountName=TEXT, model=closed(modelFormat=closed(name={"const": "tensorflow"}), storageUri=TEXT)
+        )
+    ),
 )
 """serving.kserve.io_inferenceservices.yaml has some ten thousand lines; these are the fields used, as it types them."""
 

@@ -28,7 +28,9 @@ SERVED = Served("m", 3, "e" * 64, CODEC, mean)
 value = st.one_of(
     st.none(),
     st.binary(max_size=20),
-    st.lists(st.sampled_from([0.0, 1.5, -2.0, 99.0, math.nan, math.inf]), min_size=4, max_size=4).map(lambda v: np.array(v, np.float32).tobytes()),
+    st.lists(st.sampled_from([0.0, 1.5, -2.0, 99.0, math.nan, math.inf]), min_size=4, max_size=4).map(
+        lambda v: np.array(v, np.float32).tobytes()
+    ),
 )
 
 
@@ -45,7 +47,9 @@ def one_by_one(data):
 
 @given(st.lists(value, max_size=12))
 def test_each_record_of_a_batch_is_answered_as_if_it_were_alone(values):
-    found = [str(answer) if isinstance(answer, RecordError) else json.loads(answer) for answer in answers(SERVED, values)]
+    found = [
+        str(answer) if isinstance(answer, RecordError) else json.loads(answer) for answer in answers(SERVED, values)
+    ]
     assert len(found) == len(values)
     for got, expected in zip(found, map(one_by_one, values), strict=True):
         assert got == expected or (isinstance(expected, str) and isinstance(got, str) and got.endswith(expected))

@@ -44,7 +44,10 @@ def test_a_version_is_registered_with_its_lineage_by_a_fake_registry(fake: FakeR
     assert made["externalId"] == artifact["externalId"] == "fedstream:" + "f" * 64
     assert artifact["uri"] == URI
     assert artifact["modelFormatName"] == "tensorflow"
-    assert made["customProperties"]["weights_digest"] == {"metadataType": "MetadataStringValue", "string_value": "e" * 64}
+    assert made["customProperties"]["weights_digest"] == {
+        "metadataType": "MetadataStringValue",
+        "string_value": "e" * 64,
+    }
     assert made["customProperties"]["accuracy"] == {"metadataType": "MetadataDoubleValue", "double_value": 0.9}
     assert made["customProperties"]["round"] == {"metadataType": "MetadataIntValue", "int_value": "2"}
     assert {token for *_, token in fake.requests} == {""}
@@ -92,8 +95,16 @@ def test_a_fake_registry_that_is_away_for_a_moment_is_waited_for(fake: FakeRegis
 @pytest.mark.parametrize(
     ("status", "body", "said"),
     [
-        (500, b"boom", "answers GET registered_model with HTTP 500: boom; check MODEL_REGISTRY_URL and the registry's log"),
-        (401, b"", "rejects the request (HTTP 401); check MODEL_REGISTRY_TOKEN_FILE, and that its account is allowed to write there"),
+        (
+            500,
+            b"boom",
+            "answers GET registered_model with HTTP 500: boom; check MODEL_REGISTRY_URL and the registry's log",
+        ),
+        (
+            401,
+            b"",
+            "rejects the request (HTTP 401); check MODEL_REGISTRY_TOKEN_FILE, and that its account is allowed to write there",
+        ),
         (403, b"", "rejects the request (HTTP 403); check MODEL_REGISTRY_TOKEN_FILE"),
         (400, b"no", "answers GET registered_model with HTTP 400: no; check MODEL_REGISTRY_URL"),
         (302, b"", "answers GET registered_model with HTTP 302"),
@@ -119,7 +130,9 @@ def test_another_version_of_that_number_in_a_fake_registry_is_an_error(fake: Fak
 
 def test_a_fake_registry_that_is_silent_is_not_waited_for_long(fake: FakeRegistry) -> None:
     fake.delay_s = 0.15
-    with pytest.raises(RegistryError, match=r"does not answer .*timed out.*; check MODEL_REGISTRY_URL and that it runs"):
+    with pytest.raises(
+        RegistryError, match=r"does not answer .*timed out.*; check MODEL_REGISTRY_URL and that it runs"
+    ):
         ModelRegistry(fake.settings, timeout_s=0.05).register(MANIFEST, "f" * 64, URI)
 
 
@@ -129,7 +142,9 @@ def test_a_registry_that_is_not_there(fake: FakeRegistry) -> None:
         register(fake)
 
 
-def test_the_token_is_read_from_its_file_for_each_request_of_a_fake_registry(fake: FakeRegistry, tmp_path: Path) -> None:
+def test_the_token_is_read_from_its_file_for_each_request_of_a_fake_registry(
+    fake: FakeRegistry, tmp_path: Path
+) -> None:
     token = tmp_path / "token"
     token.write_text("secret\n")
     client = ModelRegistry(RegistrySettings(fake.settings.url, str(token)))
@@ -138,24 +153,37 @@ def test_the_token_is_read_from_its_file_for_each_request_of_a_fake_registry(fak
     client.register(MANIFEST, "f" * 64, URI)
     assert [said for *_, said in fake.requests] == ["Bearer secret"] * 6 + ["Bearer renewed"] * 3
     token.unlink()
-    with pytest.raises(RegistryError, match=r"needs a token, but '.*token' cannot be read .*; check MODEL_REGISTRY_TOKEN_FILE"):
+    with pytest.raises(
+        RegistryError, match=r"needs a token, but '.*token' cannot be read .*; check MODEL_REGISTRY_TOKEN_FILE"
+    ):
         client.register(MANIFEST, "f" * 64, URI)
 
 
 def test_settings_come_from_the_environment(tmp_path: Path) -> None:
     assert RegistrySettings.from_env({}) is None
     assert RegistrySettings.from_env({"MODEL_REGISTRY_URL": " "}) is None
-    settings = RegistrySettings.from_env({"MODEL_REGISTRY_URL": "https://registry:8443/", "MODEL_REGISTRY_TOKEN_FILE": str(tmp_path)})
+    settings = RegistrySettings.from_env(
+        {"MODEL_REGISTRY_URL": "https://registry:8443/", "MODEL_REGISTRY_TOKEN_FILE": str(tmp_path)}
+    )
     assert settings == RegistrySettings("https://registry:8443", str(tmp_path))
 
 
 @pytest.mark.parametrize(
     ("env", "said"),
     [
-        ({"MODEL_REGISTRY_URL": "registry:8080"}, "MODEL_REGISTRY_URL is 'registry:8080'; set it to http://host:port or https://host:port"),
+        (
+            {"MODEL_REGISTRY_URL": "registry:8080"},
+            "MODEL_REGISTRY_URL is 'registry:8080'; set it to http://host:port or https://host:port",
+        ),
         ({"MODEL_REGISTRY_URL": "http://registry/api"}, "set it to http://host:port"),
-        ({"MODEL_REGISTRY_URL": "http://[registry"}, "MODEL_REGISTRY_URL is 'http://[registry': Invalid IPv6 URL; set it to"),
-        ({"MODEL_REGISTRY_URL": "http://me:word@registry"}, "MODEL_REGISTRY_URL contains a user name or a password, which would appear in logs"),
+        (
+            {"MODEL_REGISTRY_URL": "http://[registry"},
+            "MODEL_REGISTRY_URL is 'http://[registry': Invalid IPv6 URL; set it to",
+        ),
+        (
+            {"MODEL_REGISTRY_URL": "http://me:word@registry"},
+            "MODEL_REGISTRY_URL contains a user name or a password, which would appear in logs",
+        ),
         (
             {"MODEL_REGISTRY_URL": "http://r", "MODEL_REGISTRY_TOKEN_FILE": "/absent"},
             f"MODEL_REGISTRY_TOKEN_FILE {ABSENT}",

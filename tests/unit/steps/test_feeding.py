@@ -37,5 +37,11 @@ def test_a_slice_is_held_against_plan_and_feed(state):
     document = state.slice(1, "a")
     assert why_unexpected(state, 1, document, "a") == ""
     assert why_unexpected(state, 1, document, "b") == "ranges is 'recorded.a:0:0:32', expected 'recorded.b:0:0:40'"
-    assert why_unexpected(state, 1, document.model_copy(update={"input_format": "JSON"}), "a") == "input_format is 'JSON', expected 'RAW'"
-    assert why_unexpected(state, 1, document.model_copy(update={"records": 31}), "a") == "records is 31, but its ranges hold 32"
+    assert (
+        why_unexpected(state, 1, document.model_copy(update={"input_format": "JSON"}), "a")
+        == "input_format is 'JSON', expected 'RAW'"
+    )
+    assert (
+        why_unexpected(state, 1, document.model_copy(update={"records": 31}), "a")
+        == "records is 31, but its ranges hold 32"
+    )

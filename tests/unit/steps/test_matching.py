@@ -35,7 +35,10 @@ def spec(**fields):
 
 
 def heard(*said, servers=""):
-    return [Heard(servers, 0, offset, value if isinstance(value, bytes) else json.dumps(value).encode()) for offset, value in enumerate(said)]
+    return [
+        Heard(servers, 0, offset, value if isinstance(value, bytes) else json.dumps(value).encode())
+        for offset, value in enumerate(said)
+    ]
 
 
 def matched(*said, **fields):
@@ -63,8 +66,14 @@ BROKEN = {
     "offsets that run backwards": (GOOD | {"topic": "a:0:60:0"}, "topic: "),
     "a range announced twice": (GOOD | {"topic": "a:0:0:60,a:0:30:90"}, "topic: "),
     "no record": (GOOD | {"topic": "a:0:60:60"}, "topic: "),
-    "all held out": (GOOD | {"validation_rate": 1}, "validation_rate: 1.0 is not in [0, 1): nothing would be left to train on"),
-    "more than all held out": (GOOD | {"validation_rate": 0.6, "test_rate": 0.4}, "leave nothing to train on; their sum must be below 1"),
+    "all held out": (
+        GOOD | {"validation_rate": 1},
+        "validation_rate: 1.0 is not in [0, 1): nothing would be left to train on",
+    ),
+    "more than all held out": (
+        GOOD | {"validation_rate": 0.6, "test_rate": 0.4},
+        "leave nothing to train on; their sum must be below 1",
+    ),
     "a rate that is none": (b'{"validation_rate": NaN, ' + json.dumps(GOOD).encode()[1:], "validation_rate: "),
     "a negative rate": (GOOD | {"test_rate": -0.1}, "test_rate: "),
     "another shape": (
@@ -79,7 +88,10 @@ BROKEN = {
     "a name that climbs": (GOOD | {"client": "../b"}, "client name '../b' cannot be used"),
     "half a character in the name": (GOOD | {"client": "\ud800"}, "client name '\\ud800' cannot be used"),
     "restrictions that are no JSON": (GOOD | {"dataset_restrictions": "{"}, "dataset_restrictions: '{' is not JSON"),
-    "restrictions that are no object": (GOOD | {"dataset_restrictions": "[1]"}, "dataset_restrictions: '[1]' is not a JSON object"),
+    "restrictions that are no object": (
+        GOOD | {"dataset_restrictions": "[1]"},
+        "dataset_restrictions: '[1]' is not a JSON object",
+    ),
     "restrictions of its own": (GOOD | {"dataset_restrictions": '{"k": 1}'}, "differ from the run's {}"),
 }
 
@@ -150,7 +162,9 @@ HELD = GOOD | {"topic": "held:0:0:9", "client": "held"}
 def test_an_evaluation_topic_that_is_announced_in_two_ways_is_not_decided_here():
     found = matched(HELD, HELD | {"topic": "held:0:0:1", "client": "evil"}, GOOD, evaluation_topic="held")
     assert sorted(evaluation.ranges for evaluation in found.evaluations) == ["held:0:0:1", "held:0:0:9"]
-    assert len(matched(HELD, HELD | {"client": "again"}, GOOD, evaluation_topic="held").evaluations) == 1, "the same records are one way"
+    assert len(matched(HELD, HELD | {"client": "again"}, GOOD, evaluation_topic="held").evaluations) == 1, (
+        "the same records are one way"
+    )
 
 
 def test_an_evaluation_fixed_by_offsets_is_that_one():
@@ -170,8 +184,12 @@ def test_a_client_s_name_is_tied_to_the_topics_under_it():
     own, evil = GOOD | {"topic": "a.data:0:0:60"}, GOOD | {"topic": "evil.data:0:0:60"}
     found = matched(own, evil, own_topics=True)
     assert [client.ranges for client in found.clients] == ["a.data:0:0:60"]
-    assert found.rows[1].reason == ("topic 'evil.data' does not begin with 'a.', and the run accepts a client's own topics only (own_topics)")
-    assert [client.ranges for client in matched(own, evil).clients] == ["evil.data:0:0:60"], "without the option the newest one counts"
+    assert found.rows[1].reason == (
+        "topic 'evil.data' does not begin with 'a.', and the run accepts a client's own topics only (own_topics)"
+    )
+    assert [client.ranges for client in matched(own, evil).clients] == ["evil.data:0:0:60"], (
+        "without the option the newest one counts"
+    )
 
 
 def test_other_owners_announcements_have_nothing_to_do_with_a_run_that_names_its_clients():
@@ -199,7 +217,10 @@ def test_every_reason_is_in_the_record_and_on_the_page():
     page = plan_page(record, "round 1 is next")
     refused, taken = page.split("## Refused")[1].split("##")[0], page.split("## Announcements that were taken")[1]
     related = [row for row in found.rows if row.related]
-    for text, rows in ((refused, [row for row in related if not row.accepted]), (taken, [row for row in related if row.accepted])):
+    for text, rows in (
+        (refused, [row for row in related if not row.accepted]),
+        (taken, [row for row in related if row.accepted]),
+    ):
         table = [line for line in text.splitlines() if line.startswith("|")]
         assert len(table) == 2 + len(rows)
         assert all(line.count("|") - line.count("\\|") == 5 for line in table)
@@ -241,7 +262,13 @@ def test_only_what_the_codec_needs_is_put_on_record(extra):
 
 
 FLAT = MODEL.model_copy(update={"input_shape": [2], "num_classes": 3, "output_shape": [3]})
-TABLE = {"topic": "a:0:0:60", "input_format": "RAW", "input_config": CONFIG | {"data_reshape": "2"}, "client": "a", "features": ["x", "y"]}
+TABLE = {
+    "topic": "a:0:0:60",
+    "input_format": "RAW",
+    "input_config": CONFIG | {"data_reshape": "2"},
+    "client": "a",
+    "features": ["x", "y"],
+}
 
 
 def flat(*said, model=FLAT, **fields):
@@ -253,11 +280,17 @@ def of(client, **fields):
 
 
 def test_the_first_client_that_names_columns_and_classes_decides_their_order():
-    found = flat(of("c", features=["x", "y"], classes=["s", "r"]), of("b", features=["y", "x"], classes=["r", "s", "t"]), of("a", features=[]))
+    found = flat(
+        of("c", features=["x", "y"], classes=["s", "r"]),
+        of("b", features=["y", "x"], classes=["r", "s", "t"]),
+        of("a", features=[]),
+    )
     assert (found.names.features, found.names.classes) == (["y", "x"], ["r", "s", "t"])
     assert [client.features for client in found.clients] == [[], ["y", "x"], ["x", "y"]]
     page = plan_page(record_of(found), "x")
-    assert [word for word in ("not checked: it names none", "as the run's", "reordered by name") if word not in page] == []
+    assert [
+        word for word in ("not checked: it names none", "as the run's", "reordered by name") if word not in page
+    ] == []
     assert "Columns, in the run's order: y, x." in page
     assert "Classes, in the run's order: r, s, t." in page
 
@@ -303,7 +336,10 @@ def test_an_announcement_that_appends_adds_to_the_one_before():
     found = flat(of("a"), of("a", topic="a:0:20:25", append=True), min_data=14)
     assert (found.clients[0].ranges, found.clients[0].records) == ("a:0:0:9,a:0:20:25", 14)
     assert [row.reason for row in found.rows] == ["takes part", "takes part"]
-    assert reasons(flat(of("a"), of("a", topic="a:0:20:25", append=True), min_data=15), "a") == "announces 14 records, the run asks for at least 15"
+    assert (
+        reasons(flat(of("a"), of("a", topic="a:0:20:25", append=True), min_data=15), "a")
+        == "announces 14 records, the run asks for at least 15"
+    )
 
 
 def test_a_run_can_take_all_that_a_client_announced():
@@ -315,7 +351,10 @@ def test_what_is_withdrawn_takes_no_part_whatever_the_run_asks_for():
     gone = {"topic": "a", "input_format": "RAW", "input_config": {}, "client": "a", "withdrawn": True}
     found = flat(of("a", dataset_restrictions='{"k": 1}'), gone, data_restriction={"k": 1})
     assert found.clients == []
-    assert [row.reason for row in found.rows] == ["withdrawn by its client", "a withdrew what it had announced of topic a"]
+    assert [row.reason for row in found.rows] == [
+        "withdrawn by its client",
+        "a withdrew what it had announced of topic a",
+    ]
     assert [row.accepted for row in found.rows] == [False, False]
 
 
@@ -329,7 +368,9 @@ def test_nobody_leaves_their_own_evaluation_announcement_the_only_one_by_withdra
     assert "is heeded with own_topics" in found.rows[1].reason
 
 
-@pytest.mark.parametrize("fields", [{"evaluation_topic": "a.held:0:0:9"}, {"evaluation_topic": "a.b.held", "own_topics": True}])
+@pytest.mark.parametrize(
+    "fields", [{"evaluation_topic": "a.held:0:0:9"}, {"evaluation_topic": "a.b.held", "own_topics": True}]
+)
 def test_an_evaluation_announcement_is_withdrawn_where_only_its_owner_could(fields):
     topic = fields["evaluation_topic"].split(":")[0]
     found = flat(OWN_HELD | {"topic": f"{topic}:0:0:9"}, GONE | {"topic": topic}, **fields)
@@ -339,13 +380,21 @@ def test_an_evaluation_announcement_is_withdrawn_where_only_its_owner_could(fiel
 
 def test_the_same_evaluation_records_under_other_names_are_another_announcement():
     found = flat(
-        OWN_HELD | {"features": ["x", "y"]}, OWN_HELD | {"features": ["y", "x"]}, OWN_HELD | {"features": ["y", "x"]}, evaluation_topic="a.held"
+        OWN_HELD | {"features": ["x", "y"]},
+        OWN_HELD | {"features": ["y", "x"]},
+        OWN_HELD | {"features": ["y", "x"]},
+        evaluation_topic="a.held",
     )
     assert [way.features for way in found.evaluations] == [["y", "x"], ["x", "y"]]
 
 
 def test_a_withdrawal_is_as_bound_to_own_topics_as_an_announcement():
-    found = flat(of("a", topic="a.x:0:0:9"), GONE | {"client": "b", "topic": "a.x"}, GONE | {"client": "a", "topic": "x"}, own_topics=True)
+    found = flat(
+        of("a", topic="a.x:0:0:9"),
+        GONE | {"client": "b", "topic": "a.x"},
+        GONE | {"client": "a", "topic": "x"},
+        own_topics=True,
+    )
     assert [client.ranges for client in found.clients] == ["a.x:0:0:9"]
 
 
@@ -360,7 +409,17 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
     max_leaves=5,
 )
-FIELDS = ["topic", "input_format", "input_config", "client", "validation_rate", "test_rate", "dataset_restrictions", "total_msg", "description"]
+FIELDS = [
+    "topic",
+    "input_format",
+    "input_config",
+    "client",
+    "validation_rate",
+    "test_rate",
+    "dataset_restrictions",
+    "total_msg",
+    "description",
+]
 FIELDS += ["features", "classes", "append", "withdrawn"]
 
 
@@ -378,17 +437,32 @@ def ranges(count):
 
 
 MANY = {
-    "a message without end": (b'"' + b"x" * 200_000 + b'"', "the announcement has more than 131,072 bytes and is not read"),
+    "a message without end": (
+        b'"' + b"x" * 200_000 + b'"',
+        "the announcement has more than 131,072 bytes and is not read",
+    ),
     "ranges without end": (GOOD | {"topic": ranges(1_001)}, "it lists 1,001 ranges of offsets, at most 1,000"),
-    "restrictions nested as far as Python goes": (b'{"dataset_restrictions":' + b'{"a":' * 900 + b"1" + b"}" * 901, "nested deeper than 32 levels"),
-    "a configuration nested as far as Python goes": (b'{"input_config":' + b"[" * 950 + b"]" * 950 + b"}", "nested deeper than 32 levels"),
+    "restrictions nested as far as Python goes": (
+        b'{"dataset_restrictions":' + b'{"a":' * 900 + b"1" + b"}" * 901,
+        "nested deeper than 32 levels",
+    ),
+    "a configuration nested as far as Python goes": (
+        b'{"input_config":' + b"[" * 950 + b"]" * 950 + b"}",
+        "nested deeper than 32 levels",
+    ),
     "a record of ten to the eighteenth": (
         GOOD | {"input_config": CONFIG | {"data_reshape": "999999999 999999999"}},
         "'999999999 999999999' has 2 dimensions and 999,999,998,000,000,001 values; at most 16 and 4,194,304 make a record",
     ),
     "a hundred dimensions": (GOOD | {"input_config": CONFIG | {"data_reshape": "1 " * 100}}, "has 100 dimensions"),
-    "more records than there are": (GOOD | {"topic": "a:0:0:999999999999999999"}, "999,999,999,999,999,999 records, at most 1,000,000,000,000"),
-    "a partition no topic has": (GOOD | {"topic": "a:2147483648:0:60"}, "'a:2147483648:0:60' is of a partition that no topic has"),
+    "more records than there are": (
+        GOOD | {"topic": "a:0:0:999999999999999999"},
+        "999,999,999,999,999,999 records, at most 1,000,000,000,000",
+    ),
+    "a partition no topic has": (
+        GOOD | {"topic": "a:2147483648:0:60"},
+        "'a:2147483648:0:60' is of a partition that no topic has",
+    ),
     "a count of four thousand digits": (GOOD | {"total_msg": 10**4000}, "total_msg: "),
     "a count below zero": (GOOD | {"total_msg": -1}, "total_msg: "),
     "a count beyond 64 bits": (GOOD | {"total_msg": 2**63}, "total_msg: "),
@@ -404,7 +478,9 @@ def test_what_is_beyond_a_limit_is_refused_with_its_offset(said, reason):
 
 
 def test_a_flood_neither_makes_the_record_long_nor_hides_why_a_named_client_is_missing():
-    flood = [GOOD | {"client": "a" if number % 2 else f"stranger-{number}", "topic": "c:0:0:1"} for number in range(4_000)]
+    flood = [
+        GOOD | {"client": "a" if number % 2 else f"stranger-{number}", "topic": "c:0:0:1"} for number in range(4_000)
+    ]
     found = matched(GOOD | {"client": "b", "topic": "b:0:0:1"}, *flood, clients=["a", "b"], min_data=2)
     assert len(found.rows) == 1 + REFUSED_OF_CLIENT + REFUSED_OF_OTHERS
     assert max(row.offset for row in found.rows) == 4_000

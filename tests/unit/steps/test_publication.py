@@ -41,7 +41,9 @@ def test_a_model_that_nobody_measured_is_not():
 
 def test_a_model_with_absurd_metrics_is_not():
     reason = unfit(BEST, measured(accuracy=0.1, loss=1e18), "accuracy")
-    assert reason == "round 3, the best one, has loss 1e+18: training diverged; use a smaller learning_rate in a new run"
+    assert (
+        reason == "round 3, the best one, has loss 1e+18: training diverged; use a smaller learning_rate in a new run"
+    )
     assert unfit(BEST, measured(mse=-1e13, loss=1.0), "mse")
 
 
@@ -68,7 +70,9 @@ def test_the_policy_decides(publish, metric, new, old, declines):
 def test_if_better_says_what_it_compared():
     reason = declined(spec("if-better"), measured(accuracy=0.8), newest(accuracy=0.9))
     assert reason == "publish is `if-better`, and accuracy 0.8000 is not better than 0.9000 of version 7"
-    assert declined(spec("if-better"), measured(accuracy=0.8), newest(loss=0.9)).endswith("version 7 has no accuracy to compare with")
+    assert declined(spec("if-better"), measured(accuracy=0.8), newest(loss=0.9)).endswith(
+        "version 7 has no accuracy to compare with"
+    )
 
 
 def test_the_first_version_has_nothing_to_be_better_than():

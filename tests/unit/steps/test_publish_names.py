@@ -13,7 +13,9 @@ class Shown:
         self.categories, self.matrix = categories, matrix
 
 
-@pytest.mark.parametrize(("classes", "expected"), [(["ill", "well"], ["ill", "well"]), (["ill"], ["ill", "1"]), ([], ["0", "1"])])
+@pytest.mark.parametrize(
+    ("classes", "expected"), [(["ill", "well"], ["ill", "well"]), (["ill"], ["ill", "1"]), ([], ["0", "1"])]
+)
 def test_the_classes_names_stand_at_the_matrix_where_there_are_any(classes: list[str], expected: list[str]) -> None:
     measured = Metrics(num_examples=3, values={"loss": 1.0}, confusion=[[1, 0], [2, 0]])
     digest = "0" * 64

@@ -41,7 +41,9 @@ def compiled_order(pipeline: dict[str, Any], tasks: dict[str, Any]) -> list[str]
         ready = sorted(name for name, task in left.items() if not set(task.get("dependentTasks", [])) & left.keys())
         for name in ready:
             component = pipeline["components"][left.pop(name)["componentRef"]["name"]]
-            order += compiled_order(pipeline, component["dag"]["tasks"]) if "dag" in component else [name.replace("-", "_")]
+            order += (
+                compiled_order(pipeline, component["dag"]["tasks"]) if "dag" in component else [name.replace("-", "_")]
+            )
     return order
 
 
@@ -52,7 +54,11 @@ def test_the_compiled_pipeline_runs_the_steps_in_this_order() -> None:
 
 def test_clients_wait_for_nobody_but_their_own_steps() -> None:
     pipeline = next(yaml.safe_load_all(YAML.read_text()))
-    (loop,) = [part["dag"]["tasks"] for part in pipeline["components"].values() if "local-train" in part.get("dag", {}).get("tasks", {})]
+    (loop,) = [
+        part["dag"]["tasks"]
+        for part in pipeline["components"].values()
+        if "local-train" in part.get("dag", {}).get("tasks", {})
+    ]
     assert compiled_order(pipeline, loop) == list(CLIENT)
 
 

@@ -13,8 +13,23 @@ from fedstream.errors import CorruptObject
 from fedstream.record.weights import digest, from_bytes, to_bytes
 from fedstream.store.mapped import map_weights
 
-DTYPES = [np.float16, np.float32, np.float64, np.int8, np.int16, np.int32, np.int64, np.uint8, np.uint16, np.uint32, np.uint64, np.bool_]
-ARRAYS = st.sampled_from(DTYPES).flatmap(lambda dtype: hnp.arrays(dtype, hnp.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=4)))
+DTYPES = [
+    np.float16,
+    np.float32,
+    np.float64,
+    np.int8,
+    np.int16,
+    np.int32,
+    np.int64,
+    np.uint8,
+    np.uint16,
+    np.uint32,
+    np.uint64,
+    np.bool_,
+]
+ARRAYS = st.sampled_from(DTYPES).flatmap(
+    lambda dtype: hnp.arrays(dtype, hnp.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=4))
+)
 WEIGHTS = st.dictionaries(st.sampled_from(["a", "größe/κ", "dense/kernel", "b"]), ARRAYS)
 
 SMALL = to_bytes({"dense/kernel": np.arange(6, dtype=np.float32).reshape(2, 3), "seed": np.array(7, dtype=np.int64)})
@@ -40,7 +55,11 @@ def test_the_same_as_from_bytes(mapped, weights):
     found, expected = mapped(to_bytes(weights)), from_bytes(to_bytes(weights), "updates/a")
     assert found.keys() == expected.keys()
     for name, value in expected.items():
-        assert (found[name].dtype, found[name].shape, found[name].tobytes()) == (value.dtype, value.shape, value.tobytes())
+        assert (found[name].dtype, found[name].shape, found[name].tobytes()) == (
+            value.dtype,
+            value.shape,
+            value.tobytes(),
+        )
 
 
 def test_mapped_arrays_cannot_be_written(mapped):

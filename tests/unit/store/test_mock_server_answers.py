@@ -56,7 +56,13 @@ def mock() -> Iterator[MockServer]:
 
 @pytest.mark.parametrize(
     "answer",
-    [(503, "XMinioServerNotInitialized"), (503, "SlowDown"), (500, "InternalError"), (503, "NeverHeardOf"), (400, "RequestTimeout")],
+    [
+        (503, "XMinioServerNotInitialized"),
+        (503, "SlowDown"),
+        (500, "InternalError"),
+        (503, "NeverHeardOf"),
+        (400, "RequestTimeout"),
+    ],
     ids=lambda answer: answer[1],
 )
 def test_a_server_in_trouble_is_asked_again(mock, answer):
@@ -73,7 +79,11 @@ def test_trouble_that_lasts_is_told_with_its_code(mock):
 
 @pytest.mark.parametrize(
     ("answer", "error"),
-    [((404, "NoSuchKey"), ObjectNotFound), ((404, "NoSuchBucket"), StoreUnavailable), ((403, "InvalidAccessKeyId"), StoreUnavailable)],
+    [
+        ((404, "NoSuchKey"), ObjectNotFound),
+        ((404, "NoSuchBucket"), StoreUnavailable),
+        ((403, "InvalidAccessKeyId"), StoreUnavailable),
+    ],
     ids=lambda value: value[1] if isinstance(value, tuple) else None,
 )
 def test_a_clear_answer_is_not_asked_for_again(mock, answer, error):

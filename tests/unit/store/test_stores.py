@@ -27,7 +27,13 @@ def disk(tmp_path):
 def test_no_key_leaves_the_folder(disk, tmp_path, key):
     (tmp_path / "x").write_bytes(b"outside")
     disk.put_new("inside", b"")
-    for call in (disk.get, disk.exists, lambda key: disk.list(f"{key or '.'}/x"), lambda key: disk.put_new(key, b"x"), disk.remove):
+    for call in (
+        disk.get,
+        disk.exists,
+        lambda key: disk.list(f"{key or '.'}/x"),
+        lambda key: disk.put_new(key, b"x"),
+        disk.remove,
+    ):
         with pytest.raises(StoreError, match="no object can have the key"):
             call(key)
     assert (tmp_path / "x").read_bytes() == b"outside"
@@ -69,7 +75,9 @@ def test_of_racing_processes_exactly_one_wins(disk):
     )
 
     def write(number):
-        done = subprocess.run([sys.executable, "-c", code, disk.root, str(number)], capture_output=True, text=True, timeout=60, check=True)
+        done = subprocess.run(
+            [sys.executable, "-c", code, disk.root, str(number)], capture_output=True, text=True, timeout=60, check=True
+        )
         return done.stdout.strip()
 
     with ThreadPoolExecutor(4) as pool:

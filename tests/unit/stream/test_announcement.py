@@ -8,7 +8,12 @@ from hypothesis import strategies as st
 
 from fedstream.errors import AnnouncementError
 from fedstream.record.offsets import OffsetRange
-from fedstream.stream.announcement import DataAnnouncement, check_announceable, invalid_client_name, parse_data_announcement
+from fedstream.stream.announcement import (
+    DataAnnouncement,
+    check_announceable,
+    invalid_client_name,
+    parse_data_announcement,
+)
 
 # What Kafka-ML's federated MNIST example sends.
 KAFKA_ML = {
@@ -43,7 +48,9 @@ def test_kafka_mls_own_announcement_is_understood() -> None:
 
 
 def test_our_own_fields_and_unknown_ones_survive() -> None:
-    said = parse_data_announcement(announced(client="hospital-a", bootstrap_servers="b:9092", schema_version=1, later="x"))
+    said = parse_data_announcement(
+        announced(client="hospital-a", bootstrap_servers="b:9092", schema_version=1, later="x")
+    )
     again = parse_data_announcement(said.to_bytes())
     assert again == said.model_copy(update={"schema_version": 1})
     assert (again.client, again.bootstrap_servers) == ("hospital-a", "b:9092")
@@ -58,18 +65,23 @@ def test_an_online_stream_has_no_ranges() -> None:
 
 
 def test_avro_is_understood() -> None:
-    said = parse_data_announcement(announced(input_format="AVRO", input_config={"data_scheme": "{}", "label_scheme": "{}"}))
+    said = parse_data_announcement(
+        announced(input_format="AVRO", input_config={"data_scheme": "{}", "label_scheme": "{}"})
+    )
     assert said.input_format == "AVRO"
 
 
 def test_configuration_may_be_text_and_restrictions_an_object() -> None:
-    said = parse_data_announcement(announced(input_config=json.dumps(KAFKA_ML["input_config"]), dataset_restrictions={"a": 1}))
+    said = parse_data_announcement(
+        announced(input_config=json.dumps(KAFKA_ML["input_config"]), dataset_restrictions={"a": 1})
+    )
     assert said.input_config == KAFKA_ML["input_config"]
     assert said.restrictions == {"a": 1}
 
 
 @pytest.mark.parametrize(
-    ("validation", "test", "held_out"), [(None, None, None), (0, 0, None), (..., ..., None), (0.2, None, 0.2), (0, 0.1, 0.1), (0.25, 0.25, 0.5)]
+    ("validation", "test", "held_out"),
+    [(None, None, None), (0, 0, None), (..., ..., None), (0.2, None, 0.2), (0, 0.1, 0.1), (0.25, 0.25, 0.5)],
 )
 def test_rates_of_zero_and_null_leave_it_to_the_run(validation: Any, test: Any, held_out: float | None) -> None:
     assert parse_data_announcement(announced(validation_rate=validation, test_rate=test)).held_out_rate() == held_out
@@ -116,7 +128,10 @@ def test_what_is_no_json_object_is_refused(data: bytes) -> None:
         parse_data_announcement(data)
 
 
-@given(st.binary(max_size=60) | st.lists(changed_fields, max_size=2).map(lambda changes: json.dumps(KAFKA_ML | dict(changes)).encode()))
+@given(
+    st.binary(max_size=60)
+    | st.lists(changed_fields, max_size=2).map(lambda changes: json.dumps(KAFKA_ML | dict(changes)).encode())
+)
 def test_whatever_is_sent_is_understood_or_refused(data: bytes) -> None:
     with suppress(AnnouncementError):
         said = parse_data_announcement(data)
@@ -125,7 +140,9 @@ def test_whatever_is_sent_is_understood_or_refused(data: bytes) -> None:
         assert isinstance(said.restrictions, dict)
 
 
-@pytest.mark.parametrize("name", ["", "hospital a", "o'brien", 'quo"te', "-first", ".", "ä", "a/b", "x" * 64, "new\nline", "trailing\n"])
+@pytest.mark.parametrize(
+    "name", ["", "hospital a", "o'brien", 'quo"te', "-first", ".", "ä", "a/b", "x" * 64, "new\nline", "trailing\n"]
+)
 def test_names_that_cannot_be_object_keys_are_refused_with_a_reason(name: str) -> None:
     assert "client name" in invalid_client_name(name)
 

@@ -25,7 +25,9 @@ def test_samples_come_into_the_runs_order_and_back(order: tuple[list[str], list[
 
 
 @given(orders, st.data())
-def test_labels_mean_the_class_that_they_meant_and_come_back(order: tuple[list[str], list[str]], data: st.DataObject) -> None:
+def test_labels_mean_the_class_that_they_meant_and_come_back(
+    order: tuple[list[str], list[str]], data: st.DataObject
+) -> None:
     run, own = order
     y = np.array(data.draw(st.lists(st.integers(0, len(own) - 1), min_size=1, max_size=9)), np.uint8)
     taken = align([], own, [], run).labels(y)
@@ -35,7 +37,9 @@ def test_labels_mean_the_class_that_they_meant_and_come_back(order: tuple[list[s
 
 def test_a_client_may_lack_a_class_but_not_have_one_of_its_own() -> None:
     np.testing.assert_array_equal(align([], ["c", "a"], [], ["a", "b", "c"]).labels(np.array([0, 1, 1])), [2, 0, 0])
-    assert names_differ([], ["c", "d"], [], ["a", "b", "c"]).startswith("its classes are not the run's: it has 'd', the run has 'a', 'b', 'c'; ")
+    assert names_differ([], ["c", "d"], [], ["a", "b", "c"]).startswith(
+        "its classes are not the run's: it has 'd', the run has 'a', 'b', 'c'; "
+    )
 
 
 def test_class_numbers_grow_beyond_the_type_in_which_they_were_sent() -> None:
@@ -67,7 +71,9 @@ def test_other_columns_are_refused_and_their_difference_is_named(own: list[str],
 
 @pytest.mark.parametrize("label", [2.0, -1.0, 0.5, np.nan])
 def test_a_label_that_is_none_of_the_streams_classes_is_refused_with_its_record(label: float) -> None:
-    with pytest.raises(RecordError, match=rf"label {label} of record 1 is none of the stream's classes 0 to 1; 1 of 3 labels"):
+    with pytest.raises(
+        RecordError, match=rf"label {label} of record 1 is none of the stream's classes 0 to 1; 1 of 3 labels"
+    ):
         align([], ["a", "b"], [], ["b", "a"]).labels(np.array([0.0, label, 1.0]))
 
 

@@ -53,7 +53,9 @@ def test_a_row_number_is_no_feature(tmp_path: Path) -> None:
     import pandas as pd
 
     pd.DataFrame({"a": [1.0, 2.0], "label": [0, 1]}).to_csv(tmp_path / "data.csv")
-    with pytest.raises(UsageError, match=r"data.csv: column 1 has no name: it may be a row number.*to_csv\(..., index=False\)"):
+    with pytest.raises(
+        UsageError, match=r"data.csv: column 1 has no name: it may be a row number.*to_csv\(..., index=False\)"
+    ):
         load_records(tmp_path / "data.csv")
     pd.read_csv(tmp_path / "data.csv").to_csv(tmp_path / "again.csv")
     with pytest.raises(UsageError, match="column 1 has no name"):
@@ -88,7 +90,9 @@ def test_samples_take_the_shape_that_is_asked_for(tmp_path: Path) -> None:
         ({"x": np.array([{}, {}]), "y": np.zeros(2)}, "", "no .npz file of plain arrays"),
     ],
 )
-def test_arrays_that_cannot_be_sent_are_refused(tmp_path: Path, arrays: dict[str, np.ndarray], shape: str, reason: str) -> None:
+def test_arrays_that_cannot_be_sent_are_refused(
+    tmp_path: Path, arrays: dict[str, np.ndarray], shape: str, reason: str
+) -> None:
     with pytest.raises(UsageError, match=reason):
         load_records(npz(tmp_path, **arrays), shape=shape)
 
@@ -112,9 +116,12 @@ def test_tables_that_cannot_be_sent_are_refused(tmp_path: Path, text: str, reaso
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "reason"), [("x.npz", b"no zip", "no .npz file"), ("x.txt", b"", "not known"), ("missing.npz", None, "no such file")]
+    ("name", "content", "reason"),
+    [("x.npz", b"no zip", "no .npz file"), ("x.txt", b"", "not known"), ("missing.npz", None, "no such file")],
 )
-def test_files_that_are_something_else_are_refused(tmp_path: Path, name: str, content: bytes | None, reason: str) -> None:
+def test_files_that_are_something_else_are_refused(
+    tmp_path: Path, name: str, content: bytes | None, reason: str
+) -> None:
     if content is not None:
         (tmp_path / name).write_bytes(content)
     with pytest.raises(UsageError, match=reason):
@@ -146,5 +153,7 @@ def test_arrays_that_would_not_fit_are_refused_before_they_are_read(tmp_path: Pa
     path.write_bytes(data)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(files, "FILE_BYTES", 4 * 1024**3 - 100)
-        with pytest.raises(UsageError, match=r"bomb\.npz.*it inflates to 4,294,9.* bytes, and .* are held at once; split it"):
+        with pytest.raises(
+            UsageError, match=r"bomb\.npz.*it inflates to 4,294,9.* bytes, and .* are held at once; split it"
+        ):
             load_records(path)

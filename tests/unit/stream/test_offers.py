@@ -12,7 +12,9 @@ CONFIG = {"data_type": "float32", "data_reshape": "2", "label_type": "uint8", "l
 
 
 def said(topic: str, **fields: object) -> DataAnnouncement:
-    return DataAnnouncement.model_validate({"topic": topic, "input_format": "RAW", "input_config": CONFIG, "client": "a", **fields})
+    return DataAnnouncement.model_validate(
+        {"topic": topic, "input_format": "RAW", "input_config": CONFIG, "client": "a", **fields}
+    )
 
 
 def states(*announcements: DataAnnouncement, **options: object) -> list[str]:
@@ -91,7 +93,9 @@ def test_an_offer_has_no_more_ranges_than_a_run_can_keep(monkeypatch: pytest.Mon
 
 
 messages = st.builds(
-    lambda start, length, append, withdrawn: said("t", withdrawn=True) if withdrawn else said(f"t:0:{start}:{start + length}", append=append),
+    lambda start, length, append, withdrawn: (
+        said("t", withdrawn=True) if withdrawn else said(f"t:0:{start}:{start + length}", append=append)
+    ),
     st.integers(0, 30),
     st.integers(1, 9),
     st.booleans(),
@@ -100,7 +104,9 @@ messages = st.builds(
 
 
 @given(st.lists(messages, max_size=8), st.sampled_from(["newest", "all"]))
-def test_an_offer_holds_just_the_records_of_those_that_count(announcements: list[DataAnnouncement], slices: str) -> None:
+def test_an_offer_holds_just_the_records_of_those_that_count(
+    announcements: list[DataAnnouncement], slices: str
+) -> None:
     found = gather(announcements, slices)  # type: ignore[arg-type]
     counted = [own for own, fate in zip(announcements, found.fates, strict=True) if fate.state == "counts"]
     offsets = {(r.partition, offset) for own in counted for r in own.ranges for offset in range(r.start, r.end)}

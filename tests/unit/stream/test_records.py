@@ -21,7 +21,10 @@ def edges(count: int, cuts: list[int]) -> list[tuple[int, int]]:
 
 def spread(pairs: Pairs, cuts: list[int], batches: list[int]) -> RawRecords:
     """Lay the records out over ranges of several partitions, read in several batches."""
-    ranges = [OffsetRange("t", number, 10 * number, 10 * number + end - start) for number, (start, end) in enumerate(edges(len(pairs), cuts))]
+    ranges = [
+        OffsetRange("t", number, 10 * number, 10 * number + end - start)
+        for number, (start, end) in enumerate(edges(len(pairs), cuts))
+    ]
     records = RawRecords(ranges, Column(), Column())
     for start, end in edges(len(pairs), batches):
         records.values.extend([value for value, _ in pairs[start:end]])

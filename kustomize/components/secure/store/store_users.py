@@ -58,12 +58,20 @@ def keys(folder: Path) -> dict[str, str]:
     Raises:
         SettingsError: A name or a key is invalid.
     """
-    users = {path.name: path.read_text(encoding="utf-8") for path in sorted(folder.iterdir()) if not path.name.startswith(".")}
+    users = {
+        path.name: path.read_text(encoding="utf-8")
+        for path in sorted(folder.iterdir())
+        if not path.name.startswith(".")
+    }
     for user, key in users.items():
         if not re.fullmatch(NAME, user):
-            raise SettingsError(f"secret store-users: {user!r} is not a valid user; use the name of a client, or {EVERY_CLIENT!r}")
+            raise SettingsError(
+                f"secret store-users: {user!r} is not a valid user; use the name of a client, or {EVERY_CLIENT!r}"
+            )
         if not 8 <= len(key) <= 40 or key.strip() != key:
-            raise SettingsError(f"secret store-users: the key of {user!r} must have 8 to 40 characters, without white space around it")
+            raise SettingsError(
+                f"secret store-users: the key of {user!r} must have 8 to 40 characters, without white space around it"
+            )
     return users
 
 
@@ -78,7 +86,10 @@ def seaweedfs(users: dict[str, str], admin: StoreSettings) -> dict[str, Any]:
             identity("fedstream", admin.access_key, admin.secret_key, actions=["Admin"]),
             *(identity(user, access_key(user), key, policyNames=[policy_name(user)]) for user, key in users.items()),
         ],
-        "policies": [{"name": policy_name(user), "content": json.dumps(policy(user, admin.bucket, admin.prefix))} for user in users],
+        "policies": [
+            {"name": policy_name(user), "content": json.dumps(policy(user, admin.bucket, admin.prefix))}
+            for user in users
+        ],
     }
 
 

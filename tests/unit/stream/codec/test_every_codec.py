@@ -38,7 +38,9 @@ class Case:
 def arrays(names: list[str], dims: int) -> st.SearchStrategy[np.ndarray]:
     shapes = hnp.array_shapes(min_dims=2, max_dims=dims, max_side=4)
     finite = {"allow_nan": False, "allow_infinity": False}
-    return st.sampled_from(names).flatmap(lambda name: hnp.arrays(name, shapes, elements=finite if name.startswith("float") else None))
+    return st.sampled_from(names).flatmap(
+        lambda name: hnp.arrays(name, shapes, elements=finite if name.startswith("float") else None)
+    )
 
 
 CASES = {
@@ -144,7 +146,9 @@ def test_whatever_the_bytes_there_is_no_traceback(name, value, key):
 
 
 any_json = st.recursive(
-    st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=9), lambda inner: st.lists(inner, max_size=3), max_leaves=6
+    st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=9),
+    lambda inner: st.lists(inner, max_size=3),
+    max_leaves=6,
 )
 
 

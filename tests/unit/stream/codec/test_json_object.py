@@ -46,7 +46,9 @@ def test_a_message_quotes_nothing_of_a_record():
 
 def test_whole_numbers_stay_exact():
     wide = codec(data_type="uint64", fields=["n"])
-    x, _ = wide.decode_records(records([b'{"n": 18446744073709551615, "ill": 0}', b'{"n": 7.0, "ill": 1.0}'], [b"", b""]))
+    x, _ = wide.decode_records(
+        records([b'{"n": 18446744073709551615, "ill": 0}', b'{"n": 7.0, "ill": 1.0}'], [b"", b""])
+    )
     assert x.ravel().tolist() == [2**64 - 1, 7]
 
 
@@ -85,7 +87,11 @@ def test_a_configuration_that_cannot_be_used_names_the_field(change, reason):
 
 @pytest.mark.parametrize(
     ("shape", "label", "reason"),
-    [((8, 8), np.uint8(0), "2 columns are named"), ((3,), np.uint8(0), "2 columns are named"), ((2,), np.zeros(4), "one number as their label")],
+    [
+        ((8, 8), np.uint8(0), "2 columns are named"),
+        ((3,), np.uint8(0), "2 columns are named"),
+        ((2,), np.zeros(4), "one number as their label"),
+    ],
 )
 def test_samples_that_are_no_row_of_named_numbers_are_not_sent(shape, label, reason):
     with pytest.raises(AnnouncementError, match=reason):

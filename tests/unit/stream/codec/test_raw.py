@@ -23,7 +23,15 @@ def test_label_shapes_other_than_one_number_are_kept() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "dtype"), [("half", "float16"), ("float", "float64"), ("double", "float64"), ("float64", "float64"), ("int", "int64"), ("bool_", "bool")]
+    ("name", "dtype"),
+    [
+        ("half", "float16"),
+        ("float", "float64"),
+        ("double", "float64"),
+        ("float64", "float64"),
+        ("int", "int64"),
+        ("bool_", "bool"),
+    ],
 )
 def test_kafka_mls_names_are_numpys(name: str, dtype: str) -> None:
     assert RawCodec.from_config(MNIST | {"data_type": name}).data_dtype == np.dtype(dtype)

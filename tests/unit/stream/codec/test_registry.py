@@ -17,7 +17,10 @@ def offered(monkeypatch):
     """Let another package offer codecs."""
 
     def offer(**values):
-        points = EntryPoints([EntryPoint(name, value, ENTRY_POINTS) for name, value in values.items()] + [EntryPoint("CSV", "x:y", "other.group")])
+        points = EntryPoints(
+            [EntryPoint(name, value, ENTRY_POINTS) for name, value in values.items()]
+            + [EntryPoint("CSV", "x:y", "other.group")]
+        )
         monkeypatch.setattr(codec, "entry_points", points.select)
         monkeypatch.setattr(codec, "other_codecs", other_codecs.__wrapped__)
 
@@ -26,7 +29,9 @@ def offered(monkeypatch):
 
 def test_an_unknown_format_is_told_the_known_ones(offered):
     offered(PROTOBUF="nowhere:Codec")
-    with pytest.raises(AnnouncementError, match="input_format: 'AVRO' is not offered; the formats are JSON, PROTOBUF, RAW"):
+    with pytest.raises(
+        AnnouncementError, match="input_format: 'AVRO' is not offered; the formats are JSON, PROTOBUF, RAW"
+    ):
         get_codec(StreamFormat("AVRO", {}))
 
 
@@ -43,5 +48,7 @@ def test_another_package_cannot_take_a_name(offered):
 def test_a_package_that_cannot_be_loaded_is_named_and_harms_no_other_format(offered):
     offered(BROKEN="no_such_package:Codec")
     assert codec_class("JSON") is JsonCodec
-    with pytest.raises(AnnouncementError, match=r"the codec 'BROKEN' \(no_such_package:Codec\) cannot be loaded \(No module named"):
+    with pytest.raises(
+        AnnouncementError, match=r"the codec 'BROKEN' \(no_such_package:Codec\) cannot be loaded \(No module named"
+    ):
         codec_class("BROKEN")
