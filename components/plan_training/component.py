@@ -38,7 +38,14 @@ def plan_training(
     patience: int = 0,
     publish: str = "always",
     round_deadline_s: float = 600.0,
-    placement: Dict[str, Any] = {"node_selector": {}, "tolerations": [], "gpu_type": "", "gpu_count": 0, "gpu_memory_mib": 0, "cpu_fallback": False},
+    placement: Dict[str, Any] = {
+        "node_selector": {},
+        "tolerations": [],
+        "gpu_type": "",
+        "gpu_count": 0,
+        "gpu_memory_mib": 0,
+        "cpu_fallback": False,
+    },
     sites: Dict[str, Any] = {},
     node_budget: int = 1200,
     # end of what is made

@@ -1,12 +1,12 @@
 """The live table, drawn without a store: what stands in it, and that it fits a terminal."""
 
 import io
-import time
 from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
 
+from fedstream.cli.run_table import RunTable
 from fedstream.cli.watch import Watch
 from fedstream.errors import StoreUnavailable
 from fedstream.record.canonical import canonical_json
@@ -75,11 +75,7 @@ def client_entry(number, accepted):
 
 def drawn(store, width=80, rounds=2, done=False):
     console = Console(file=io.StringIO(), width=width, force_terminal=False)
-    watch = Watch(store, "r", rounds, console)
-    watch._read()
-    if done:
-        watch._done.set()
-    console.print(watch._table())
+    console.print(RunTable(store, "r", rounds).draw(done))
     return console.file.getvalue().splitlines()
 
 
@@ -152,14 +148,14 @@ def test_a_row_is_a_line_and_the_table_fits(width):
 def test_the_time_left_counts_down_from_the_rounds_that_were_done():
     store = Objects()
     plan(store, evaluation_topic="held")
-    watch = Watch(store, "r", 2, Console(file=io.StringIO()))
-    watch._known = watch._read()
-    assert "left" not in watch._caption()
+    now = [1000.0]
+    table = RunTable(store, "r", 2, lambda: now[0])
+    assert "left" not in table.caption()
     commit(store, 1, "training", measured=1)
-    watch._read()
-    now = time.monotonic()
-    watch._began, watch._committed = now - 130.3, now - 29.8
-    assert watch._caption() == "2 min 10 s, about 1 min 10 s left"
+    now[0] += 100.5
+    assert [found.round for found in table.update()] == [1]
+    now[0] += 29.8
+    assert table.caption() == "2 min 10 s, about 1 min 10 s left"
 
 
 def test_without_a_terminal_each_round_is_one_line_and_none_of_an_earlier_submission():
@@ -218,7 +214,7 @@ def test_a_round_that_was_read_just_before_the_store_went_away_is_told_when_it_i
     store, console = Objects(), Console(file=io.StringIO(), width=80)
     plan(store)
     watch = Watch(store, "r", 2, console)
-    watch._look()
+    watch.look()
     commit(store, 1, "training")
 
     def away_after_it(key):
@@ -228,9 +224,9 @@ def test_a_round_that_was_read_just_before_the_store_went_away_is_told_when_it_i
 
     with monkeypatch.context() as patch:
         patch.setattr(store, "exists", away_after_it)
-        watch._look()
-    watch._look()
-    watch._look()
+        watch.look()
+    watch.look()
+    watch.look()
     assert console.file.getvalue().splitlines() == [
         "cannot read the state of the run: the store is away",
         "round 1 of 2: 2/2 clients, 1200 records; committed",

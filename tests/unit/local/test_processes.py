@@ -107,7 +107,7 @@ def test_a_guarded_server_ends_with_its_parent_even_when_that_is_killed(
     server = psutil.Process(int(parent.stdout.readline()))
     is_server = lambda: (
         any("time.sleep(60)" in part for part in server.cmdline()) and "guard.py" not in " ".join(server.cmdline())
-    )  # noqa: E731
+    )
     assert process.wait_until(is_server, 10)
     watchers = server.children()
     assert len(watchers) == 1
