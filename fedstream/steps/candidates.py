@@ -88,7 +88,7 @@ def _read(
     state: RunState, selection: Selection, client: str, load: Load, examined: Callable[[Weights], Examined]
 ) -> Candidate:
     keys = state.keys.at(selection.round)
-    digest, document, document_digest = state.store.digest(keys.manifest(client)), None, None
+    digest, document, document_digest = state.manifest_digest(selection.round, client), None, None
     try:
         manifest = state.manifest(selection.round, client)
         document, document_digest = _slice(state, selection.round, client)

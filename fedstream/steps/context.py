@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from fedstream.model.learner import Learner, Learners, kind_of
 from fedstream.record.documents import SliceDoc
 from fedstream.record.layout import ModelKeys
-from fedstream.steps.kept import Kept
+from fedstream.store.kept import Kept
 from fedstream.store.memory import MemoryStore
 from fedstream.store.objects import ObjectStore
 from fedstream.store.state import RunState

@@ -12,7 +12,6 @@ from fedstream.errors import CorruptObject, ObjectNotFound, RunError
 from fedstream.record.canonical import sha256_hex
 from fedstream.record.decision import decide, measurements
 from fedstream.record.documents import Aggregation, ClientEntry, Commit, Manifest, Verdict
-from fedstream.record.reading import DOCUMENT_BYTES, read_document
 from fedstream.record.run import MatchedClient
 from fedstream.steps.context import Context
 from fedstream.steps.evaluation import measure_on, read_evaluation
@@ -120,9 +119,8 @@ def _judged(state: RunState, round: int, verdict: Verdict) -> Manifest | None:
     """Return the manifest that the verdict is about; None if its client has changed it since, so that nobody has judged what it says now."""
     key = state.keys.at(round).manifest(verdict.client)
     with suppress(CorruptObject, ObjectNotFound):
-        data = state.store.get(key, DOCUMENT_BYTES)
-        if sha256_hex(data) == verdict.manifest_digest:
-            return read_document(Manifest, data, key)
+        if state.manifest_digest(round, verdict.client) == verdict.manifest_digest:
+            return state.manifest(round, verdict.client)
     log.warning("round %d: %s was changed after it was judged; what its client measured does not count", round, key)
     return None
 

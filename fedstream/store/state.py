@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
 
@@ -15,9 +15,10 @@ from fedstream.record.decision import lineage, trained_rounds
 from fedstream.record.documents import Commit, Manifest, Selection, SliceDoc, Submission, Verdicts
 from fedstream.record.layout import RUNS, RoundKeys, RunKeys
 from fedstream.record.names import NAME, check_name
-from fedstream.record.reading import DOCUMENT_BYTES, Document
+from fedstream.record.reading import DOCUMENT_BYTES, Document, read_document
 from fedstream.record.run import RunRecord
 from fedstream.record.spec import RunSpec, carried_out
+from fedstream.store.kept import Kept
 from fedstream.store.ledger import Ledger
 from fedstream.store.loading import load_document
 from fedstream.store.store import Store
@@ -25,6 +26,9 @@ from fedstream.store.store import Store
 log = logging.getLogger("fedstream.run")
 
 Kind = Literal["training", "closing"]
+
+KEPT_BYTES = 16 * 1024 * 1024
+"""Bytes of slices and manifests that are kept of a run: those of some thousand clients."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,7 @@ class RunState:
 
     store: Store
     run: str
+    _read_once: Kept[bytes] = field(default_factory=lambda: Kept(KEPT_BYTES, len), repr=False, compare=False)
 
     def __post_init__(self) -> None:
         check_name("run", self.run)
@@ -99,8 +104,9 @@ class RunState:
         return self.read(Verdicts, self.keys.at(round).verdicts)
 
     def slice(self, round: int, client: str) -> SliceDoc | None:
+        key = self.keys.at(round).slice(client)
         try:
-            return self.read(SliceDoc, self.keys.at(round).slice(client))
+            return read_document(SliceDoc, self._once(key), key)
         except ObjectNotFound:
             return None
 
@@ -110,14 +116,27 @@ class RunState:
         Raises:
             ObjectNotFound: it is not there.
         """
-        return sha256_hex(self.store.get(self.keys.at(round).slice(client), DOCUMENT_BYTES))
+        return sha256_hex(self._once(self.keys.at(round).slice(client)))
 
     def finished(self, round: int, client: str) -> bool:
         """Tell whether a client has nothing left to do in a round."""
         return self.store.exists(self.keys.at(round).manifest(client))
 
     def manifest(self, round: int, client: str) -> Manifest:
-        return self.read(Manifest, self.keys.at(round).manifest(client))
+        key = self.keys.at(round).manifest(client)
+        return read_document(Manifest, self._once(key), key)
+
+    def manifest_digest(self, round: int, client: str) -> str:
+        """Return the SHA-256 of a manifest's bytes, whatever they are and however many.
+
+        Raises:
+            ObjectNotFound: it is not there.
+        """
+        key = self.keys.at(round).manifest(client)
+        try:
+            return sha256_hex(self._once(key))
+        except CorruptObject:  # larger than any manifest, so it is not held in memory
+            return self.store.digest(key)
 
     def base(self, round: int) -> Commit:
         """Return the commit a round builds on."""
@@ -156,6 +175,10 @@ class RunState:
         model, head = self.ledger.model_round(commits[-1].round), commits[-1]
         measured = any(commit.measured_round == model and commit.metrics for commit in self.ledger.commits())
         return head.kind != "closing" and self.ledger.commit(model).kind == "training" and not measured
+
+    def _once(self, key: str) -> bytes:
+        """Return the bytes of a document that is written once. They are read once, so that all steps of a process judge the same bytes."""
+        return self._read_once.get(key, lambda: self.store.get(key, DOCUMENT_BYTES))
 
     def read(self, document: type[Document], key: str) -> Document:
         """Return one of the run's documents.
