@@ -59,7 +59,9 @@ def _on_record(context: Context, state: RunState, round: int) -> Commit:
     """
     commit = state.ledger.commit(round)
     if commit.kind == "rollback" and commit.parent == state.ledger.digest(round - 1):
-        log.info("round %d was not committed: the run was rolled back to round %s meanwhile", round, commit.restores)
+        log.info(
+            "round %d was not committed: the run was rolled back to round %s in the meantime", round, commit.restores
+        )
         return commit
     if state.record.evaluation:
         expected = _decided(
