@@ -1,4 +1,6 @@
-"""Stream MNIST as a data owner. This is Kafka-ML's own example; only the import of the sink and the source of the images differ.
+"""Stream MNIST as a data owner.
+
+This is Kafka-ML's own example; only the import of the sink and the source of the images differ.
 
     python examples/mnist_raw_sink.py mnist.npz [TOPIC]
 

@@ -1,4 +1,7 @@
-"""A model for the records of two_wards.py. Add it with `fedstream model add examples.model_tumours:build --name tumours`."""
+"""A model for the records of two_wards.py.
+
+Add it with `fedstream model add examples.model_tumours:build --name tumours`.
+"""
 
 from __future__ import annotations
 

@@ -4,12 +4,12 @@ From a notebook or a script:
 
     import fedstream
 
-    fedstream.start()                                          # a Kafka and a store on this machine, unless the environment names others
-    fedstream.send(x, y, client="north")                       # each data owner
-    fedstream.add_model(model, "mine")                         # the model owner: a compiled Keras model
+    fedstream.start()                              # starts Kafka and a store here, unless the environment names others
+    fedstream.send(x, y, client="north")           # each data owner sends records
+    fedstream.add_model(model, "mine")             # the model owner adds a compiled Keras model
     fedstream.run("first", model="mine", rounds=5)
-    fedstream.history("first").rounds                          # a DataFrame; show_report("first") is the whole report
-    fedstream.predict("mine", pictures)                        # with the published model; load_model("mine") returns it
+    fedstream.history("first").rounds              # a DataFrame; show_report("first") shows the whole report
+    fedstream.predict("mine", pictures)            # uses the published model, which load_model("mine") returns
 """
 
 from __future__ import annotations
@@ -48,7 +48,10 @@ _HOME = {
     "show_report": "fedstream.report.inline",
     "start": "fedstream.local.notebook",
 }
-"""Where each name is at home; imported when it is used (PEP 562): a step of a run, which starts a thousand times, would wait for it."""
+"""Module of each name, which is imported only when the name is used (PEP 562).
+
+Otherwise each of a run's many steps would wait for these imports when it starts.
+"""
 
 
 def __getattr__(name: str) -> Any:

@@ -1,6 +1,7 @@
-"""What a notebook or a script does with fedstream, from the first record to a prediction: the functions of `import fedstream`.
+"""The functions of `import fedstream`, for notebooks and scripts.
 
-Each is thin: it finds the Kafka and the store that the environment names, as the command line does, and calls what does the work.
+They cover everything from the first record to a prediction. Each function is thin: it connects to the Kafka and the
+store that the environment names, as the command line does, and calls the code that does the work.
 """
 
 from __future__ import annotations
@@ -23,18 +24,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RunResult:
-    """What came of a run.
+    """The result of a run.
 
     Attributes:
-        run: its name.
-        model: what it started from.
-        finished: whether all its rounds are done.
-        version: that was published; 0 for none.
-        reason: why none was.
-        rounds: training rounds done.
-        metrics: what its best global model scored, where it is published; else what the one measured last scored.
-        weights_digest: SHA-256 of that model's weights; unpublished, of the last one's.
-        absent: clients that did not take part, or not in every round, and why.
+        run: Name of the run.
+        model: Name of the model that the run started from.
+        finished: Whether all rounds of the run are done.
+        version: Published version; 0 for none.
+        reason: Why no version was published.
+        rounds: Number of training rounds done.
+        metrics: Metrics of the best global model if it is published, or else of the global model measured last.
+        weights_digest: SHA-256 of the weights of the published model, or else of the last global model.
+        absent: Clients that did not take part in every round, and why.
     """
 
     run: str
@@ -61,15 +62,15 @@ def send(
         fedstream.send(frame, "diagnosis", client="north")
 
     Args:
-        data: a DataFrame, whose columns but the labels' are the samples; or an array of samples, shape (n, ...).
-        labels: name of the DataFrame's column of labels; or n labels.
-        client: name of the data owner.
-        topic: topic of the records; the client's name by default.
-        options: as those of `fedstream.stream.send.send_dataset`, such as validation_rate.
+        data: A DataFrame, whose columns except the labels are the samples, or an array of samples, shape (n, ...).
+        labels: Name of the DataFrame's column of labels, or n labels.
+        client: Name of the data owner.
+        topic: Topic of the records; by default, the name of the client.
+        options: Other arguments of `fedstream.stream.send.send_dataset`, such as validation_rate.
 
     Raises:
-        UsageError: the records cannot be announced; nothing is sent.
-        BrokerError: the broker did not take the records; nothing is announced.
+        UsageError: The records cannot be announced; nothing is sent.
+        BrokerError: The broker did not accept the records; nothing is announced.
     """
     from fedstream.settings import KafkaSettings
     from fedstream.stream.send import send_dataset
@@ -81,12 +82,13 @@ def send(
 
 
 def to_arrays(data: Any, labels: Any) -> tuple[NDArray[Any], NDArray[Any], list[str]]:
-    """Return samples, labels, and the names of the columns; none where the data is no DataFrame. Its index is no column.
+    """Return the samples, the labels, and the names of the columns, which are empty if the data is not a DataFrame.
 
-    A DataFrame's samples are float32, so that those of all owners have one format.
+    The samples of a DataFrame are float32, so that the samples of all data owners have the same format. Its index is
+    ignored.
 
     Raises:
-        UsageError: there is no such column, or one holds no numbers.
+        UsageError: The column of labels does not exist, or another column is not numeric.
     """
     import numpy as np
 
@@ -98,23 +100,24 @@ def to_arrays(data: Any, labels: Any) -> tuple[NDArray[Any], NDArray[Any], list[
         data, labels = data.drop(columns=labels), data[labels]
     if wrong := [name for name in data.columns if data[name].dtype.kind not in "biuf"]:
         raise UsageError(
-            f"column {str(wrong[0])!r} holds no numbers but {data[wrong[0]].dtype}; encode or drop it, or name it as the labels"
+            f"column {str(wrong[0])!r} has type {data[wrong[0]].dtype}, which is not numeric; encode it, "
+            "drop it, or use it as the labels"
         )
     return data.to_numpy(np.float32), np.asarray(labels), [str(name) for name in data.columns]
 
 
 def add_model(model: Any, name: str) -> ModelDescription:
-    """Add a compiled model for new runs to start from, and return its description.
+    """Add a compiled model that new runs can start from, and return its description.
 
         fedstream.add_model(model, "mine")
 
     Args:
-        model: a compiled keras.Model, the path of a .keras file, or `package.module:function` that returns one.
-        name: what runs call it. What is added last under a name counts.
+        model: A compiled keras.Model, the path of a .keras file, or a `package.module:function` that returns a model.
+        name: Name by which runs refer to the model. New runs use the model that was added last under this name.
 
     Raises:
-        UsageError: it is no name, or the model is not found.
-        ModelError: it is no model that can be trained here; says why.
+        UsageError: The name is invalid, or the model is not found.
+        ModelError: The model cannot be trained here; the message says why.
     """
     from fedstream.catalog import models
     from fedstream.catalog.additions import check_name
@@ -128,20 +131,22 @@ def add_model(model: Any, name: str) -> ModelDescription:
 
 
 def run(name: str, *, model: str, progress: bool = True, **fields: Any) -> RunResult:
-    """Run a federated training in this process, or go on with one, to a published model.
+    """Run a federated training in this process, or continue one, until its model is published.
 
         fedstream.run("first", model="mine", clients=["north", "south"], rounds=5)
 
-    The steps are those of the pipeline in Kubeflow, and so are their digests. Run again with the same name and values, it goes on where it stopped.
+    The steps and their digests are the same as those of the pipeline in Kubeflow. A call with the same name and values
+    continues the run where it stopped.
 
     Args:
-        name: of the run.
-        model: name of an added model, or a built-in one such as `builtin:digits-mlp`.
-        progress: print a line for each round, and for each client that did not take part.
-        fields: others of `fedstream.record.spec.RunSpec`, such as rounds, epochs, evaluation_topic; `fedstream run --help` describes them.
+        name: Name of the run.
+        model: Name of an added model, or of a built-in one such as `builtin:digits-mlp`.
+        progress: Whether to print a line for each round, and for each client that did not take part.
+        fields: Other fields of `fedstream.record.spec.RunSpec`, such as rounds, epochs or evaluation_topic.
+            `fedstream run --help` describes them.
 
     Raises:
-        FedstreamError: of any kind; the run can be started again.
+        FedstreamError: The run failed for any reason; it can be started again.
     """
     from rich.console import Console
 
@@ -167,8 +172,8 @@ def load_model(version: str) -> Any:
         version: NAME@N or NAME@ALIAS; NAME alone for the newest version.
 
     Raises:
-        ModelError: there is no such version.
-        CorruptObject: it is not what was published.
+        ModelError: There is no such version.
+        CorruptObject: The model in the store differs from the one that was published.
     """
     from fedstream.catalog.versions import find_version, parse_version, read_version_file
     from fedstream.model.files import load_keras
@@ -179,17 +184,18 @@ def load_model(version: str) -> Any:
 
 
 def predict(model: Any, samples: NDArray[Any]) -> NDArray[Any]:
-    """Return a model's predictions, shape (n, ...): of a classifier, a probability for each class.
+    """Return a model's predictions, shape (n, ...); for a classifier, a probability for each class.
 
         fedstream.predict("digits@champion", pictures).argmax(axis=1)
 
     Args:
-        model: a published version, as `load_model` takes it, or a keras.Model.
-        samples: (n, ...), as the model was trained on them: of a DataFrame, `frame[columns].to_numpy()`, with the columns in that order.
+        model: A published version, in the form that `load_model` accepts, or a keras.Model.
+        samples: Samples of shape (n, ...), in the format that the model was trained on. For a DataFrame, pass
+            `frame[columns].to_numpy()`, with the columns in the order of the training.
 
     Raises:
-        UsageError: the samples are a DataFrame, whose columns may be in another order.
-        ModelError: there is no such version, or the samples do not fit the model.
+        UsageError: The samples are a DataFrame, whose columns can be in a different order.
+        ModelError: There is no such version, or the samples do not fit the model.
     """
     import numpy as np
 
@@ -198,9 +204,11 @@ def predict(model: Any, samples: NDArray[Any]) -> NDArray[Any]:
     from fedstream.model.prediction import predictor
 
     if hasattr(samples, "columns"):
-        raise UsageError("say in which order the model takes the columns: predict(model, frame[columns].to_numpy())")
+        raise UsageError(
+            "pass the columns in the order that the model expects: predict(model, frame[columns].to_numpy())"
+        )
     loaded = load_model(model) if isinstance(model, str) else model
     x, shape = np.asarray(samples), tuple(record_shape(loaded, loaded.inputs, "input"))
     if x.shape[1:] != shape:
-        raise ModelError(f"the model takes samples of shape {shape}, these have {x.shape[1:]}")
+        raise ModelError(f"the model expects samples of shape {shape}, but these have shape {x.shape[1:]}")
     return predictor(loaded)(x)

@@ -58,7 +58,8 @@ class BrokerCredentials(BaseModel):
         sasl = bool(self.sasl_mechanism and self.username and self.password.get_secret_value())
         if sasl != self.security_protocol.startswith("SASL"):
             raise ValueError(
-                "SASL_PLAINTEXT and SASL_SSL require sasl_mechanism, username and password; other protocols accept none of them"
+                "SASL_PLAINTEXT and SASL_SSL require sasl_mechanism, username and password; "
+                "other protocols accept none of them"
             )
         return self
 
@@ -105,11 +106,13 @@ def _read(file: Path) -> dict[str, BrokerCredentials]:
             data = opened.read(MAX_BYTES + 1)
     except OSError as error:
         raise SettingsError(
-            f"KAFKA_CREDENTIALS_FILE is {str(file)!r}, which cannot be read ({error.strerror}); set it to a readable file, or unset it"
+            f"KAFKA_CREDENTIALS_FILE is {str(file)!r}, which cannot be read ({error.strerror}); "
+            "set it to a readable file, or unset it"
         ) from error
     if len(data) > MAX_BYTES:
         raise SettingsError(
-            f"KAFKA_CREDENTIALS_FILE {file} is larger than {MAX_BYTES} bytes, the most that is accepted; remove entries from it"
+            f"KAFKA_CREDENTIALS_FILE {file} is larger than {MAX_BYTES} bytes, the most that is accepted; "
+            "remove entries from it"
         )
     try:
         return _FILE.validate_json(data)

@@ -15,7 +15,10 @@ from urllib.parse import urlsplit
 from fedstream.credentials import brokers, read_credentials
 from fedstream.errors import SettingsError
 
-START_HINT = 'or start the embedded platform with `fedstream services up` and load its variables with `eval "$(fedstream services env)"`'
+START_HINT = (
+    "or start the embedded platform with `fedstream services up` "
+    'and load its variables with `eval "$(fedstream services env)"`'
+)
 
 
 SLICE_GIB = 4
@@ -95,7 +98,8 @@ class KafkaSettings:
         )
         if protocol.startswith("SASL") and not (settings.sasl_mechanism and settings.username):
             raise SettingsError(
-                f"KAFKA_SECURITY_PROTOCOL is {protocol}; also set KAFKA_SASL_MECHANISM, KAFKA_USERNAME and KAFKA_PASSWORD"
+                f"KAFKA_SECURITY_PROTOCOL is {protocol}; also set KAFKA_SASL_MECHANISM, "
+                "KAFKA_USERNAME and KAFKA_PASSWORD"
             )
         return settings
 

@@ -1,4 +1,7 @@
-"""Run notebooks from top to bottom and store their outputs: `make notebooks`, or `python notebooks/execute.py FILE...`."""
+"""Run notebooks from top to bottom and store their outputs.
+
+Usage: `make notebooks`, or `python notebooks/execute.py FILE...`.
+"""
 
 import os
 import sys

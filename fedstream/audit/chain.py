@@ -66,5 +66,6 @@ def check_expected(evidence: Evidence, chain: list[Link], expected: str) -> None
     if expected not in {link.digest for link in chain[1:]}:
         evidence.problem(
             chain[-1].key,
-            f"no commit of the run has the expected digest {expected}: commits were removed or replaced since it was kept",
+            f"no commit of the run has the expected digest {expected}: commits were removed or replaced since "
+            "it was kept",
         )

@@ -57,7 +57,10 @@ class Streams:
         if document.digest != again.digest:
             return f"the records of {again.ranges_text} have digest {again.digest}, expected {document.digest}"
         if document.class_counts != again.class_counts:
-            return f"its class_counts are {_counts(document)}, but the records of {again.ranges_text} have {_counts(again)}"
+            return (
+                f"its class_counts are {_counts(document)}, but the records of {again.ranges_text} have "
+                f"{_counts(again)}"
+            )
         return ""
 
     def check_measurement(self, commit: Commit) -> str:
@@ -68,7 +71,10 @@ class Streams:
         try:
             records = self._evaluation
             if records.digest != commit.evaluation_digest:
-                return f"the records of the evaluation topic have digest {records.digest}, expected {commit.evaluation_digest}"
+                return (
+                    f"the records of the evaluation topic have digest {records.digest}, "
+                    f"expected {commit.evaluation_digest}"
+                )
             measured = measure_on(self._context, self.state, commit.round, commit.weights_digest, records)
         except FedstreamError as error:
             return f"its model cannot be evaluated again: {error}"
@@ -101,7 +107,10 @@ def why_different(said: Metrics, measured: Metrics) -> str:
     if said.num_examples != measured.num_examples:
         return f"it was measured on {said.num_examples} records, but measured again on {measured.num_examples}"
     if said.values.keys() != measured.values.keys():
-        return f"it has metrics {', '.join(sorted(said.values))}, but measured again it has {', '.join(sorted(measured.values))}"
+        return (
+            f"it has metrics {', '.join(sorted(said.values))}, but measured again it has "
+            f"{', '.join(sorted(measured.values))}"
+        )
     for name, value in sorted(measured.values.items()):
         if abs(said.values[name] - value) > TOLERANCE * max(1.0, abs(value)):
             return f"its {name} is {said.values[name]:g}, but measured again it is {value:g}"

@@ -78,7 +78,8 @@ def record_addition(store: Store, model: str, digest: str) -> None:
         number = last.number + 1 if last else 1
         if number == END:
             raise StoreError(
-                f"model {model!r} has the maximum number of additions; remove the model, or add this one under another name"
+                f"model {model!r} has the maximum number of additions; remove the model, "
+                "or add this one under another name"
             )
         try:
             store.put_new_json(ModelKeys(model).addition(number), Addition(digest=digest).model_dump(mode="json"))

@@ -45,7 +45,8 @@ def add_model(
         store.put_new_json(keys.initial(sha256, "json"), description.model_dump(mode="json"))
     except ObjectConflict as error:
         raise ModelError(
-            f"this file was already added as {name!r} with different names of columns or classes; add it under another name"
+            f"this file was already added as {name!r} with different names of columns or classes; "
+            "add it under another name"
         ) from error
     record_addition(store, name, sha256)
     return description

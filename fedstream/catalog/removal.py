@@ -57,7 +57,8 @@ def remove(store: Store, removal: Removal) -> None:
         store.remove(key)
     if left := [key for key in removal.keys if store.exists(key)]:
         raise StoreError(
-            f"{len(left)} of {len(removal.keys)} objects were not removed, the first is {left[0]}; check that these credentials can delete objects"
+            f"{len(left)} of {len(removal.keys)} objects were not removed, the first is {left[0]}; "
+            "check that these credentials can delete objects"
         )
 
 

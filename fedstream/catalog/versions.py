@@ -166,7 +166,8 @@ def _find_alias(store: Store, model: str, alias: str) -> Version:
     except ObjectNotFound as error:
         said = ", ".join(f"{name} is version {number}" for name, number in list_aliases(store, model).items())
         raise ModelError(
-            f"model {model!r} has no version {alias!r}; {said or 'it has no alias'}; add one with `fedstream model promote {model}@N {alias}`"
+            f"model {model!r} has no version {alias!r}; {said or 'it has no alias'}; "
+            f"add one with `fedstream model promote {model}@N {alias}`"
         ) from error
 
 
@@ -186,7 +187,8 @@ def _pointed_at(store: Store, model: str, key: str) -> Version:
         store.get_verified(ModelKeys(model).version(pointer.version, MANIFEST), pointer.manifest)
     except ObjectNotFound as error:
         raise CorruptObject(
-            f"{key} points to version {pointer.version}, which is not in the bucket; it was removed, or {key} was changed"
+            f"{key} points to version {pointer.version}, which is not in the bucket; it was removed, "
+            f"or {key} was changed"
         ) from error
     return _read(store, model, pointer.version)
 
@@ -209,12 +211,14 @@ def read_version_file(store: Store, version: Version, name: str = "model.keras")
         raise UsageError(f"{name[:100]!r} is not a file of a version; `fedstream model show --json` lists the files")
     if name not in files:
         raise ModelError(
-            f"version {version.number} of model {version.model!r} has no file {name!r}; it has {', '.join(sorted(files))}"
+            f"version {version.number} of model {version.model!r} has no file {name!r}; "
+            f"it has {', '.join(sorted(files))}"
         )
     key = ModelKeys(version.model).version(version.number, name)
     data = store.get(key)
     if sha256_hex(data) != files[name]:
         raise CorruptObject(
-            f"{key} has SHA-256 {sha256_hex(data)}, but its manifest has {files[name]}; it was changed after it was published"
+            f"{key} has SHA-256 {sha256_hex(data)}, but its manifest has {files[name]}; "
+            "it was changed after it was published"
         )
     return data

@@ -27,7 +27,8 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
-    help="Federated learning on Kafka streams, as Kubeflow pipelines.\n\nTry `fedstream demo`, which starts its own servers and needs no cluster.",
+    help="Federated learning on Kafka streams, as Kubeflow pipelines.\n\nTry `fedstream demo`, "
+    "which starts its own servers and needs no cluster.",
 )
 app.add_typer(services_app, name="services")
 app.add_typer(stream_app, name="stream")

@@ -22,7 +22,8 @@ def infer(
         str,
         typer.Option(
             metavar="NAME[@N|@ALIAS]",
-            help="Model and version. An alias is followed when it moves; without a version, the newest is used, including later ones.",
+            help="Model and version. An alias is followed when it moves; without a version, the newest is used, "
+            "including later ones.",
             show_default=False,
         ),
     ],
@@ -41,7 +42,8 @@ def infer(
     input_config: Annotated[
         str,
         typer.Option(
-            help="""Format of the records, such as '{"data_type": "float32", "data_reshape": "28 28"}', or a JSON file.""",
+            help="""Format of the records, such as '{"data_type": "float32", "data_reshape": "28 28"}', """
+            "or a JSON file.",
             show_default="as in training",
         ),
     ] = "",

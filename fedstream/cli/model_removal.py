@@ -42,7 +42,8 @@ def remove_command(
     name, which = parse_version(model)
     if isinstance(which, str):
         raise UsageError(
-            f"{model!r} contains an alias; pass the number of the version, or remove the alias with `fedstream model demote {model}`"
+            f"{model!r} contains an alias; pass the number of the version, or remove the alias with `fedstream "
+            f"model demote {model}`"
         )
     store = ObjectStore.from_env()
     removal = plan_removal(store, name, which)
@@ -50,7 +51,8 @@ def remove_command(
         more = f" and {len(removal.needed_by) - SHOWN} more" if len(removal.needed_by) > SHOWN else ""
         needs = "needs it" if len(removal.needed_by) == 1 else "need it"
         raise UsageError(
-            f"cannot remove {removal.what}: {', '.join(removal.needed_by[:SHOWN])}{more} {needs}; pass --force to remove it anyway"
+            f"cannot remove {removal.what}: {', '.join(removal.needed_by[:SHOWN])}{more} {needs}; "
+            "pass --force to remove it anyway"
         )
     if not yes and not _agreed(removal.what, len(removal.keys)):
         err.print("nothing was removed")

@@ -1,4 +1,4 @@
-"""Command line options, made from the entries of a form, so that the form and the command line cannot disagree."""
+"""Command line options generated from the entries of a form, so that the two always agree."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from fedstream.record.form import FormField, Kind, form_of
 from fedstream.record.pipeline_options import PipelineOptions
 
 INTERRUPTED = 130
-"""Exit code after Ctrl-C, as shells have it."""
+"""Exit code after Ctrl-C, the same as in shells."""
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
 RunName = Annotated[str, typer.Argument(help="Name of the run.", show_default=False)]
 
 THE_FORMS = "the form's"
-"""Default of an option whose value the compiled pipeline has."""
+"""Displayed default of an option whose default value is in the compiled pipeline."""
 
 KEYWORD_ONLY = inspect.Parameter.KEYWORD_ONLY
 
 OPTION_TYPES: dict[Kind, type] = {"flag": bool, "integer": int, "number": float}
-"""Of the kinds that are not given as a text."""
+"""Types of the kinds of entries that are not given as text."""
 
 HINTS: dict[Kind, str] = {"names": " Separated by commas.", "document": " JSON, or a file of it."}
 
@@ -35,12 +35,13 @@ HINTS: dict[Kind, str] = {"names": " Separated by commas.", "document": " JSON, 
 def with_options(
     model: type[BaseModel], receiver: str, unset: str = ""
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Return a decorator that gives a command an option for every entry of a form, in the form's groups.
+    """Return a decorator that adds an option to a command for every entry of a form, in the form's groups.
 
     Args:
-        model: the form.
-        receiver: the command's parameter that receives the values, as a dictionary.
-        unset: what stands for a value that is not given, such as "the form's"; it is then None. Empty for the form's own defaults.
+        model: The form.
+        receiver: Name of the command's parameter that receives the values as a dictionary.
+        unset: Displayed default of options that are not set, such as "the form's"; their value is then None. If it is
+            empty, the form's own defaults are used.
     """
     fields = form_of(model)
 
@@ -67,7 +68,7 @@ def with_options(
 
 
 def option_of(model: type[BaseModel], name: str, unset: str) -> Any:
-    """Return the option of one entry of a form, for a command that takes only some of them."""
+    """Return the option of one entry of a form, for a command that accepts only some entries."""
     return _option(next(field for field in form_of(model) if field.name == name), unset)
 
 
@@ -103,10 +104,10 @@ PackageFile = Annotated[Path | None, typer.Option(help="Compiled pipeline.", sho
 
 
 def parse_document(name: str, value: str) -> dict[str, Any]:
-    """Read a JSON object from an option: its text, or the path of a file that holds it.
+    """Read a JSON object from an option, whose value is the JSON text or the path of a file that contains it.
 
     Raises:
-        UsageError: it is neither.
+        UsageError: The value is neither.
     """
     text = value
     if value and not value.lstrip().startswith("{"):
@@ -126,10 +127,12 @@ def parse_document(name: str, value: str) -> dict[str, Any]:
 
 
 def parse_names(name: str, value: str) -> list[str]:
-    """Read names from an option: separated by commas, or the path of a .json file that holds a list of them.
+    """Read names from an option.
+
+    Its value is a comma-separated list, or the path of a .json file that contains a list of names.
 
     Raises:
-        UsageError: the file holds something else.
+        UsageError: The file contains something else.
     """
     if not value.endswith(".json"):
         return [part.strip() for part in value.split(",") if part.strip()]
@@ -143,4 +146,4 @@ def parse_names(name: str, value: str) -> list[str]:
 
 
 def _refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is no JSON value")
+    raise ValueError(f"{constant} is not a JSON value")

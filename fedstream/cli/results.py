@@ -58,7 +58,8 @@ def verify(
         bool,
         typer.Option(
             "--stream",
-            help="Also read the records again to check their digests, and evaluate the models on the evaluation topic again.",
+            help="Also read the records again to check their digests, and evaluate the models on the evaluation "
+            "topic again.",
         ),
     ] = False,
     expect: Annotated[
@@ -84,7 +85,8 @@ def verify(
 
     if expect and not re.fullmatch("[0-9a-f]{64}", expect):
         raise UsageError(
-            f"--expect {expect!r} is not a digest; pass the 64 hexadecimal digits that `fedstream verify` prints as the head"
+            f"--expect {expect!r} is not a digest; pass the 64 hexadecimal digits that `fedstream verify` "
+            "prints as the head"
         )
     report = verify_run(ObjectStore.from_env(), run, brokers=EnvironmentBrokers() if stream else None, expect=expect)
     if json:
@@ -98,7 +100,8 @@ def verify(
             checked = f"{count(report.rounds + 1, 'commit')}, {report.objects_checked} objects{read}"
             out.print(f"[green]✓[/] run {run}: {checked}, every global model reproduced bit for bit", highlight=False)
             out.print(
-                f"  head: {report.head} (keep it: `fedstream verify {run} --expect HEAD` detects later whether rounds were removed)",
+                f"  head: {report.head} (keep it: `fedstream verify {run} --expect HEAD` detects later whether "
+                "rounds were removed)",
                 highlight=False,
                 soft_wrap=True,
             )
@@ -132,7 +135,8 @@ def rollback(
         print_json(commit.model_dump(mode="json"))
     else:
         out.print(
-            f"run {run}: round {commit.round} goes back to the model of round {to}; run it again to continue from there",
+            f"run {run}: round {commit.round} goes back to the model of round {to}; "
+            "run it again to continue from there",
             highlight=False,
         )
 

@@ -23,7 +23,8 @@ def run_command(
     runner: Annotated[
         Literal["inprocess", "kfp"],
         typer.Option(
-            help="Run the steps in this process, or run the compiled pipeline with kfp.local to test what Kubeflow runs. The digests are the same."
+            help="Run the steps in this process, or run the compiled pipeline with kfp.local to test what "
+            "Kubeflow runs. The digests are the same."
         ),
     ] = "inprocess",
     node_budget: Annotated[

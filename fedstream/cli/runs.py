@@ -32,7 +32,8 @@ def runs(
         _compare(names, compare(store, *names), json)
     else:
         raise UsageError(
-            f"{len(names)} {'run is' if len(names) == 1 else 'runs are'} given; pass two runs to compare them, or none to list all runs"
+            f"{len(names)} {'run is' if len(names) == 1 else 'runs are'} given; pass two runs to compare them, "
+            "or none to list all runs"
         )
 
 

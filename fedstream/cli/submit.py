@@ -28,7 +28,8 @@ SubmitJson = Annotated[
     bool,
     typer.Option(
         "--json",
-        help="Print one JSON document on standard output. It contains the result of the run, such as its version and metrics, once a followed "
+        help="Print one JSON document on standard output. It contains the result of the run, "
+        "such as its version and metrics, once a followed "
         "submission has succeeded; the result is null if the store cannot be read from here.",
     ),
 ]

@@ -145,7 +145,8 @@ class Cluster:
             raise
         if found is None:
             raise ClusterError(
-                f"there is no namespace {name!r}; pass another one with --namespace, or create it with `kubectl apply -k kustomize/local`"
+                f"there is no namespace {name!r}; pass another one with --namespace, "
+                "or create it with `kubectl apply -k kustomize/local`"
             )
         enforced = (found.metadata.labels or {}).get("pod-security.kubernetes.io/enforce", "none")
         return f"{name}; enforced Pod Security Standard: {enforced}"
@@ -156,7 +157,8 @@ class Cluster:
         found = self._read("config_map", name)
         if found is None:
             raise ClusterError(
-                f"there is no config map {name!r} in namespace {self.options.namespace!r}; {APPLY}, or pass another one with --config-map"
+                f"there is no config map {name!r} in namespace {self.options.namespace!r}; {APPLY}, "
+                "or pass another one with --config-map"
             )
         values: dict[str, str] = found.data or {}
         self._environment = {
@@ -187,13 +189,15 @@ class Cluster:
             keys = " ".join(f"--from-file={key}" for source in sources for key in source.keys)
             make = f"create it with `kubectl -n {self.options.namespace} create secret generic {name} {keys}`"
             raise ClusterError(
-                f"there is no such secret in namespace {self.options.namespace!r}; {make}, or pass another one with --{parameter.replace('_', '-')}"
+                f"there is no such secret in namespace {self.options.namespace!r}; {make}, "
+                f"or pass another one with --{parameter.replace('_', '-')}"
             )
         values = {key: base64.b64decode(value).decode("utf-8", "replace") for key, value in (found.data or {}).items()}
         self._secrets[parameter] = values
         if missing := [key for source in sources if not source.optional for key in source.keys if not values.get(key)]:
             raise ClusterError(
-                f"it has no key {missing[0]!r}, which the steps read; add it to the keys it has: {', '.join(sorted(values)) or 'none'}"
+                f"it has no key {missing[0]!r}, which the steps read; add it to the keys it has: "
+                f"{', '.join(sorted(values)) or 'none'}"
             )
         return f"has {', '.join(sorted(values))}"
 
@@ -223,9 +227,13 @@ class Cluster:
             if path and path not in files:
                 has = ", ".join(sorted(files)) or "no file"
                 raise SettingsError(
-                    f"{variable} is {path!r} in config map {name!r}, but the Kafka secret provides {has}; add the key, or change the path"
+                    f"{variable} is {path!r} in config map {name!r}, but the Kafka secret provides {has}; "
+                    "add the key, or change the path"
                 )
-        return f"Kafka {kafka.bootstrap_servers} as {kafka.security_protocol}; bucket {store.bucket!r} at {store.endpoint_url}"
+        return (
+            f"Kafka {kafka.bootstrap_servers} as {kafka.security_protocol}; "
+            f"bucket {store.bucket!r} at {store.endpoint_url}"
+        )
 
     @cached_property
     def nodes(self) -> list[Node]:
@@ -244,7 +252,8 @@ class Cluster:
         offering = [node for node in self.nodes if node.gpus]
         if not offering:
             raise SkippedError(
-                f"none of {len(self.nodes)} nodes offers a GPU, so clients train on CPUs; docs/gpu.md describes how to set up GPU nodes"
+                f"none of {len(self.nodes)} nodes offers a GPU, so clients train on CPUs; "
+                "docs/gpu.md describes how to set up GPU nodes"
             )
         return "; ".join(map(str, offering))
 
@@ -263,7 +272,8 @@ class Cluster:
         users = "with profiles" if found["multi_user"] else "without profiles"
         if not version:
             raise SkippedError(
-                f"it answers, {users}, but its version is {tag!r}, so it is not known whether it is 2.15 or later, which is required"
+                f"it answers, {users}, but its version is {tag!r}, so it is not known whether it is 2.15 or "
+                "later, which is required"
             )
         if (int(version[1]), int(version[2])) < OLDEST_KUBEFLOW:
             raise ClusterError(

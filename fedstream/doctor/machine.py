@@ -63,7 +63,8 @@ def look_at_kafka_settings(env: Mapping[str, str]) -> str:
     """Check the variables that configure Kafka."""
     if not env.get("KAFKA_BOOTSTRAP_SERVERS"):
         raise SkippedError(
-            "KAFKA_BOOTSTRAP_SERVERS is not set and the embedded platform is not running; start it with `fedstream services up`"
+            "KAFKA_BOOTSTRAP_SERVERS is not set and the embedded platform is not running; "
+            "start it with `fedstream services up`"
         )
     kafka = KafkaSettings.from_env(env)
     return f"{kafka.bootstrap_servers} as {kafka.security_protocol}{_user(kafka)}"
@@ -136,7 +137,8 @@ def look_at_conditional_puts(settings: StoreSettings) -> str:
         except ObjectConflict:
             return "an existing key is not overwritten"
         raise StoreError(
-            f"the store at {settings.endpoint_url} overwrites keys despite `If-None-Match: *`, so two writers could destroy a run; {OTHER_STORE}"
+            f"the store at {settings.endpoint_url} overwrites keys despite `If-None-Match: *`, "
+            f"so two writers could destroy a run; {OTHER_STORE}"
         )
     finally:
         store.remove(key)

@@ -141,7 +141,8 @@ class Probe:
         return Finding(
             check,
             "fault",
-            "was not pulled within the time limit; large images take minutes: increase --deadline, or check the node's network",
+            "was not pulled within the time limit; large images take minutes: increase --deadline, "
+            "or check the node's network",
         )
 
     def _inside(self, pod: V1Pod) -> list[Finding]:
@@ -169,7 +170,10 @@ class Probe:
             ]
         except (ValueError, KeyError, TypeError):
             last = " ".join(log.split())[-300:] or f"exit code {state.terminated.exit_code}, {state.terminated.reason}"
-            text = f"`fedstream doctor` failed in {self.images[self._doctor]} ({last}); build and push the images of this version"
+            text = (
+                f"`fedstream doctor` failed in {self.images[self._doctor]} ({last}); "
+                "build and push the images of this version"
+            )
             return [Finding(INSIDE, "fault", text)]
 
     def _log(self, name: str) -> str:

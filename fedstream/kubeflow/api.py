@@ -89,11 +89,13 @@ class PipelinesApi:
         )
         if isinstance(answer, dict) and answer.get("apiServerReady") is False:
             raise ClusterAway(
-                f"the web interface of Kubeflow Pipelines at {where} cannot reach its API; check that {SERVICE} runs, and try again"
+                f"the web interface of Kubeflow Pipelines at {where} cannot reach its API; "
+                f"check that {SERVICE} runs, and try again"
             )
         if not isinstance(answer, dict) or "multi_user" not in answer:
             raise ClusterError(
-                f"the server at {where} answers with a page and is not Kubeflow Pipelines; {self.connection.absent}; {self.connection.rejected}"
+                f"the server at {where} answers with a page and is not Kubeflow Pipelines; "
+                f"{self.connection.absent}; {self.connection.rejected}"
             )
         ui = self.connection.ui or (self.connection.client.configuration.host if "apiServerReady" in answer else "")
         return {**answer, "tag_name": answer.get("tag_name") or answer.get("apiServerTagName", ""), "ui": ui}
@@ -234,7 +236,8 @@ class PipelinesApi:
         except ClusterError as error:
             if _code(error) == GONE:
                 raise ClusterError(
-                    f"submission {run_id} was deleted, which also stopped its pods; submit the same run again to continue it"
+                    f"submission {run_id} was deleted, which also stopped its pods; "
+                    "submit the same run again to continue it"
                 ) from error
             raise
         return found
@@ -290,7 +293,8 @@ class PipelinesApi:
                 raise self._refused(what, error) from error
             except (urllib3.exceptions.HTTPError, OSError) as error:
                 raise ClusterAway(
-                    f"Kubeflow Pipelines at {self.connection.where} does not answer ({reason_of(error)}) when asked to {what}; "
+                    f"Kubeflow Pipelines at {self.connection.where} does not answer ({reason_of(error)}) when "
+                    f"asked to {what}; "
                     f"check that it runs, and {self.connection.absent}"
                 ) from error
 
@@ -303,19 +307,23 @@ class PipelinesApi:
         where = f"Kubeflow Pipelines at {connection.where}"
         if not status:
             return ClusterError(
-                f"the certificate of {where} cannot be verified ({said}); pass its certificate authority's file with --ca-file"
+                f"the certificate of {where} cannot be verified ({said}); pass its certificate authority's file "
+                "with --ca-file"
             )
         if status in (401, 403) or 300 <= status < 400:
             return ClusterError(
-                f"{where} does not allow this caller to {what} (HTTP {status}: {said}); {connection.rejected}, and check --namespace"
+                f"{where} does not allow this caller to {what} (HTTP {status}: {said}); {connection.rejected}, "
+                "and check --namespace"
             )
         if status >= 500 or status == TOO_MANY:
             return ClusterAway(
-                f"{where} failed to {what} (HTTP {status}: {said}); {connection.absent}, or try again later: a run that has started continues"
+                f"{where} failed to {what} (HTTP {status}: {said}); {connection.absent}, or try again later: "
+                "a run that has started continues"
             )
         if status == NOT_FOUND:
             return ClusterError(
-                f"{where} does not exist or has no such resource (HTTP 404 when asked to {what}: {said}); {connection.absent}"
+                f"{where} does not exist or has no such resource (HTTP 404 when asked to {what}: {said}); "
+                f"{connection.absent}"
             )
         return ClusterError(
             f"{where} refuses to {what} (HTTP {status}): {said}; correct that value and submit the run again"

@@ -119,7 +119,10 @@ def _inside(namespace: str, ui: str, env: Mapping[str, str]) -> Connection:
     path = Path(env.get("KF_PIPELINES_SA_TOKEN_PATH") or TOKEN_PATH)
     if env.get("KF_PIPELINES_SA_TOKEN_PATH") or path.is_file():
         _use_token_file(configuration, path, "KF_PIPELINES_SA_TOKEN_PATH")
-    advice = "project a service account token for the audience pipelines.kubeflow.org into this pod and set KF_PIPELINES_SA_TOKEN_PATH to its path"
+    advice = (
+        "project a service account token for the audience pipelines.kubeflow.org into this pod and set "
+        "KF_PIPELINES_SA_TOKEN_PATH to its path"
+    )
     absent = "set the namespace of Kubeflow Pipelines with --kubeflow-namespace"
     return _connection(configuration, host, ui, absent, advice, pod_client(), namespace)
 
@@ -128,7 +131,10 @@ def _proxied(namespace: str, ui: str) -> Connection:
     configuration, kube = _configuration(""), kube_client()
     server = configure(configuration)
     _stay_at(configuration, f"{server}/api/v1/namespaces/{namespace}/services/{SERVICE}:{PORT}/proxy")
-    advice = "multi-user Kubeflow does not accept kubeconfig credentials: set its address with --host and a token in KFP_TOKEN"
+    advice = (
+        "multi-user Kubeflow does not accept kubeconfig credentials: set its address with --host and a "
+        "token in KFP_TOKEN"
+    )
     absent = "set the namespace of Kubeflow Pipelines with --kubeflow-namespace, or its address with --host"
     return _connection(
         configuration, f"{server}, service {SERVICE} in namespace {namespace}", ui, absent, advice, kube, namespace

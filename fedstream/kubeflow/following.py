@@ -94,7 +94,8 @@ def follow(
                 raise RunError(reason)
         time.sleep(POLL_S)
     raise ClusterError(
-        f"submission {submission.run_id} has not ended in {duration(FOLLOW_S)}; check it in the Kubeflow UI, or follow it again with the same command"
+        f"submission {submission.run_id} has not ended in {duration(FOLLOW_S)}; check it in the Kubeflow UI, "
+        "or follow it again with the same command"
     )
 
 
@@ -136,14 +137,18 @@ def stands_still(submission: Submission, progress: str, quiet_s: float) -> str:
     which = f"submission {submission.run_id}"
     if progress.startswith(CANCELING.lower()) and quiet_s > CANCEL_S:
         return (
-            f"{which} was terminated, but Argo does not end it: nothing has changed for {duration(quiet_s)}; archive and delete it in the "
+            f"{which} was terminated, but Argo does not end it: nothing has changed for {duration(quiet_s)}; "
+            "archive and delete it in the "
             "Kubeflow UI, and submit the same run again to continue it"
         )
     if quiet_s > submission.step_s + START_S:
         return (
-            f"{which} is stuck ({progress}): nothing has changed for {duration(quiet_s)}, longer than --round-deadline allows for a step plus "
-            f"{duration(START_S)} to start it; check it in the Kubeflow UI: if a pod waits for a node, `fedstream doctor --cluster --placement` "
-            "explains why, and the same command with --watch follows the submission again; if no pod runs, terminate and archive the submission, "
+            f"{which} is stuck ({progress}): nothing has changed for {duration(quiet_s)}, "
+            "longer than --round-deadline allows for a step plus "
+            f"{duration(START_S)} to start it; check it in the Kubeflow UI: if a pod waits for a node, "
+            "`fedstream doctor --cluster --placement` "
+            "explains why, and the same command with --watch follows the submission again; if no pod runs, "
+            "terminate and archive the submission, "
             "and submit the same run again to continue it"
         )
     return ""

@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 TIMEOUT = (5, 30)
 """Seconds to connect to an API server, and to wait for each part of its answer."""
 
-NO_ACCESS = "there is no kubeconfig, and this is not a pod; set KUBECONFIG, or create ~/.kube/config as your cluster's provider describes"
+NO_ACCESS = (
+    "there is no kubeconfig, and this is not a pod; set KUBECONFIG, "
+    "or create ~/.kube/config as your cluster's provider describes"
+)
 
 
 def configure(configuration: Any) -> str:
@@ -91,7 +94,8 @@ def explained(client: ApiClient, what: str) -> Iterator[None]:
         ) from error
     except (urllib3.exceptions.HTTPError, OSError) as error:
         raise ClusterAway(
-            f"Kubernetes at {where} does not answer ({reason_of(error)}); check that the cluster runs and that KUBECONFIG names it"
+            f"Kubernetes at {where} does not answer ({reason_of(error)}); check that the cluster runs and that "
+            "KUBECONFIG names it"
         ) from error
 
 

@@ -111,7 +111,8 @@ def read_package(path: Path) -> Package:
         return _package(path, sha256_hex(data), documents)
     except (KeyError, TypeError, AttributeError, IndexError) as error:
         raise UsageError(
-            f"{str(path)!r} is not a compiled pipeline ({type(error).__name__}: {error}); compile it with kfp 2.15 or later"
+            f"{str(path)!r} is not a compiled pipeline ({type(error).__name__}: {error}); "
+            "compile it with kfp 2.15 or later"
         ) from error
 
 

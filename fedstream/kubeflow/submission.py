@@ -155,7 +155,10 @@ def submit(
         created = api.create_run(name, order.experiment_id, order.namespace, order.version, order.parameters)
         submission = order.submission(str(created.run_id))
         say(f"submitted run {name} as {submission.run_id}: {order}")
-    unknown = "its page is in the Kubeflow UI, under Runs; set KF_PIPELINES_UI_ENDPOINT to the UI's address to print the link here"
+    unknown = (
+        "its page is in the Kubeflow UI, under Runs; set KF_PIPELINES_UI_ENDPOINT to the UI's address to "
+        "print the link here"
+    )
     say(f"its page: {submission.url}" if submission.url else unknown)
     return submission
 
@@ -248,12 +251,14 @@ def run_until(
             raise RunError(f"{ended}: it was terminated by a user; submit the same run again to continue it")
         if fruitless == FRUITLESS:
             raise RunError(
-                f"{ended}, the second in a row that committed no round; check the failed steps' logs in the Kubeflow UI, then submit the run again"
+                f"{ended}, the second in a row that committed no round; check the failed steps' logs in the "
+                "Kubeflow UI, then submit the run again"
             )
         if number == (tries or 1):
             what = "check the failed steps' logs in the Kubeflow UI; " if progress.state == "FAILED" else ""
             raise RunError(
-                f"{ended} after {number} {'tries' if number > 1 else 'try'}; {what}submit the same run again to continue it"
+                f"{ended} after {number} {'tries' if number > 1 else 'try'}; "
+                f"{what}submit the same run again to continue it"
             )
         say(f"{order.spec.run}: {progress}; submitting it again ({number + 1} of at most {tries})")
 

@@ -26,7 +26,8 @@ def form_values(spec: RunSpec, given: dict[str, Any], package: Package) -> dict[
     unknown = [name for name, value in values.items() if name not in package.parameters and value != defaults.get(name)]
     if unknown:
         raise UsageError(
-            f"pipeline {package.name!r} in {str(package.path)!r} has no parameter {unknown[0]!r}; omit it, or pass another --package-file"
+            f"pipeline {package.name!r} in {str(package.path)!r} has no parameter {unknown[0]!r}; omit it, "
+            "or pass another --package-file"
         )
     if "memory" in values:
         _check_memory(values["memory"], package.least_memory)

@@ -69,7 +69,8 @@ def _npz(path: Path) -> Dataset:
             found = {name: arrays[name] for name in ("x_train", "y_train", "x_test", "y_test")}
     except (OSError, ValueError, KeyError) as error:
         raise UsageError(
-            f"data set {str(path)!r} cannot be used: {error}; pass `digits`, or an .npz file with x_train, y_train, x_test, y_test"
+            f"data set {str(path)!r} cannot be used: {error}; pass `digits`, or an .npz file with x_train, "
+            "y_train, x_test, y_test"
         ) from error
     x_train, x_test = (
         found[name].reshape(-1, 28, 28) if found[name][0].size == 28 * 28 else found[name]
@@ -77,7 +78,8 @@ def _npz(path: Path) -> Dataset:
     )
     if x_train.shape[1:] != (28, 28):
         raise UsageError(
-            f"data set {str(path)!r} has samples of shape {x_train.shape[1:]}, but the demo's built-in model requires (28, 28); "
+            f"data set {str(path)!r} has samples of shape {x_train.shape[1:]}, "
+            "but the demo's built-in model requires (28, 28); "
             "use `fedstream stream send` and your own model"
         )
     return Dataset(x_train, found["y_train"], x_test, found["y_test"], "builtin:mnist-2nn")

@@ -1,4 +1,7 @@
-"""Run a federated run in this process: the same steps as the pipeline, in the same order, one training after another."""
+"""Run a federated run in this process.
+
+The steps are those of the pipeline, in the same order; clients train one after another.
+"""
 
 from __future__ import annotations
 
@@ -15,18 +18,19 @@ from fedstream.steps.context import Context
 from fedstream.worker.worker import LocalWorker, Refused, ask_for
 
 NO_BUDGET = 10**9
-"""Argo's limit on the nodes of a submission does not hold where there is no Argo."""
+"""Node budget without Argo, whose limit on the nodes of a submission does not apply here."""
 
 
 def run_inprocess(values: dict[str, Any], node_budget: int = NO_BUDGET, context: Context | None = None) -> int:
     """Run to the end and return the published version, or 0 if the node budget ended before the run.
 
-    TensorFlow's seeds and threads are process-wide, so clients train one at a time; the digests are those of the pipeline.
+    Clients train one at a time, because TensorFlow's seeds and threads are process-wide. The digests are the same as
+    those of the pipeline.
 
     Args:
-        values: fields of RunSpec.
-        node_budget: as plan_training's.
-        context: where the steps work; absent for what the environment names.
+        values: Fields of RunSpec.
+        node_budget: Node budget of `plan_training`.
+        context: The context in which the steps run; None for the one that the environment describes.
     """
     attempt, spec = uuid.uuid4().hex, parse_spec(values)
     context = context or Context.from_env()
@@ -42,10 +46,10 @@ def run_round(run: str, round: int, rounds: int, attempt: str = "alone") -> None
     """Run one round, which must be the next one: select, ingest, train, aggregate, evaluate.
 
     Args:
-        run: name of the run.
-        round: number of the round.
-        rounds: training rounds wanted in all.
-        attempt: id of the submission, under which refusals are noted.
+        run: Name of the run.
+        round: Number of the round.
+        rounds: Total number of training rounds.
+        attempt: Id of the submission; refusals go on record under it.
     """
     context = Context.from_env()
     with closing(context.brokers):
@@ -56,11 +60,11 @@ class InProcess:
     """The steps of one round in this process.
 
     Args:
-        context: where they work.
-        run: name of the run.
-        round: number of the round.
-        rounds: training rounds wanted in all.
-        attempt: id of the submission.
+        context: The context in which the steps run.
+        run: Name of the run.
+        round: Number of the round.
+        rounds: Total number of training rounds.
+        attempt: Id of the submission.
     """
 
     def __init__(self, context: Context, run: str, round: int, rounds: int, attempt: str) -> None:

@@ -79,7 +79,8 @@ def kafka_classpath(say: Callable[[str], None]) -> str:
         libs = Path(home) / "libs"
         if not any(libs.glob("kafka_2.*.jar")):
             raise PlatformError(
-                f"$KAFKA_HOME is {home}, but {libs} contains no kafka_2.*.jar; set it to an unpacked Apache Kafka 4, or unset it"
+                f"$KAFKA_HOME is {home}, but {libs} contains no kafka_2.*.jar; "
+                "set it to an unpacked Apache Kafka 4, or unset it"
             )
         return f"{libs}/*"
     jars, folder = locked_jars(), jars_folder()

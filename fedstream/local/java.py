@@ -33,7 +33,8 @@ def find_java() -> tuple[str, int]:
         unfit.append(f"{java} ({where}) {f'is version {version}' if version else 'does not run'}")
     found = "; ".join(unfit) or "there is none"
     raise PlatformError(
-        f"Apache Kafka needs Java {OLDEST} or later, but {found}; {install_hint('local')}, which includes Java, or set JAVA_HOME"
+        f"Apache Kafka needs Java {OLDEST} or later, but {found}; {install_hint('local')}, which includes Java, "
+        "or set JAVA_HOME"
     )
 
 

@@ -96,7 +96,8 @@ class Platform:
         down = [part.title for part in self._embedded() if not part.running]
         if down:
             raise PlatformError(
-                f"{' and '.join(down)} {'is' if len(down) == 1 else 'are'} not running; start the embedded platform with `fedstream services up`"
+                f"{' and '.join(down)} {'is' if len(down) == 1 else 'are'} not running; "
+                "start the embedded platform with `fedstream services up`"
             )
         if self.external_kafka:
             names = [f"KAFKA_{name}" for name in KAFKA_VARIABLES]

@@ -175,7 +175,8 @@ def free_ports(count: int) -> list[int]:
         if port_is_free(port):
             ports.append(port)
     raise PlatformError(
-        f"there are fewer than {count} free ports between {PORTS.start} and {PORTS.stop} on 127.0.0.1; stop programs that use them"
+        f"there are fewer than {count} free ports between {PORTS.start} and {PORTS.stop} on 127.0.0.1; "
+        "stop programs that use them"
     )
 
 

@@ -1,4 +1,4 @@
-"""Start a run on this machine, with either runner, and say what came of it."""
+"""Start a run on this machine with either runner, and return its result."""
 
 from __future__ import annotations
 
@@ -22,10 +22,13 @@ from fedstream.store.store import Store
 from fedstream.stream.client import admin
 
 Progress = Callable[[Store, RunSpec], AbstractContextManager[Any]]
-"""Shows how a run goes on, for as long as its context lasts."""
+"""Shows the progress of a run for as long as its context lasts."""
 
 CHECK_S = 5.0
-"""Seconds the store may take to answer at first: a person waits. Once a run is under way it may be away for longer."""
+"""Seconds that the store can take to answer before the run starts, while a person waits.
+
+During a run, it can be unavailable for longer.
+"""
 
 
 def run(
@@ -34,14 +37,14 @@ def run(
     """Run to the end and return the outcome.
 
     Args:
-        values: fields of RunSpec.
-        runner: the steps in this process, or the compiled pipeline under kfp.local.
-        node_budget: as plan_training's.
-        log: file for what the steps say; absent for one in the state folder.
-        progress: shows how it goes on.
+        values: Fields of RunSpec.
+        runner: Whether to run the steps in this process, or the compiled pipeline with kfp.local.
+        node_budget: Node budget of `plan_training`.
+        log: File for the log of the steps; None for a file in the state folder.
+        progress: Shows the progress of the run.
 
     Raises:
-        FedstreamError: of any kind; the run can be started again.
+        FedstreamError: The run failed for any reason; it can be started again.
     """
     spec = checked_spec(values)
     kafka, store = KafkaSettings.from_env(), ObjectStore.from_env()
@@ -57,7 +60,7 @@ def run(
 
 
 def _check(spec: RunSpec, kafka: KafkaSettings, store: ObjectStore, log: Path) -> None:
-    """Find out at once what a step would find out later, and with what exit code."""
+    """Detect problems immediately that a step would detect only later, and raise the same errors."""
     try:
         log.parent.mkdir(parents=True, exist_ok=True)
         log.open("ab").close()
@@ -73,7 +76,7 @@ def _check(spec: RunSpec, kafka: KafkaSettings, store: ObjectStore, log: Path) -
 
 @contextmanager
 def _logged_to(path: Path) -> Iterator[None]:
-    """Send the steps' log lines to a file, and to nowhere else, for as long as the context lasts."""
+    """Send the steps' log lines only to a file for as long as the context lasts."""
     logger = logging.getLogger("fedstream")
     before = logger.level, logger.propagate
     handler = logging.FileHandler(path, encoding="utf-8")

@@ -194,7 +194,8 @@ class Service(ABC):
                 os.kill(record.pid, signal.SIGKILL)
             if not process.wait_until(lambda: not record.alive, process.KILL_S):
                 raise PlatformError(
-                    f"{self.title}: process {record.pid} does not end, even after SIGKILL; inspect it with `ps -fp {record.pid}`"
+                    f"{self.title}: process {record.pid} does not end, even after SIGKILL; "
+                    f"inspect it with `ps -fp {record.pid}`"
                 )
         self._forget()
 

@@ -51,7 +51,10 @@ def _learning(view: RunView, name: str) -> Figure:
     points, decides = view.series(name), name == view.metric
     values = dict(points)
     last_round, last = points[-1]
-    said = f"{name} of the global model after each round: {score(points[0][1])} in round {points[0][0]}, {score(last)} in round {last_round}."
+    said = (
+        f"{name} of the global model after each round: {score(points[0][1])} in round {points[0][0]}, "
+        f"{score(last)} in round {last_round}."
+    )
     best = (view.best, values[view.best]) if decides and view.best in values else None
     if best:
         said += f" The best is {score(best[1])} in round {best[0]}."
@@ -115,7 +118,10 @@ def client_scores(view: RunView, name: str) -> Figure | None:
     if not values:
         return None
     low, high = values[len(values) // 20], values[-1 - len(values) // 20]
-    said = f"{name} of the global model each client received, on its own held-out records; from {score(values[0])} to {score(values[-1])}."
+    said = (
+        f"{name} of the global model each client received, on its own held-out records; "
+        f"from {score(values[0])} to {score(values[-1])}."
+    )
     title = f"{capital(name)} of the received model at each client"
     grid = _grid(title, said, clients, rounds, cells, (low, high), "{:.3f}")
     return Figure(title, heatmap(grid), "scale", f"up to {score(low)}", f"{score(high)} and more", note)
@@ -190,7 +196,10 @@ def classes(view: RunView) -> Figure | None:
     shade = [[value / max(sum(row), 1) for value in row] for row in counts]
     high = max(value for row in shade for value in row)
     title = "Classes at each client"
-    said = f"Records of each class in the newest slice of each client; the largest share is {high:.0%} of its client's records."
+    said = (
+        f"Records of each class in the newest slice of each client; the largest share is {high:.0%} of its "
+        "client's records."
+    )
     grid = Grid(
         title,
         said,
@@ -216,7 +225,10 @@ def confusion(matrix: list[list[int]], names: Sequence[str] = ()) -> Figure:
     labels = [class_name(names, label) for label in range(len(matrix))]
     shade = [[value / max(sum(row), 1) for value in row] for row in matrix]
     right = sum(matrix[label][label] for label in range(len(matrix)))
-    said = f"Counts of true class (rows) by predicted class (columns): {right:,} of {sum(map(sum, matrix)):,} records are on the diagonal (correct)."
+    said = (
+        f"Counts of true class (rows) by predicted class (columns): {right:,} of {sum(map(sum, matrix)):,} "
+        "records are on the diagonal (correct)."
+    )
     grid = Grid(
         "Confusion matrix", said, labels, labels, matrix, 0, 1, number_of, "predicted class", "true class", shade
     )

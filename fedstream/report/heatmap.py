@@ -118,7 +118,8 @@ def _cells(grid: Grid, width: float, height: float) -> list[Markup]:
             said = f"{said}: {text}"
         parts.append(
             Markup(
-                '<g class="{}"><title>{}</title><rect x="{}" y="{}" width="{}" height="{}"/><text x="{}" y="{}" text-anchor="middle">{}</text></g>'
+                '<g class="{}"><title>{}</title><rect x="{}" y="{}" width="{}" height="{}"/><text x="{}" y="{}" '
+                'text-anchor="middle">{}</text></g>'
             ).format(
                 style,
                 said,

@@ -28,7 +28,10 @@ class InlineReport:
 
     def _repr_html_(self) -> str:
         """Return the page in a frame, which separates its styles from those of the notebook."""
-        return f'<iframe srcdoc="{escape(self.html)}" style="width: 100%; height: {HEIGHT_PX}px; border: 1px solid #ccc"></iframe>'
+        return (
+            f'<iframe srcdoc="{escape(self.html)}" style="width: 100%; height: {HEIGHT_PX}px; border: '
+            '1px solid #ccc"></iframe>'
+        )
 
 
 def show_report(run: str, store: Store | None = None) -> InlineReport:

@@ -77,7 +77,10 @@ def _head(view: RunView, item: RoundView) -> list[str]:
             f"    - type: {json.dumps(metric)}\n      value: {value!r}" for metric, value in item.metrics.values.items()
         ]
     owners = count(len(_contributors(view, item.number)), "client")
-    said = f"Global model of round {item.number} of the federated run `{view.run}`, trained with {view.record.spec.strategy} on the records of {owners}."
+    said = (
+        f"Global model of round {item.number} of the federated run `{view.run}`, "
+        f"trained with {view.record.spec.strategy} on the records of {owners}."
+    )
     purpose = [markdown(view.record.spec.purpose)] if view.record.spec.purpose else []
     dates = [f"Planned {view.planned:%Y-%m-%d %H:%M} UTC" if view.planned else ""]
     dates += [f"finished {view.ended:%Y-%m-%d %H:%M} UTC" if view.ended else ""]
@@ -121,7 +124,8 @@ def _data(view: RunView, round: int) -> list[str]:
         )
     lines = [
         "## Data",
-        f"{count(len(view.clients), 'client')} announced {count(sum(client.matched.records for client in view.clients), 'record')} in total. "
+        f"{count(len(view.clients), 'client')} announced "
+        f"{count(sum(client.matched.records for client in view.clients), 'record')} in total. "
         "The records stay in the clients' Kafka: neither the object store nor this model's files contain any.",
         _table(
             ["client", "records announced", "updates counted in rounds", "weight", "topic:partition:start:end"], rows
@@ -215,7 +219,8 @@ def _alone(view: RunView) -> list[str]:
     if not rows:
         return []
     said = (
-        f"{markdown(view.metric)} on a client's held-out records. Alone: the initial model, trained on that client's records alone for as many "
+        f"{markdown(view.metric)} on a client's held-out records. Alone: the initial model, "
+        "trained on that client's records alone for as many "
         f"epochs as the whole run. Together: the last global model that the client received. {alone_summary(rows)}"
     )
     cells = [
@@ -235,21 +240,29 @@ def _pairs(row: AloneRow) -> list[tuple[float, str]]:
 
 def _measured_on(view: RunView, metrics: Metrics) -> str:
     if view.record.evaluation:
-        return f"{count(metrics.num_examples, 'record')} of the evaluation topic, {markdown(view.record.evaluation.ranges)}"
-    return f"{count(metrics.num_examples, 'record')} that the clients held out of their training (federated evaluation, weighted by records)"
+        return (
+            f"{count(metrics.num_examples, 'record')} of the evaluation topic, "
+            f"{markdown(view.record.evaluation.ranges)}"
+        )
+    return (
+        f"{count(metrics.num_examples, 'record')} that the clients held out of their training (federated "
+        "evaluation, weighted by records)"
+    )
 
 
 def _limits(view: RunView, item: RoundView) -> list[str]:
     limits = []
     if item.metrics and view.record.spec.federated_evaluation:
         limits.append(
-            "It was evaluated on held-out records of the clients that trained it. Its performance on other records is not known."
+            "It was evaluated on held-out records of the clients that trained it. "
+            "Its performance on other records is not known."
         )
     if item.metrics and item.number == view.best:
         models = count(len(view.series(view.metric)), "measured model")
         metric = markdown(view.metric)
         limits.append(
-            f"It was chosen as the best of {models} by the {metric} that is given above, which is therefore somewhat optimistic."
+            f"It was chosen as the best of {models} by the {metric} that is given above, "
+            "which is therefore somewhat optimistic."
         )
     if idle := [client.name for client in view.clients if client.name not in _contributors(view, item.number)]:
         limits.append(f"It contains no update of {_names(idle)}.")

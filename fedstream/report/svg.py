@@ -132,7 +132,8 @@ class _Canvas:
             *self._best(),
         ]
         return Markup(
-            '<svg xmlns="http://www.w3.org/2000/svg" class="chart" viewBox="0 0 {} {}" role="img"><title>{}</title><desc>{}</desc>{}</svg>'
+            '<svg xmlns="http://www.w3.org/2000/svg" class="chart" viewBox="0 0 {} {}" '
+            'role="img"><title>{}</title><desc>{}</desc>{}</svg>'
         ).format(chart.width, chart.height, chart.title, chart.description, Markup("").join(parts))
 
     def _axes(self) -> list[Markup]:

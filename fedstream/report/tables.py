@@ -79,7 +79,10 @@ class AloneRow:
 def alone_summary(rows: Sequence[AloneRow]) -> str:
     """Return at how many clients the global model is better, and at how many it is equally good."""
     better, equal = sum(row.gain > 0 for row in rows), sum(row.gain == 0 for row in rows)
-    return f"The global model is better at {better} of {count(len(rows), 'client')}{f' and equally good at {equal}' if equal else ''}."
+    return (
+        f"The global model is better at {better} of "
+        f"{count(len(rows), 'client')}{f' and equally good at {equal}' if equal else ''}."
+    )
 
 
 def alone_rows(view: RunView) -> list[AloneRow]:

@@ -174,7 +174,8 @@ def build_view(store: Store, run: str, rounds: int | None = None) -> RunView:
         check(commit, state.keys.at(number).commit)
         if (commit.run, commit.round) != (run, number):
             raise CorruptObject(
-                f"{state.keys.at(number).commit} contains a different commit; `fedstream verify {run}` reports what else is damaged"
+                f"{state.keys.at(number).commit} contains a different commit; "
+                f"`fedstream verify {run}` reports what else is damaged"
             )
     infos = {info.key: info for info in store.list(f"{state.keys.root}/")}
     trained = trained_rounds(commits)

@@ -217,7 +217,8 @@ class Inference:
             except KafkaTimeoutError as error:
                 servers = self._kafka.bootstrap_servers
                 raise TopicError(
-                    f"there is no topic {topic!r} at {servers}, and the broker does not create it automatically; create it first"
+                    f"there is no topic {topic!r} at {servers}, and the broker does not create it "
+                    "automatically; create it first"
                 ) from error
 
     def _answer(self, writer: KafkaProducer, served: Served, batch: list[ConsumerRecord]) -> None:

@@ -156,7 +156,8 @@ class ModelRegistry:
 
     def _error(self, what: str, advice: str) -> RegistryError:
         return RegistryError(
-            f"the model registry at {self._settings.url} {what}; {advice}. The version is published in the store; run publish again to register it"
+            f"the model registry at {self._settings.url} {what}; {advice}. The version is published in the "
+            "store; run publish again to register it"
         )
 
 

@@ -117,13 +117,15 @@ class ServedVersion:
             names, known = getattr(version.manifest, what), list(getattr(self._served, what))
             if names and known and names != known:
                 raise ModelError(
-                    f"version {version.number} has {what} {', '.join(map(str, names))}, but those of this stream are {', '.join(map(str, known))};"
+                    f"version {version.number} has {what} {', '.join(map(str, names))}, "
+                    f"but those of this stream are {', '.join(map(str, known))};"
                     " restart this command after the stream and the consumers of its predictions have changed"
                 )
         codec, now = self._codec(version), self._served.codec
         if codec.sample_format != now.sample_format:
             raise ModelError(
-                f"version {version.number} was trained on records of {codec.sample_format}, but those of this stream are read as {now.sample_format};"
+                f"version {version.number} was trained on records of {codec.sample_format}, "
+                f"but those of this stream are read as {now.sample_format};"
                 " restart this command after the stream has changed, or set its format with --input-config"
             )
         return codec
@@ -162,7 +164,8 @@ def load(store: Store, version: Version, codec: Codec) -> Served:
         )
     if (shape := tuple(record_shape(model, model.inputs, "input"))) != codec.data_shape:
         raise ModelError(
-            f"version {version.number} of model {version.model!r} has input shape {shape}, which does not fit records of shape {codec.data_shape};"
+            f"version {version.number} of model {version.model!r} has input shape {shape}, "
+            f"which does not fit records of shape {codec.data_shape};"
             " correct --input-config"
         )
     return Served(
@@ -188,13 +191,15 @@ def codec_of(store: Store, version: Version) -> Codec:
         record = RunState(store, run).record
     except (RunError, ObjectNotFound) as error:
         raise ModelError(
-            f"run {run!r} of version {version.number} is not in the store, so the format of the records is unknown; set it: {name}"
+            f"run {run!r} of version {version.number} is not in the store, so the format of the records is "
+            f"unknown; set it: {name}"
         ) from error
     codecs = {codec.sample_format: codec for codec in (_codec_of(record, client) for client in record.clients)}
     if len(codecs) != 1:
         found = " and ".join(sorted(codecs))
         raise ModelError(
-            f"the clients of run {run!r} sent records of different formats ({found}); set the format of the records to predict: {name}"
+            f"the clients of run {run!r} sent records of different formats ({found}); "
+            f"set the format of the records to predict: {name}"
         )
     return next(iter(codecs.values()))
 

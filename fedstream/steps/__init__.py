@@ -1,4 +1,7 @@
-"""The steps of a run, one file each. A component's body calls one function from here; this is the only room that knows both Kafka and S3."""
+"""The steps of a run, one file each.
+
+The body of each component calls one function from here. This is the only package that knows both Kafka and S3.
+"""
 
 from fedstream.steps.aggregate import aggregate
 from fedstream.steps.evaluate import evaluate

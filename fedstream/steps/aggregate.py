@@ -1,4 +1,4 @@
-"""aggregate: freeze which updates count, then make the round's global model of them."""
+"""aggregate: freeze which updates count, then compute the round's global model from them."""
 
 from __future__ import annotations
 
@@ -16,20 +16,21 @@ from fedstream.store.state import RunState, log
 
 @step
 def aggregate(context: Context, run: str, round: int, attempt: str) -> str:
-    """Write verdicts.json, then the global model and what belongs to it, and return the model's key.
+    """Write verdicts.json, the global model and the objects that belong to it, and return the key of the model.
 
-    1. judge every client asked; 2. freeze the verdicts once the quorum holds, or compare those on record; 3. aggregate the accepted updates in
-    canonical order.
+    1. Judge every selected client.
+    2. Freeze the verdicts once the quorum is reached, or check the verdicts on record.
+    3. Aggregate the accepted updates in canonical order.
 
     Args:
-        context: where the step works.
-        run: name of the run.
-        round: number of the round.
-        attempt: id of this submission, whose refusals give the reasons.
+        context: The context in which the step runs.
+        run: Name of the run.
+        round: Number of the round.
+        attempt: Id of this submission; the reasons of clients without an update come from its refusals.
 
     Raises:
-        QuorumError: too few updates were accepted; says why each client is missing.
-        CorruptObject: the selection or the verdicts on record are not what spec and updates say.
+        QuorumError: Too few updates were accepted; the message says why each client is missing.
+        CorruptObject: The selection or the verdicts on record do not follow from the spec and the updates.
     """
     state = context.run(run)
     keys, selection, base = state.keys.at(round), state.selection(round), state.base(round)
@@ -53,13 +54,12 @@ def aggregate(context: Context, run: str, round: int, attempt: str) -> str:
 
 
 def _freeze(state: RunState, selection: Selection, base: Weights, attempt: str, downloads: Downloads) -> Verdicts:
-    """Return the verdicts that count: those on record, judged again, or new ones."""
+    """Return the verdicts that count: new ones, or those on record after judging them again."""
     key, refusals = state.keys.at(selection.round).verdicts, read_refusals(state, selection.round)
     if not state.store.exists(key):
         verdicts, judged = [], None
-        while judged != (
-            judged := arrived(state, selection)
-        ):  # another submission's update may come while the others are examined
+        # An update of another submission can arrive while the others are examined.
+        while judged != (judged := arrived(state, selection)):
             verdicts = _judge(state, selection, base, refusals.get(attempt, {}), None, downloads)
         _check_quorum(state, selection, verdicts)
         document = Verdicts(run=state.run, round=selection.round, verdicts=verdicts)
@@ -74,7 +74,8 @@ def _freeze(state: RunState, selection: Selection, base: Weights, attempt: str, 
         state.record, selection, _judge(state, selection, base, {}, said, downloads), said, known
     ):
         raise CorruptObject(
-            f"{key} is not what the updates say: {wrong[0]}; it was changed or forged, see `fedstream verify {state.run}`"
+            f"{key} is not what the updates say: {wrong[0]}; it was changed or forged, "
+            f"see `fedstream verify {state.run}`"
         )
     return said
 
@@ -96,6 +97,7 @@ def _check_quorum(state: RunState, selection: Selection, verdicts: list[Verdict]
     if accepted < needed:
         missing = "; ".join(f"{verdict.client}: {verdict.reason}" for verdict in verdicts if not verdict.accepted)
         raise QuorumError(
-            f"round {selection.round} of run {state.run!r}: {accepted} of {len(selection.clients)} updates are accepted and the quorum is {needed}. "
+            f"round {selection.round} of run {state.run!r}: {accepted} of {len(selection.clients)} updates are "
+            f"accepted and the quorum is {needed}. "
             f"{missing}. Correct that and submit the run again; finished updates are kept"
         )

@@ -1,4 +1,7 @@
-"""Make a round's global model of its accepted updates: when the round is aggregated, and again when somebody verifies the run."""
+"""Compute a round's global model from its accepted updates.
+
+This happens when the round is aggregated, and again when the run is verified.
+"""
 
 from __future__ import annotations
 
@@ -15,29 +18,37 @@ from fedstream.store.mapped import Downloads
 from fedstream.store.state import RunState
 
 CLOSE = 1e-9
-"""Relative difference of two figures that are the same; sums of a hundred million float64 values differ by less."""
+"""Relative difference up to which two figures count as equal.
+
+Sums of a hundred million float64 values differ by less.
+"""
 
 
 def returned_arrays(record: RunRecord, base: Weights) -> dict[str, ArraySpec]:
-    """Return the arrays that each update of a run has beside the weights; base is the global model that the clients received."""
+    """Return the arrays that each update of a run contains in addition to the weights.
+
+    Args:
+        record: The run's record.
+        base: The global model that the clients received.
+    """
     return strategy_of(record.spec).local_rule().returns(base)
 
 
 def aggregate_round(
     state: RunState, round: int, base: Weights, clients: Sequence[Verdict] | Sequence[ClientEntry], downloads: Downloads
 ) -> Outcome:
-    """Return what the strategy makes of a round's accepted updates.
+    """Aggregate a round's accepted updates with the run's strategy.
 
     Args:
-        state: the run.
-        round: number of the round.
-        base: the global model that the clients received.
-        clients: who was asked, and which update counts.
-        downloads: where the updates are fetched.
+        state: The run.
+        round: Number of the round.
+        base: The global model that the clients received.
+        clients: The selected clients, and the update of each that counts.
+        downloads: Fetches the updates.
 
     Raises:
-        CorruptObject: an update or the server state has another digest.
-        UpdateError: the strategy makes no model of them.
+        CorruptObject: An update or the server state does not match its digest.
+        UpdateError: The strategy cannot compute a model from the updates.
     """
     keys, before, server_state = state.keys.at(round), state.base(round), {}
     if before.server_state_digest:
@@ -56,14 +67,17 @@ def aggregate_round(
 
 
 def beside_model(outcome: Outcome) -> Aggregation:
-    """Return what an aggregation made beside the global model."""
+    """Return what an aggregation produced in addition to the global model."""
     return Aggregation(
         server_state_digest=_digest(outcome.state), broadcast_digest=_digest(outcome.broadcast), figures=outcome.figures
     )
 
 
 def same_figures(one: Figures, other: Figures) -> bool:
-    """Tell whether figures are the same, but for what another processor, which sums in another order, may make of a number."""
+    """Return whether figures are equal, up to the differences between processors.
+
+    A processor that sums in a different order can compute a slightly different number.
+    """
     return one.keys() == other.keys() and all(_same(value, other[name]) for name, value in one.items())
 
 

@@ -1,4 +1,7 @@
-"""What is on record of a round's clients, read from the store for the judge. Whatever is damaged or missing is a reason, never an error."""
+"""Read what is on record of a round's clients from the store, for the judge.
+
+Anything damaged or missing becomes a reason, never an error.
+"""
 
 from __future__ import annotations
 
@@ -15,12 +18,15 @@ from fedstream.steps.feeding import why_not_fed
 from fedstream.store.state import RunState
 
 SLACK = timedelta(seconds=2)
-"""How long before the verdicts an update may have come that they do not know of: aggregate looks right before, and stores tell whole seconds."""
+"""How long before the verdicts an update that they do not mention can have arrived.
+
+`aggregate` lists the updates immediately before it writes the verdicts, and stores report times in whole seconds.
+"""
 
 NEVER = datetime.min.replace(tzinfo=UTC)
 
 Load = Callable[[str, str], Weights]
-"""(key, SHA-256) -> weights; raises CorruptObject or ObjectNotFound."""
+"""Maps a key and a SHA-256 to weights; raises CorruptObject or ObjectNotFound."""
 
 
 def read_candidates(
@@ -34,15 +40,16 @@ def read_candidates(
     """Return what is on record of each client of a selection.
 
     Args:
-        state: the run.
-        selection: who was asked, and for what.
-        base: the global model that the clients received.
-        load: reads an update's weights.
-        reasons: client -> why it refused to take part, where it did.
-        said: the verdicts on record, if there are any; a manifest that came after them, and that they know nothing of, is none.
+        state: The run.
+        selection: The selected clients, and whether they train or only measure.
+        base: The global model that the clients received.
+        load: Reads the weights of an update.
+        reasons: The reason of each client that refused to take part.
+        said: The verdicts on record, if there are any. A manifest that arrived after them and that they do not mention
+            is ignored.
 
     Raises:
-        StoreUnavailable: the store does not work.
+        StoreUnavailable: The store does not work.
     """
     keys = state.keys.at(selection.round)
     times = {info.key: info.last_modified for info in state.store.list(f"{keys.root}/")}
@@ -63,14 +70,17 @@ def read_candidates(
 
 
 def arrived(state: RunState, selection: Selection) -> set[str]:
-    """Return the clients of a selection that have a manifest by now."""
+    """Return the clients of a selection that have already written a manifest."""
     keys = state.keys.at(selection.round)
     listed = {info.key for info in state.store.list(f"{keys.root}/updates/")}
     return {client for client in selection.clients if keys.manifest(client) in listed}
 
 
 def read_refusals(state: RunState, round: int) -> dict[str, dict[str, str]]:
-    """Return attempt -> client -> reason, of all refusals on record in a round; those that are damaged say nothing."""
+    """Return the reasons of all refusals on record in a round, by attempt and client.
+
+    Damaged refusals are skipped.
+    """
     prefix = f"{state.keys.at(round).root}/refusals/"
     found: dict[str, dict[str, str]] = {}
     for info in state.store.list(prefix):

@@ -1,4 +1,8 @@
-"""The world a step works in. Its entry point makes it, of the environment unless it is given; inner functions take it."""
+"""The context in which a step runs.
+
+The entry point of a step creates it from the environment, unless it is given one. Inner functions take it as an
+argument.
+"""
 
 from __future__ import annotations
 
@@ -19,21 +23,21 @@ from fedstream.stream.memory import MemoryBrokers
 from fedstream.stream.records import RawRecords
 
 KEPT_BYTES = 256 * 1024 * 1024
-"""Bytes of records, and of global weights, that a process keeps for the next round."""
+"""Maximum number of bytes of records, and of global weights, that a process keeps for the next round."""
 
 
 @dataclass(frozen=True)
 class Context:
-    """Where a step finds things, and what its process keeps from one step to the next.
+    """The services that a step uses, and what its process keeps from one step to the next.
 
     Attributes:
-        store: where a run is on record.
-        brokers: the Kafka clusters.
-        clock: seconds that only grow; deadlines are reckoned in them.
-        learners: the models that are open.
-        records: slices that were read, by `slice_id`.
-        weights: safetensors that were read, by digest.
-        runs: what was read of each run; its plan and its commits never change.
+        store: Store that holds the records of runs.
+        brokers: The Kafka clusters.
+        clock: Monotonic clock, in seconds, for deadlines.
+        learners: The open models.
+        records: Slices that were read, by `slice_id`.
+        weights: Safetensors that were read, by digest.
+        runs: What was read of each run; its plan and its commits never change.
     """
 
     store: Store
@@ -46,41 +50,43 @@ class Context:
 
     @classmethod
     def from_env(cls) -> Context:
-        """Return what the environment variables name.
+        """Return the context that the environment variables describe.
 
         Raises:
-            SettingsError: one is missing, or cannot be what it says.
+            SettingsError: A variable is missing or malformed.
         """
         return cls(ObjectStore.from_env(), EnvironmentBrokers())
 
     @classmethod
     def in_memory(cls) -> Context:
-        """Return a world of its own, without any server, which ends with the process."""
+        """Return a context that needs no server and ends with the process."""
         return cls(MemoryStore(), MemoryBrokers())
 
     def run(self, name: str) -> RunState:
-        """Return what is on record of a run.
+        """Return the state of a run.
 
         Raises:
-            UsageError: no run can have this name.
+            UsageError: The name is not a valid name of a run.
         """
         return self.runs.setdefault(name, RunState(self.store, name))
 
     def broker_of(self, state: RunState, client: str) -> Broker:
-        """Return the cluster that keeps a client's records."""
+        """Return the cluster that stores a client's records."""
         return self.brokers.at(state.record.client(client).bootstrap_servers)
 
     @staticmethod
     def slice_id(document: SliceDoc) -> str:
-        """Return what tells a slice's records from all others: where they are, and their digest."""
+        """Return an identifier of a slice's records: their location and their digest."""
         return f"{document.bootstrap_servers}/{document.ranges_text}/{document.digest}"
 
     def learner(self, state: RunState, client: str = "") -> Learner:
-        """Return the run's model, open as a client's placement says; its first use loads its library.
+        """Return the run's model, opened according to the client's placement.
+
+        The first call loads the model's library.
 
         Raises:
-            CorruptObject: the initial model in the store is damaged.
-            ModelError: this process cannot open it.
+            CorruptObject: The initial model in the store is damaged.
+            ModelError: This process cannot open the model.
         """
         model, spec = state.record.model, state.spec
         gpu_memory_mib = spec.placement_of(client).gpu_memory_mib or None
@@ -93,9 +99,9 @@ class Context:
         return self.learners.get(key, make)
 
     def bytes_of(self, key: str, digest: str) -> bytes:
-        """Return the bytes of an object that the ledger names by its SHA-256.
+        """Return the bytes of an object that the ledger references by its SHA-256.
 
         Raises:
-            CorruptObject: it is another.
+            CorruptObject: The object does not match the digest.
         """
         return self.weights.get(digest, lambda: self.store.get_verified(key, digest))

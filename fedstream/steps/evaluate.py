@@ -1,4 +1,4 @@
-"""evaluate: measure, decide whether the run goes on, and write the commit that makes the round exist."""
+"""evaluate: measure the model, decide whether the run continues, and write the commit of the round."""
 
 from __future__ import annotations
 
@@ -20,24 +20,25 @@ from fedstream.steps.runtime import MetricsArtifact, step
 from fedstream.store.state import RunState, log
 
 MEASURED = ("metrics", "measured_round", "evaluation_digest")
-"""Fields of a commit that another processor may measure a little differently."""
+"""Fields of a commit that can differ slightly when another processor measures them."""
 
 
 @step
 def evaluate(context: Context, run: str, round: int, metrics: MetricsArtifact | None = None) -> str:
-    """Commit a round, and return the decision.
+    """Commit a round and return the decision.
 
-    With an evaluation topic, the round's new model is measured on it. Without one, the clients' measurements of the model they received are combined,
-    weighted by examples.
+    With an evaluation topic, the round's new model is measured on that topic. Without one, the measurements of the
+    model that the clients received are combined, weighted by the number of examples.
 
     Args:
-        context: where the step works.
-        run: name of the run.
-        round: number of the round.
+        context: The context in which the step runs.
+        run: Name of the run.
+        round: Number of the round.
         metrics: KFP artifact to fill.
 
     Raises:
-        RunError: the new model has no finite metrics.
+        RunError: The new model has no finite metrics.
+        CorruptObject: The round is already committed, and its commit does not match the store.
     """
     state = context.run(run)
     commit = (
@@ -50,14 +51,16 @@ def evaluate(context: Context, run: str, round: int, metrics: MetricsArtifact | 
 
 
 def _on_record(context: Context, state: RunState, round: int) -> Commit:
-    """Return the commit of a round that is committed already, if it is one of this run's.
+    """Return the commit of a round that is already committed, after checking that this run made it.
 
     Raises:
-        CorruptObject: what it says of the round is not what is in the store.
+        CorruptObject: The commit does not match what the store contains.
     """
     commit = state.ledger.commit(round)
     if commit.kind == "rollback" and commit.parent == state.ledger.digest(round - 1):
-        log.info("round %d was not committed: the run was rolled back to round %s meanwhile", round, commit.restores)
+        log.info(
+            "round %d was not committed: the run was rolled back to round %s in the meantime", round, commit.restores
+        )
         return commit
     if state.record.evaluation:
         expected = _decided(
@@ -68,13 +71,14 @@ def _on_record(context: Context, state: RunState, round: int) -> Commit:
     for name in Commit.model_fields.keys() - {"code_version"}:
         if getattr(commit, name) != getattr(expected, name):
             raise CorruptObject(
-                f"{state.keys.at(round).commit} was not made by this run: its {name} is not what the store says; see `fedstream verify {state.run}`"
+                f"{state.keys.at(round).commit} was not made by this run: its {name} is not what the store "
+                f"says; see `fedstream verify {state.run}`"
             )
     return commit
 
 
 def _unmeasured(state: RunState, round: int) -> Commit:
-    """Return the commit of a round as far as it does not depend on a measurement."""
+    """Return the commit of a round with only those fields that do not depend on a measurement."""
     keys, base, selection = state.keys.at(round), state.base(round), state.selection(round)
     verdicts, closing = state.verdicts(round).verdicts, selection.kind == "closing"
     manifests = {verdict.client: _judged(state, round, verdict) for verdict in verdicts if verdict.accepted}
@@ -109,14 +113,17 @@ def _commit(context: Context, state: RunState, round: int) -> Commit:
 
 
 def _decided(state: RunState, commit: Commit) -> Commit:
-    """Return a commit with the decision that follows from its metrics and from those before."""
+    """Return a commit with the decision that follows from its metrics and those of earlier rounds."""
     before = [state.ledger.commit(round) for round in range(commit.round)]
     history = measurements([*before, commit], state.spec.target_metric)
     return commit.model_copy(update={"decision": decide(state.spec, [value for _, value in history])})
 
 
 def _judged(state: RunState, round: int, verdict: Verdict) -> Manifest | None:
-    """Return the manifest that the verdict is about; None if its client has changed it since, so that nobody has judged what it says now."""
+    """Return the manifest that the verdict judged.
+
+    If the client has changed the manifest since, its current content was never judged, and the result is None.
+    """
     key = state.keys.at(round).manifest(verdict.client)
     with suppress(CorruptObject, ObjectNotFound):
         if state.manifest_digest(round, verdict.client) == verdict.manifest_digest:
@@ -129,7 +136,7 @@ def _entry(state: RunState, round: int, verdict: Verdict, manifest: Manifest | N
     try:
         document = state.slice(round, verdict.client)
     except CorruptObject:
-        document = None  # The verdict says so.
+        document = None  # The verdict already reports this.
     return ClientEntry(
         client=verdict.client,
         accepted=verdict.accepted,
@@ -146,7 +153,7 @@ def _entry(state: RunState, round: int, verdict: Verdict, manifest: Manifest | N
 
 
 def _of_clients(state: RunState, commit: Commit) -> dict[str, Any]:
-    """Return the fields of a commit that hold what the clients measured: they measure the model that they received."""
+    """Return the fields of a commit with the clients' measurements of the model that they received."""
     measured = [entry.incoming for entry in commit.clients if entry.accepted and entry.incoming]
     return {
         "metrics": combine(measured) if measured else None,
@@ -155,17 +162,18 @@ def _of_clients(state: RunState, commit: Commit) -> dict[str, Any]:
 
 
 def _on_topic(context: Context, state: RunState, commit: Commit, evaluation: MatchedClient) -> dict[str, Any]:
-    """Return the fields of a commit that hold what the round's new model scores on the evaluation topic.
+    """Measure the round's new model on the evaluation topic and return these fields of its commit.
 
     Raises:
-        RunError: the model has no finite target metric.
+        RunError: The model's target metric is not finite.
     """
     broker, deadline = context.brokers.at(""), time.monotonic() + state.spec.round_deadline_s
     records = patiently(deadline, lambda left_s: read_evaluation(broker, evaluation, left_s))
     measured = measure_on(context, state, commit.round, commit.weights_digest, records)
     if state.spec.target_metric not in measured.values:
         raise RunError(
-            f"round {commit.round} of run {state.run!r}: the global model has no finite {state.spec.target_metric}: training diverged; "
+            f"round {commit.round} of run {state.run!r}: the global model has no finite "
+            f"{state.spec.target_metric}: training diverged; "
             "use a smaller learning rate in a new run"
         )
     return {"metrics": measured, "measured_round": commit.round, "evaluation_digest": records.digest}

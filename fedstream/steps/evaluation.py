@@ -1,4 +1,7 @@
-"""Measure a run's global models on its evaluation topic: when they are made, and again when somebody verifies the run."""
+"""Measure a run's global models on its evaluation topic.
+
+This happens when a model is computed, and again when the run is verified.
+"""
 
 from __future__ import annotations
 
@@ -20,12 +23,12 @@ def read_evaluation(broker: Broker, evaluation: MatchedClient, deadline_s: float
     """Return the records of the evaluation topic.
 
     Args:
-        broker: where they are kept.
-        evaluation: what was announced.
-        deadline_s: seconds to wait for them and to read them.
+        broker: The cluster that stores them.
+        evaluation: The matched announcement of the evaluation topic.
+        deadline_s: Time limit to wait for the records and read them, in seconds.
 
     Raises:
-        StreamError: they are not all there, or cannot be read.
+        StreamError: Some records are missing or cannot be read.
     """
     deadline, ranges = time.monotonic() + deadline_s, parse_ranges(evaluation.ranges)
     broker.wait_for_data(ranges, deadline_s)
@@ -33,18 +36,20 @@ def read_evaluation(broker: Broker, evaluation: MatchedClient, deadline_s: float
 
 
 def measure_on(context: Context, state: RunState, round: int, weights_digest: str, records: RawRecords) -> Metrics:
-    """Measure the global model of a round on records of the evaluation topic. Loads the model's library.
+    """Measure the global model of a round on records of the evaluation topic.
+
+    This loads the model's library.
 
     Args:
-        context: where the step works.
-        state: the run.
-        round: whose model.
-        weights_digest: SHA-256 of its weights.
-        records: of the evaluation topic.
+        context: The context in which the step runs.
+        state: The run.
+        round: Number of the round that produced the model.
+        weights_digest: SHA-256 of the model's weights.
+        records: Records of the evaluation topic.
 
     Raises:
-        CorruptObject: the weights in the store have another digest.
-        RecordError: a record does not decode as announced.
+        CorruptObject: The weights in the store do not match the digest.
+        RecordError: A record does not decode as announced.
     """
     evaluation = state.record.evaluation
     assert evaluation is not None

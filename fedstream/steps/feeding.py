@@ -1,4 +1,4 @@
-"""What a run's feed gives its clients, with what the ledger says of earlier rounds."""
+"""Which offsets a run's feed gives each client, given what the ledger says about earlier rounds."""
 
 from __future__ import annotations
 
@@ -14,26 +14,29 @@ from fedstream.stream.feed import feed_of
 
 
 def ranges_of(state: RunState, round: int, client: str) -> list[OffsetRange]:
-    """Return the offsets that a client gets in a round."""
+    """Return the offsets that the feed gives a client in a round."""
     return feed_of(state.record.spec).ranges(
         state.record.client(client), round, partial(used_before, state, round, client)
     )
 
 
 def why_not_fed(state: RunState, round: int, document: SliceDoc, client: str) -> str:
-    """Return why a slice of a client cannot have its offsets in a round, or an empty string."""
+    """Return why a client's slice has offsets that the feed does not give it in a round, or an empty string."""
     return feed_of(state.record.spec).why_not(
         document.offsets, state.record.client(client), round, partial(used_before, state, round, client)
     )
 
 
 def why_unexpected(state: RunState, round: int, document: SliceDoc, client: str) -> str:
-    """Return what in a slice is not what its client was planned with and is given in a round, or an empty string."""
+    """Return how a slice differs from the client's plan or from its feed in a round, or an empty string."""
     return why_not_fed(state, round, document, client) or why_not_planned(document, state.record.client(client))
 
 
 def used_before(state: RunState, round: int, client: str) -> Sequence[OffsetRange]:
-    """Return what a client's accepted updates were trained on in the rounds before one; those that a rollback took back then do not count."""
+    """Return the offsets that a client's accepted updates were trained on before a round.
+
+    Rounds that had been rolled back by then do not count.
+    """
     before = lineage([commit for commit in state.ledger.commits() if commit.round < round])
     entries = [
         entry

@@ -1,4 +1,4 @@
-"""A run's global model: the weights of a round, checked against the digest on record."""
+"""The global model of a run: the weights of a round, checked against the digest on record."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from fedstream.store.state import RunState
 
 
 def global_weights(context: Context, state: RunState, round: int, digest: str) -> Weights:
-    """Return the weights of the global model that a round made.
+    """Return the weights of the global model that a round produced.
 
     Args:
-        context: where the step works.
-        state: the run.
-        round: that made them.
-        digest: their SHA-256 on record.
+        context: The context in which the step runs.
+        state: The run.
+        round: Number of the round that produced the weights.
+        digest: SHA-256 of the weights on record.
 
     Raises:
-        CorruptObject: the weights in the store are damaged.
+        CorruptObject: The weights in the store are damaged.
     """
     key = state.keys.at(round).weights
     return from_bytes(context.bytes_of(key, digest), key)

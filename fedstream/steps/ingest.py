@@ -1,4 +1,7 @@
-"""ingest_from_kafka: wait for a client's records, validate them, and fix the slice it trains on in this round. Records stay in Kafka."""
+"""ingest_from_kafka: wait for a client's records, validate them, and fix the slice of this round.
+
+The client trains on this slice. The records stay in Kafka.
+"""
 
 from __future__ import annotations
 
@@ -28,15 +31,15 @@ from fedstream.stream.records import RawRecords
 
 
 class Ingested(NamedTuple):
-    """What local_train needs: the slice, and where to run.
+    """What local_train needs: the slice, and the placement of the training pod.
 
     Attributes:
-        slice_key: key of the slice; empty if the client cannot take part in this round.
-        node_selector: node labels of the client's training pod.
-        tolerations: its tolerations.
-        gpu_type: its accelerator's resource name; empty for none.
-        gpu_count: how many of it.
-        store_secret: Kubernetes secret with the key that its training pod uses for the store.
+        slice_key: Key of the slice; empty if the client cannot take part in this round.
+        node_selector: Node labels of the client's training pod.
+        tolerations: Tolerations of the training pod.
+        gpu_type: Resource name of the pod's accelerators; empty for none.
+        gpu_count: Number of accelerators.
+        store_secret: Kubernetes secret with the store credentials of the training pod.
     """
 
     slice_key: str
@@ -54,17 +57,18 @@ NOTHING = Ingested("", {}, [], "", "0", "")
 def ingest_from_kafka(
     context: Context, run: str, round: int, client: str, attempt: str, store_secret: str = ""
 ) -> Ingested:
-    """Write the client's slice for this round, and hand on its placement and the name of its secret.
+    """Write the client's slice for this round, and return its placement and the name of its secret.
 
-    A client whose update is there already, or that cannot take part, gets no placement and no secret of its own, so that it waits for neither.
+    A client that has already finished the round, or that cannot take part, gets no placement and no secret of its own,
+    so that its pod waits for neither.
 
     Args:
-        context: where the step works.
-        run: name of the run.
-        round: number of the round.
-        client: name of the client.
-        attempt: id of this submission.
-        store_secret: Kubernetes secret with the clients' key for the store, for those whose site names none.
+        context: The context in which the step runs.
+        run: Name of the run.
+        round: Number of the round.
+        client: Name of the client.
+        attempt: Id of this submission.
+        store_secret: Kubernetes secret with the clients' store credentials, for clients whose site names none.
     """
     state = context.run(run)
     key = state.keys.at(round).slice(client)
@@ -96,12 +100,12 @@ def _slice(context: Context, state: RunState, round: int, client: MatchedClient)
 
 
 def describe_slice(client: MatchedClient, records: RawRecords, labels: NDArray[Any]) -> SliceDoc:
-    """Return the document of a slice: what a client was planned with, and what was read of it.
+    """Return the document of a slice: the client's plan, and what was read from Kafka.
 
     Args:
-        client: as planned.
-        records: as they were read.
-        labels: of the records, shape (n,) or (n, 1), as the run numbers its classes.
+        client: The client as planned.
+        records: The records that were read.
+        labels: Labels of the records, shape (n,) or (n, 1), with the run's class numbers.
     """
     return SliceDoc(
         client=client.client,
@@ -119,14 +123,16 @@ def _write(state: RunState, round: int, document: SliceDoc) -> None:
     try:
         state.store.put_new_json(state.keys.at(round).slice(document.client), document.model_dump(mode="json"))
     except ObjectConflict:
-        if (
-            state.slice(round, document.client) != document
-        ):  # another version has written the same slice with fewer fields
+        # Another version of fedstream may have written the same slice with fewer fields.
+        if state.slice(round, document.client) != document:
             raise
 
 
 def _class_counts(labels: NDArray[Any]) -> dict[str, int]:
-    """Return label -> records; nothing where there are so many that they are measurements, no classes."""
+    """Return the number of records of each label.
+
+    With more than CLASSES distinct labels, they are measurements rather than classes, and the result is empty.
+    """
     values, counts = np.unique(labels, return_counts=True)
     return (
         {str(value): int(count) for value, count in zip(values, counts, strict=True)} if len(values) <= CLASSES else {}
@@ -134,7 +140,10 @@ def _class_counts(labels: NDArray[Any]) -> dict[str, int]:
 
 
 def _validated_before(state: RunState, round: int, client: str, ranges: list[OffsetRange]) -> SliceDoc | None:
-    """Return the client's last slice of these offsets: what they hold never changes, and local_train checks the digest of what it reads."""
+    """Return the client's latest slice with these offsets, or None.
+
+    The records at these offsets never change, and local_train checks the digest of what it reads.
+    """
     planned = state.record.client(client)
     earlier = (state.slice(number, client) for number in range(round - 1, 0, -1))
     return next(

@@ -1,4 +1,4 @@
-"""Pages in Markdown for the Kubeflow UI."""
+"""Markdown pages for the Kubeflow UI."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from fedstream.record.run import AnnouncementRow, MatchedClient, RunRecord
 from fedstream.text import markdown, markdown_code
 
 MAX_ROWS = 500
-"""Announcements of a table; spec.json has them all."""
+"""Maximum number of announcements in a table; spec.json contains all of them."""
 
 MAX_NAMES = 100
-"""Names of features, and of classes, that are listed."""
+"""Maximum number of features, and of classes, that are listed."""
 
 
 def plan_page(record: RunRecord, note: str) -> str:
-    """Return the page of plan_training: what comes next, who takes part, and what became of each announcement."""
+    """Return the page of plan_training: what comes next, the clients, and the outcome of each announcement."""
     spec = record.spec
     refused = [row for row in record.announcements if row.related and not row.accepted]
     unrelated = sum(not row.related for row in record.announcements)
@@ -47,7 +47,8 @@ def plan_page(record: RunRecord, note: str) -> str:
     ]
     if record.evaluation:
         lines.append(
-            f"Each global model is measured on {record.evaluation.records} records of {markdown_code(record.evaluation.ranges)}."
+            f"Each global model is measured on {record.evaluation.records} records of "
+            f"{markdown_code(record.evaluation.ranges)}."
         )
     for what, names in (("Columns", record.features), ("Classes", record.classes)):
         if names:
@@ -62,7 +63,7 @@ def plan_page(record: RunRecord, note: str) -> str:
 
 
 def _columns(record: RunRecord, client: MatchedClient) -> str:
-    """Say how a client's columns came into the run's order."""
+    """Describe how a client's columns relate to the run's order."""
     if not client.features:
         return "not checked: it names none"
     return "as the run's" if client.features == record.features else "reordered by name"

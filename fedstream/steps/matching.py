@@ -1,4 +1,7 @@
-"""Which announcements take part in a run, and why the others don't. Pure: announcements in, clients and reasons out."""
+"""Decide which announcements take part in a run, and why the others do not.
+
+These functions are pure: they map announcements to clients and reasons.
+"""
 
 from __future__ import annotations
 
@@ -20,19 +23,29 @@ from fedstream.stream.codec import get_codec
 from fedstream.stream.offers import gather, taken_back
 
 Numbered: TypeAlias = tuple[int, DataAnnouncement]
-"""An announcement, and the number of its message."""
+"""An announcement with the number of its message."""
 
-NOT_HEEDED = "withdraws announcements of the evaluation topic, which anyone may: it is heeded with own_topics, or where evaluation_topic names offsets"
+NOT_HEEDED = (
+    "withdraws announcements of the evaluation topic, which any client can do; "
+    "a withdrawal only takes effect with own_topics, "
+    "or if evaluation_topic contains offsets"
+)
 
 LONGEST = 500
-"""Characters of a name or a reason that are put on record."""
+"""Maximum length of a name or a reason on record, in characters."""
 
 
 CLIENTS = 1_000
-"""Clients of a run: a round of so many is five times what one submission's status can hold."""
+"""Maximum number of clients of a run.
+
+A round of this many is five times what the status of one submission can hold.
+"""
 
 REFUSED_OF_CLIENT, REFUSED_OF_OTHERS = 50, 500
-"""Announcements that don't take part and are put on record, the newest of each client the run names, and of all others: a flood stays short."""
+"""Maximum number of rejected announcements on record: of each client that the run names, and of all others together.
+
+The newest are kept, so that a flood of announcements does not bloat the record.
+"""
 
 
 @dataclass(frozen=True)
@@ -40,10 +53,10 @@ class Heard:
     """One message of a data control topic.
 
     Attributes:
-        bootstrap_servers: where it was read; empty for the default brokers.
-        partition: its partition.
-        offset: its offset.
-        data: its value.
+        bootstrap_servers: Brokers that it was read from; empty for the default brokers.
+        partition: Partition of the message.
+        offset: Offset of the message.
+        data: Value of the message.
     """
 
     bootstrap_servers: str
@@ -54,14 +67,15 @@ class Heard:
 
 @dataclass(frozen=True)
 class Matching:
-    """What a run is made of.
+    """The result of matching announcements with a run.
 
     Attributes:
-        clients: that take part, sorted by name.
-        evaluations: the different announcements of the evaluation topic that could be meant; just one in a run that can start.
-        evaluation_refusals: why other announcements of the evaluation topic cannot be meant, the newest first.
-        rows: one for each announcement that takes part, and for the newest others, in the order read.
-        names: the run's columns and classes.
+        clients: Clients that take part, sorted by name.
+        evaluations: Distinct announcements of the evaluation topic that match, the newest first. A run with an
+            evaluation topic can start only if there is exactly one.
+        evaluation_refusals: Why other announcements of the evaluation topic do not match, the newest first.
+        rows: One row for each announcement that takes part, and for the newest others, in the order read.
+        names: The run's columns and classes.
     """
 
     clients: list[MatchedClient]
@@ -74,7 +88,9 @@ class Matching:
 def match(spec: RunSpec, model: ModelDescription, messages: Iterable[Heard]) -> Matching:
     """Match announcements with a run.
 
-    1. leave out what does not fit; 2. gather what is left of each client into one offer; 3. agree on the names of columns and classes.
+    1. Reject the announcements that do not fit.
+    2. Gather the remaining ones of each client into one offer.
+    3. Agree on the names of columns and classes.
     """
     heard = list(messages)
     read = _read(spec, model, heard)
@@ -125,14 +141,14 @@ def match(spec: RunSpec, model: ModelDescription, messages: Iterable[Heard]) -> 
 
 @dataclass(frozen=True)
 class _Read:
-    """Messages as they were read.
+    """The parsed messages.
 
     Attributes:
-        names: whose each one is.
-        reasons: why it cannot take part; empty where it can.
-        fitting: announcements that can, by client.
-        measuring: those of the evaluation topic that can.
-        measures: numbers of all messages about the evaluation topic.
+        names: Client of each message.
+        reasons: Why each message cannot take part; empty if it can.
+        fitting: Announcements that can take part, by client.
+        measuring: Announcements of the evaluation topic that can take part.
+        measures: Numbers of all messages about the evaluation topic.
     """
 
     names: list[str] = field(default_factory=list)
@@ -164,13 +180,13 @@ def _read(spec: RunSpec, model: ModelDescription, heard: list[Heard]) -> _Read:
 
 
 def _refuse(reasons: list[str], own: list[Numbered], reason: str) -> None:
-    """Give those of a client's announcements that counted a reason why they don't, if there is one."""
+    """Reject those of a client's announcements that were accepted, unless the reason is empty."""
     for number, _ in own:
         reasons[number] = reasons[number] or reason
 
 
 def _kept(spec: RunSpec, read: _Read) -> set[int]:
-    """Return the numbers of the messages that are put on record: those that take part, and the newest others."""
+    """Return the numbers of the messages to put on record: those that take part, and the newest others."""
     refused: Counter[str] = Counter()
     kept = set()
     for number in reversed(range(len(read.reasons))):
@@ -182,9 +198,10 @@ def _kept(spec: RunSpec, read: _Read) -> set[int]:
 
 
 def _evaluations(spec: RunSpec, heard: list[Heard], read: _Read, names: Names) -> list[MatchedClient]:
-    """Return the different announcements of the evaluation topic that could be meant, the newest first.
+    """Return the distinct announcements of the evaluation topic that match, the newest first.
 
-    Where anyone may announce, anyone may withdraw: then a withdrawal leaves none the only one that could be meant, unless the run names its offsets.
+    Where any client can announce, any client can also withdraw. A withdrawal is then ignored, unless the run names the
+    offsets, so that it cannot decide which announcement remains.
     """
     heeded = spec.own_topics or ":" in spec.evaluation_topic
     found: list[MatchedClient] = []
@@ -214,12 +231,18 @@ def _same_records(one: MatchedClient, other: MatchedClient) -> bool:
 
 
 def _is_related(spec: RunSpec, client: str, for_evaluation: bool) -> bool:
-    """Tell whether an announcement has to do with the run: other owners' streams on the same brokers are nobody's business who reads its report."""
+    """Return whether an announcement concerns the run.
+
+    Readers of the run's report must not learn about other owners' streams on the same brokers.
+    """
     return for_evaluation or not spec.clients or client in spec.clients
 
 
 def _shown(text: str) -> str:
-    """Return text that can be stored and printed: whoever writes to the control topic chooses names, and reasons quote them."""
+    """Return a text that is safe to store and print.
+
+    Anyone who can write to the control topic chooses names, and reasons quote them.
+    """
     plain = text if text.isprintable() else repr(text)[1:-1]
     return plain if len(plain) <= LONGEST else f"{plain[:LONGEST]}..."
 
@@ -237,7 +260,10 @@ def _why_not(
     if spec.own_topics and (
         foreign := sorted(topic for topic in announcement.topics if not topic.startswith(f"{client}."))
     ):
-        return f"topic {foreign[0]!r} does not begin with {client + '.'!r}, and the run accepts a client's own topics only (own_topics)"
+        return (
+            f"topic {foreign[0]!r} does not begin with {client + '.'!r}, "
+            "and the run accepts a client's own topics only (own_topics)"
+        )
     if for_evaluation and heard.bootstrap_servers:
         return f"announced at {heard.bootstrap_servers}, but the evaluation topic lies at the default brokers"
     if (
@@ -260,7 +286,10 @@ def _why_not(
                 json.dumps(restrictions, sort_keys=True)
                 for restrictions in (announcement.restrictions, spec.data_restriction)
             )
-            return f"its restrictions {own} differ from the run's {asked}; a run is given these records with --data-restriction '{own}'"
+            return (
+                f"its restrictions {own} differ from the run's {asked}; to use these records, "
+                f"pass --data-restriction '{own}'"
+            )
     if announcement.withdrawn:
         return ""
     codec = get_codec(announcement.format)
@@ -294,6 +323,6 @@ def _matched(
 
 
 def reasons(matching: Matching, client: str) -> str:
-    """Say why a client does not take part."""
+    """Return why a client does not take part."""
     own = [row.reason for row in matching.rows if row.client == client and not row.accepted]
     return own[-1] if own else "it has announced no stream"

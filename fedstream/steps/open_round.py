@@ -1,4 +1,4 @@
-"""open_round: ask the store which round a slot runs."""
+"""open_round: ask the store which round a slot of the loop runs."""
 
 from __future__ import annotations
 
@@ -18,19 +18,20 @@ def open_round(
     store_secret: str = "",
     client_store_secret: str = "",
 ) -> tuple[int, str]:
-    """Return the number of the round to run, and which secret its clients use for the store.
+    """Return the number of the round to run, and the secret that its clients use for the store.
 
-    The number is -1 when there is nothing to do: the run is finished or stopped, or another slot of this attempt opened the round and failed at it.
-    The secret is decided here since the default of a pipeline's parameter cannot be another parameter.
+    The number is -1 when there is nothing to do: the run is finished or stopped, or another slot of this submission
+    opened the round and failed. The secret is chosen here because the default of a pipeline parameter cannot be another
+    parameter.
 
     Args:
-        context: where the step works.
-        run: name of the run.
-        rounds: training rounds wanted in all.
-        attempt: id of this submission.
-        slot: number of the loop's iteration.
-        store_secret: Kubernetes secret with the run's key for the store.
-        client_store_secret: the same with the clients' key; empty for the run's.
+        context: The context in which the step runs.
+        run: Name of the run.
+        rounds: Total number of training rounds.
+        attempt: Id of this submission.
+        slot: Number of the loop's iteration.
+        store_secret: Kubernetes secret with the run's store credentials.
+        client_store_secret: Kubernetes secret with the clients' store credentials; empty for the run's.
     """
     return _open(context.run(run), rounds, attempt, slot), client_store_secret or store_secret
 

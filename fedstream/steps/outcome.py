@@ -1,4 +1,4 @@
-"""What came of a run: how far it is, who took part, and what was published, as JSON values."""
+"""The result of a run as JSON values: its progress, its participants, and the published version."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from fedstream.steps.publication import why_unpublished
 from fedstream.store.state import RunState
 from fedstream.store.store import Store
 
-UNTRIED = "publish did not come to its end; run it again"
+UNTRIED = "publish did not finish; run it again"
 
 
 def outcome(store: Store, run: str, rounds: int, version: int) -> dict[str, Any]:
     """Return a run's result as JSON values.
 
     Args:
-        store: the bucket.
-        run: name of the run.
-        rounds: training rounds wanted in all.
-        version: that was published from its last commit; 0 for none, and `reason` says why.
+        store: The object store.
+        run: Name of the run.
+        rounds: Total number of training rounds.
+        version: Version that was published from the run's last commit; 0 for none, and `reason` says why.
     """
     state = RunState(store, run)
     commits, record, coming = state.ledger.commits(), state.record, state.next_round(rounds)
@@ -54,7 +54,7 @@ def outcome(store: Store, run: str, rounds: int, version: int) -> dict[str, Any]
 
 
 def attended(record: RunRecord, commits: Sequence[Commit]) -> dict[str, Any]:
-    """Return who took part and who did not, and on how many records, as JSON values."""
+    """Return which clients took part, which did not, and the numbers of records, as JSON values."""
     there = attendance(record, commits)
     return {
         "degraded": there.degraded,

@@ -1,4 +1,4 @@
-"""Whether two parts of a run would use the same records. Pure."""
+"""Detect records that two parts of a run would both use. All functions are pure."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from fedstream.record.run import MatchedClient
 
 
 def shared_records(clients: Sequence[MatchedClient], evaluation: MatchedClient | None, default_servers: str) -> str:
-    """Return who shares which records with whom, or an empty string.
+    """Return which two parts of a run share records, and which records, or an empty string.
 
-    A record of two clients would be trained on by one of them while the other holds it out; one of the evaluation topic would be measured on after it
-    was trained on.
+    If two clients shared a record, one could train on it while the other holds it out. A record shared with the
+    evaluation topic would be used for evaluation after a client trained on it.
 
     Args:
-        clients: those that take part.
-        evaluation: the evaluation topic's announcement, if the run has one.
-        default_servers: addresses of the default brokers, as a site may spell them out.
+        clients: Clients that take part.
+        evaluation: Announcement of the evaluation topic, if the run has one.
+        default_servers: Addresses of the default brokers, since a site can also spell them out.
     """
     owned = [(matched, f"client {matched.client!r}") for matched in clients] + (
         [(evaluation, "the evaluation topic")] if evaluation else []

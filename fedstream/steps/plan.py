@@ -1,4 +1,7 @@
-"""plan_training: validate the spec, match announcements, write spec.json and round 0, and say how many slots the loop gets."""
+"""plan_training: validate the spec, match announcements, and write spec.json and round 0.
+
+The step also decides the number of slots of the loop.
+"""
 
 from __future__ import annotations
 
@@ -30,39 +33,48 @@ from fedstream.stream.announcement import DATA_CONTROL_TOPIC
 from fedstream.stream.broker import Broker, Brokers
 
 CONTROL_DEADLINE_S = 60.0
-"""Seconds to read one control topic: a laptop's broker gives tens of thousands of messages in that time."""
+"""Time limit to read one control topic, in seconds.
+
+The broker of a laptop delivers tens of thousands of messages in that time.
+"""
 
 AWAY_S = 60.0
-"""Seconds that brokers may be away while a run is planned, all of them together: a restart takes less."""
+"""Seconds that all brokers together can be unavailable while a run is planned; a restart takes less."""
 
 SPEC_BYTES = 8 * 1024 * 1024
-"""Bytes of spec.json, which each step of each client reads: a hundred clients with their announcements have 100 KiB."""
+"""Maximum size of spec.json in bytes.
+
+Each step of each client reads it. A hundred clients with their announcements take 100 KiB.
+"""
 
 ROUND_NODES, CLIENT_NODES = 33, 18
-"""Argo nodes of one active round, and of each client in it (measured; see docs/decisions.md)."""
+"""Number of Argo nodes of one active round, and of each client in it (measured; see docs/decisions.md)."""
 
 
 @step
 def plan_training(
     context: Context, values: dict[str, Any], node_budget: int, markdown_path: str | None = None
 ) -> list[int]:
-    """Plan a run, or take up one that is on record, and return the loop's slots.
+    """Plan a run, or continue one that is on record, and return the loop's slots.
 
-    1. validate the form values; 2. match and write spec.json, or compare with the one on record; 3. put its operational values in force;
-    4. write round 0; 5. count the slots.
+    1. Validate the form values.
+    2. Match announcements and write spec.json, or compare with the one on record.
+    3. Put the operational values in force.
+    4. Write round 0.
+    5. Count the slots.
 
     Args:
-        context: where the step works.
-        values: fields of RunSpec.
-        node_budget: Argo nodes one submission may use, since Argo's status has a size limit.
-        markdown_path: where to write the page of matched clients.
+        context: The context in which the step runs.
+        values: Fields of RunSpec.
+        node_budget: Maximum number of Argo nodes of one submission, since Argo's status has a size limit.
+        markdown_path: Path of the page of matched clients; None for no page.
 
     Returns:
-        Slot numbers 0, 1, ...; at least one, since a loop over nothing is an error locally.
+        Slot numbers 0, 1, ...; at least one, since a local loop over an empty list is an error.
 
     Raises:
-        SpecError: a field is wrong, or differs from the run on record.
-        RunError: a client that was asked for does not match, or fewer match than the quorum.
+        SpecError: A field is invalid, or differs from the run on record.
+        RunError: A client that the run names does not match, or fewer clients match than the quorum.
     """
     spec = checked_spec(values)
     state = context.run(spec.run)
@@ -79,10 +91,12 @@ def plan_training(
 
 
 def checked_spec(values: dict[str, Any]) -> RunSpec:
-    """Validate form values, the strategy and its parameters among them; of those that were left out, the defaults go on record too.
+    """Validate form values, including the strategy and its parameters.
+
+    The result contains the defaults of omitted strategy parameters, so that they go on record too.
 
     Raises:
-        SpecError: a value cannot be.
+        SpecError: A value is invalid.
     """
     spec = parse_spec(values)
     return spec.model_copy(update={"strategy_config": strategy_of(spec).model_dump(mode="json")})
@@ -118,22 +132,26 @@ def _record(context: Context, state: RunState, spec: RunSpec) -> RunRecord:
 
 
 def _spec_bytes(record: RunRecord) -> bytes:
-    """Return spec.json.
+    """Return the bytes of spec.json.
 
     Raises:
-        RunError: it would be larger than every step can be asked to read.
+        RunError: It would be larger than SPEC_BYTES, which every step has to read.
     """
     data = canonical_json(record.model_dump(mode="json"))
     if len(data) > SPEC_BYTES:
         raise RunError(
-            f"the plan of {len(record.clients):,} clients has {len(data):,} bytes, and at most {SPEC_BYTES:,} are put on record; "
-            "name fewer clients, or let them announce fewer ranges of offsets"
+            f"the plan of {len(record.clients):,} clients takes {len(data):,} bytes, "
+            f"more than the maximum of {SPEC_BYTES:,}; "
+            "name fewer clients, or have them announce fewer ranges of offsets"
         )
     return data
 
 
 def put_in_force(state: RunState, spec: RunSpec) -> None:
-    """Put the operational values of this submission on record, if others are in force; the steps that follow read them there."""
+    """Put the operational values of this submission on record, if others are in force.
+
+    Later steps read the values from there.
+    """
     while (before := operational(state.spec)) != (values := operational(spec)):
         number = len(state.submissions) + 1
         submission = Submission(run=state.run, number=number, values=values)
@@ -141,21 +159,21 @@ def put_in_force(state: RunState, spec: RunSpec) -> None:
             state.store.put_new_json(state.keys.submission(number), submission.model_dump(mode="json"))
             changed = [name for name, value in values.items() if value != before[name]]
             log.info(
-                "run %s goes on with other values of %s than before, as %s says",
+                "run %s continues with new values of %s; see %s",
                 state.run,
                 ", ".join(changed),
                 state.keys.submission(number),
             )
         except ObjectConflict:
-            log.info("another submission of run %s has changed its operational values at the same time", state.run)
+            log.info("another submission of run %s changed its operational values at the same time", state.run)
         state = RunState(state.store, state.run)
 
 
 def check_on_record(state: RunState, spec: RunSpec) -> None:
-    """Check that a run may go on with this spec, if it is on record at all.
+    """Check that a run can continue with this spec, if it is on record.
 
     Raises:
-        SpecError: it is, with another spec; names the field.
+        SpecError: The run is on record with another spec; the message names the field.
     """
     if state.store.exists(state.keys.spec) and (change := changed_field(state.record.spec, spec)):
         raise SpecError(
@@ -184,7 +202,8 @@ def _heard_at(broker: Broker, patience: float) -> list[tuple[int, int, bytes]]:
 def _check(brokers: Brokers, spec: RunSpec, model: ModelDescription, matching: Matching) -> None:
     if spec.target_metric not in {"loss", *model.metrics}:
         raise SpecError(
-            f"target_metric: model {spec.model!r} does not report {spec.target_metric!r}; it reports {', '.join(['loss', *model.metrics])}"
+            f"target_metric: model {spec.model!r} does not report {spec.target_metric!r}; "
+            f"it reports {', '.join(['loss', *model.metrics])}"
         )
     matched = {client.client for client in matching.clients}
     if missing := [client for client in spec.clients if client not in matched]:
@@ -197,7 +216,8 @@ def _check(brokers: Brokers, spec: RunSpec, model: ModelDescription, matching: M
     evaluation = matching.evaluations[0] if matching.evaluations else None
     if shared := shared_records(matching.clients, evaluation, brokers.default_servers):
         raise RunError(
-            f"{shared}; a record has one use in a run: name the clients to ask with `clients`, or announce other records with `fedstream stream send`"
+            f"{shared}; a record has one use in a run: name the clients to ask with `clients`, "
+            "or announce other records with `fedstream stream send`"
         )
 
 
@@ -205,12 +225,14 @@ def _check_evaluation(spec: RunSpec, matching: Matching) -> None:
     if spec.evaluation_topic and not matching.evaluations:
         why = f" ({matching.evaluation_refusals[0]})" if matching.evaluation_refusals else ""
         raise RunError(
-            f"evaluation topic {spec.evaluation_topic!r} has no announcement that fits the model{why}; send its records with `fedstream stream send`"
+            f"evaluation topic {spec.evaluation_topic!r} has no announcement that fits the model{why}; "
+            "send its records with `fedstream stream send`"
         )
     if len(matching.evaluations) > 1:
         ways = "; ".join(f"{way.ranges} by {way.client!r}" for way in matching.evaluations[:5])
         raise RunError(
-            f"evaluation topic {spec.evaluation_topic!r} is announced in {len(matching.evaluations)} ways, and anyone may announce: {ways}. "
+            f"evaluation topic {spec.evaluation_topic!r} is announced in {len(matching.evaluations)} ways, "
+            f"and anyone may announce: {ways}. "
             "Say which one counts by its offsets, in evaluation_topic"
         )
 
@@ -253,7 +275,7 @@ def _slots(state: RunState, spec: RunSpec, node_budget: int) -> tuple[int, str]:
     if not coming:
         return (
             1,
-            f"run {spec.run} is finished: {state.ledger.commits()[-1].decision.reason}; nothing is left to do but to publish",
+            f"run {spec.run} is finished: {state.ledger.commits()[-1].decision.reason}; only publishing remains",
         )
     trained = trained_rounds(state.ledger.commits())
     left = max(0, spec.rounds - trained) + spec.federated_evaluation
@@ -263,5 +285,8 @@ def _slots(state: RunState, spec: RunSpec, node_budget: int) -> tuple[int, str]:
         " (the last one only measures)" if spec.federated_evaluation else ""
     )
     if slots < left:
-        note += f"; this submission runs {slots} of them, since {node_budget} nodes hold no more: submit the same run again to go on"
+        note += (
+            f"; this submission runs {slots} of them, because {node_budget} nodes are not enough for more; "
+            "submit the same run again to continue it"
+        )
     return slots, note

@@ -1,4 +1,7 @@
-"""Whether a finished run becomes a version of its model. Knows no Kafka and no TensorFlow."""
+"""Decide whether a finished run becomes a version of its model.
+
+This module uses neither Kafka nor TensorFlow.
+"""
 
 from __future__ import annotations
 
@@ -9,14 +12,19 @@ from fedstream.record.spec import RunSpec
 from fedstream.store.state import RunState
 
 LARGEST = 1e12
-"""No metric of a model that has learned anything is larger; one whose training diverged scores any number up to infinity."""
+"""Upper bound of a plausible metric.
+
+After a training that diverged, a metric can be any number up to infinity.
+"""
 
 
 def why_unpublished(state: RunState) -> str:
-    """Return why a finished run does not become a version, or an empty string; what its policy is, and the model's newest version, decide.
+    """Return why a finished run does not become a version, or an empty string.
+
+    This depends on the run's policy and on the newest version of the model.
 
     Args:
-        state: the run, of which nothing is published yet.
+        state: A run of which nothing is published yet.
     """
     spec, model = state.record.spec, state.record.model.name
     best, measured = best_measured(state)
@@ -27,7 +35,7 @@ def why_unpublished(state: RunState) -> str:
 
 
 def best_measured(state: RunState) -> tuple[Commit, Metrics | None]:
-    """Return the commit of a run's best global model, and what that scored; its first measurement counts."""
+    """Return the commit of a run's best global model, and the first measurement of that model."""
     commits, metric = state.ledger.commits(), state.record.spec.target_metric
     best = state.ledger.commit(best_round(commits, metric))
     return best, next(
@@ -36,12 +44,13 @@ def best_measured(state: RunState) -> tuple[Commit, Metrics | None]:
 
 
 def unfit(best: Commit, measured: Metrics | None, metric: str) -> str:
-    """Return why a model is published under no policy, or an empty string."""
+    """Return why no policy publishes a model, or an empty string."""
     if best.kind == "initial":
         return "no round of training counts"
     if measured is None or metric not in measured.values:
         return (
-            f"nothing says how good it is: round {best.round} was measured on no record; in a new run let clients hold records out"
+            f"its quality is not known: round {best.round} was not measured on any record; in a new run, "
+            "let clients hold records out"
             " (validation_rate above 0, and enough records), or name an evaluation_topic"
         )
     absurd = next(
@@ -58,9 +67,9 @@ def declined(spec: RunSpec, measured: Metrics | None, newest: Version | None) ->
     """Return why the run's own policy does not publish it, or an empty string.
 
     Args:
-        spec: its policy, and the metric that decides.
-        measured: what its best model scored.
-        newest: the model's newest version; None where there is none.
+        spec: The run's spec, with its policy and its target metric.
+        measured: Metrics of the run's best model.
+        newest: The model's newest version; None if there is none.
     """
     if spec.publish == "never":
         return "publish is `never`"

@@ -1,4 +1,7 @@
-"""publish: give the best global model of a finished run a version, tell the data owners, move latest.json forward, and register it."""
+"""publish: publish the best global model of a finished run as a version.
+
+The step also announces the version to the data owners, moves latest.json forward, and registers the version.
+"""
 
 from __future__ import annotations
 
@@ -28,25 +31,25 @@ from fedstream.stream.broker import Broker, Brokers
 from fedstream.stream.sink import announce_model
 
 MAX_TRIES = 20
-"""Version numbers tried when publishers race or were killed; far more than can be in flight at once."""
+"""Number of version numbers to try when publishers race or were killed; far more than can be in flight at once."""
 TOLD = 50
-"""Clients that did not take part, with reason, in the log; the report lists more."""
+"""Maximum number of absent clients in the log, with their reasons; the report lists more."""
 RIVAL_S = 10.0
-"""Seconds another publisher may take from a first file to its manifest, before it is taken for dead."""
+"""Seconds that another publisher can take from its first file to its manifest before it is considered dead."""
 
 
 AWAY_S = 60.0
-"""Seconds that brokers may be away when a version is announced, all of them together: a restart takes less."""
+"""Seconds that all brokers together can be unavailable while a version is announced; a restart takes less."""
 
 
 class ModelArtifact(Protocol):
-    """What KFP's Model artifact offers."""
+    """The part of KFP's Model artifact that is used."""
 
     metadata: dict[str, Any]
 
 
 class ConfusionArtifact(Protocol):
-    """What KFP's ClassificationMetrics artifact offers."""
+    """The part of KFP's ClassificationMetrics artifact that is used."""
 
     def log_confusion_matrix(self, categories: list[str], matrix: list[list[int]]) -> None: ...
 
@@ -60,21 +63,29 @@ def publish(
     model: ModelArtifact | None = None,
     confusion: ConfusionArtifact | None = None,
 ) -> int:
-    """Publish the best measured model of a run and return its version; 0 when the run is not finished, or its model not to be published.
+    """Publish the best measured model of a run and return its version.
 
-    1. write the version's files; 2. write its manifest, which makes it exist; 3. announce it to the data owners; 4. move latest.json forward;
-    5. register it in Kubeflow Model Registry, if MODEL_REGISTRY_URL is set. Published again, the same commit keeps its version.
+    The version is 0 if the run is not finished, or if its model is not published.
+
+    1. Write the version's files.
+    2. Write the version's manifest, which makes the version exist.
+    3. Announce the version to the data owners.
+    4. Move latest.json forward.
+    5. Register the version in Kubeflow Model Registry, if MODEL_REGISTRY_URL is set.
+
+    When the same commit is published again, it keeps its version.
 
     Args:
-        context: where the step works.
-        run: name of the run.
-        rounds: training rounds wanted in all.
-        report_path: where to write the HTML report; written for an unfinished run too.
+        context: The context in which the step runs.
+        run: Name of the run.
+        rounds: Total number of training rounds.
+        report_path: Path of the HTML report, which is also written for an unfinished run; None for no report.
         model: KFP artifact whose metadata is filled.
         confusion: KFP artifact to fill.
 
     Raises:
-        RegistryError: the registry does not take the version, which is published all the same; published again, it is registered.
+        RegistryError: The registry does not accept the version. The version is published nevertheless; a second call
+            registers it.
     """
     from fedstream.report.html import render_report
     from fedstream.report.model_card import render_model_card
@@ -94,11 +105,11 @@ def publish(
     if len(view.attendance.absent) > TOLD:
         log.warning("run %s: %d more are in the report", run, len(view.attendance.absent) - TOLD)
     if view.pending:
-        log.warning("run %s is not finished: %s; submit the same run again to go on", run, view.decision)
+        log.warning("run %s is not finished: %s; submit the same run again to continue it", run, view.decision)
         return 0
     published = _published(state)
     if not published and (reason := why_unpublished(state)):
-        log.warning("run %s is finished, and not published: %s", run, reason)
+        log.warning("run %s is finished, but not published: %s", run, reason)
         return 0
     best, _ = best_measured(state)
     pages = {"report.html": report.encode(), "model_card.md": render_model_card(view, best.round).encode()}
@@ -132,7 +143,7 @@ def _show_confusion(commits: list[Commit], classes: list[str], confusion: Confus
 
 
 def _published(state: RunState) -> tuple[int, VersionManifest] | None:
-    """Return the version that was published from the run's last commit, and its manifest, if there is one."""
+    """Return the number and the manifest of the version that was published from the run's last commit, or None."""
     found = find_published(state.store, state.record.model.name, state.run, _head(state))
     return (found.number, found.manifest) if found else None
 
@@ -142,13 +153,12 @@ def _head(state: RunState) -> str:
 
 
 def _version(context: Context, state: RunState, best: Commit, pages: dict[str, bytes]) -> tuple[int, VersionManifest]:
-    """Give a commit a version: a new one, or another publisher's of the same."""
+    """Return the version of a commit: a new one, or the one that another publisher wrote for the same commit."""
     keys = ModelKeys(state.record.model.name)
     used = (keys.version_of(info.key) for info in state.store.list(keys.versions))
     model_files = _model_files(context, state, best)
-    first = (
-        max((version[0] for version in used if version), default=0) + 1
-    )  # a rival's that came since then conflicts, as it should
+    # A version that another publisher has written since then conflicts, as intended.
+    first = max((version[0] for version in used if version), default=0) + 1
     for number in range(first, first + MAX_TRIES):
         try:
             files = pages | _numbered(state, number, best, model_files)
@@ -164,7 +174,7 @@ def _version(context: Context, state: RunState, best: Commit, pages: dict[str, b
 
 
 def _await_rival(state: RunState, key: str) -> None:
-    """Wait a moment for another publisher's manifest."""
+    """Wait up to RIVAL_S seconds for another publisher's manifest."""
     deadline = time.monotonic() + RIVAL_S
     while not state.store.exists(key) and time.monotonic() < deadline:
         time.sleep(0.1)
@@ -175,11 +185,14 @@ def _model_files(context: Context, state: RunState, best: Commit) -> dict[str, b
 
 
 def _numbered(state: RunState, number: int, best: Commit, model_files: dict[str, bytes]) -> dict[str, bytes]:
-    """Return a version's files. A SavedModel says which version it is by its folder, and there is the YAML that serves it."""
+    """Return the files of a version.
+
+    The folder of a SavedModel contains the number of the version. A SavedModel also comes with the YAML that serves it.
+    """
     lineage = {"run": state.run, "round": str(best.round), "weights-digest": best.weights_digest}
     folder = kserve.saved_model_folder(number)
     files = {name.replace("saved_model", folder, 1): data for name, data in model_files.items()}
-    if files.keys() == model_files.keys():  # KServe has no server for such a model
+    if files.keys() == model_files.keys():  # KServe has no server for this kind of model.
         return files
     return files | {
         kserve.NAME: kserve.inference_service(
@@ -225,7 +238,10 @@ def _write_version(
 
 
 def _announce(brokers: Brokers, state: RunState, version: int, manifest: VersionManifest, digest: str) -> None:
-    """Tell the data owners, then move latest.json: killed in between, the next publish tells them again."""
+    """Announce a version to the data owners, then move latest.json.
+
+    If the step is killed in between, the next publish announces the version again.
+    """
     keys = ModelKeys(state.record.model.name)
     latest = canonical_json(LatestVersion(version=version, manifest=digest).model_dump(mode="json"))
     for _ in range(MAX_TRIES):
@@ -240,7 +256,10 @@ def _announce(brokers: Brokers, state: RunState, version: int, manifest: Version
 
 
 def _tell(brokers: Brokers, state: RunState, announcement: ModelAnnouncement) -> None:
-    """Announce a version at each broker. One of a site that stays away is left out: it must not keep the model from all others."""
+    """Announce a version at each broker.
+
+    A site's broker that does not answer is skipped, so that all other owners still receive the announcement.
+    """
     patience = time.monotonic() + AWAY_S
     for servers in state.record.spec.bootstrap_servers:
         try:
@@ -249,7 +268,7 @@ def _tell(brokers: Brokers, state: RunState, announcement: ModelAnnouncement) ->
             if not servers:
                 raise
             log.warning(
-                "the brokers %s of a site do not answer; its owner is not told of the model", servers, exc_info=True
+                "the brokers %s of a site do not answer; the version is not announced there", servers, exc_info=True
             )
 
 

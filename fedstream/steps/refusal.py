@@ -1,4 +1,7 @@
-"""A client that cannot take part refuses: its step ends well, with the reason on record, and the round goes on with the others."""
+"""Refusals of clients that cannot take part.
+
+The step of such a client succeeds, the reason goes on record, and the round continues with the other clients.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,10 @@ from fedstream.store.loading import load_document
 from fedstream.store.state import RunState, log
 
 LONGEST = 1000
-"""Characters of a reason that are repeated: Kubernetes keeps what a step returns in an object of limited size."""
+"""Maximum length of a returned reason, in characters.
+
+Kubernetes stores what a step returns in an object of limited size.
+"""
 
 
 @contextmanager
@@ -22,13 +28,14 @@ def refusing(
 ) -> Iterator[None]:
     """Turn any failure of a client's step into a refusal, since a failed pod would fail the whole run.
 
-    A refusal holds for one submission; the next one asks the client again. Only the store's absence is let through: without it, none can be kept.
+    A refusal applies to one submission; the next submission asks the client again. Only StoreUnavailable is raised,
+    because a refusal cannot be stored without the store.
     """
     try:
         yield
     except StoreUnavailable:
         raise
-    except Exception as error:  # noqa: BLE001 - whatever fails at one client must not fail the others
+    except Exception as error:  # noqa: BLE001 - a failure of one client must not fail the others
         reason = str(error) if isinstance(error, FedstreamError) else f"{type(error).__name__}: {error}"
         log.warning(
             "round %d: client %s does not take part: %s",
@@ -41,14 +48,17 @@ def refusing(
             refusal = Refusal(client=client, step=step, reason=reason[:REASON])
             state.store.put_new_json(state.keys.at(round).refusal(attempt, client), refusal.model_dump(mode="json"))
         except ObjectConflict:
-            log.info("a refusal of client %s is on record for this submission already", client)
+            log.info("a refusal of client %s is already on record for this submission", client)
 
 
 def why_refused(state: RunState, round: int, client: str, attempt: str) -> str:
-    """Return the reason this submission has on record for a client, or an empty string. A client may write its refusal itself."""
+    """Return the reason of a client's refusal in this submission, or an empty string.
+
+    A client can also write its refusal itself.
+    """
     try:
         return load_document(Refusal, state.store, state.keys.at(round).refusal(attempt, client)).reason[:LONGEST]
     except ObjectNotFound:
         return ""
-    except CorruptObject as error:  # whoever may write refusals must not end the round with one
+    except CorruptObject as error:  # A damaged refusal must not end the round.
         return str(error)[:LONGEST]

@@ -1,4 +1,4 @@
-"""Waiting for brokers that are away: one that restarts must not cost a client its round."""
+"""Wait for unavailable brokers, so that a client does not miss a round because its broker restarts."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from fedstream.store.state import log
 T = TypeVar("T")
 
 AGAIN_S = 1.0
-"""Seconds between two tries: the client library itself waits for ten."""
+"""Seconds between two attempts; the client library itself waits for ten."""
 
 
 def patiently(deadline: float, call: Callable[[float], T]) -> T:
-    """Call with the seconds that are left, again and again while no broker answers.
+    """Call a function with the seconds that remain, and repeat the call while no broker answers.
 
     Args:
-        deadline: `time.monotonic()` after which the broker's absence is an error.
-        call: what to do.
+        deadline: Value of `time.monotonic()` after which an unavailable broker is an error.
+        call: The function to call.
 
     Raises:
-        BrokerAway: no broker has answered by the deadline.
+        BrokerAway: No broker answered before the deadline.
     """
     while True:
         try:

@@ -1,4 +1,7 @@
-"""rollback: go back to the global model of an earlier round. The ledger stays whole: going back is a commit of its own."""
+"""rollback: go back to the global model of an earlier round.
+
+A rollback is a commit of its own, so the ledger stays complete.
+"""
 
 from __future__ import annotations
 
@@ -11,15 +14,15 @@ from fedstream.store.state import RunState, log
 def rollback(state: RunState, to: int) -> Commit:
     """Append the commit that makes the next round build on the model of an earlier one, and return it.
 
-    Rounds after that one stay on record, but no longer count: neither their models nor the budget they used.
+    Later rounds stay on record, but neither their models nor the budget that they used count any more.
 
     Args:
-        state: the run.
-        to: the round to go back to; 0 for the initial model.
+        state: The run.
+        to: Number of the round to go back to; 0 for the initial model.
 
     Raises:
-        UsageError: there is no such round to go back to; names those there are.
-        RunError: there is no such run, it is not planned yet, or another round was committed meanwhile.
+        UsageError: The run cannot go back to this round; the message names the rounds that it can go back to.
+        RunError: The run does not exist or is not planned yet, or another round was committed in the meantime.
     """
     run, commits = state.record.spec.run, state.ledger.commits()
     if not commits:
@@ -27,7 +30,8 @@ def rollback(state: RunState, to: int) -> Commit:
     commit = rolled_back(commits, state.ledger.digest(commits[-1].round), to)
     if state.ledger.append(commit) != commit:
         raise RunError(
-            f"round {commit.round} of run {run!r} was committed meanwhile; look at it with `fedstream rounds {run}` first"
+            f"round {commit.round} of run {run!r} was committed in the meantime; "
+            f"inspect it with `fedstream rounds {run}` first"
         )
     log.info("run %s went back to the model of round %d", run, to)
     return commit

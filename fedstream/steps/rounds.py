@@ -1,4 +1,7 @@
-"""The order of a round's steps, written once: the runners follow it, and a test holds the compiled pipeline to it."""
+"""The order of the steps of a round.
+
+The runners follow it, and a test checks that the compiled pipeline does too.
+"""
 
 from __future__ import annotations
 
@@ -6,39 +9,43 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol, TypeVar
 
 CLIENT = ("ingest_from_kafka", "local_train")
-"""What each client that is asked does, in this order; clients do it independently of one another."""
+"""The steps of each selected client, in order; clients run them independently of each other."""
 
 ROUND = ("select_clients", *CLIENT, "aggregate", "evaluate")
-"""A round: the clients are selected, all of them do their part, then their updates become the next global model, which is measured and committed."""
+"""The steps of a round.
+
+The clients are selected and run their steps. Their updates are then aggregated into the next global model, which is
+measured and committed.
+"""
 
 RUN = ("plan_training", "open_round", *ROUND, "publish")
-"""A run: planned once, then as many rounds as are opened, then published."""
+"""The steps of a run: it is planned once, then rounds are opened and run, and finally it is published."""
 
 Trained = TypeVar("Trained")
 
 
 class RoundSteps(Protocol[Trained]):
-    """How somebody runs the steps of one round: in this process, as tasks of a pipeline, as Jobs."""
+    """A way to run the steps of one round: in this process, as tasks of a pipeline, or as Jobs."""
 
     def select_clients(self) -> Sequence[str]:
-        """Return the clients that the round asks."""
+        """Return the clients that are selected for the round."""
         ...
 
     def client(self, client: str) -> Trained:
-        """Do a client's part: the steps of CLIENT."""
+        """Run the steps of a client, in the order of CLIENT."""
         ...
 
     def aggregate(self, trained: Iterable[Trained]) -> object:
-        """Make the next global model, once all clients are through."""
+        """Compute the next global model after all clients have ended."""
         ...
 
     def evaluate(self) -> object:
-        """Measure it and commit the round."""
+        """Measure the new model and commit the round."""
         ...
 
 
 def one_after_another(call: Callable[[str], Trained], clients: Sequence[str]) -> Iterable[Trained]:
-    """Do the clients' parts in this thread."""
+    """Run the clients' steps in this thread, one client after another."""
     return [call(client) for client in clients]
 
 
@@ -46,11 +53,11 @@ def run_round(
     steps: RoundSteps[Trained],
     each: Callable[[Callable[[str], Trained], Sequence[str]], Iterable[Trained]] = one_after_another,
 ) -> None:
-    """Run one round, which must be open.
+    """Run one open round.
 
     Args:
-        steps: how each step is run.
-        each: how the clients' parts are run; several at a time where they are processes of their own.
+        steps: Runs each step.
+        each: Runs the steps of all clients; it can run several clients at a time if they are separate processes.
     """
     steps.aggregate(each(steps.client, steps.select_clients()))
     steps.evaluate()

@@ -1,4 +1,7 @@
-"""What a step does around its work: log lines that show up in a pod's log, and one clear line when it fails."""
+"""Wrap the function of a step.
+
+The wrapper sets up logging for a pod, and logs one clear line if the step fails.
+"""
 
 from __future__ import annotations
 
@@ -16,19 +19,23 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 FAILED, REFUSED = "step failed:", "step refused:"
-"""What a runner looks for in a log to find the cause of a failure, and to tell a value that cannot be from a failed run."""
+"""Prefixes that a runner searches the log for.
+
+They show the cause of a failure, and distinguish an invalid value from a failed run.
+"""
 
 
 class MetricsArtifact(Protocol):
-    """What KFP's Metrics artifact offers."""
+    """The part of KFP's Metrics artifact that is used."""
 
     def log_metric(self, metric: str, value: float) -> None: ...
 
 
 class Step(Generic[P, R]):
-    """A step of a run. Called, it works in the world that the environment names; `within` names another.
+    """A step of a run.
 
-    Its logs go to standard output, unless the process has set up logging itself.
+    A call runs the step in the context that the environment describes; `within` runs it in another context. The step
+    logs to standard output, unless the process has configured logging itself.
     """
 
     def __init__(self, function: Callable[Concatenate[Context, P], R]) -> None:
@@ -41,7 +48,7 @@ class Step(Generic[P, R]):
         return self._run(None, *args, **kwargs)
 
     def within(self, context: Context, *args: P.args, **kwargs: P.kwargs) -> R:
-        """Run the step in this context."""
+        """Run the step in the given context."""
         return self._run(context, *args, **kwargs)
 
     def _run(self, context: Context | None, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -61,5 +68,5 @@ class Step(Generic[P, R]):
 
 
 def step(function: Callable[Concatenate[Context, P], R]) -> Step[P, R]:
-    """Make a step of a function that takes a Context first."""
+    """Turn a function whose first parameter is a Context into a step."""
     return Step(function)

@@ -1,4 +1,4 @@
-"""select_clients: decide, once, which clients a round asks and whether they train or only measure."""
+"""select_clients: decide once which clients take part in a round, and whether they train or only measure."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from fedstream.store.state import log
 
 @step
 def select_clients(context: Context, run: str, round: int, rounds: int) -> list[str]:
-    """Freeze the round's selection and return its clients, sorted.
+    """Freeze the selection of a round and return its clients, sorted by name.
 
     Args:
-        context: where the step works.
-        run: name of the run.
-        round: number of the round.
-        rounds: training rounds wanted in all; with fewer done, the clients train.
+        context: The context in which the step runs.
+        run: Name of the run.
+        round: Number of the round.
+        rounds: Total number of training rounds. The clients train until this number is reached.
 
     Raises:
-        RunError: the round is not the next one.
+        RunError: The round is not the next one.
     """
     state = context.run(run)
     key = state.keys.at(round).selection
@@ -29,7 +29,8 @@ def select_clients(context: Context, run: str, round: int, rounds: int) -> list[
         coming = state.next_round(rounds)
         if not coming or coming[0] != round:
             raise RunError(
-                f"round {round} of run {run!r} is not open; the store says that {f'round {coming[0]} is next' if coming else 'the run is finished'}"
+                f"round {round} of run {run!r} is not open; the store says that "
+                f"{f'round {coming[0]} is next' if coming else 'the run is finished'}"
             )
         clients = select(state.record.spec, round, [client.client for client in state.record.clients])
         selection = Selection(run=run, round=round, kind=coming[1], clients=clients)

@@ -1,4 +1,7 @@
-"""local_train: train the global model on a client's slice, at the client's site. Only weights, counts and metrics leave."""
+"""local_train: train the global model on a client's slice, at the client's site.
+
+Only weights, counts and metrics leave the site.
+"""
 
 from __future__ import annotations
 
@@ -42,25 +45,29 @@ def local_train(
     attempt: str,
     usage: MetricsArtifact | None = None,
 ) -> str:
-    """Train (in a closing round: only measure) and write the update, then its manifest.
+    """Train the model and write the update, then its manifest. In a closing round, only measure the model.
 
     Args:
-        context: where the step works.
-        run: name of the run.
-        round: number of the round.
-        client: name of the client.
-        slice_key: what ingest_from_kafka returned; empty if the client cannot take part.
-        attempt: id of this submission.
-        usage: KFP artifact to fill with what the training used: time, memory, devices. The manifest has none of it: it is the same each time.
+        context: The context in which the step runs.
+        run: Name of the run.
+        round: Number of the round.
+        client: Name of the client.
+        slice_key: Key that ingest_from_kafka returned; empty if the client cannot take part.
+        attempt: Id of this submission.
+        usage: KFP artifact to fill with the resources that the training used: time, memory, devices. The manifest
+            contains none of these, so that it is the same each time.
 
     Returns:
-        One line about what came of it.
+        One line about the result.
     """
     state = context.run(run)
     if not slice_key:
-        return f"{client}: cannot take part in round {round}: {why_refused(state, round, client, attempt) or 'ingest_from_kafka says why'}"
+        return (
+            f"{client}: cannot take part in round {round}: "
+            f"{why_refused(state, round, client, attempt) or 'ingest_from_kafka says why'}"
+        )
     if state.finished(round, client):
-        return f"{client}: had finished round {round} before"
+        return f"{client}: had already finished round {round}"
     with refusing(state, round, client, attempt, "train"):
         document = state.slice(round, client)
         if document is None:
@@ -131,8 +138,14 @@ def _train(
     for name, value in result.figures.items():
         if usage:
             usage.log_metric(name, value)
-    line = f"{client}: {'measured' if config.measure_only else 'trained on'} {result.num_examples} examples on {result.device}"
-    line += f"{', for want of a GPU' if fallback else ''} ({', '.join(f'{name} {value:g}' for name, value in result.figures.items())})"
+    line = (
+        f"{client}: {'measured' if config.measure_only else 'trained on'} {result.num_examples} examples on "
+        f"{result.device}"
+    )
+    line += (
+        f"{', because no GPU was found' if fallback else ''} "
+        f"({', '.join(f'{name} {value:g}' for name, value in result.figures.items())})"
+    )
     log.info("round %d: %s", round, line)
     return line
 
@@ -140,9 +153,10 @@ def _train(
 def _alone(
     context: Context, state: RunState, round: int, client: str, examples: Examples, config: TrainingConfig
 ) -> Metrics | None:
-    """Train the initial model on these records alone, for as many epochs as the run has, and return what it scores on the held-out ones.
+    """Train the initial model on these records alone, and return its metrics on the held-out records.
 
-    Done once, in the client's first update; None in a later one, without held-out records, and where it fails or does not end before the deadline.
+    It is trained for as many epochs as the whole run. This happens once, with the client's first update. The result is
+    None for a later update, without held-out records, and if the training fails or does not end before the deadline.
     """
     if not examples.held_out.any() or any(state.finished(before, client) for before in range(1, round)):
         return None
@@ -166,23 +180,25 @@ def _alone(
 
 
 def _received(context: Context, state: RunState, round: int) -> Weights:
-    """Return the arrays that came with the global model of a round; empty for none."""
+    """Return the arrays that are broadcast with the global model of a round; empty if there are none."""
     key, digest = state.base_keys(round).broadcast, state.base(round).broadcast_digest
     return from_bytes(context.bytes_of(key, digest), key) if digest else {}
 
 
 def _falls_back(spec: RunSpec, client: str, learner: Learner) -> bool:
-    """Return whether a client that asks for a GPU has none and may do without.
+    """Return whether a client that requests a GPU has none and falls back to the CPU.
 
     Raises:
-        ModelError: it may not.
+        ModelError: The client has no GPU, and its placement does not allow the fallback.
     """
     placement = spec.placement_of(client)
     seen = learner.why_no_gpu() if placement.gpu_type else ""
     if seen and not placement.cpu_fallback:
         raise ModelError(
-            f"its placement asks for {placement.gpu_count} {placement.gpu_type}, but {seen}: run local_train from the image "
-            "fedstream-python-gpu, check the node's driver (docs/gpu.md), or submit the run again with cpu_fallback in the placement"
+            f"its placement asks for {placement.gpu_count} {placement.gpu_type}, but {seen}: "
+            "run local_train from the image "
+            "fedstream-python-gpu, check the node's driver (docs/gpu.md), or submit the run again with "
+            "cpu_fallback in the placement"
         )
     return bool(seen)
 
@@ -198,8 +214,9 @@ def _read(context: Context, document: SliceDoc, state: RunState, deadline: float
         records = patiently(deadline, lambda left_s: broker.read_ranges(ranges, left_s, size))
         if records.digest != document.digest:
             raise RecordError(
-                f"the records of {document.ranges_text} have digest {records.digest[:12]}, but ingest_from_kafka saw {document.digest[:12]}: "
-                "they were replaced since; announce them again, for a new run"
+                f"the records of {document.ranges_text} have digest {records.digest[:12]}, "
+                f"but ingest_from_kafka saw {document.digest[:12]}: "
+                "they were replaced since then; announce them again for a new run"
             )
         return records
 

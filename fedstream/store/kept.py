@@ -1,4 +1,4 @@
-"""What a process keeps because it may need it again, within a bound. Knows nothing of runs."""
+"""A bounded cache of values that a process may need again. This module knows nothing of runs."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ T = TypeVar("T")
 
 
 class Kept(Generic[T]):
-    """Values by a name that holds their digest, so that none is ever out of date; those used last, as many as the bound allows.
+    """A least-recently-used cache.
+
+    The name of each value contains its digest, so a value is never out of date.
 
     Args:
-        limit: bytes of all values together; a larger value is not kept.
-        size: bytes of one value.
+        limit: Maximum size of all values together, in bytes; a single value larger than this is not kept.
+        size: Returns the size of a value in bytes.
     """
 
     def __init__(self, limit: int, size: Callable[[T], int]) -> None:
@@ -24,7 +26,10 @@ class Kept(Generic[T]):
         self._held, self._lock = 0, threading.Lock()
 
     def get(self, name: str, read: Callable[[], T]) -> T:
-        """Return a value; if it is not kept, read it. `read` checks that it has the digest that it is named by."""
+        """Return a value, and read it first if it is not kept.
+
+        `read` checks that the value matches the digest in its name.
+        """
         with self._lock:
             if name in self._values:
                 self._values.move_to_end(name)
@@ -34,7 +39,7 @@ class Kept(Generic[T]):
         return value
 
     def put(self, name: str, value: T) -> None:
-        """Keep a value that was just read."""
+        """Keep a value that was just read, and drop the least recently used ones beyond the limit."""
         with self._lock:
             if name in self._values or self._size(value) > self._limit:
                 return

@@ -1,1 +1,4 @@
-"""Who trains: a worker is asked for a client's update of a round, and the existence of its manifest is the answer."""
+"""Workers, which train.
+
+A worker is asked for a client's update of a round. The answer is the existence of the update's manifest.
+"""

@@ -1,4 +1,4 @@
-"""What a worker is, and the one that trains in this process."""
+"""The interface of a worker, and a worker that trains in this process."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from fedstream.steps.refusal import why_refused
 
 @dataclass(frozen=True)
 class Ask:
-    """What a worker is asked for: one client's update of one round.
+    """A request to a worker for one client's update of one round.
 
     Attributes:
-        run: name of the run.
-        round: number of the round.
-        client: name of the client.
-        attempt: id of the submission, under which a refusal is put on record.
+        run: Name of the run.
+        round: Number of the round.
+        client: Name of the client.
+        attempt: Id of the submission; a refusal goes on record under it.
         base: SHA-256 of the global weights to train.
-        deadline_s: seconds until nobody waits for the update any more.
-        slice_key: key of the slice to train on; empty for one that the worker has to fix itself.
+        deadline_s: Seconds after which the update is no longer needed.
+        slice_key: Key of the slice to train on; empty if the worker has to fix the slice itself.
     """
 
     run: str
@@ -36,30 +36,33 @@ class Ask:
 
 @dataclass(frozen=True)
 class Refused:
-    """The answer of a client that does not take part in the round, and why."""
+    """The answer of a client that does not take part in the round, with the reason."""
 
     reason: str
 
 
 class Worker(Protocol):
-    """A place where training runs: a pod of the pipeline, this process, a program at the data owner's."""
+    """A place where training runs: a pod of the pipeline, this process, or a program at the data owner's site."""
 
     def update(self, ask: Ask) -> Manifest | Refused:
-        """Return the manifest of the update, which is on record then, or a refusal. An update that is there already is not made again."""
+        """Return the manifest of the update, which is on record by then, or a refusal.
+
+        An update that already exists is not computed again.
+        """
         ...
 
 
 def ask_for(context: Context, run: str, round: int, client: str, attempt: str) -> Ask:
-    """Return what a worker is asked for in a round that is open."""
+    """Return the request to a worker for a client's update of an open round."""
     state = context.run(run)
     return Ask(run, round, client, attempt, state.base(round).weights_digest, state.record.spec.round_deadline_s)
 
 
 class LocalWorker:
-    """Trains in this process, one client at a time.
+    """A worker that trains in this process, one client at a time.
 
     Args:
-        context: where it works.
+        context: The context in which the steps run.
     """
 
     def __init__(self, context: Context) -> None:

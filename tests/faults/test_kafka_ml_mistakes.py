@@ -56,7 +56,7 @@ def test_mistake_6_a_validation_rate_of_0_loses_the_final_model(place, zygote, s
     final = place.store.get("runs/r/rounds/0001/global.safetensors")
     assert sha256_hex(final) == place.commits[-1].weights_digest == place.commits[1].weights_digest
     assert (
-        "round 1 was measured on no record; in a new run let clients hold records out (validation_rate above 0"
+        "round 1 was not measured on any record; in a new run, let clients hold records out (validation_rate above 0"
         in zygote.tail()
     )
 

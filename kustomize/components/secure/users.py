@@ -98,7 +98,8 @@ def passwords(folder: Path) -> dict[str, str]:
     for name in files:
         if not re.fullmatch("[a-z0-9][a-z0-9-]{0,62}", name) or name == "admin":
             raise SettingsError(
-                f"secret kafka-users: {name!r} is not a valid user of a data owner; use lowercase letters, digits and '-', but not 'admin'"
+                f"secret kafka-users: {name!r} is not a valid user of a data owner; use lowercase letters, "
+                "digits and '-', but not 'admin'"
             )
     return {name: checked(path) for name, path in files.items()}
 
@@ -108,7 +109,8 @@ def checked(path: Path) -> str:
     text = path.read_text(encoding="utf-8")
     if len(text) < 8 or text.strip() != text:
         raise SettingsError(
-            f"the password in {path} is shorter than 8 characters or has white space around it; create it with `printf`, not `echo`"
+            f"the password in {path} is shorter than 8 characters or has white space around it; "
+            "create it with `printf`, not `echo`"
         )
     return text
 

@@ -275,7 +275,7 @@ REFUSED = [
     (
         f'{MLP} --clients {{clients}} --data-restriction {{{{"k":1}}}}',
         1,
-        "differ from the run's {\"k\": 1}; a run is given these records with --data-restriction '{}'",
+        "differ from the run's {\"k\": 1}; to use these records, pass --data-restriction '{}'",
     ),
     (
         f"{NEW} builtin:mnist-2nn --clients {{clients}}",

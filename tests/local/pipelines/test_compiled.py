@@ -77,8 +77,8 @@ def test_both_runners_take_turns_at_a_run_and_give_the_digests_of_one(streams, p
     ]
     log = (home / "first.log").read_text()
     assert (
-        f"this submission runs 1 of them, since {ONE_ROUND} nodes hold no more: submit the same run again to go on"
-        in log
+        f"this submission runs 1 of them, because {ONE_ROUND} nodes are not enough for more; "
+        "submit the same run again to continue it" in log
     )
     assert "round 1: global model from 2 updates" in log
 
@@ -122,7 +122,8 @@ def test_a_value_that_a_step_refuses_is_a_wrong_command(streams, platform_env, c
     said = cli(*words("r", streams[0], "--target-metric", "f1"))
     assert (said.code, said.out) == (2, "")
     assert said.err.startswith(
-        "error: plan_training: target_metric: model 'builtin:digits-mlp' does not report 'f1'; it reports loss, accuracy (the full log"
+        "error: plan_training: target_metric: model 'builtin:digits-mlp' does not report 'f1'; it reports loss, "
+        "accuracy (the full log"
     )
     assert len(said.err.splitlines()) == 1
 

@@ -77,8 +77,8 @@ def test_falling_back_is_on_record_and_changes_no_weight(values, streams):
     assert fallen.ledger.commit(1).weights_digest == plain.ledger.commit(1).weights_digest
     assert verify_run(ObjectStore.from_env(), "fallen").ok
     view = build_view(ObjectStore.from_env(), "fallen", 1)
-    assert "(for want of a GPU)" in render_report(view)
-    assert "(for want of a GPU)" in render_model_card(view, 1)
+    assert "(no GPU available)" in render_report(view)
+    assert "(no GPU available)" in render_model_card(view, 1)
 
 
 def test_what_a_training_used_is_told_and_not_on_record(values, streams):

@@ -29,7 +29,7 @@ def test_from_the_first_record_to_a_prediction(topic, capsys):
     predicted = fedstream.predict("mine", x)
     assert np.array_equal(predicted, fedstream.predict(fedstream.load_model("mine@1"), x))
     assert (predicted.argmax(axis=1) == y).mean() > 0.5
-    with pytest.raises(ModelError, match=r"the model takes samples of shape \(8, 8\), these have \(64,\)"):
+    with pytest.raises(ModelError, match=r"the model expects samples of shape \(8, 8\), but these have shape \(64,\)"):
         fedstream.predict("mine", x.reshape(50, 64))
     with pytest.raises(ModelError, match="has no version 'champion'"):
         fedstream.load_model("mine@champion")

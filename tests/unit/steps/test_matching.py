@@ -365,7 +365,7 @@ GONE = {"topic": "a.held", "input_format": "RAW", "input_config": {}, "client": 
 def test_nobody_leaves_their_own_evaluation_announcement_the_only_one_by_withdrawing_the_other():
     found = flat(OWN_HELD, GONE, of("a.b", topic="a.held:0:8:9"), evaluation_topic="a.held")
     assert [way.ranges for way in found.evaluations] == ["a.held:0:8:9", "a.held:0:0:9"]
-    assert "is heeded with own_topics" in found.rows[1].reason
+    assert "takes effect with own_topics" in found.rows[1].reason
 
 
 @pytest.mark.parametrize(
@@ -400,7 +400,8 @@ def test_a_withdrawal_is_as_bound_to_own_topics_as_an_announcement():
 
 def test_a_restriction_that_differs_says_how_a_run_asks_for_it():
     assert matched(GOOD | {"dataset_restrictions": '{"k": 1}'}).rows[0].reason == (
-        """its restrictions {"k": 1} differ from the run's {}; a run is given these records with --data-restriction '{"k": 1}'"""
+        """its restrictions {"k": 1} differ from the run's {}; """
+        """to use these records, pass --data-restriction '{"k": 1}'"""
     )
 
 
@@ -452,7 +453,8 @@ MANY = {
     ),
     "a record of ten to the eighteenth": (
         GOOD | {"input_config": CONFIG | {"data_reshape": "999999999 999999999"}},
-        "'999999999 999999999' has 2 dimensions and 999,999,998,000,000,001 values; at most 16 and 4,194,304 make a record",
+        "'999999999 999999999' has 2 dimensions and 999,999,998,000,000,001 values; "
+        "at most 16 and 4,194,304 make a record",
     ),
     "a hundred dimensions": (GOOD | {"input_config": CONFIG | {"data_reshape": "1 " * 100}}, "has 100 dimensions"),
     "more records than there are": (

@@ -34,7 +34,7 @@ def test_a_model_that_learned_is_fit():
 def test_a_model_that_nobody_measured_is_not():
     for nothing in (None, measured(loss=0.1)):
         reason = unfit(BEST, nothing, "accuracy")
-        assert reason.startswith("nothing says how good it is: round 3 was measured on no record")
+        assert reason.startswith("its quality is not known: round 3 was not measured on any record")
         assert "validation_rate" in reason
         assert "evaluation_topic" in reason
 
