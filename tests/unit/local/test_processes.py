@@ -105,9 +105,12 @@ def test_a_guarded_server_ends_with_its_parent_even_when_that_is_killed(
     parent = subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert parent.stdout is not None
     server = psutil.Process(int(parent.stdout.readline()))
-    is_server = lambda: (
-        any("time.sleep(60)" in part for part in server.cmdline()) and "guard.py" not in " ".join(server.cmdline())
-    )
+
+    def is_server() -> bool:
+        return any("time.sleep(60)" in part for part in server.cmdline()) and "guard.py" not in " ".join(
+            server.cmdline()
+        )
+
     assert process.wait_until(is_server, 10)
     watchers = server.children()
     assert len(watchers) == 1
