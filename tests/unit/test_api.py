@@ -35,7 +35,10 @@ def test_the_public_names_are_these_and_each_is_there():
 
 
 def test_importing_it_imports_nothing_that_is_slow():
-    code = "import sys, fedstream; print({'numpy', 'pandas', 'tensorflow', 'keras', 'kafka', 'minio', 'pydantic'} & set(sys.modules))"
+    code = (
+        "import sys, fedstream; "
+        "print({'numpy', 'pandas', 'tensorflow', 'keras', 'kafka', 'minio', 'pydantic'} & set(sys.modules))"
+    )
     assert (
         subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60).stdout
         == "set()\n"

@@ -1,4 +1,6 @@
-"""Bad command lines: one clear line on standard error, nothing on standard output, 2 for a wrong command and 1 for a failed one."""
+"""Bad command lines: one clear line on standard error, nothing on standard output,
+2 for a wrong command and 1 for a failed one.
+"""
 
 import json
 import os

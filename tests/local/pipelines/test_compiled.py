@@ -122,7 +122,8 @@ def test_a_value_that_a_step_refuses_is_a_wrong_command(streams, platform_env, c
     said = cli(*words("r", streams[0], "--target-metric", "f1"))
     assert (said.code, said.out) == (2, "")
     assert said.err.startswith(
-        "error: plan_training: target_metric: model 'builtin:digits-mlp' does not report 'f1'; it reports loss, accuracy (the full log"
+        "error: plan_training: target_metric: model 'builtin:digits-mlp' does not report 'f1'; "
+        "it reports loss, accuracy (the full log"
     )
     assert len(said.err.splitlines()) == 1
 

@@ -1,4 +1,7 @@
-"""Which announcements take part. A control topic is anybody's to write to: what is wrong in it gets a reason, and harms no other client."""
+"""Which announcements take part.
+
+A control topic is anybody's to write to: what is wrong in it gets a reason, and harms no other client.
+"""
 
 import json
 import time
@@ -400,7 +403,8 @@ def test_a_withdrawal_is_as_bound_to_own_topics_as_an_announcement():
 
 def test_a_restriction_that_differs_says_how_a_run_asks_for_it():
     assert matched(GOOD | {"dataset_restrictions": '{"k": 1}'}).rows[0].reason == (
-        """its restrictions {"k": 1} differ from the run's {}; a run is given these records with --data-restriction '{"k": 1}'"""
+        """its restrictions {"k": 1} differ from the run's {}; """
+        """a run is given these records with --data-restriction '{"k": 1}'"""
     )
 
 
@@ -452,7 +456,8 @@ MANY = {
     ),
     "a record of ten to the eighteenth": (
         GOOD | {"input_config": CONFIG | {"data_reshape": "999999999 999999999"}},
-        "'999999999 999999999' has 2 dimensions and 999,999,998,000,000,001 values; at most 16 and 4,194,304 make a record",
+        "'999999999 999999999' has 2 dimensions and 999,999,998,000,000,001 values; "
+        "at most 16 and 4,194,304 make a record",
     ),
     "a hundred dimensions": (GOOD | {"input_config": CONFIG | {"data_reshape": "1 " * 100}}, "has 100 dimensions"),
     "more records than there are": (
@@ -496,7 +501,9 @@ def test_a_run_has_so_many_clients_and_no_more(monkeypatch):
 
 
 def test_planning_takes_time_in_proportion_to_what_is_announced():
-    """As many bytes as are read at most, all of them valid: twice as many ranges take about twice as long, and all of them a few seconds."""
+    """As many bytes as are read at most, all of them valid:
+    twice as many ranges take about twice as long, and all of them a few seconds.
+    """
 
     def seconds(messages):
         said = [GOOD | {"client": f"c{number}", "topic": ranges(1_000)} for number in range(messages)]
