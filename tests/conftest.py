@@ -1,4 +1,6 @@
-"""Fixtures of the tests: one real Kafka and one real S3 store per session, started when the first test asks for them."""
+"""Fixtures of the tests: one real Kafka and one real S3 store per session,
+started when the first test asks for them.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,10 @@ def pytest_configure() -> None:
 
 @dataclass(frozen=True)
 class TestPlatform:
-    """The servers that the tests share: the embedded ones, or those that the environment names. Never stop one in a test."""
+    """The servers that the tests share: the embedded ones, or those that the environment names.
+
+    Never stop one in a test.
+    """
 
     __test__ = False
 

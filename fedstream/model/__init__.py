@@ -1,6 +1,7 @@
-"""The Keras side: model files, local training, evaluation. TensorFlow is imported inside functions only.
+"""The Keras side: model files, local training and evaluation. TensorFlow is only imported inside functions.
 
-For authors: `from fedstream.model import keras, load_keras, save_keras`; `keras` is Keras itself, set up to be deterministic.
+Model authors can use `from fedstream.model import keras, load_keras, save_keras`; `keras` is Keras itself, configured
+to be deterministic.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ __all__ = ["keras", "load_keras", "save_keras"]
 
 
 def __getattr__(name: str) -> Any:
-    # Steps that train nothing import this package too, and must start quickly.
+    # Steps that do not train also import this package, and must start quickly.
     if name == "keras":
         from fedstream.model import _tensorflow
 

@@ -1,4 +1,4 @@
-"""Imports TensorFlow, once, late and quickly, and makes it deterministic. Knows nothing of models."""
+"""Import TensorFlow once, late and quickly, and make it deterministic. Knows nothing of models."""
 
 from __future__ import annotations
 
@@ -18,10 +18,13 @@ from typing import Any, TextIO
 from fedstream.errors import ModelError, install_hint
 
 DEFAULT_THREADS = 2
-"""Intra-op threads when nobody chose: the default of a run's spec."""
+"""Default number of intra-op threads, which is also the default of a run's spec."""
 
 OPTIONAL = ("matplotlib", "pandas", "scipy", "sklearn")
-"""What Keras imports if it can, for plots, DataFrames and scikit-learn wrappers: nearly half of the time its import takes."""
+"""Optional imports of Keras, for plots, DataFrames and scikit-learn wrappers.
+
+They take nearly half of the import time of Keras.
+"""
 
 _LOCK = threading.Lock()
 _threads: int | None = None
@@ -45,31 +48,33 @@ def keras() -> Any:
 
 
 def configure(threads: int, seed: int, gpu_memory_mib: int | None = None) -> None:
-    """Make what follows in this process deterministic.
+    """Make the following computations in this process deterministic.
 
-    Call it before a model is loaded: weights depend on the number of threads, and TensorFlow fixes that number when it first does something.
+    Call this function before loading a model: weights depend on the number of threads, and TensorFlow fixes that number
+    on first use.
 
     Args:
-        threads: intra-op threads, at least 1.
-        seed: of Python's, numpy's and Keras' generators.
-        gpu_memory_mib: as in `set_threads`.
+        threads: Number of intra-op threads, at least 1.
+        seed: Seed of the generators of Python, NumPy and Keras.
+        gpu_memory_mib: See `set_threads`.
 
     Raises:
-        ModelError: TensorFlow already runs with another number of threads, or another limit.
+        ModelError: TensorFlow already runs with another number of threads or another memory limit.
     """
     set_threads(threads, gpu_memory_mib)
     keras().utils.set_random_seed(seed)
 
 
 def set_threads(threads: int | None, gpu_memory_mib: int | None = None) -> None:
-    """Start TensorFlow with this number of intra-op threads; None keeps the number in force, or takes 2.
+    """Start TensorFlow with a number of intra-op threads.
 
     Args:
-        threads: intra-op threads.
-        gpu_memory_mib: most memory to take on each GPU, in MiB; 0 to take more as it is needed, None for the limit in force, or 0.
+        threads: Number of intra-op threads; None for the current number, or 2 if TensorFlow has not started.
+        gpu_memory_mib: Maximum memory to use on each GPU, in MiB; 0 to allocate memory as needed; None for the current
+            limit, or 0 if TensorFlow has not started.
 
     Raises:
-        ModelError: TensorFlow already runs with another number, or another limit.
+        ModelError: TensorFlow already runs with another number of threads or another memory limit.
     """
     global _threads, _gpu_memory_mib
     with _LOCK:
@@ -81,13 +86,15 @@ def set_threads(threads: int | None, gpu_memory_mib: int | None = None) -> None:
             _threads = wanted
         if threads not in (None, _threads):
             raise ModelError(
-                f"TensorFlow already runs with {_threads} threads in this process, so it cannot train with {threads}; use a new process"
+                f"TensorFlow already runs with {_threads} threads in this process, "
+                f"so it cannot train with {threads}; use a new process"
             )
         if gpu_memory_mib not in (None, _gpu_memory_mib) and sys.modules["tensorflow"].config.list_physical_devices(
             "GPU"
         ):
             raise ModelError(
-                f"TensorFlow already runs with gpu_memory_mib {_gpu_memory_mib} in this process, not {gpu_memory_mib}; use a new process"
+                f"TensorFlow already runs with gpu_memory_mib {_gpu_memory_mib} in this process, "
+                f"not {gpu_memory_mib}; use a new process"
             )
 
 
@@ -105,7 +112,8 @@ def _apply(tf: Any, threads: int, gpu_memory_mib: int) -> None:
         tf.config.threading.set_inter_op_parallelism_threads(threads)
     except RuntimeError as error:
         raise ModelError(
-            f"TensorFlow was used in this process before fedstream could set {threads} threads; use a new process (restart the notebook's kernel)"
+            f"TensorFlow was used in this process before fedstream could set {threads} threads; "
+            "use a new process (restart the notebook's kernel)"
         ) from error
 
 
@@ -116,14 +124,14 @@ def _import() -> ModuleType:
         with _hidden(OPTIONAL), _no_garbage_collection(), _quiet_stderr():
             import keras
             import tensorflow
-        logging.getLogger("tensorflow").setLevel(
-            logging.ERROR
-        )  # it warns of functions traced again, which each new training has
+        # TensorFlow warns when a function is traced again, which happens in each new training.
+        logging.getLogger("tensorflow").setLevel(logging.ERROR)
     except ImportError as error:
         raise ModelError(f"TensorFlow cannot be imported ({error}); {install_hint('train')}") from error
     if keras.backend.backend() != "tensorflow":
         raise ModelError(
-            f"Keras was imported with backend {keras.backend.backend()!r} before fedstream could choose; set KERAS_BACKEND=tensorflow"
+            f"Keras was imported with backend {keras.backend.backend()!r} before fedstream could choose; "
+            "set KERAS_BACKEND=tensorflow"
         )
     return tensorflow  # type: ignore[no-any-return]
 
@@ -153,7 +161,10 @@ class _Absent(MetaPathFinder):
 
 @contextmanager
 def _no_garbage_collection() -> Iterator[None]:
-    """An import makes hundreds of thousands of objects and drops none; looking for garbage meanwhile takes half a second."""
+    """Disable garbage collection during an import.
+
+    An import creates hundreds of thousands of objects and drops none; searching them for garbage takes half a second.
+    """
     if not gc.isenabled():
         yield
         return
@@ -167,12 +178,14 @@ def _no_garbage_collection() -> Iterator[None]:
 
 @contextmanager
 def _quiet_stderr() -> Iterator[None]:
-    """Drop what TensorFlow's C++ code says about itself while it loads; no setting silences it. A failed import still shows all."""
+    """Suppress the messages of TensorFlow's C++ code while it loads, for which there is no setting.
+
+    If the import fails, all messages are shown.
+    """
     sys.stderr.flush()
     kept, shown = os.dup(2), sys.stderr
-    if _is_descriptor_2(
-        shown
-    ):  # what Python code says meanwhile, a progress line in another thread, goes where it went
+    # Messages of Python code, such as a progress line of another thread, are still shown.
+    if _is_descriptor_2(shown):
         sys.stderr = os.fdopen(
             kept, "w", buffering=1, encoding=shown.encoding, errors="backslashreplace", closefd=False
         )
@@ -186,7 +199,7 @@ def _quiet_stderr() -> Iterator[None]:
             raise
         finally:
             os.dup2(kept, 2)
-            sys.stderr = shown  # `kept` stays open: the other thread may just be writing to it
+            sys.stderr = shown  # `kept` stays open, because another thread can be writing to it
 
 
 def _is_descriptor_2(stream: TextIO) -> bool:

@@ -1,6 +1,7 @@
-"""The .keras file as a zip archive: checks before Keras reads it, and one spelling of its bytes. Must not import TensorFlow.
+"""The .keras file as a zip archive: checks before Keras reads it, and a canonical form of its bytes.
 
-A few MB may inflate to some GB, so what is read is bounded, and Keras gets the files as they were read here.
+A few MB can decompress to several GB, so the size is limited, and Keras gets the files as they were read here. This
+module must not import TensorFlow.
 """
 
 from __future__ import annotations
@@ -20,32 +21,35 @@ CONFIG, METADATA = "config.json", "metadata.json"
 EPOCH = (1980, 1, 1, 0, 0, 0)
 """The oldest time a zip entry can have."""
 MODEL_BYTES = 4 * 1024**3
-"""Bytes of a model file's content: a billion float32 weights, more than a round trip through an object store is meant for."""
+"""Maximum decompressed size of a model file in bytes, which is a billion float32 weights."""
 INFLATION = 100
-"""Times a file's content may exceed the file: weights hardly shrink, and a text as long as a configuration shrinks tenfold."""
+"""Maximum compression ratio: weights hardly shrink, and text of the length of a configuration shrinks tenfold."""
 SMALL_BYTES = 64 * 1024**2
-"""Bytes of content that no ratio is asked of: those of an untrained model whose weights are all zero."""
+"""Decompressed size in bytes below which any ratio is accepted, such as that of a model whose weights are all zero."""
 ENTRIES = 1_000
-"""Files in the archive: Keras writes three, and one for each vocabulary."""
+"""Maximum number of files in the archive; Keras writes three, and one for each vocabulary."""
 CONFIG_BYTES, CONFIG_DEPTH = 16 * 1024**2, 200
-"""Bytes of a configuration (a thousand layers need one MiB), and levels of nesting (a model within a model takes four)."""
+"""Maximum size of a configuration in bytes (a thousand layers need 1 MiB), and its maximum nesting depth.
+
+A model within a model takes four levels.
+"""
 STEP_BYTES = 1024**2
-"""Bytes inflated at a time: the sizes in the archive's directory may lie."""
+"""Number of bytes decompressed at a time, because the sizes in the archive's directory can be wrong."""
 DAMAGE = (zlib.error, struct.error, EOFError, OSError, ValueError, LookupError, ArithmeticError, RuntimeError)
-"""What Python's zipfile raises of a damaged file besides its own BadZipFile."""
+"""Exceptions besides BadZipFile that Python's zipfile raises for a damaged file."""
 ADVICE = "save a compiled model with `model.save('NAME.keras')`"
 
 
 def check_archive(data: bytes, where: str) -> dict[str, bytes]:
-    """Check what can be known about a .keras file without Keras, and return the files in it.
+    """Check a .keras file as far as possible without Keras, and return the files in it.
 
     Args:
-        data: the file's bytes.
-        where: its name, for the message.
+        data: Bytes of the file.
+        where: Name of the file, for error messages.
 
     Raises:
-        ModelError: it is no .keras file, or is larger than a model may be; its model is not compiled, or it has a Lambda layer, which would run code
-            of whoever wrote the file.
+        ModelError: The data is not a .keras file or is too large, the model is not compiled, or it has a Lambda layer,
+            which would run code of the file's author.
     """
     contents = read_archive(data, where)
     config = _config(contents, where)
@@ -58,16 +62,17 @@ def check_archive(data: bytes, where: str) -> dict[str, bytes]:
             )
     if not isinstance(config.get("compile_config"), dict):
         raise ModelError(
-            f"the model in {where} is not compiled, so it has no loss and no optimizer; call `model.compile(...)` before saving it"
+            f"the model in {where} is not compiled, so it has no loss and no optimizer; "
+            "call `model.compile(...)` before saving it"
         )
     return contents
 
 
 def read_archive(data: bytes, where: str) -> dict[str, bytes]:
-    """Return name -> content of the files in a .keras file, inflating no more than a model may hold.
+    """Return name -> content of the files in a .keras file, without decompressing more than the limit.
 
     Raises:
-        ModelError: it is no .keras file, or holds more.
+        ModelError: The data is not a .keras file, or exceeds the limit.
     """
     if data.count(b"PK\1\2") > ENTRIES:  # the mark of an entry in the directory, which is not read before
         raise ModelError(f"{where} is not a .keras file (it holds more than {ENTRIES} files); {ADVICE}")
@@ -83,8 +88,8 @@ def _check_directory(entries: list[zipfile.ZipInfo], size: int, where: str) -> N
     """Check what the archive says about its files.
 
     Raises:
-        ModelError: they hold more than a model may.
-        ValueError: a name, or the way a file is packed, is none that Keras uses.
+        ModelError: The files exceed the size limit of a model.
+        ValueError: Keras does not use such a file name or compression method.
     """
     names = [entry.filename for entry in entries]
     if odd := [
@@ -100,7 +105,8 @@ def _check_directory(entries: list[zipfile.ZipInfo], size: int, where: str) -> N
     total = sum(entry.file_size for entry in entries)
     if total > (limit := min(MODEL_BYTES, max(SMALL_BYTES, INFLATION * size))):
         raise ModelError(
-            f"{where} has {size:,} bytes and inflates to {total:,}, where a model of its size holds {limit:,} at most; {ADVICE}"
+            f"{where} has {size:,} bytes and inflates to {total:,}, where a model of its size holds {limit:,} "
+            f"at most; {ADVICE}"
         )
 
 
@@ -125,8 +131,8 @@ def write_archive(contents: Mapping[str, bytes]) -> bytes:
 def canonical_archive(data: bytes) -> bytes:
     """Rewrite a .keras file so that the same model is always the same bytes.
 
-    Entries are sorted, stored uncompressed and without times; the date of saving is dropped; ids of shared objects, which are memory addresses,
-    are counted from 0.
+    Entries are sorted, and stored uncompressed and without times. The date of saving is dropped. The ids of shared
+    objects, which are memory addresses, are renumbered from 0.
     """
     contents = read_archive(data, "the model")
     contents[CONFIG] = _compact(_renumber(json.loads(contents[CONFIG])))

@@ -26,9 +26,9 @@ def builtin_file(name: str, threads: int | None = None, gpu_memory_mib: int | No
     """Return the file of a built-in model.
 
     Args:
-        name: one of `builtin_names()`.
-        threads: as in `set_threads`, for a process that trains later.
-        gpu_memory_mib: likewise.
+        name: One of `builtin_names()`.
+        threads: See `set_threads`; for a process that trains later.
+        gpu_memory_mib: See `set_threads`.
     """
     if found := NUMPY.get(name.removeprefix(PREFIX)):
         return found.to_bytes()
@@ -40,7 +40,7 @@ def build_builtin(name: str) -> Any:
     """Return a compiled Keras model.
 
     Raises:
-        ModelError: there is none of this name.
+        ModelError: There is no model of this name.
     """
     if name.removeprefix(PREFIX) not in KERAS:
         raise ModelError(
@@ -57,7 +57,10 @@ def digits_mlp() -> Any:
 
 
 def mnist_2nn() -> Any:
-    """Return the 2NN of McMahan et al., Communication-Efficient Learning of Deep Networks from Decentralized Data (2017): 199,210 weights."""
+    """Return the 2NN of McMahan et al. (2017), which has 199,210 weights.
+
+    Source: Communication-Efficient Learning of Deep Networks from Decentralized Data.
+    """
     return _compile(
         "mnist_2nn",
         (28, 28),

@@ -1,4 +1,4 @@
-"""Whether a stream's records fit a model. Must not import TensorFlow."""
+"""Check whether the records of a stream fit a model. Must not import TensorFlow."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def check_fit(model: ModelDescription, records: RecordShapes) -> None:
     """Check that the model can be trained on such records.
 
     Raises:
-        ModelError: the shape of the data or of the label is not the model's; names both.
+        ModelError: The shape of the data or of the label does not match the model. The message names both shapes.
     """
     expected, got = tuple(model.input_shape), tuple(records.data_shape)
     if got != expected:
@@ -37,8 +37,10 @@ def check_fit(model: ModelDescription, records: RecordShapes) -> None:
     label = tuple(records.label_shape)
     if label not in _label_shapes(model):
         raise ModelError(
-            f"model {model.name!r} with loss {model.loss} expects labels of shape {_label_shapes(model)[0]}, the stream's have shape {label};"
-            f" {'send class numbers' if model.loss == SPARSE_LOSS else 'announce that shape'} or compile the model with another loss"
+            f"model {model.name!r} with loss {model.loss} expects labels of shape {_label_shapes(model)[0]}, "
+            f"the stream's have shape {label};"
+            f" {'send class numbers' if model.loss == SPARSE_LOSS else 'announce that shape'} or compile the "
+            "model with another loss"
         )
 
 
@@ -46,11 +48,12 @@ def check_labels(model: ModelDescription, y: NDArray[Any]) -> None:
     """Check that labels are classes the model knows; does nothing for a model without classes.
 
     Args:
-        model: its `num_classes` counts the classes.
-        y: shape (n,) or (n, ...); whole numbers of any numeric type.
+        model: Description of the model; `num_classes` is its number of classes.
+        y: Labels of shape (n,) or (n, ...), integers of any numeric dtype.
 
     Raises:
-        ModelError: names the first wrong label, its record's index, how many there are, and what is allowed.
+        ModelError: A label is not a class. The message names the first such label, the index of its record, the number
+            of wrong records, and the allowed classes.
     """
     if model.num_classes is None or not len(y):
         return
@@ -61,8 +64,10 @@ def check_labels(model: ModelDescription, y: NDArray[Any]) -> None:
         first = int(np.argmax(bad))
         label = labels[first][wrong[first]][0].item()
         raise ModelError(
-            f"label {label!r} of record {first} is no class of model {model.name!r}, which has classes 0 to {model.num_classes - 1}"
-            f" ({int(bad.sum())} of {len(labels)} records are wrong); correct the stream's labels or give the model more outputs"
+            f"label {label!r} of record {first} is no class of model {model.name!r}, "
+            f"which has classes 0 to {model.num_classes - 1}"
+            f" ({int(bad.sum())} of {len(labels)} records are wrong); "
+            "correct the stream's labels or give the model more outputs"
         )
 
 

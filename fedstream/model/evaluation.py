@@ -1,4 +1,4 @@
-"""Measure a model on labelled records."""
+"""Evaluate a model on labelled records."""
 
 from __future__ import annotations
 
@@ -30,14 +30,15 @@ def evaluate_model(
     Values that are not finite are left out, so a model that diverged has no `loss` here.
 
     Args:
-        model: compiled Keras model.
-        x: shape (n, *input_shape), any numeric dtype; n at least 1.
-        y: shape (n,), (n, 1) or (n, *output_shape).
-        batch_size: records in memory at once, at most.
-        step: what `traced` returned; None to measure eagerly, which is faster for a few records of a model that is measured once.
+        model: Compiled Keras model.
+        x: Samples of shape (n, *input_shape) and any numeric dtype; n is at least 1.
+        y: Labels of shape (n,), (n, 1) or (n, *output_shape).
+        batch_size: Maximum number of records in memory at once.
+        step: Result of `traced`; None to evaluate eagerly, which is faster for a few records of a model that is
+            evaluated once.
 
     Raises:
-        ModelError: there is no record, or a metric yields no number.
+        ModelError: There is no record, or a metric does not return a single number.
     """
     tf = tensorflow()
     if not len(x):
@@ -68,9 +69,9 @@ def traced(model: Any, label_shape: Sequence[int], label_type: Any) -> Step:
     """Return a step for `evaluate_model` that is traced once, for a model that is measured again and again.
 
     Args:
-        model: compiled Keras model.
-        label_shape: of one target, as `as_targets` returns it.
-        label_type: their dtype.
+        model: Compiled Keras model.
+        label_shape: Shape of one target, as returned by `as_targets`.
+        label_type: Dtype of the targets.
     """
     tf, inputs = tensorflow(), model.inputs[0]
     signature = [
@@ -95,6 +96,7 @@ def _number(name: str, value: Any) -> float:
     array = np.array(value)
     if array.size != 1:
         raise ModelError(
-            f"metric {name!r} yields {array.size} values; compile the model with metrics of one number (such as average='macro')"
+            f"metric {name!r} yields {array.size} values; compile the model with metrics of one number (such "
+            "as average='macro')"
         )
     return float(array.reshape(()))

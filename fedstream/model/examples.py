@@ -1,4 +1,4 @@
-"""What a client's training receives. Pure numpy; must not know Kafka or TensorFlow."""
+"""The input of a client's training. Pure NumPy; must not depend on Kafka or TensorFlow."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ class Examples:
     """A client's records as arrays.
 
     Attributes:
-        x: samples, shape (n, *input_shape), any numeric dtype.
-        y: labels, shape (n,), (n, 1) or (n, *output_shape).
-        held_out: shape (n,); true for records that are measured on and never trained on.
-        unlabelled: samples without labels, shape (m, *input_shape); None where there are none.
+        x: Samples of shape (n, *input_shape) and any numeric dtype.
+        y: Labels of shape (n,), (n, 1) or (n, *output_shape).
+        held_out: Shape (n,); true for records that are used for evaluation and never for training.
+        unlabelled: Samples without labels, of shape (m, *input_shape); None if there are none.
     """
 
     x: NDArray[Any]

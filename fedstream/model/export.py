@@ -12,7 +12,7 @@ from fedstream.model._tensorflow import tensorflow
 def to_saved_model(model: Any) -> dict[str, bytes]:
     """Return a SavedModel for serving: relative file name -> bytes.
 
-    The files differ from one export to the next, since TensorFlow numbers its functions within a process; the weights in them do not.
+    The files differ between exports, because TensorFlow numbers its functions within a process, but the weights do not.
     """
     tensorflow()
     with tempfile.TemporaryDirectory() as folder:

@@ -25,14 +25,15 @@ def load_keras(source: bytes | str | Path, threads: int | None = None) -> Any:
     """Load a compiled model, in Keras' safe mode.
 
     Args:
-        source: a .keras file's path, or its bytes.
-        threads: intra-op threads of this process; None keeps the number in force, or takes 2.
+        source: Path or bytes of a .keras file.
+        threads: Number of intra-op threads; None for the current number, or 2 if TensorFlow has not started.
 
     Returns:
         A compiled keras.Model.
 
     Raises:
-        ModelError: the file cannot be read or is no .keras file; the model is not compiled, has a Lambda layer, or needs code that is not Keras' own.
+        ModelError: The file cannot be read or is not a .keras file, or the model is not compiled, has a Lambda layer,
+            or needs code that is not part of Keras.
     """
     where, data = _read(source)
     contents = check_archive(data, where)
@@ -46,7 +47,8 @@ def load_keras(source: bytes | str | Path, threads: int | None = None) -> Any:
             model = keras().saving.load_model(file.name, safe_mode=True)
         except Exception as error:  # a foreign file makes Keras raise anything; its owner gets one line
             raise ModelError(
-                f"{where} cannot be loaded by Keras {keras().version()}: {_first_line(error)}; use Keras' own layers and losses, and {ADVICE}"
+                f"{where} cannot be loaded by Keras {keras().version()}: {_first_line(error)}; "
+                f"use Keras' own layers and losses, and {ADVICE}"
             ) from error
     if not getattr(model, "compiled", False):
         raise ModelError(f"the model in {where} is not compiled; call `model.compile(...)` before saving it")
@@ -57,7 +59,7 @@ def save_keras(model: Any) -> bytes:
     """Return a model as .keras bytes: the same architecture, compile arguments and weights are always the same bytes.
 
     Raises:
-        ModelError: the model is not compiled.
+        ModelError: The model is not compiled.
     """
     if not getattr(model, "compiled", False):
         raise ModelError(
@@ -75,12 +77,12 @@ def describe(data: bytes, name: str, where: str = "") -> tuple[ModelDescription,
     """Load a .keras file, try it on two records, and return its description and its initial weights as safetensors.
 
     Args:
-        data: the file's bytes.
-        name: model name.
-        where: the file's name, for messages.
+        data: Bytes of the file.
+        name: Name of the model.
+        where: Name of the file, for error messages.
 
     Raises:
-        ModelError: it is no model that can be trained here; says why.
+        ModelError: The model cannot be trained here. The message says why.
     """
     model = load_keras(data)
     weights = to_bytes(get_weights(model))

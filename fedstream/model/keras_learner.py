@@ -23,7 +23,11 @@ __all__ = ["describe", "open_learner"]
 
 
 def open_learner(data: bytes, threads: int | None = None, gpu_memory_mib: int | None = None) -> Learner:
-    """Load a .keras file. Raises ModelError where TensorFlow already runs with another number of threads, or another limit of memory."""
+    """Load a .keras file.
+
+    Raises:
+        ModelError: TensorFlow already runs with another number of threads or another memory limit.
+    """
     set_threads(threads, gpu_memory_mib)
     keras().utils.set_random_seed(0)  # a layer that draws a seed of its own as it is made; each training sets it anew
     return KerasLearner(load_keras(data, threads))

@@ -33,22 +33,25 @@ DTYPES = {
 def travelling(model: Any) -> dict[str, Any]:
     """Return the variables that travel between clients and the aggregation: name -> Keras variable, in Keras' order.
 
-    These are the trainable ones and the non-trainable state of layers, such as BatchNormalization's moving statistics. The states of random
-    generators (Dropout) are no weights to Keras and stay: each training sets them from its seed. The optimizer's variables stay too.
+    These are the trainable variables and the non-trainable state of layers, such as BatchNormalization's moving
+    statistics. The states of random generators (Dropout) are not weights to Keras and stay local: each training sets
+    them from its seed. The optimizer's variables also stay local.
 
     Raises:
-        ModelError: a variable's type has no place in safetensors.
+        ModelError: Safetensors does not support the dtype of a variable.
     """
     names: Counter[str] = Counter()
     variables = {}
     for variable in model.weights:
-        # A model just built prefixes its own name, a loaded one does not; nested models with equal layer names share paths.
+        # Paths begin with the model's name in a new model, but not in a loaded one. Nested models with equal layer
+        # names share paths.
         name = variable.path.removeprefix(f"{model.name}/")
         names[name] += 1
         name = name if names[name] == 1 else f"{name}#{names[name]}"
         if variable.dtype not in DTYPES:
             raise ModelError(
-                f"variable {name!r} has type {variable.dtype}, which cannot be stored; build the model with dtype float32"
+                f"variable {name!r} has type {variable.dtype}, which cannot be stored; "
+                "build the model with dtype float32"
             )
         variables[name] = variable
     return variables
@@ -68,7 +71,7 @@ def set_weights(model: Any, weights: Weights) -> None:
     """Set the model's weights.
 
     Raises:
-        ModelError: names or shapes are not the model's.
+        ModelError: Names or shapes do not match the model's.
     """
     variables = travelling(model)
     if single := sorted(variables.keys() ^ weights.keys()):
@@ -78,7 +81,8 @@ def set_weights(model: Any, weights: Weights) -> None:
         got, expected = weights[name].shape, tuple(variable.shape)
         if got != expected:
             raise ModelError(
-                f"the weights are not of model {model.name!r}: variable {name!r} has shape {got}, the model's has {expected}"
+                f"the weights are not of model {model.name!r}: variable {name!r} has shape {got}, "
+                f"the model's has {expected}"
             )
         variable.assign(weights[name])
 
@@ -87,7 +91,7 @@ def loss_name(model: Any) -> str:
     """Return the compiled loss as Keras spells it in words, such as `sparse_categorical_crossentropy`.
 
     Raises:
-        ModelError: the model has several losses, or none.
+        ModelError: The model has several losses, or none.
     """
     loss = model.loss
     if isinstance(loss, list | tuple | dict):
@@ -104,12 +108,13 @@ def record_shape(model: Any, tensors: Sequence[Any] | None, what: str) -> list[i
     """Return the shape of the model's one input or output, without the batch.
 
     Raises:
-        ModelError: there is not exactly one, or it is not fixed.
+        ModelError: There is not exactly one, or its shape is not fixed.
     """
     if not tensors or len(tensors) != 1:
         count = "no known" if not tensors else len(tensors)
         raise ModelError(
-            f"model {model.name!r} has {count} {what}s, expected one; build it as a Sequential or functional model with one keras.Input"
+            f"model {model.name!r} has {count} {what}s, expected one; "
+            "build it as a Sequential or functional model with one keras.Input"
         )
     shape = tuple(tensors[0].shape)[1:]
     if None in shape:
@@ -125,7 +130,7 @@ def num_classes(model: Any) -> int | None:
 
 
 def as_targets(model: Any, y: np.ndarray) -> np.ndarray:
-    """Return labels as the model's loss wants them: int64 class numbers of shape (n,), or float32 of the shape given."""
+    """Return labels as the model's loss expects them: int64 class numbers (n,), or float32 of the given shape."""
     if loss_name(model) != SPARSE_LOSS:
         return y.astype(np.float32)
     targets = y.astype(np.int64)

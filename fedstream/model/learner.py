@@ -1,6 +1,6 @@
-"""What the steps need of a model: to be described, trained, measured and exported. Which library does it is the learner's own affair.
+"""The interface of the steps to a model, which is described, trained, evaluated and exported.
 
-Must not import TensorFlow.
+The steps do not depend on the library behind a learner. This module must not import TensorFlow.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ class TrainingConfig:
     """How one client trains in one round.
 
     Attributes:
-        epochs: passes over the training records.
-        batch_size: records in one optimizer step; the last one of an epoch may have fewer.
-        learning_rate: of the optimizer; None for the one the model was compiled with.
-        seed: of shuffling and of layers such as Dropout, in [0, 2**31).
-        threads: TensorFlow's intra-op threads.
-        mixed_precision: train in half precision; weights stay float32, and the model is measured in float32.
-        measure_only: measure the received model and train nothing.
-        deadline: `time.monotonic()` at which training is given up; None for never.
-        rule: what the strategy asks for beside plain training.
-        received: arrays that came with the global model, for the rule; name -> array.
+        epochs: Number of passes over the training records.
+        batch_size: Number of records in one optimizer step; the last step of an epoch can have fewer.
+        learning_rate: Learning rate of the optimizer; None for the compiled one.
+        seed: Seed of shuffling and of layers such as Dropout, in [0, 2**31).
+        threads: Number of TensorFlow's intra-op threads.
+        mixed_precision: Train in half precision; weights stay float32, and the model is evaluated in float32.
+        measure_only: Evaluate the received model without training.
+        deadline: Value of `time.monotonic()` at which training is aborted; None for no deadline.
+        rule: Local rule of the strategy, in addition to plain training.
+        received: Arrays that came with the global model, for the rule; name -> array.
     """
 
     epochs: int = 1
@@ -54,17 +54,17 @@ class TrainingConfig:
 
 @dataclass(frozen=True)
 class TrainResult:
-    """What a client's training came to.
+    """The result of a client's training.
 
     Attributes:
-        weights: name -> array; empty when only measured.
-        num_examples: records trained on; when only measured, records measured on.
-        incoming: the received model on the held-out records; None without such records.
-        trained: the trained model on them; None without such records, or when only measured.
-        training: means over the last epoch while the weights were changing; None when only measured.
-        device: what it ran on.
-        extras: arrays that the local rule sends back beside the weights; name -> array.
-        figures: what it used of its machine, by name; see fedstream.model.usage.
+        weights: name -> array; empty if the model was only evaluated.
+        num_examples: Number of training records, or of evaluation records if the model was only evaluated.
+        incoming: Metrics of the received model on the held-out records; None without such records.
+        trained: Metrics of the trained model on them; None without such records, or if the model was only evaluated.
+        training: Means over the last epoch while the weights changed; None if the model was only evaluated.
+        device: Name of the device.
+        extras: Arrays that the local rule returns in addition to the weights; name -> array.
+        figures: Resources that the training used, by name; see fedstream.model.usage.
     """
 
     weights: Weights
@@ -78,15 +78,15 @@ class TrainResult:
 
 
 class Learner(Protocol):
-    """An open model. It may be kept for as long as the process lasts: nothing of one training reaches the next."""
+    """An open model. It can be kept for the lifetime of the process: nothing carries over between trainings."""
 
     def train(self, weights: Weights, examples: Examples, config: TrainingConfig) -> TrainResult:
-        """Train global weights on a client's records, and measure before and after on those held out.
+        """Train global weights on a client's records, and evaluate before and after on the held-out records.
 
-        A pure function of its arguments, on one kind of processor.
+        The result is a pure function of the arguments, on one kind of processor.
 
         Raises:
-            ModelError: no record is left to train on, or training diverged or passed its deadline.
+            ModelError: No record is left to train on, or training diverged or passed its deadline.
         """
         ...
 
@@ -95,11 +95,11 @@ class Learner(Protocol):
         ...
 
     def export(self, weights: Weights) -> dict[str, bytes]:
-        """Return the files of a published version, by name; the one called `model.*` is announced to the data owners."""
+        """Return the files of a published version, by name. The file `model.*` is announced to the data owners."""
         ...
 
     def why_no_gpu(self) -> str:
-        """Return what the process sees instead of a GPU; an empty string where it can train on one."""
+        """Return what the process finds instead of a GPU, or an empty string if it can train on one."""
         ...
 
 
@@ -110,7 +110,7 @@ class Kind(Protocol):
         """Try a model file, and return its description and its initial weights as safetensors.
 
         Raises:
-            ModelError: it is no model that can be trained here; says why.
+            ModelError: The model cannot be trained here. The message says why.
         """
         ...
 
@@ -118,15 +118,18 @@ class Kind(Protocol):
         """Open a model file.
 
         Args:
-            data: the file's bytes.
-            threads: of a training; None for the default.
-            gpu_memory_mib: the most memory that it takes on each GPU, in MiB; 0 for any, None for the limit in force.
+            data: Bytes of the file.
+            threads: Number of threads of a training; None for the default.
+            gpu_memory_mib: Maximum memory on each GPU, in MiB; 0 for no limit, None for the current limit.
         """
         ...
 
 
 def kind_of(data: bytes) -> Kind | ModuleType:
-    """Return the library that a model file is for: a JSON object is a numpy model, and all else is Keras', which says what is wrong with it."""
+    """Return the library of a model file.
+
+    A JSON object is a numpy model. Keras handles all other files, and reports what is wrong with an invalid one.
+    """
     if data.startswith(b"{"):
         from fedstream.model import numpy_learner
 
@@ -137,7 +140,10 @@ def kind_of(data: bytes) -> Kind | ModuleType:
 
 
 class Learners:
-    """The learners that were used last, open. Traced functions and loaded libraries make the first use of one slow, and the others fast."""
+    """Keep the most recently used learners open.
+
+    The first use of a learner is slow, because it loads libraries and traces functions; later uses are fast.
+    """
 
     def __init__(self) -> None:
         self._open: OrderedDict[Hashable, Learner] = OrderedDict()

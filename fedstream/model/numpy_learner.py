@@ -31,10 +31,10 @@ class SoftmaxModel(Document):
     """A model file: the JSON of this document.
 
     Attributes:
-        input_shape: of one record.
-        classes: how many classes it tells apart; labels are 0, 1, ...
-        scale: what samples are multiplied by.
-        learning_rate: of gradient descent.
+        input_shape: Shape of one record.
+        classes: Number of classes; labels are 0, 1, ...
+        scale: Factor by which samples are multiplied.
+        learning_rate: Learning rate of gradient descent.
     """
 
     input_shape: list[int] = Field(min_length=1)
@@ -73,7 +73,10 @@ def describe(data: bytes, name: str) -> tuple[ModelDescription, bytes]:
 
 
 def open_learner(data: bytes, threads: int | None = None, gpu_memory_mib: int | None = None) -> SoftmaxLearner:
-    """Read a model file; numpy has its own number of threads, on which its digests do not depend for so small a model."""
+    """Read a model file.
+
+    NumPy chooses its own number of threads, which does not affect the digests of so small a model.
+    """
     return SoftmaxLearner(_read(data))
 
 
@@ -163,7 +166,7 @@ def _read(data: bytes) -> SoftmaxModel:
         return SoftmaxModel.model_validate(json.loads(data))
     except (ValueError, RecursionError, ValidationError) as error:
         raise ModelError(
-            f"the file is no numpy model: {error}; make one with fedstream.model.numpy_learner.SoftmaxModel"
+            f"the file is not a numpy model: {error}; make one with fedstream.model.numpy_learner.SoftmaxModel"
         ) from error
 
 

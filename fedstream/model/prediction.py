@@ -18,7 +18,8 @@ Predict = Callable[[NDArray[Any]], NDArray[Any]]
 def predictor(model: Any) -> Predict:
     """Return a function that predicts; its graph is traced here, so that the first batch does not wait for it.
 
-    The function raises RecordError where the samples' values cannot be (an index that an embedding does not have), and ModelError for all else.
+    The function raises RecordError for invalid values in the samples, such as an index outside an embedding, and
+    ModelError for all other failures.
 
     Args:
         model: Keras model with one input and one output.

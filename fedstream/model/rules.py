@@ -1,4 +1,4 @@
-"""Applies a LocalRule to Keras training: what it adds to each step's gradient, and what it makes of the trained weights."""
+"""Apply a LocalRule to Keras training: add its terms to the gradients, and let it finish the trained weights."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from fedstream.record.weights import Weights
 def corrected(model: Any, rule: LocalRule, start: Weights, received: Weights) -> Iterator[None]:
     """Let the rule add to the gradients of a model's trainable variables for as long as the context lasts.
 
-    It does so where the optimizer takes them, before it clips or accumulates anything: as if the rule were a term of the loss. The loss that training
-    reports is without it. With a rule that adds nothing, not an operation of the training changes.
+    The rule adds its terms before the optimizer clips or accumulates gradients, as if it were a term of the loss. The
+    loss that training reports does not include it. A rule that adds nothing does not change any operation of training.
 
     Args:
-        model: compiled Keras model.
-        rule: what the clients do.
-        start: the global model that the client received.
-        received: the arrays that came with it.
+        model: Compiled Keras model.
+        rule: Local rule of the clients.
+        start: Weights of the global model that the client received.
+        received: Arrays that came with the global model.
     """
     if not rule.corrects:
         yield
@@ -63,7 +63,7 @@ def finished(rule: LocalRule, training: LocalTraining) -> tuple[Weights, Weights
     """Return what leaves the client: weights, and extra arrays.
 
     Raises:
-        ModelError: they are not what the rule says they are.
+        ModelError: They do not match the declaration of the rule.
     """
     weights, extras = rule.finish(training)
     problem = why_not(_specs(training.trained), weights, "variable", "the global model") or why_not(
@@ -71,7 +71,8 @@ def finished(rule: LocalRule, training: LocalTraining) -> tuple[Weights, Weights
     )
     if problem:
         raise ModelError(
-            f"the local rule {type(rule).__name__} makes no update that counts: {problem}; correct the strategy, or its parameters"
+            f"the local rule {type(rule).__name__} makes no update that counts: {problem}; "
+            "correct the strategy, or its parameters"
         )
     return weights, extras
 

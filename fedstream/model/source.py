@@ -23,8 +23,8 @@ def read_model(source: str) -> bytes:
     """Return .keras bytes from a file, as they are, or from `package.module:function`.
 
     Raises:
-        UsageError: it is neither a file nor such a name.
-        ModelError: no usable model comes out of it.
+        UsageError: The source is neither a file nor such a name.
+        ModelError: The source does not provide a usable model.
     """
     if Path(source).is_file():
         data = Path(source).read_bytes()
@@ -45,8 +45,8 @@ def load_callable(name: str) -> Callable[[], Any]:
     """Return the function that `package.module:function` names; the current folder is searched first.
 
     Raises:
-        UsageError: there is no such module or function.
-        ModelError: the module fails when it is imported.
+        UsageError: There is no such module or function.
+        ModelError: The module cannot be imported.
     """
     module_name, _, function_name = name.partition(":")
     if not function_name.isidentifier() or not all(part.isidentifier() for part in module_name.split(".")):

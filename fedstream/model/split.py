@@ -15,13 +15,13 @@ def split_mask(
 ) -> NDArray[np.bool_]:
     """Say for each record whether it is held out.
 
-    The answer depends on the seed, the record's partition and its offset alone, so a record never changes sides when the stream grows, and a larger
-    rate holds out the same records and more.
+    The result depends only on the seed and on the record's partition and offset. Thus a record never changes sides when
+    the stream grows, and a larger rate holds out the same records and more.
 
     Args:
         seed: of the split, in [0, 2**64).
-        partitions: shape (n,); Kafka partition of each record.
-        offsets: shape (n,); Kafka offset of each record.
+        partitions: Shape (n,); Kafka partition of each record.
+        offsets: Shape (n,); Kafka offset of each record.
         rate: expected part to hold out, in [0, 1).
 
     Returns:

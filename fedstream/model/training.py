@@ -1,4 +1,7 @@
-"""Local training: from a global model and a client's records to new weights and metrics. Must not know Kafka or the store."""
+"""Local training: from a global model and a client's records to new weights and metrics.
+
+Must not depend on Kafka or the store.
+"""
 
 from __future__ import annotations
 
@@ -37,12 +40,13 @@ def train_client(
 
 
 class Trainer:
-    """A model that trains one client after another. Its traced functions are kept, and nothing else of one training reaches the next.
+    """Train one client after another with the same model.
 
-    So the result of a training is a pure function of its arguments, on one kind of processor.
+    The traced functions are kept, but nothing else carries over from one training to the next. Therefore the result of
+    a training is a pure function of its arguments, on one kind of processor.
 
     Args:
-        model: compiled Keras model, loaded after `configure(threads, ...)`.
+        model: Compiled Keras model, loaded after `configure(threads, ...)`.
     """
 
     def __init__(self, model: Any) -> None:
@@ -58,13 +62,15 @@ class Trainer:
         The model is left with the new weights, and with the state of the optimizer that it came with.
 
         Args:
-            weights: the global model's.
-            examples: the records; those without labels are left alone.
-            config: how to train.
-            devices: TensorFlow's names of those to train on, which share each batch; None for every GPU there is, or the processor.
+            weights: Weights of the global model.
+            examples: The client's records; records without labels are ignored.
+            config: Configuration of the training.
+            devices: TensorFlow's names of the devices that share each batch; None for all GPUs, or the processor if
+                there is no GPU.
 
         Raises:
-            ModelError: no record is left to train on, training diverged or passed its deadline, or the learning rate cannot be set.
+            ModelError: No record is left to train on, training diverged or passed its deadline, or the learning rate
+                cannot be set.
         """
         set_threads(config.threads)
         devices = gpu_names() if devices is None else devices
@@ -114,7 +120,7 @@ class Trainer:
     def _fit(
         self, x: NDArray[Any], y: NDArray[Any], index: NDArray[np.intp], config: TrainingConfig
     ) -> dict[str, float]:
-        """Do what Keras' `fit` does, step by step, in a function that is traced once for all clients; `fit` traces one for each of them."""
+        """Train like Keras' `fit`, in a function that is traced once for all clients; `fit` traces one per client."""
         tf, model, deadline = tensorflow(), self.model, _Deadline(config.deadline)
         with tf.device("CPU:0"):
             samples, labels = tf.constant(x), tf.constant(as_targets(model, y))
@@ -140,7 +146,7 @@ class Trainer:
         )
 
     def _steps(self, samples: Any, labels: Any, batch_size: int, kept: dict[Any, Any]) -> Any:
-        """Return the function that trains on records by their numbers, a batch at a time, and returns the means since metrics were reset."""
+        """Return a function that trains on numbered records in batches and returns the means since the last reset."""
         tf, model = tensorflow(), self.model
         signature = [tf.TensorSpec([None, *array.shape[1:]], array.dtype) for array in (samples, labels)]
         key = (batch_size, *((tuple(spec.shape[1:]), spec.dtype) for spec in signature))
@@ -164,7 +170,9 @@ class Trainer:
 
 
 def _orders(index: NDArray[np.intp], config: TrainingConfig) -> Iterator[NDArray[np.int64]]:
-    """Yield the record numbers of each epoch in their order. It is that of `fit`, which starts a pass after each epoch and drops it."""
+    """Yield the record numbers of each epoch in the order of `fit`,
+    which starts a pass after each epoch and drops it.
+    """
     numbers = _shuffled(index, config.seed).batch(len(index))
     for _ in range(config.epochs):
         yield next(iter(numbers)).numpy()
@@ -172,9 +180,10 @@ def _orders(index: NDArray[np.intp], config: TrainingConfig) -> Iterator[NDArray
 
 
 def _shuffled(index: NDArray[np.intp], seed: int) -> Any:
-    """Return record numbers in another order each time they are gone through. Not the records, so that memory holds these once.
+    """Return record numbers in another order on each pass. Memory holds the records themselves only once.
 
-    It is the order of `Dataset.shuffle` after `tf.random.set_seed`, which makes TensorFlow forget, and optimize anew, all functions it has traced.
+    The order is that of `Dataset.shuffle` after `tf.random.set_seed`, which would make TensorFlow discard and optimize
+    again all traced functions.
     """
     tf = tensorflow()
     variant = tf.raw_ops.ShuffleDatasetV3(
@@ -221,7 +230,8 @@ def _fresh(model: Any, config: TrainingConfig) -> Iterator[None]:
         if "LearningRateSchedule" not in str(error):
             raise
         raise ModelError(
-            f"model {model.name!r} is compiled with a learning rate schedule, so no other can be set; use learning rate 0"
+            f"model {model.name!r} is compiled with a learning rate schedule, so no other can be set; "
+            "use learning rate 0"
         ) from error
     finally:
         for variable, value in zip(optimizer.variables, before, strict=True):
@@ -234,7 +244,10 @@ def _learning_rate(model: Any) -> float:
 
 
 def _seed_generators(model: Any, seed: int) -> None:
-    """Start the generators of Dropout and the like from the seed: a loaded model carries their state from the file, the same in every round."""
+    """Set the random generators of layers such as Dropout from the seed.
+
+    A loaded model has their state from the file, which is the same in every round.
+    """
     weights = {id(variable) for variable in model.weights}
     generators = [variable for variable in model.non_trainable_variables if id(variable) not in weights]
     for number, variable in enumerate(generators):
@@ -268,5 +281,6 @@ class _Deadline:
     def check(self, batch: int, logs: Any = None) -> None:
         if self.deadline is not None and time.monotonic() > self.deadline:
             raise ModelError(
-                f"training passed the round's deadline at step {batch + 1} of an epoch; give the round more time, or train fewer epochs"
+                f"training passed the round's deadline at step {batch + 1} of an epoch; "
+                "give the round more time, or train fewer epochs"
             )

@@ -21,9 +21,9 @@ def twin_of(model: Any, devices: Sequence[str], mixed_precision: bool) -> Any:
     The model itself stays as it is, so that it is measured on one device in float32: as it will be published.
 
     Args:
-        model: compiled Keras model.
+        model: Compiled Keras model.
         devices: TensorFlow's names; the copy of a model on more than one is mirrored on all of them.
-        mixed_precision: whether the copy computes in half precision.
+        mixed_precision: Whether the copy computes in half precision.
     """
     strategy = _mirrored(tuple(devices)) if len(devices) > 1 else None
     data = save_keras(model)
@@ -39,13 +39,14 @@ def twin_of(model: Any, devices: Sequence[str], mixed_precision: bool) -> Any:
 def compute_in_half(model: Any, policy: str) -> None:
     """Make a compiled model compute in float16, with loss scaling, or in bfloat16, which needs none.
 
-    Variables stay float32 under the same names. So do the computations of the layers that yield the model's output, so that softmax and loss keep
-    their digits, and of those that scale raw records, which may be too large for float16. A layer with a type that its owner chose keeps it.
+    Variables stay float32 under the same names. So do the computations of the output layers, to keep the precision of
+    softmax and loss, and of the layers that scale raw records, which can be too large for float16. A layer with an
+    explicit dtype keeps it.
 
     Keras' global policy would do nothing: a loaded layer has the policy that was saved with it.
 
     Args:
-        model: as loaded, before its first step.
+        model: Loaded model, before its first step.
         policy: `mixed_float16`, for GPUs, or `mixed_bfloat16`, for processors, which are slow at float16.
     """
     exact, layers = _output_layers(model), keras().layers
@@ -64,14 +65,15 @@ def fit_mirrored(
 ) -> dict[str, float]:
     """Train a mirrored model as `fit` trains a plain one, and return the means over the last epoch.
 
-    Each batch is dealt out to the devices, and its records are weighted so that the gradients of all devices add up to that of the whole batch.
+    Each batch is distributed to the devices, and its records are weighted so that the gradients of all devices add up
+    to the gradient of the whole batch.
     `fit` would halve a last batch that reaches only one of two devices, and does not repeat the order of one device.
 
     Args:
-        model: a twin on several devices.
-        batches: pairs of samples and labels, in another order each time they are gone through.
-        epochs: how often.
-        after_step: called after each step with its number in the epoch.
+        model: A twin on several devices.
+        batches: Pairs of samples and labels, in another order on each pass.
+        epochs: Number of passes.
+        after_step: Called after each step with its number in the epoch.
     """
     tf, strategy = tensorflow(), model.distribute_strategy
     step = tf.function(lambda shares: strategy.run(model.train_step, args=(shares,)), reduce_retracing=True)
@@ -97,12 +99,18 @@ def fit_mirrored(
 
 @functools.cache
 def _mirrored(devices: tuple[str, ...]) -> Any:
-    """Return the one strategy of these devices: a second one would give its collective operations the numbers of the first one's, and fail."""
+    """Return the only strategy of these devices.
+
+    A second strategy would reuse the numbers of the first one's collective operations, and fail.
+    """
     return tensorflow().distribute.MirroredStrategy(devices)
 
 
 def _share(model: Any, samples: Any, labels: Any, replica: int) -> tuple[Any, Any, Any]:
-    """Return a device's part of a batch, with weights; where there are fewer records than devices, a record that counts nothing."""
+    """Return a device's part of a batch, with weights.
+
+    If there are fewer records than devices, a device without records gets one of weight 0.
+    """
     replicas = model.distribute_strategy.num_replicas_in_sync
     records = len(range(replica, len(samples), replicas))
     mine = slice(replica, None, replicas) if records else slice(1)

@@ -28,7 +28,7 @@ class Usage:
         """Return the figures by name: seconds, a rate, MiB, and percent.
 
         Args:
-            examples: how many the work went through.
+            examples: Number of processed examples.
         """
         seconds = max(self.seconds, 1e-9)
         said = {
@@ -46,10 +46,12 @@ class Usage:
 
 @contextmanager
 def measured(threads: int) -> Iterator[Usage]:
-    """Measure what the body uses. Memory of the process is its peak since it started; of a GPU, TensorFlow's peak in the body.
+    """Measure the resources that the body uses.
+
+    The memory of the process is its peak since the start; the memory of a GPU is TensorFlow's peak in the body.
 
     Args:
-        threads: how many the body may use; all of them at work are 100 % of the processor.
+        threads: Number of threads that the body can use; 100 % of the processor means that all of them are busy.
     """
     memory, usage = tensorflow().config.experimental, Usage(threads)
     gpus = gpu_names()
@@ -63,9 +65,10 @@ def measured(threads: int) -> Iterator[Usage]:
 
 
 def _gpu_percents(since: float, gpus: int) -> list[float]:
-    """Return the driver's samples of each GPU's utilisation; none without NVIDIA's library, or on a MIG slice, which has no such figure.
+    """Return the driver's samples of each GPU's utilisation, if there are any.
 
-    None either where the driver shows more GPUs than TensorFlow uses, as with CUDA_VISIBLE_DEVICES: it does not say which are ours.
+    There are none without NVIDIA's library, or on a MIG slice, which has no such figure. There are also none if the
+    driver shows more GPUs than TensorFlow uses, as with CUDA_VISIBLE_DEVICES, because it does not show which are used.
     """
     try:
         import pynvml

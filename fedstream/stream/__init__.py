@@ -1,4 +1,7 @@
-"""Kafka side: announcements, offsets, codecs, the reader of slices, and the data owner's sink. Knows nothing of the object store."""
+"""The Kafka side: announcements, offsets, codecs, the reader of slices, and the data owner's sink.
+
+Does not depend on the object store.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ __all__ = ["FederatedRawSink"]
 
 
 def __getattr__(name: str) -> Any:
-    # The command line imports this package; numpy can wait until something is sent.
+    # The command line imports this package, so numpy is only imported when records are sent.
     if name == "FederatedRawSink":
         from fedstream.stream.sink import FederatedRawSink
 

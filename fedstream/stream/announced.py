@@ -1,4 +1,4 @@
-"""What a client has announced, as it stands on its control topic, and how it takes it back."""
+"""List what clients have announced on a control topic, and withdraw a client's announcements."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ from fedstream.stream.records import UNLABELLED
 from fedstream.stream.writer import RecordWriter
 
 READ_S = 30.0
-"""Seconds to read the control topic."""
+"""Time limit for reading the control topic, in seconds."""
 
 NO_RECORDS = {"data_type": "uint8", "label_type": "uint8", "data_reshape": "0", "label_reshape": "0"}
-"""A format that fits no model: who doesn't know withdrawals matches them with nothing."""
+"""A format that fits no model, so that software that does not know withdrawals matches them with no run."""
 
 
 class Announced(NamedTuple):
     """A message of the control topic.
 
     Attributes:
-        partition: its partition.
-        offset: its offset.
-        said: what it says; None where it cannot be read.
-        fate: whether it counts beside the others of its client, and why not.
+        partition: Partition of the message.
+        offset: Offset of the message.
+        said: The announcement; None if the message cannot be parsed.
+        fate: Whether the announcement counts among those of its client, and if not, why.
     """
 
     partition: int
@@ -47,14 +47,14 @@ def read_announced(kafka: KafkaSettings, control_topic: str | None = None) -> li
     """Return every message of the control topic, oldest first.
 
     Raises:
-        DeadlineError: they could not all be read in time.
-        BrokerError: no broker answers, or it refuses us.
+        DeadlineError: The messages could not all be read in time.
+        BrokerError: No broker answers, or the broker denies access.
     """
     return standing(read_announcements(kafka, control_topic or DATA_CONTROL_TOPIC, READ_S))
 
 
 def standing(messages: Iterable[tuple[int, int, bytes]]) -> list[Announced]:
-    """Return what became of each message (partition, offset, value), oldest first, where no run asks for more."""
+    """Return the state of each message (partition, offset, value), oldest first, regardless of a run's requirements."""
     found: list[Announced] = []
     own: dict[str, list[int]] = {}
     for number, (partition, offset, data) in enumerate(messages):
@@ -74,11 +74,12 @@ def standing(messages: Iterable[tuple[int, int, bytes]]) -> list[Announced]:
 
 
 def counting(kafka: KafkaSettings, client: str) -> list[DataAnnouncement]:
-    """Return what a client has announced and neither superseded nor withdrawn, oldest first.
+    """Return a client's announcements that are neither superseded nor withdrawn, oldest first.
 
     Raises:
-        DeadlineError: the control topic could not be read in time.
-        BrokerError: no broker answers, or it refuses us: an owner need not have the right to read the control topic.
+        DeadlineError: The control topic could not be read in time.
+        BrokerError: No broker answers, or the broker denies access: a data owner does not necessarily have the right to
+            read the control topic.
     """
     return [
         one.said
@@ -88,26 +89,28 @@ def counting(kafka: KafkaSettings, client: str) -> list[DataAnnouncement]:
 
 
 def withdraw(kafka: KafkaSettings, client: str, topic: str = "") -> list[str]:
-    """Withdraw what a client has announced: it takes part in no run that is planned from now on.
+    """Withdraw a client's announcements, so that the client takes part in no run that is planned from now on.
 
     Args:
-        kafka: the data owner's brokers.
-        client: whose announcements.
-        topic: withdraw those of this topic alone, without reading the control topic; empty for all that count.
+        kafka: Settings of the data owner's brokers.
+        client: Name of the client.
+        topic: Withdraw the announcements of this topic only, without reading the control topic; empty to withdraw all
+            announcements that count.
 
     Returns:
         The topics whose announcements are withdrawn.
 
     Raises:
-        UsageError: a name cannot be, or the client has announced nothing.
-        BrokerError: the broker did not take the withdrawal.
+        UsageError: A name is invalid, or the client has announced nothing.
+        BrokerError: The broker did not accept the withdrawal.
     """
     if reason := invalid_client_name(client) or (topic and invalid_topic_name(topic)):
         raise UsageError(reason)
     topics = [topic] if topic else sorted({name for said in counting(kafka, client) for name in said.topics})
     if not topics:
         raise UsageError(
-            f"client {client!r} has announced nothing that could be withdrawn; `fedstream stream list` shows what there is"
+            f"client {client!r} has announced nothing that could be withdrawn; "
+            "`fedstream stream list` shows what there is"
         )
     writer = RecordWriter(kafka)
     try:

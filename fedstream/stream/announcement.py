@@ -1,4 +1,7 @@
-"""Kafka-ML's control messages: "here is a stream", "here is a model". Tolerant of unknown fields, strict about those it uses."""
+"""Kafka-ML's control messages, which announce a stream or a model.
+
+The parser tolerates unknown fields, and is strict about the fields that fedstream uses.
+"""
 
 from __future__ import annotations
 
@@ -17,26 +20,29 @@ from fedstream.record.names import NAME, invalid_names
 from fedstream.record.offsets import RECORDS, OffsetRange, invalid_topic_name, parse_ranges
 
 DATA_CONTROL_TOPIC = "FEDERATED_DATA_CONTROL_TOPIC"
-"""Where data owners announce their streams."""
+"""Topic on which data owners announce their streams."""
 
 MODEL_CONTROL_TOPIC = "FEDERATED_MODEL_CONTROL_TOPIC"
-"""Where they are told about published models."""
+"""Topic on which published models are announced to the data owners."""
 
 MESSAGE_BYTES = 128 * 1024
-"""Bytes of one announcement: a thousand ranges of offsets and some pages of description."""
+"""Maximum size of an announcement in bytes, enough for a thousand ranges of offsets and a few pages of description."""
 
 DEPTH = 32
-"""Levels of nesting in an announcement's JSON: Kafka-ML's have two."""
+"""Maximum nesting depth of an announcement's JSON; Kafka-ML's announcements have two levels."""
 
 SCHEMA_VERSION = 1
-"""Of the fields fedstream adds: client, bootstrap_servers, features, classes, append, withdrawn."""
+"""Version of the fields that fedstream adds: client, bootstrap_servers, features, classes, append, withdrawn."""
 
 
 def invalid_client_name(name: str) -> str:
-    """Return why a client cannot have this name, or an empty string: names become object keys and loop ids."""
+    """Return why a client's name is invalid, or an empty string. Names become part of object keys and loop ids."""
     if re.fullmatch(NAME, name):
         return ""
-    return f"client name {name!r} cannot be used; use letters, digits, '.', '_' and '-', at most 63, the first a letter or digit"
+    return (
+        f"client name {name!r} cannot be used; "
+        "use letters, digits, '.', '_' and '-', at most 63, the first a letter or digit"
+    )
 
 
 class DataAnnouncement(BaseModel):
@@ -44,21 +50,22 @@ class DataAnnouncement(BaseModel):
 
     Attributes:
         topic: `topic:partition:start:end[,...]`, or a plain topic name for an online stream.
-        input_format: name of the codec, such as RAW.
-        input_config: its configuration.
-        description: the owner's words.
-        dataset_restrictions: text that holds a JSON object.
-        validation_rate: part held out for validation, in [0, 1).
-        test_rate: part held out for testing, in [0, 1).
-        total_msg: records announced, when known.
-        unsupervised_topic: as `topic`, for records without labels.
-        incremental: whether more will come.
-        client: name of the data owner; fedstream's own field.
-        bootstrap_servers: where the owner says its broker is; fedstream's own field, never trusted.
-        features: names of the columns of a flat sample, in their order; fedstream's own field, as are all that follow.
-        classes: names of the classes 0, 1, ...
-        append: whether it adds to what this client announced before, instead of taking its place.
-        withdrawn: whether it takes back what this client announced of this topic before, and offers nothing.
+        input_format: Name of the codec, such as RAW.
+        input_config: Configuration of the codec.
+        description: Free text of the data owner.
+        dataset_restrictions: Text that contains a JSON object.
+        validation_rate: Fraction held out for validation, in [0, 1).
+        test_rate: Fraction held out for testing, in [0, 1).
+        total_msg: Number of announced records, if known.
+        unsupervised_topic: Like `topic`, for records without labels.
+        incremental: Whether more records will follow.
+        client: Name of the data owner. fedstream adds this field and all that follow.
+        bootstrap_servers: Address of the broker according to the data owner; never trusted.
+        features: Names of the columns of a flat sample, in order.
+        classes: Names of the classes 0, 1, ...
+        append: Whether the announcement adds to the client's earlier announcements instead of replacing them.
+        withdrawn: Whether the announcement withdraws the client's earlier announcements of this topic and offers
+            nothing.
     """
 
     model_config = ConfigDict(frozen=True, extra="allow", allow_inf_nan=False)
@@ -126,17 +133,17 @@ class DataAnnouncement(BaseModel):
 
     @property
     def format(self) -> StreamFormat:
-        """How the records are laid out."""
+        """The format of the records."""
         return StreamFormat(self.input_format, self.input_config)
 
     @property
     def online(self) -> bool:
-        """Whether it names a topic without offsets."""
+        """Whether the announcement names a topic without offsets."""
         return ":" not in self.topic
 
     @cached_property
     def ranges(self) -> list[OffsetRange]:
-        """The announced offsets, in canonical order; empty for an online stream."""
+        """The announced ranges of offsets, in canonical order; empty for an online stream."""
         return [] if self.online else parse_ranges(self.topic)
 
     @property
@@ -145,7 +152,7 @@ class DataAnnouncement(BaseModel):
 
     @property
     def restrictions(self) -> dict[str, Any]:
-        """The restrictions' JSON object."""
+        """The JSON object in dataset_restrictions."""
         try:
             value = _parsed(self.dataset_restrictions.encode() or b"{}")
         except ValueError as error:
@@ -157,7 +164,7 @@ class DataAnnouncement(BaseModel):
         return value
 
     def held_out_rate(self) -> float | None:
-        """Return validation_rate + test_rate, or None where the owner names neither (0 and null both happen)."""
+        """Return validation_rate + test_rate, or None if the data owner specifies neither (as 0 or as null)."""
         return (self.validation_rate or 0.0) + (self.test_rate or 0.0) or None
 
     def to_bytes(self) -> bytes:
@@ -169,11 +176,12 @@ def parse_data_announcement(data: bytes) -> DataAnnouncement:
     """Parse a message's value.
 
     Raises:
-        AnnouncementError: it is not JSON, lacks a field, or has one that cannot be; names the field.
+        AnnouncementError: The value is not JSON, or a field is missing or invalid. The message names the field.
     """
     if len(data) > MESSAGE_BYTES:
         raise AnnouncementError(
-            f"the announcement has more than {MESSAGE_BYTES:,} bytes and is not read; announce fewer ranges, or in parts"
+            f"the announcement has more than {MESSAGE_BYTES:,} bytes and is not read; "
+            "announce fewer ranges, or in parts"
         )
     try:
         document = _parsed(data)
@@ -199,10 +207,12 @@ def parse_data_announcement(data: bytes) -> DataAnnouncement:
 
 
 def check_announceable(said: dict[str, Any]) -> None:
-    """Check what an owner says before any record is sent: description, dataset_restrictions, validation_rate, test_rate, features, classes.
+    """Check the fields that a data owner chooses, before any record is sent.
+
+    These are description, dataset_restrictions, validation_rate, test_rate, features and classes.
 
     Raises:
-        AnnouncementError: one of them cannot be announced; names it.
+        AnnouncementError: A field cannot be announced. The message names the field.
     """
     try:
         parse_data_announcement(
@@ -217,21 +227,21 @@ def _parsed(data: bytes) -> Any:
 
 
 class ModelAnnouncement(BaseModel):
-    """The message on FEDERATED_MODEL_CONTROL_TOPIC, with what Kafka-ML never tells: where the finished model is.
+    """The message on FEDERATED_MODEL_CONTROL_TOPIC, including the location of the finished model, unlike Kafka-ML's.
 
     Attributes:
-        model_format: input_shape and output_shape as space-separated numbers.
-        federated_params: federated_string_id, data_restriction (text that holds JSON), min_data.
-        model: its name.
-        version: its version.
-        run: the run it comes from.
-        bucket: the S3 bucket.
-        model_key: key of the .keras file.
+        model_format: `input_shape` and `output_shape` as space-separated numbers.
+        federated_params: `federated_string_id`, `data_restriction` (text that contains JSON) and `min_data`.
+        model: Name of the model.
+        version: Version of the model.
+        run: Name of the run that trained the model.
+        bucket: S3 bucket.
+        model_key: Key of the .keras file.
         model_digest: SHA-256 of that file.
         weights_digest: SHA-256 of the weights.
-        head: SHA-256 of the run's last commit: whoever keeps it can tell later that no round was removed.
-        features: names of the columns, in the order in which it takes them; empty where they have none.
-        classes: names of the classes 0, 1, ...; likewise.
+        head: SHA-256 of the run's last commit. Keep it to prove later that no round was removed.
+        features: Names of the columns, in the order that the model expects; empty if they have no names.
+        classes: Names of the classes 0, 1, ...; empty if they have no names.
     """
 
     model_config = ConfigDict(frozen=True, extra="allow")

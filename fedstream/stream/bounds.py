@@ -1,4 +1,7 @@
-"""Whether announced records can be read: what is kept of a topic, what is not there yet, what never will be. Knows no Kafka."""
+"""Decide whether announced records can be read: which are kept, which are still missing, and which are lost.
+
+Does not depend on Kafka.
+"""
 
 from __future__ import annotations
 
@@ -12,16 +15,16 @@ Bounds = dict[int, tuple[int, int]]
 
 
 def missing(bounds_of: Callable[[str], Bounds], ranges: Iterable[OffsetRange], servers: str) -> int:
-    """Return how many announced records are not there yet; raise if some can never be read.
+    """Return how many announced records are still missing; raise an error if some can never be read.
 
     Args:
-        bounds_of: what is kept of a topic.
-        ranges: what was announced.
-        servers: where the topics are, for the message.
+        bounds_of: Returns the offsets that a topic keeps.
+        ranges: The announced ranges.
+        servers: Addresses of the brokers, for error messages.
 
     Raises:
-        RetentionError: the first of them are no longer there.
-        TopicError: a topic or partition is gone.
+        RetentionError: The first records of a range are no longer kept.
+        TopicError: A topic or partition no longer exists.
     """
     bounds: dict[str, Bounds] = {}
     absent = 0
@@ -35,8 +38,9 @@ def missing(bounds_of: Callable[[str], Bounds], ranges: Iterable[OffsetRange], s
         first, end = bounds[wanted.topic][wanted.partition]
         if wanted.start < first:
             raise RetentionError(
-                f"records {wanted.topic}:{wanted.partition}:{wanted.start} to {min(first, wanted.end) - 1} are no longer kept"
-                f" (the first one left is {first}); send the data again, or give the topic a longer retention"
+                f"records {wanted.topic}:{wanted.partition}:{wanted.start} to {min(first, wanted.end) - 1} "
+                f"are no longer kept (the first one left is {first}); "
+                "send the data again, or give the topic a longer retention"
             )
         absent += max(0, wanted.end - max(end, wanted.start))
     return absent
@@ -46,13 +50,13 @@ def too_late(ranges: Sequence[OffsetRange], missing: int, deadline_s: float, sil
     """Return the error for records that did not arrive in time."""
     total = total_records(ranges)
     return DeadlineError(
-        f"{total - missing} of {total} announced records arrived in {round(deadline_s, 1):g} s ({shown(ranges)}){silence}; "
-        "send the rest, or give the round a longer deadline"
+        f"{total - missing} of {total} announced records arrived in {round(deadline_s, 1):g} s "
+        f"({shown(ranges)}){silence}; send the rest, or give the round a longer deadline"
     )
 
 
 def gap(wanted: OffsetRange, offset: int) -> RetentionError:
-    """Return the error for a record inside a range that is not there."""
+    """Return the error for a missing record inside a range."""
     return RetentionError(
         f"record {wanted.topic}:{wanted.partition}:{offset} of the announced range {wanted} is not in the topic"
         " (retention, compaction, or a transaction's marker); send the data again, to a topic that keeps it"
@@ -60,18 +64,19 @@ def gap(wanted: OffsetRange, offset: int) -> RetentionError:
 
 
 def check_room(ranges: Sequence[OffsetRange], size: int, limit: int) -> None:
-    """Check that a step may hold so many bytes of records.
+    """Check that a step is allowed to hold this many bytes of records.
 
     Raises:
-        RecordError: it may not.
+        RecordError: The records exceed the limit.
     """
     if size > limit:
         raise RecordError(
-            f"the {total_records(ranges):,} records of {shown(ranges)} have at least {size:,} bytes, and a step holds {limit:,} at most; "
-            "announce them in parts, or set FEDSTREAM_SLICE_GIB higher where the steps run, with memory for twice as much"
+            f"the {total_records(ranges):,} records of {shown(ranges)} have at least {size:,} bytes, "
+            f"and a step holds {limit:,} at most; announce them in parts, "
+            "or set FEDSTREAM_SLICE_GIB higher where the steps run, with memory for twice as much"
         )
 
 
 def shown(ranges: Sequence[OffsetRange]) -> str:
-    """Return the first of many ranges, for a message."""
+    """Return the first ranges and the number of the remaining ones, for a message."""
     return ", ".join(map(str, ranges[:3])) + (f" and {len(ranges) - 3} more" if len(ranges) > 3 else "")

@@ -1,4 +1,4 @@
-"""One Kafka cluster as the steps use it, and the clusters of a run by their addresses."""
+"""The interface of the steps to a Kafka cluster, and the clusters of a run by address."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from fedstream.stream.writer import RecordWriter, Writer
 
 
 class Broker(Protocol):
-    """A cluster that keeps records, and that announcements go through."""
+    """A cluster that stores records and carries announcements."""
 
     def read_announcements(self, topic: str, deadline_s: float) -> list[tuple[int, int, bytes]]:
-        """Return (partition, offset, value) of the messages of a control topic, oldest first."""
+        """Return (partition, offset, value) of each message of a control topic, oldest first."""
         ...
 
     def wait_for_data(self, ranges: Sequence[OffsetRange], deadline_s: float) -> None:
-        """Wait until all announced records are there."""
+        """Wait until all announced records are in their topics."""
         ...
 
     def check_retention(self, ranges: Sequence[OffsetRange]) -> None:
@@ -37,15 +37,15 @@ class Broker(Protocol):
 
     @property
     def bootstrap_servers(self) -> str:
-        """Its addresses."""
+        """Addresses of the cluster."""
         ...
 
     def writer(self) -> Writer:
-        """Open a producer of records and announcements; the caller closes it."""
+        """Open a producer of records and announcements. The caller must close it."""
         ...
 
     def close(self) -> None:
-        """Close the connections that are kept; used again, it opens others."""
+        """Close the open connections. The broker opens new ones when it is used again."""
         ...
 
 
@@ -53,26 +53,28 @@ class Brokers(Protocol):
     """The clusters of a run.
 
     Attributes:
-        default_servers: addresses of the default cluster, as a site may spell them out.
+        default_servers: Addresses of the default cluster, which a site can also spell out.
     """
 
     @property
     def default_servers(self) -> str: ...
 
     def at(self, bootstrap_servers: str) -> Broker:
-        """Return the cluster at an address; an empty one stands for the default cluster."""
+        """Return the cluster at an address; an empty address means the default cluster."""
         ...
 
     def close(self) -> None:
-        """Close the connections that are kept; used again, they open others."""
+        """Close the open connections. The clusters open new ones when they are used again."""
         ...
 
 
 class KafkaBroker:
-    """A real Kafka cluster, whose clients are kept open; fedstream.stream.reader and .control say what each method raises.
+    """A real Kafka cluster, whose clients are kept open.
+
+    See fedstream.stream.reader and fedstream.stream.control for the errors that each method raises.
 
     Args:
-        kafka: how to reach it.
+        kafka: Connection settings of the cluster.
     """
 
     def __init__(self, kafka: KafkaSettings) -> None:
@@ -104,10 +106,10 @@ class KafkaBroker:
 
 
 class KafkaBrokers:
-    """Real Kafka clusters, each reached with the credentials that were made for it.
+    """Real Kafka clusters, each accessed with its own credentials.
 
     Args:
-        kafka: how to reach the default cluster.
+        kafka: Connection settings of the default cluster.
     """
 
     def __init__(self, kafka: KafkaSettings) -> None:
@@ -129,7 +131,10 @@ class KafkaBrokers:
 
 
 class EnvironmentBrokers:
-    """The clusters that the environment names, which is read when a step first asks for one: not all of them need Kafka."""
+    """The clusters that the environment variables configure.
+
+    The variables are read when a step first requests a cluster, because not all steps need Kafka.
+    """
 
     @cached_property
     def _brokers(self) -> KafkaBrokers:

@@ -1,4 +1,7 @@
-"""Consumers, producers and admin clients of kafka-python, whose errors become ours: which broker, which topic, what to do."""
+"""Consumers, producers and admin clients of kafka-python.
+
+Their errors become fedstream's errors, which name the broker and the topic and say what to do.
+"""
 
 from __future__ import annotations
 
@@ -17,39 +20,43 @@ if TYPE_CHECKING:
     from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
 
 CONNECT_S = 10.0
-"""Seconds a broker may take to answer for the first time."""
+"""Time limit for the first answer of a broker, in seconds."""
 
 REQUEST_MS = 30_000
-"""Milliseconds one request may take."""
+"""Time limit for one request, in milliseconds."""
 
 CLOSE_S = 1.0
-"""Seconds a client may take to say goodbye; nothing is lost by then but what nobody waits for."""
+"""Time limit for closing a client, in seconds. Everything that a caller waits for has been sent before."""
 
 SESSION_MS = 10_000
-"""Milliseconds after which the partitions of a member that died are given to others."""
+"""Time until the partitions of a dead group member are reassigned, in milliseconds."""
 
 POLL_RECORDS = 10_000
-"""Records of one poll, so that a deadline is heeded in between."""
+"""Maximum number of records of one poll. Deadlines are checked between polls."""
 
 POLL_BYTES = 32 * 1024 * 1024
-"""Bytes of one poll, as far as the records' size is known."""
+"""Maximum size of one poll in bytes, if the size of the records is known."""
 
 FETCH_BYTES = 8 * 1024 * 1024
-"""Bytes asked for at a time: large enough that the round trips do not count."""
+"""Bytes of one fetch request, large enough to make the cost of the round trips negligible."""
 
 CHECK = "check KAFKA_BOOTSTRAP_SERVERS, KAFKA_SECURITY_PROTOCOL and that the broker runs"
-STRANGER = "check that the broker runs, and put what it asks for into KAFKA_CREDENTIALS_FILE: this run's own credentials were made for another cluster"
+STRANGER = (
+    "check that the broker runs, and put what it asks for into KAFKA_CREDENTIALS_FILE: "
+    "this run's own credentials were made for another cluster"
+)
 
 Client = TypeVar("Client")
 
-# kafka-python logs each failed attempt as an error; the user gets one that says what is wrong, and no other. Whoever wants them adds a handler.
+# kafka-python logs each failed attempt as an error. Users should only see the one error that explains what is wrong;
+# to see the others, add a handler.
 logging.getLogger("kafka").propagate = False
 logging.getLogger("kafka").addHandler(logging.NullHandler())
 
 
 @contextmanager
 def admin(kafka: KafkaSettings) -> Iterator[KafkaAdminClient]:
-    """Open an admin client: unlike a consumer, it never creates a topic by asking for it."""
+    """Open an admin client. Unlike a consumer, it never creates a topic by requesting its metadata."""
     from kafka import KafkaAdminClient
 
     opened = _open(kafka, KafkaAdminClient, request_timeout_ms=REQUEST_MS)
@@ -68,10 +75,10 @@ def consumer(
     """Open a consumer.
 
     Args:
-        kafka: the brokers.
-        group: of which to be a member, beginning with the oldest record; empty for reading exact offsets of topics that exist.
-        size: most bytes of a record, beyond which polling raises OversizedPart; None for any.
-        cut: whether a larger record is cut to one byte more instead.
+        kafka: Connection settings of the brokers.
+        group: Consumer group to join, beginning with the oldest record; empty to read exact offsets of existing topics.
+        size: Maximum size of a record, beyond which polling raises OversizedPart; None for no limit.
+        cut: Whether to truncate larger keys and values to one byte more than the limit instead of raising an error.
     """
     from kafka import KafkaConsumer
 
@@ -107,11 +114,12 @@ def consumer(
 
 
 def open_producer(kafka: KafkaSettings, idempotent: bool = True) -> KafkaProducer:
-    """Return a producer that waits for all replicas and keeps the order; the caller closes it.
+    """Return a producer that waits for all replicas and preserves the order of records. The caller must close it.
 
     Args:
-        kafka: the brokers.
-        idempotent: store a record once, though an answer got lost. One record that is too large for its topic then ends the producer for all others.
+        kafka: Connection settings of the brokers.
+        idempotent: Whether to store each record exactly once even if a response is lost. A record that is too large for
+            its topic then makes the producer fail for all other records.
     """
     from kafka import KafkaProducer
 
@@ -130,13 +138,14 @@ def open_producer(kafka: KafkaSettings, idempotent: bool = True) -> KafkaProduce
 
 
 def close_producer(opened: KafkaProducer) -> None:
-    """Close a producer within a few seconds, whatever it still holds."""
+    """Close a producer within a few seconds, even if it still holds records."""
     from kafka.errors import KafkaError
 
     try:
         opened.close(timeout=CLOSE_S)
     except KafkaError:
-        # kafka-python 3.0 stops half-way when records are left, and its thread goes on: drop them, then close.
+        # If records are left, kafka-python 3.0 stops halfway and its thread keeps running. Drop the records, then
+        # close.
         opened._sender.force_close()
         with suppress(KafkaError):
             opened.close(timeout=CLOSE_S)
@@ -166,7 +175,10 @@ def _open(kafka: KafkaSettings, make: Callable[..., Client], **args: Any) -> Cli
 
 
 class _LastFailure(logging.Handler):
-    """Keeps the last exception that was logged: kafka-python raises "Unable to bootstrap" for whatever went wrong, and only its log says what."""
+    """Keep the last logged exception.
+
+    kafka-python raises "Unable to bootstrap" for every failure to connect, and only its log contains the cause.
+    """
 
     error: Exception | None = None
 
@@ -179,11 +191,12 @@ class _LastFailure(logging.Handler):
 
 
 def _refused(kafka: KafkaSettings, error: Exception) -> StreamError:
-    """Find out why no broker let us in: one that does not like a password may just hang up."""
+    """Find out why no broker granted access. A broker that rejects a password can simply close the connection."""
     if not kafka.security_protocol.startswith("SASL") or not any(map(_listens, kafka.bootstrap_servers.split(","))):
         return _translated(kafka, error)
     return BrokerError(
-        f"the brokers {kafka.bootstrap_servers} refuse the credentials of user {kafka.username!r} ({str(error) or type(error).__name__}); "
+        f"the brokers {kafka.bootstrap_servers} refuse the credentials of user {kafka.username!r} "
+        f"({str(error) or type(error).__name__}); "
         "check KAFKA_USERNAME, KAFKA_PASSWORD, KAFKA_SASL_MECHANISM and KAFKA_SECURITY_PROTOCOL"
     )
 
@@ -199,7 +212,7 @@ def _listens(server: str) -> bool:
 
 @contextmanager
 def explained(kafka: KafkaSettings) -> Iterator[None]:
-    """Turn kafka-python's errors into ours."""
+    """Translate kafka-python's errors into fedstream's errors."""
     from kafka.errors import KafkaError
 
     try:
@@ -216,16 +229,18 @@ def _translated(kafka: KafkaSettings, error: Exception) -> StreamError:
         return unauthorized(kafka, _topic(error))
     if isinstance(error, errors.GroupAuthorizationFailedError):
         return BrokerError(
-            f"user {kafka.username!r} may not use consumer group {_topic(error)} at {servers}; ask the broker's owner for the right to read with it"
+            f"user {kafka.username!r} may not use consumer group {_topic(error)} at {servers}; "
+            "ask the broker's owner for the right to read with it"
         )
     if isinstance(error, errors.UnknownTopicOrPartitionError | errors.InvalidTopicError):
         return TopicError(f"there is no such topic at {servers}: {_topic(error)}")
     if isinstance(error, errors.MessageSizeTooLargeError | errors.RecordListTooLargeError):
         return RecordError(f"a record is too large for the brokers {servers} ({said}); send smaller samples")
-    silent = f"the brokers {servers} do not answer as {kafka.security_protocol} ({said}); {STRANGER if kafka.stranger else CHECK}"
+    advice = STRANGER if kafka.stranger else CHECK
+    silent = f"the brokers {servers} do not answer as {kafka.security_protocol} ({said}); {advice}"
     if isinstance(error, errors.KafkaConnectionError | errors.KafkaTimeoutError | errors.NodeNotReadyError | OSError):
         return BrokerAway(silent)
-    if isinstance(error, errors.KafkaProtocolError):  # such as the bytes of a TLS alert, read as a length
+    if isinstance(error, errors.KafkaProtocolError):  # for example, if the bytes of a TLS alert are read as a length
         return BrokerError(silent)
     kind = BrokerAway if isinstance(error, errors.RetriableError) else BrokerError
     return kind(f"the brokers {servers} do not answer as expected ({said})")
@@ -234,7 +249,8 @@ def _translated(kafka: KafkaSettings, error: Exception) -> StreamError:
 def unauthorized(kafka: KafkaSettings, topic: str) -> BrokerError:
     """Return the error for a missing access right."""
     return BrokerError(
-        f"user {kafka.username!r} may not use topic {topic} at {kafka.bootstrap_servers}; ask the broker's owner for the right to read or write it"
+        f"user {kafka.username!r} may not use topic {topic} at {kafka.bootstrap_servers}; "
+        "ask the broker's owner for the right to read or write it"
     )
 
 

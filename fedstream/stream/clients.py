@@ -1,4 +1,4 @@
-"""Where the reader's Kafka clients come from: opened for one call, or kept open for the next one."""
+"""Provide the reader's Kafka clients, which are opened for a single call or kept open for later calls."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from kafka import KafkaAdminClient, KafkaConsumer
 
 CONSUMERS = 8
-"""Consumers that are kept open for one cluster; each takes records of one size."""
+"""Number of consumers that are kept open for a cluster; each of them reads records of one size."""
 
 
 class Clients(Protocol):
-    """Lends clients of a cluster."""
+    """Lend the Kafka clients of a cluster."""
 
     def admin(self, kafka: KafkaSettings) -> AbstractContextManager[KafkaAdminClient]: ...
 
@@ -27,7 +27,7 @@ class Clients(Protocol):
 
 
 class FreshClients:
-    """Opens a client for each call."""
+    """Open a new Kafka client for each call."""
 
     def admin(self, kafka: KafkaSettings) -> AbstractContextManager[KafkaAdminClient]:
         return admin(kafka)
@@ -40,7 +40,10 @@ FRESH = FreshClients()
 
 
 class KeptClients:
-    """Keeps the clients of one cluster open, for one call at a time. Whatever error comes while one is in use, it is closed."""
+    """Keep the Kafka clients of one cluster open.
+
+    One call at a time uses them. If an error occurs while a client is in use, the client is closed.
+    """
 
     def __init__(self) -> None:
         self._open: dict[Hashable, tuple[Any, ExitStack]] = {}
@@ -69,7 +72,7 @@ class KeptClients:
                     raise
 
     def close(self) -> None:
-        """Close all of them."""
+        """Close all clients."""
         with self._lock:
             for _, stack in self._open.values():
                 stack.close()

@@ -1,4 +1,7 @@
-"""Columns and classes by name: whoever sends them in another order means the same. Pure; the one place that brings records into a run's order."""
+"""Match columns and classes by name, so that data owners can send them in any order.
+
+Pure functions; this module is the only one that brings records into the order of a run.
+"""
 
 from __future__ import annotations
 
@@ -15,16 +18,16 @@ from fedstream.stream.codec import get_codec
 from fedstream.stream.records import RawRecords
 
 SHOWN = 3
-"""Names that a message lists."""
+"""Maximum number of names in a message."""
 
 
 @dataclass(frozen=True)
 class Alignment:
-    """How a stream's records come into a run's order.
+    """The mapping from the order of a stream to the order of a run.
 
     Attributes:
-        columns: the run's column i is the stream's column columns[i]; absent where one of them names none.
-        classes: the stream's class k is the run's class classes[k]; likewise.
+        columns: Column i of the run is column columns[i] of the stream; None if the run or the stream has no names.
+        classes: Class k of the stream is class classes[k] of the run; None if the run or the stream has no names.
     """
 
     columns: NDArray[np.intp] | None
@@ -37,10 +40,10 @@ class Alignment:
         return np.ascontiguousarray(x[:, self.columns])
 
     def labels(self, y: NDArray[Any]) -> NDArray[Any]:
-        """Return labels, shape (n,) or (n, 1), as the run's class numbers.
+        """Return labels of shape (n,) or (n, 1) as the run's class numbers.
 
         Raises:
-            RecordError: one is no class of the stream; names the first.
+            RecordError: A label is not a class of the stream. The message names the first such label.
         """
         if self.classes is None:
             return y
@@ -58,10 +61,12 @@ class Alignment:
 def align(
     features: Sequence[str], classes: Sequence[str], run_features: Sequence[str], run_classes: Sequence[str]
 ) -> Alignment:
-    """Return how a stream with these names comes into a run's order; where either side names none, the order is taken as it is.
+    """Return the mapping from a stream with these names to the order of a run.
+
+    If the stream or the run has no names, the order stays as it is.
 
     Raises:
-        RecordError: the names are not the run's.
+        RecordError: The names do not match the run's.
     """
     if reason := names_differ(features, classes, run_features, run_classes):
         raise RecordError(reason)
@@ -73,7 +78,10 @@ def align(
 def names_differ(
     features: Sequence[str], classes: Sequence[str], run_features: Sequence[str], run_classes: Sequence[str]
 ) -> str:
-    """Return how a stream's names differ from a run's, or an empty string: the same columns in any order, and no class that the run lacks."""
+    """Return how a stream's names differ from a run's, or an empty string if they match.
+
+    They match if both have the same columns, in any order, and the stream has no class that the run lacks.
+    """
     lacking = _lacking(run_features, features) if features else []
     foreign = _lacking(features, run_features) if run_features else []
     if lacking or foreign:
@@ -89,15 +97,15 @@ def names_differ(
 
 
 def decode_in_order(record: RunRecord, client: MatchedClient, records: RawRecords) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Return a client's samples and labels, columns and class numbers in the run's order.
+    """Return a client's samples and labels, with columns and class numbers in the run's order.
 
     Args:
-        record: of the run.
-        client: whose records they are; the evaluation topic's announcement too.
-        records: as they were read.
+        record: The record of the run.
+        client: The client that owns the records, or the announcement of the evaluation topic.
+        records: The records as read.
 
     Raises:
-        RecordError: a record does not decode as announced, or its label is no class of the stream.
+        RecordError: A record does not decode as announced, or its label is not a class of the stream.
     """
     samples, labels = get_codec(client.format).decode_records(records)
     alignment = align(client.features, client.classes, record.features, record.classes)
@@ -105,7 +113,7 @@ def decode_in_order(record: RunRecord, client: MatchedClient, records: RawRecord
 
 
 def is_text(labels: NDArray[Any]) -> bool:
-    """Tell whether labels are texts, which need numbers."""
+    """Return whether labels are text and have to be turned into numbers."""
     return labels.dtype.kind in "UT" or (
         labels.dtype.kind == "O" and all(isinstance(label, str) for label in labels.ravel())
     )
@@ -114,17 +122,17 @@ def is_text(labels: NDArray[Any]) -> bool:
 def number_classes(
     labels: Sequence[Any] | NDArray[Any], classes: Sequence[str] = ()
 ) -> tuple[NDArray[np.int64], list[str]]:
-    """Turn labels that are text into class numbers.
+    """Turn text labels into class numbers.
 
     Args:
-        labels: n texts.
-        classes: all classes, in the order of their numbers; empty for those there are, sorted.
+        labels: n text labels.
+        classes: All classes, in the order of their numbers; empty to take the sorted labels.
 
     Returns:
         Class numbers (n,), and the classes.
 
     Raises:
-        UsageError: a label is none of the classes; names it and its record.
+        UsageError: A label is not one of the classes. The message names the label and its record.
     """
     texts = np.array([str(label).strip() for label in labels], dtype=object)
     names = list(classes) or sorted(set(texts))
@@ -132,13 +140,14 @@ def number_classes(
     wrong = next((index for index, text in enumerate(texts) if text not in number), None)
     if wrong is not None:
         raise UsageError(
-            f"label {texts[wrong]!r} of record {wrong} is none of the classes {_listed(names)}; correct it, or name it with --classes"
+            f"label {texts[wrong]!r} of record {wrong} is none of the classes {_listed(names)}; "
+            "correct it, or name it with --classes"
         )
     return np.array([number[text] for text in texts], np.int64), names
 
 
 def _lacking(names: Sequence[str], others: Sequence[str]) -> list[str]:
-    """Return the names that are not among others."""
+    """Return the names that the others do not contain."""
     known = set(others)
     return [name for name in names if name not in known]
 

@@ -1,4 +1,7 @@
-"""Read what a control topic holds. Whoever may write there may flood it, so everything is bounded: messages, bytes, time."""
+"""Read the messages of a control topic.
+
+Anyone with write access can flood the topic, so the number of messages, their size and the time are limited.
+"""
 
 from __future__ import annotations
 
@@ -22,23 +25,29 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 CONTROL_MESSAGES = 20_000
-"""Messages of a control topic's partition that are read: a second's work for a laptop's broker, and more than owners announce in years."""
+"""Maximum number of messages that are read from each partition of a control topic.
+
+A broker on a laptop delivers them within a second, and data owners take years to announce as many.
+"""
 
 CONTROL_BYTES = 16 * 1024 * 1024
-"""Bytes of a control topic that are looked at: a usual announcement has 500, and of all these planning takes seconds."""
+"""Maximum number of bytes of a control topic that are parsed.
+
+A typical announcement has 500 bytes, and planning takes seconds for this many bytes.
+"""
 
 Message = TypeVar("Message", tuple[int, int, bytes], tuple[int, int, int, bytes])
 
 
 def read_announcements(kafka: KafkaSettings, topic: str, deadline_s: float) -> list[tuple[int, int, bytes]]:
-    """Return (partition, offset, value) of the messages a control topic holds now, oldest first; nothing if there is no such topic.
+    """Return (partition, offset, value) of each message in a control topic, oldest first; nothing if it does not exist.
 
-    Whoever may write there may flood it, so the newest count: CONTROL_MESSAGES of each partition, and CONTROL_BYTES of them. A message of more than
-    MESSAGE_BYTES is there with one byte more than that, whatever it has.
+    Anyone with write access can flood the topic, so only the newest messages count: CONTROL_MESSAGES of each partition,
+    and CONTROL_BYTES of these. A message of more than MESSAGE_BYTES is truncated to one byte more than that.
 
     Raises:
-        DeadlineError: not all could be read in time.
-        BrokerError: no broker answers, or it refuses us.
+        DeadlineError: The messages could not all be read in time.
+        BrokerError: No broker answers, or the broker denies access.
     """
     deadline = time.monotonic() + deadline_s
     with admin(kafka) as asked:
@@ -50,13 +59,13 @@ def read_announcements(kafka: KafkaSettings, topic: str, deadline_s: float) -> l
     with consumer(kafka, size=RecordSize(MESSAGE_BYTES, MESSAGE_BYTES), cut=True) as reader:
         for number, (begin, end) in sorted(bounds.items()):
             found = _newest(_until(reader, topic, number, max(begin, end - CONTROL_MESSAGES), end, deadline, kafka))
-            # Clocks differ; within a partition the offsets are right.
+            # Clocks differ, but within a partition the order of the offsets is right.
             times = accumulate((when for when, _, _ in found), max)
             messages += [(when, number, offset, value) for when, (_, offset, value) in zip(times, found, strict=True)]
     kept = [message[1:] for message in _newest(sorted(messages))]
     if older := sum(end - begin for begin, end in bounds.values()) - len(kept):
         log.info(
-            "control topic %s: the newest %d messages count, %d older ones or markers of transactions don't",
+            "control topic %s: only the newest %d messages count; %d older messages or transaction markers are ignored",
             topic,
             len(kept),
             older,
@@ -65,7 +74,7 @@ def read_announcements(kafka: KafkaSettings, topic: str, deadline_s: float) -> l
 
 
 def _newest(messages: Iterable[Message]) -> list[Message]:
-    """Return the newest messages, as many as CONTROL_BYTES hold; a message's value comes last in it."""
+    """Return the newest messages that fit into CONTROL_BYTES. The value is the last element of each message."""
     kept: deque[Message] = deque()
     size = 0
     for message in messages:
@@ -79,7 +88,10 @@ def _newest(messages: Iterable[Message]) -> list[Message]:
 def _until(
     reader: KafkaConsumer, topic: str, number: int, begin: int, end: int, deadline: float, kafka: KafkaSettings
 ) -> Iterator[tuple[int, int, bytes]]:
-    """Yield (time, offset, value) of the messages of one partition; of a batch that is too large to inflate, one that is too large to parse."""
+    """Yield (time, offset, value) of each message of a partition.
+
+    A batch that is too large to decompress yields a single message that is too large to parse.
+    """
     from kafka import TopicPartition
 
     from fedstream.stream.limits import OversizedBatch
@@ -90,7 +102,8 @@ def _until(
     while reader.position(partition, timeout_ms=int(POLL_S * 1000)) < end:
         if time.monotonic() >= deadline:
             raise DeadlineError(
-                f"control topic {topic!r} at {kafka.bootstrap_servers} could not be read in time; is its broker still there?"
+                f"control topic {topic!r} at {kafka.bootstrap_servers} could not be read in time; "
+                "is its broker still there?"
             )
         try:
             found = reader.poll(timeout_ms=int(POLL_S * 1000)).get(partition, [])

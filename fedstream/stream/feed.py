@@ -1,4 +1,7 @@
-"""Which offsets a client gets in a round. Pure: ingest_from_kafka gives by it, and whoever judges a slice checks it by the same."""
+"""Decide which offsets a client gets in a round.
+
+Pure functions: ingest_from_kafka uses them to assign offsets, and the steps that judge a slice use them to check it.
+"""
 
 from __future__ import annotations
 
@@ -11,30 +14,35 @@ from fedstream.record.run import MatchedClient
 from fedstream.record.spec import RunSpec
 
 Used: TypeAlias = Callable[[], Sequence[OffsetRange]]
-"""What a client's accepted updates were trained on in the committed rounds before; a feed that does not ask costs no look at the ledger."""
+"""Returns the ranges that a client's accepted updates were trained on in the earlier committed rounds.
+
+It is a function so that a feed that does not need them does not read the ledger.
+"""
 
 
 class Feed(ABC):
-    """Gives each client its offsets of each round."""
+    """Assign offsets to each client in each round."""
 
     @abstractmethod
     def ranges(self, client: MatchedClient, round: int, used: Used) -> list[OffsetRange]:
-        """Return what a client gets in a round, in canonical order.
+        """Return the ranges that a client gets in a round, in canonical order.
 
         Args:
-            client: with what it announced.
-            round: number of the round.
-            used: what it has trained on before.
+            client: The client with its announced ranges.
+            round: Number of the round.
+            used: Returns the ranges that the client has already trained on.
         """
 
     def why_not(self, given: Sequence[OffsetRange], client: MatchedClient, round: int, used: Used) -> str:
-        """Return why a slice cannot have these offsets, or an empty string; a feed that leaves a choice says here what it allows.
+        """Return why a slice is not allowed to have these offsets, or an empty string.
+
+        A feed that permits several choices overrides this method.
 
         Args:
-            given: the slice's offsets.
-            client: with what it announced.
-            round: number of the round.
-            used: what it has trained on before.
+            given: Offsets of the slice.
+            client: The client with its announced ranges.
+            round: Number of the round.
+            used: Returns the ranges that the client has already trained on.
         """
         expected = self.ranges(client, round, used)
         return (
@@ -45,7 +53,7 @@ class Feed(ABC):
 
 
 class Announced(Feed):
-    """Everything that the client announced, in every round."""
+    """A feed that assigns everything that the client announced, in every round."""
 
     def ranges(self, client: MatchedClient, round: int, used: Used) -> list[OffsetRange]:
         return parse_ranges(client.ranges)

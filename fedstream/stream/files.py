@@ -1,4 +1,4 @@
-"""Labelled records from a file: .npz or .csv."""
+"""Load labelled records from an .npz or .csv file."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ if TYPE_CHECKING:
     import pandas as pd
 
 FILE_BYTES = 8 * 1024**3
-"""Bytes that the arrays of one file may take: they are held in memory until they are sent."""
+"""Maximum size of the arrays of one file in bytes. They are held in memory until they are sent."""
 
 
 class Records(NamedTuple):
-    """Labelled records, and what they are called.
+    """Labelled records and the names of their columns.
 
     Attributes:
-        x: samples (n, ...).
-        y: labels (n, ...): numbers, or texts.
-        features: names of the columns of flat samples; empty where there are none, or more than can be announced.
+        x: Samples (n, ...).
+        y: Labels (n, ...), which are numbers or text.
+        features: Names of the columns of flat samples; empty if there are none, or if they cannot be announced.
     """
 
     x: np.ndarray
@@ -41,13 +41,14 @@ def load_records(path: Path, label: str = "label", shape: str = "", allow_nan: b
     """Load labelled records.
 
     Args:
-        path: an .npz file with x and y (or x_train and y_train), or a .csv file with a header.
-        label: the .csv file's column of labels; all others are numeric features, sent as float32.
-        shape: shape of one sample, as "28 28"; empty for that of the file.
-        allow_nan: take empty cells of features as NaN.
+        path: An .npz file with x and y (or x_train and y_train), or a .csv file with a header.
+        label: Column of the .csv file that contains the labels; all other columns are numeric features, sent as
+            float32.
+        shape: Shape of one sample, such as "28 28"; empty for the shape in the file.
+        allow_nan: Read empty cells of features as NaN.
 
     Raises:
-        UsageError: the file cannot be used; says what it has and what it lacks.
+        UsageError: The file cannot be used. The message says what it contains and what is missing.
     """
     loaders = {".npz": lambda: Records(*_npz(path), []), ".csv": lambda: _csv(path, label, allow_nan)}
     if path.suffix not in loaders:
@@ -76,7 +77,7 @@ def _npz(path: Path) -> tuple[np.ndarray, np.ndarray]:
                 f"{path}: it has {', '.join(arrays) or 'nothing'}; expected arrays x and y, or x_train and y_train"
             )
     except (OSError, ValueError) as error:
-        raise UsageError(f"{path}: it is no .npz file of plain arrays ({error})") from error
+        raise UsageError(f"{path}: it is not an .npz file of plain arrays ({error})") from error
 
 
 @contextmanager
@@ -84,8 +85,9 @@ def open_npz(path: Path) -> Iterator[Mapping[str, np.ndarray]]:
     """Open an .npz file of plain arrays.
 
     Raises:
-        OSError: it cannot be read.
-        ValueError: it is no such file, is damaged, or inflates to more than is held in memory; while it is open too.
+        OSError: The file cannot be read.
+        ValueError: The file is not an .npz file, is damaged, or decompresses to more than is held in memory. This error
+            can also occur while the arrays are read.
     """
     try:
         with ZipFile(path) as archive:
@@ -109,7 +111,7 @@ def _csv(path: Path, label: str, allow_nan: bool) -> Records:
             f"convert it, if it is Latin-1 with `iconv -f LATIN1 -t UTF-8 {path.name} > utf8.csv`"
         ) from error
     except (ValueError, OSError) as error:
-        raise UsageError(f"{path}: it is no .csv file with a header ({error})") from error
+        raise UsageError(f"{path}: it is not a .csv file with a header ({error})") from error
     try:
         return from_frame(frame, label, allow_nan)
     except UsageError as error:
@@ -117,15 +119,15 @@ def _csv(path: Path, label: str, allow_nan: bool) -> Records:
 
 
 def from_frame(frame: pd.DataFrame, label: str, allow_nan: bool = False) -> Records:
-    """Take a table's column of labels, and all others as numeric features.
+    """Split a table into a column of labels and numeric features.
 
     Args:
-        frame: one record a row.
-        label: name of the labels' column; whole numbers stay class numbers, texts stay texts.
-        allow_nan: take empty cells of features as NaN.
+        frame: Table with one record per row.
+        label: Name of the column of labels; integers stay class numbers, and text stays text.
+        allow_nan: Read empty cells of features as NaN.
 
     Raises:
-        UsageError: the table cannot be sent; names the column.
+        UsageError: The table cannot be sent. The message names the column.
     """
     import pandas as pd
 
@@ -151,9 +153,8 @@ def from_frame(frame: pd.DataFrame, label: str, allow_nan: bool = False) -> Reco
     if text := [name for name in features if not pd.api.types.is_numeric_dtype(features[name])]:
         raise UsageError(f"column {text[0]!r} is not numeric; encode or drop it")
     if empty := [name for name in frame if frame[name].isna().any() and (name == label or not allow_nan)]:
-        raise UsageError(
-            f"column {empty[0]!r} has empty cells; fill or drop them{'' if empty[0] == label else ', or send NaN with --allow-nan'}"
-        )
+        otherwise = "" if empty[0] == label else ", or send NaN with --allow-nan"
+        raise UsageError(f"column {empty[0]!r} has empty cells; fill or drop them{otherwise}")
     y = frame[label].to_numpy()
     if not pd.api.types.is_numeric_dtype(frame[label]):
         y = y.astype(str)

@@ -1,4 +1,4 @@
-"""Records of finite numbers: one NaN makes every weight that it touches NaN. Pure."""
+"""Check that records contain finite numbers only, because a single NaN spreads to the weights. Pure functions."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from fedstream.errors import RecordError
 
 
 def check_finite(values: NDArray[Any], what: str, first: int = 0, names: Sequence[str] = ()) -> None:
-    """Check that records hold neither NaN nor infinity.
+    """Check that records contain neither NaN nor infinity.
 
     Args:
-        values: shape (n, ...), of any numeric dtype.
-        what: what they are, sample or label.
-        first: number of the first record.
-        names: of the columns of a flat record, if they have any.
+        values: Array of shape (n, ...) and any numeric dtype.
+        what: Kind of the values: `sample` or `label`.
+        first: Number of the first record.
+        names: Names of the columns of a flat record; empty if they have no names.
 
     Raises:
-        RecordError: one holds such a value; names record and column.
+        RecordError: A record contains such a value. The message names the record and the column.
     """
     if values.dtype.kind not in "fc" or (finite := np.isfinite(values)).all():
         return

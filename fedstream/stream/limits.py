@@ -1,6 +1,7 @@
-"""Bounds on what one read from Kafka brings into memory, set inside kafka-python: after a poll it would be too late.
+"""Limit what one read from Kafka loads into memory.
 
-A batch is inflated whole, and 1 MiB of gzip may hold 1 GiB. kafka-python has no setting for that, so its function is replaced here.
+The limits apply inside kafka-python, because checks after a poll would come too late. A batch is decompressed as a
+whole, and 1 MiB of gzip can contain 1 GiB. kafka-python has no setting for this, so its function is replaced here.
 """
 
 from __future__ import annotations
@@ -17,35 +18,41 @@ from kafka.serializer import Deserializer
 from fedstream.errors import RecordError
 
 BATCH_BYTES = 64 * 1024**2
-"""Bytes that one compressed batch may inflate to. Producers bound a batch before they compress it, by 1 MiB unless told otherwise."""
+"""Maximum decompressed size of a batch in bytes.
+
+Producers limit the size of a batch before they compress it, to 1 MiB by default.
+"""
 
 
 class OversizedBatch(RecordError):
-    """A compressed batch is larger than is read.
+    """A compressed batch is too large to be read.
 
     Attributes:
-        first: offset of its first record.
-        end: offset after its last record.
+        first: Offset of its first record.
+        end: Offset after its last record.
     """
 
     def __init__(self, first: int, end: int) -> None:
         super().__init__(
-            f"records {first} to {end - 1} are one batch that inflates to more than {BATCH_BYTES:,} bytes; send them in smaller batches"
+            f"records {first} to {end - 1} are one batch that inflates to more than {BATCH_BYTES:,} bytes; "
+            "send them in smaller batches"
         )
         self.first, self.end = first, end
 
 
 class OversizedPart(RecordError):
-    """A record's key or value is larger than announced; the reader knows which record it is."""
+    """A record's key or value is larger than announced. The reader adds which record it is."""
 
 
 class AtMost(Deserializer):  # type: ignore[misc]
-    """Looks at each key or value as it is decoded, and drops the record's headers, which nobody reads and which may be of any length.
+    """Check the size of each key or value when it is decoded, and drop the record's headers.
+
+    Headers can have any length, and fedstream does not read them.
 
     Args:
-        limit: bytes it may have.
+        limit: Maximum size in bytes.
         what: `key` or `value`.
-        cut: whether a longer one is cut to one byte more than the limit; otherwise it is an error.
+        cut: Whether to truncate a larger key or value to one byte more than the limit instead of raising an error.
     """
 
     def __init__(self, limit: int, what: str, cut: bool) -> None:
@@ -61,7 +68,7 @@ class AtMost(Deserializer):  # type: ignore[misc]
 
 
 class _TooLarge(Exception):
-    """Internal to a batch."""
+    """A batch exceeds BATCH_BYTES; `_named` adds its offsets."""
 
 
 def _gunzip(payload: bytes | memoryview) -> bytes:
@@ -86,7 +93,7 @@ def _named(inflate: Any) -> Any:
 
 
 def bound_inflation() -> None:
-    """Bound what this process inflates; done once."""
+    """Limit the size of decompressed batches in this process. Repeated calls have no effect."""
     if default_records.gzip_decode is not _gunzip:
         default_records.gzip_decode = legacy_records.gzip_decode = _gunzip
         default_records.DefaultRecordBatch._maybe_uncompress = _named(

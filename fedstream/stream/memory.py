@@ -1,4 +1,7 @@
-"""Streams in the memory of this process: topics of one partition, with the errors that a Kafka cluster has for what is gone or not there yet."""
+"""Streams in the memory of this process.
+
+Topics have one partition. Lost and missing records raise the same errors as on a Kafka cluster.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ SERVERS = "memory"
 
 
 class Topic:
-    """A log of (key, value). Records before `first` are no longer kept."""
+    """A log of (key, value) pairs. Records before offset `first` are no longer kept."""
 
     def __init__(self) -> None:
         self.records: list[tuple[bytes, bytes]] = []
@@ -29,10 +32,10 @@ class Topic:
 
 
 class MemoryBroker:
-    """A cluster in memory. Topics are made by the first record; several threads may use it.
+    """A cluster in memory, for use by any number of threads. The first record of a topic creates the topic.
 
     Args:
-        bootstrap_servers: its address, for messages and announcements.
+        bootstrap_servers: Address of the cluster, for messages and announcements.
     """
 
     def __init__(self, bootstrap_servers: str = SERVERS) -> None:
@@ -41,11 +44,11 @@ class MemoryBroker:
         self._changed = threading.Condition()
 
     def writer(self) -> MemoryWriter:
-        """Return a producer, whose records are there at once."""
+        """Return a producer whose records are stored immediately."""
         return MemoryWriter(self)
 
     def append(self, topic: str, value: bytes, key: bytes) -> int:
-        """Append a record, and return its offset."""
+        """Append a record and return its offset."""
         with self._changed:
             records = self._topics.setdefault(topic, Topic()).records
             records.append((key, value))
@@ -83,7 +86,8 @@ class MemoryBroker:
         with self._changed:
             if self._missing(records.ranges):
                 raise DeadlineError(
-                    f"{self._missing(ranges)} of {total_records(ranges)} records are not there yet; give the round a longer deadline"
+                    f"{self._missing(ranges)} of {total_records(ranges)} records are not there yet; "
+                    "give the round a longer deadline"
                 )
             for wanted in records.ranges:
                 batch = self._topics[wanted.topic].records[wanted.start : wanted.end]
@@ -93,7 +97,7 @@ class MemoryBroker:
         return records
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing: there is no connection to close."""
 
     def _missing(self, ranges: Sequence[OffsetRange]) -> int:
         return missing(self._bounds, ranges, self.bootstrap_servers)
@@ -105,7 +109,7 @@ class MemoryBroker:
 
 
 class MemoryWriter:
-    """A producer into memory."""
+    """A producer for a cluster in memory."""
 
     def __init__(self, broker: MemoryBroker) -> None:
         self._broker, self._written = broker, list[OffsetRange]()
@@ -119,11 +123,11 @@ class MemoryWriter:
         return list(self._written)
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing: there is no connection to close."""
 
 
 class MemoryBrokers:
-    """Clusters in memory, each made when it is first asked for."""
+    """Clusters in memory, each created when it is first requested."""
 
     default_servers = SERVERS
 
@@ -134,7 +138,7 @@ class MemoryBrokers:
         return self._known.setdefault(bootstrap_servers or SERVERS, MemoryBroker(bootstrap_servers or SERVERS))
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing: there is no connection to close."""
 
 
 def _check_sizes(wanted: OffsetRange, batch: Sequence[tuple[bytes, bytes]], size: RecordSize | None) -> None:
@@ -143,5 +147,6 @@ def _check_sizes(wanted: OffsetRange, batch: Sequence[tuple[bytes, bytes]], size
             if len(part) > most:
                 where = f"{wanted.topic}:{wanted.partition}:{offset}"
                 raise RecordError(
-                    f"record {where}: its {what} has {len(part):,} bytes, and at most {most:,} are announced; send it again as announced"
+                    f"record {where}: its {what} has {len(part):,} bytes, and at most {most:,} are announced; "
+                    "send it again as announced"
                 )

@@ -1,4 +1,4 @@
-"""From all that one client announced to what it offers: which announcements count, and why the others don't. Pure."""
+"""Derive a client's offer from its announcements: which of them count, and why the others do not. Pure functions."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from fedstream.stream.announcement import DataAnnouncement
 State = Literal["counts", "superseded", "withdrawn", "withdrawal", "left out"]
 
 MOST_RANGES = 10_000
-"""Ranges of one offer, which stands in the run's record and is read one range after another."""
+"""Maximum number of ranges in an offer, which is part of the run's record and is read range by range."""
 
 
 SAME = {
@@ -21,11 +21,11 @@ SAME = {
     "features": "order of columns",
     "classes": "list of classes",
 }
-"""What announcements must share to be one offer, and how a reason calls it."""
+"""Fields that announcements must share to form one offer, and how a reason describes them."""
 
 
 class Fate(NamedTuple):
-    """What became of an announcement, and why; no reason where it counts."""
+    """The state of an announcement and its reason, which is empty if the announcement counts."""
 
     state: State
     reason: str
@@ -36,9 +36,10 @@ class Offer:
     """What a client offers.
 
     Attributes:
-        newest: the newest announcement that counts, whose format, rates and names are the offer's; None if nothing is offered.
-        ranges: the records of all that count, each once.
-        fates: of each announcement, in the order given.
+        newest: Newest announcement that counts, which defines the format, rates and names of the offer; None if nothing
+            is offered.
+        ranges: Records of all announcements that count, each record once.
+        fates: State of each announcement, in the given order.
     """
 
     newest: DataAnnouncement | None
@@ -47,14 +48,16 @@ class Offer:
 
 
 def gather(said: Sequence[DataAnnouncement], slices: Literal["newest", "all"] = "newest") -> Offer:
-    """Gather a client's announcements.
+    """Combine a client's announcements into an offer.
 
-    1. A withdrawal takes back what the same client announced before of its topic. 2. The newest one left counts. 3. So does each older one that it
-    adds to (`append`); with `all`, every older one. 4. Only streams of one format, with the same columns and classes in one order, are one offer.
+    1. A withdrawal cancels the client's earlier announcements of its topic.
+    2. The newest remaining announcement counts.
+    3. Each older announcement that it adds to (`append`) counts too; with `all`, every older announcement counts.
+    4. An offer consists of streams of the same format, with the same columns and classes in the same order.
 
     Args:
-        said: oldest first.
-        slices: which of them count: `newest`, with what it adds to, or `all`.
+        said: The announcements, oldest first.
+        slices: Which announcements count: `newest`, together with those that it adds to, or `all`.
     """
     fates = taken_back(said)
     counting: list[DataAnnouncement] = []
@@ -71,7 +74,13 @@ def gather(said: Sequence[DataAnnouncement], slices: Literal["newest", "all"] = 
 
 
 def taken_back(said: Sequence[DataAnnouncement]) -> list[Fate]:
-    """Return which announcements, oldest first, are withdrawals, and which are withdrawn by one of the same client and topic that came later."""
+    """Return which announcements are withdrawals, and which are withdrawn.
+
+    An announcement is withdrawn by a later withdrawal of the same client and topic.
+
+    Args:
+        said: The announcements of any clients, oldest first.
+    """
     fates: list[Fate] = []
     gone: set[tuple[str, str]] = set()
     for own in reversed(said):
@@ -85,7 +94,7 @@ def taken_back(said: Sequence[DataAnnouncement]) -> list[Fate]:
 
 
 def _fate(own: DataAnnouncement, counting: Sequence[DataAnnouncement], complete: bool) -> Fate:
-    """Return what becomes of an announcement beside newer ones that count."""
+    """Return the state of an announcement, given the newer announcements that count."""
     if not counting:
         return Fate("counts", "")
     newest = counting[0]
@@ -102,6 +111,7 @@ def _fate(own: DataAnnouncement, counting: Sequence[DataAnnouncement], complete:
     if sum(len(other.ranges) for other in (own, *counting)) > MOST_RANGES:
         return Fate(
             "left out",
-            f"this client's newer announcements have as many ranges of offsets as a run takes of one client ({MOST_RANGES})",
+            "this client's newer announcements have as many ranges of offsets "
+            f"as a run takes of one client ({MOST_RANGES})",
         )
     return Fate("counts", "")

@@ -1,4 +1,4 @@
-"""Read exactly the announced offsets, all of them, in canonical order, before a deadline; and digest them."""
+"""Read exactly the announced offsets, all of them and in canonical order, before a deadline."""
 
 from __future__ import annotations
 
@@ -21,18 +21,21 @@ if TYPE_CHECKING:
 __all__ = ["RawRecords", "check_retention", "read_ranges", "topic_bounds", "wait_for_data"]
 
 POLL_S = 0.5
-"""Seconds one poll waits for records; the deadline is looked at in between."""
+"""Time that one poll waits for records, in seconds. The deadline is checked between polls."""
 
 STALL_S = 3.0
-"""Seconds without a record after which to ask whether the topic still holds them: a deleted topic is silent, not an error."""
+"""Time without a record after which to check that the topic still keeps the records, in seconds.
+
+Reading from a deleted topic returns nothing and raises no error.
+"""
 
 
 def topic_bounds(kafka: KafkaSettings, topic: str) -> Bounds:
     """Return partition -> (first offset kept, next offset).
 
     Raises:
-        TopicError: there is no such topic.
-        BrokerError: no broker answers, or it refuses us.
+        TopicError: There is no such topic.
+        BrokerError: No broker answers, or the broker denies access.
     """
     with admin(kafka) as asked:
         return bounds_of(asked, topic, kafka)
@@ -42,9 +45,10 @@ def check_retention(kafka: KafkaSettings, ranges: Sequence[OffsetRange], clients
     """Check that the topics still keep the ranges' first offsets.
 
     Raises:
-        RetentionError: names topic, partition, the announced start and the first offset kept.
-        TopicError: a topic or partition is gone.
-        BrokerError: no broker answers, or it refuses us.
+        RetentionError: The first records of a range are no longer kept. The message names the topic, the partition, the
+            announced start and the first offset kept.
+        TopicError: A topic or partition no longer exists.
+        BrokerError: No broker answers, or the broker denies access.
     """
     with clients.admin(kafka) as asked:
         _missing(asked, ranges, kafka)
@@ -53,13 +57,15 @@ def check_retention(kafka: KafkaSettings, ranges: Sequence[OffsetRange], clients
 def wait_for_data(
     kafka: KafkaSettings, ranges: Sequence[OffsetRange], deadline_s: float, clients: Clients = FRESH
 ) -> None:
-    """Wait until all announced records are in the topic; a broker that goes away in the meantime may come back.
+    """Wait until all announced records are in their topics.
+
+    Until the deadline, a broker that stops answering can come back.
 
     Raises:
-        DeadlineError: they are not; says how many are missing.
-        RetentionError: the first of them are no longer there.
-        TopicError: a topic or partition is gone.
-        BrokerError: no broker answers at first, or it refuses us.
+        DeadlineError: Records did not arrive in time. The message says how many arrived.
+        RetentionError: The first records of a range are no longer kept.
+        TopicError: A topic or partition no longer exists.
+        BrokerError: No broker answers at the beginning, or the broker denies access.
     """
     deadline = time.monotonic() + deadline_s
     with clients.admin(kafka) as asked:
@@ -82,21 +88,25 @@ def read_ranges(
     size: RecordSize | None = None,
     clients: Clients = FRESH,
 ) -> RawRecords:
-    """Read every record of the ranges; a broker that goes away in the meantime may come back.
+    """Read every record of the ranges.
+
+    Until the deadline, a broker that stops answering can come back.
 
     Args:
-        kafka: the brokers.
-        ranges: what to read.
-        deadline_s: seconds it may take.
-        size: bytes of a record as announced, so that larger ones are refused before they are in memory; None where that is not known.
-        clients: how to reach them: with clients that are kept open, or new ones.
+        kafka: Connection settings of the brokers.
+        ranges: The ranges to read.
+        deadline_s: Time limit in seconds.
+        size: Size of a record as announced, so that larger records are rejected before they are in memory; None if it
+            is unknown.
+        clients: Provides the Kafka clients, which are kept open or are opened for this call.
 
     Raises:
-        DeadlineError: not all could be read in time.
-        RetentionError: a record inside a range is not there (retention or compaction).
-        RecordError: a record has no key or no value, or is larger than announced, or all are more than a step may hold.
-        TopicError: a topic or partition is gone.
-        BrokerError: no broker answers at first, or it refuses us.
+        DeadlineError: The records could not all be read in time.
+        RetentionError: A record inside a range is missing (because of retention or compaction).
+        RecordError: A record has no key or no value, a record is larger than announced, or the records exceed what a
+            step is allowed to hold.
+        TopicError: A topic or partition no longer exists.
+        BrokerError: No broker answers at the beginning, or the broker denies access.
     """
     deadline = time.monotonic() + deadline_s
     records = RawRecords(sorted(ranges), Column(), Column())
@@ -120,7 +130,7 @@ def read_ranges(
 def _batches(
     reader: KafkaConsumer, asked: KafkaAdminClient, wanted: OffsetRange, deadline: float, kafka: KafkaSettings
 ) -> Iterator[list[ConsumerRecord]]:
-    """Yield the records of one range, without a gap."""
+    """Yield the records of one range in batches, without gaps."""
     from kafka import TopicPartition
     from kafka.errors import LogTruncationError, OffsetOutOfRangeError
 
@@ -134,7 +144,8 @@ def _batches(
         now = time.monotonic()
         if now >= deadline:
             raise DeadlineError(
-                f"{at - wanted.start} of {wanted.records} records of {wanted} could be read in time{silence}; give the round a longer deadline"
+                f"{at - wanted.start} of {wanted.records} records of {wanted} could be read in time{silence}; "
+                "give the round a longer deadline"
             )
         try:
             batch = reader.poll(timeout_ms=int(min(POLL_S, deadline - now) * 1000) + 1).get(partition, [])[
@@ -159,7 +170,7 @@ def _batches(
 
 
 def _ask_again(asked: KafkaAdminClient, wanted: OffsetRange, kafka: KafkaSettings) -> str:
-    """Raise if the topic or its records are gone; return what a broker that does not answer says."""
+    """Raise an error if the topic or its records are lost; return the error of an unavailable broker as text."""
     try:
         _missing(asked, [wanted], kafka)
     except BrokerError as error:
@@ -174,7 +185,7 @@ def _check_offsets(batch: list[ConsumerRecord], wanted: OffsetRange, at: int) ->
 
 
 def bounds_of(asked: KafkaAdminClient, topic: str, kafka: KafkaSettings) -> Bounds:
-    """Return the bounds of a topic, as topic_bounds does, over a connection that is open."""
+    """Return the bounds of a topic, like topic_bounds, over an open connection."""
     from kafka import TopicPartition
     from kafka.admin import OffsetSpec
     from kafka.errors import TopicAuthorizationFailedError, UnknownTopicOrPartitionError, for_code
@@ -197,12 +208,12 @@ def bounds_of(asked: KafkaAdminClient, topic: str, kafka: KafkaSettings) -> Boun
 
 
 def _missing(asked: KafkaAdminClient, ranges: Iterable[OffsetRange], kafka: KafkaSettings) -> int:
-    """Return how many announced records are not there yet; raise if some can never be read."""
+    """Return how many announced records are still missing; raise an error if some can never be read."""
     return missing(lambda topic: bounds_of(asked, topic, kafka), ranges, kafka.bootstrap_servers)
 
 
 def _may_pass(error: BrokerError) -> str:
-    """Return what a broker that is away says; raise again if it is there and refuses us."""
+    """Return the error of an unavailable broker as text; raise any other broker error again."""
     if not isinstance(error, BrokerAway):
         raise error
     return f" ({error})"

@@ -1,4 +1,4 @@
-"""The records of a slice, and their digest. Knows no Kafka."""
+"""The records of a slice and their digest. Does not depend on Kafka."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from fedstream.errors import RecordError
 from fedstream.record.offsets import OffsetRange
 
 UNLABELLED = b"\0"
-"""Key of a record without label, and of a control message."""
+"""Key of a record without a label, and of a control message."""
 
 
 @dataclass(frozen=True)
 class RecordSize:
-    """Bytes of a record.
+    """The size of a record in bytes.
 
     Attributes:
-        value: most bytes of its value.
-        key: most bytes of its key.
-        least: fewest bytes of both together.
-        keyless: whether a record may do without a key, since its label is in its value.
+        value: Maximum size of the value.
+        key: Maximum size of the key.
+        least: Minimum size of the key and the value together.
+        keyless: Whether the key is optional, because the label is part of the value.
     """
 
     value: int
@@ -42,11 +42,13 @@ class RecordSize:
 
 @dataclass(frozen=True)
 class Column:
-    """Byte strings laid end to end, a batch at a time: large slices would not fit twice, once as objects and once as an array.
+    """Byte strings, concatenated batch by batch.
+
+    A large slice would not fit into memory twice, as separate objects and as an array.
 
     Attributes:
-        chunks: the batches' bytes.
-        lengths: of the strings in each batch, int64.
+        chunks: Bytes of each batch.
+        lengths: Lengths of the strings in each batch, int64.
     """
 
     chunks: list[bytes] = field(default_factory=list)
@@ -56,7 +58,7 @@ class Column:
         """Append a batch.
 
         Raises:
-            TypeError: one of them is None; nothing is appended.
+            TypeError: One of the strings is None; nothing is appended.
         """
         self.chunks.append(b"".join(parts))
         self.lengths.append(np.fromiter(map(len, parts), dtype=np.int64, count=len(parts)))
@@ -85,12 +87,12 @@ class Column:
 
 @dataclass(frozen=True)
 class RawRecords:
-    """Records in canonical order: topic, partition, offset.
+    """Records in canonical order, which is by topic, partition and offset.
 
     Attributes:
-        ranges: what was read, in canonical order.
-        values: each record's value.
-        keys: each record's key.
+        ranges: The ranges that were read, in canonical order.
+        values: Value of each record.
+        keys: Key of each record.
     """
 
     ranges: list[OffsetRange]
@@ -103,20 +105,20 @@ class RawRecords:
     def append(
         self, wanted: OffsetRange, first: int, keys: Sequence[bytes | None], values: Sequence[bytes | None]
     ) -> int:
-        """Append a batch without a gap, and return its bytes.
+        """Append a batch without gaps, and return its size in bytes.
 
         Args:
-            wanted: the range that it is of.
-            first: offset of its first record.
-            keys: of its records.
-            values: of its records.
+            wanted: Range that the batch belongs to.
+            first: Offset of the first record.
+            keys: Keys of the records.
+            values: Values of the records.
 
         Raises:
-            RecordError: a record has no key or no value.
+            RecordError: A record has no key or no value.
         """
         for column, parts, what in ((self.values, values, "value"), (self.keys, keys, "key (its label)")):
             try:
-                column.extend(parts)  # type: ignore[arg-type]  # it says so
+                column.extend(parts)  # type: ignore[arg-type]  # extend raises TypeError for None
             except TypeError as error:
                 at = first + next(number for number, part in enumerate(parts) if part is None)
                 raise RecordError(
@@ -126,7 +128,7 @@ class RawRecords:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of all keys and values."""
+        """Size of all keys and values in bytes."""
         return sum(len(chunk) for column in (self.keys, self.values) for chunk in column.chunks)
 
     @cached_property
@@ -141,10 +143,11 @@ class RawRecords:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of where the records lie and what they hold.
+        """SHA-256 of the positions and the content of the records.
 
-        It is that of: the ranges as `topic:partition:start:end[,...]` and a line feed; the lengths of all keys, then of all values, as little-endian
-        int64; all keys; all values. Ranges are exact, so each byte belongs to one record's key or value alone.
+        The input is the concatenation of the ranges as `topic:partition:start:end[,...]` and a line feed; the lengths
+        of all keys, then of all values, as little-endian int64; all keys; and all values. Because the ranges are exact,
+        each byte belongs to exactly one record's key or value.
         """
         state = hashlib.sha256((",".join(map(str, self.ranges)) + "\n").encode())
         for column in (self.keys, self.values):
@@ -155,7 +158,7 @@ class RawRecords:
         return state.hexdigest()
 
     def where(self, index: int) -> str:
-        """Name a record by topic, partition and offset."""
+        """Return a record's position as `topic:partition:offset`."""
         ends = list(accumulate(r.records for r in self.ranges))
         found = self.ranges[bisect_right(ends, index)]
         return f"{found.topic}:{found.partition}:{found.end - ends[bisect_right(ends, index)] + index}"

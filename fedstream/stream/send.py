@@ -1,4 +1,4 @@
-"""Send a whole data set, and announce it."""
+"""Send a complete data set and announce it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,10 @@ from fedstream.stream.records import UNLABELLED
 from fedstream.stream.sink import announcement_of
 
 PROGRESS = 256
-"""Records between two calls of the progress function: drawing a bar costs as much as sending a few records."""
+"""Number of records between two calls of the progress function.
+
+Drawing a progress bar takes as long as sending a few records.
+"""
 
 
 def send_dataset(
@@ -49,28 +52,28 @@ def send_dataset(
     """Send every record, wait until all are stored, announce them, and return the announcement.
 
     Args:
-        broker: the data owner's brokers.
-        topic: topic of the records.
-        client: name of the data owner.
-        x: samples (n, ...), at least one.
-        y: labels (n, ...); texts are announced as classes and sent as class numbers.
-        format: name of the records' format, such as RAW or JSON.
-        config: what to change in the format's configuration, which is inferred from the first record.
-        validation_rate: part to hold out for validation, in [0, 1).
-        test_rate: part to hold out for testing, in [0, 1).
-        restrictions: what a run must ask for to be given these records.
-        description: free text.
-        features: names of the columns of flat samples, in their order, so that a run can match them with other owners'.
-        classes: names of the classes 0, 1, ...; for labels that are texts, by default those there are, sorted.
-        append: add to what this client announced before, instead of taking its place.
-        allow_nan: send NaN and infinity too.
-        checked: called once all that can be checked here is well, before any broker is asked.
-        progress: called with the number of records just sent.
+        broker: The data owner's brokers.
+        topic: Topic of the records.
+        client: Name of the data owner.
+        x: Samples (n, ...), at least one.
+        y: Labels (n, ...); text labels are announced as classes and sent as class numbers.
+        format: Name of the records' format, such as RAW or JSON.
+        config: Entries that override the format's configuration, which is inferred from the first record.
+        validation_rate: Fraction to hold out for validation, in [0, 1).
+        test_rate: Fraction to hold out for testing, in [0, 1).
+        restrictions: Restrictions that a run must request to get these records.
+        description: Free text.
+        features: Names of the columns of flat samples, in order, so that a run can match them with other data owners'.
+        classes: Names of the classes 0, 1, ...; for text labels, the default is the sorted labels.
+        append: Add to the client's earlier announcements instead of replacing them.
+        allow_nan: Also send NaN and infinity.
+        checked: Called when all local checks have passed, before the first request to a broker.
+        progress: Called with the number of records that were just sent.
 
     Raises:
-        UsageError: the name, a rate or the arrays cannot be announced; nothing is sent.
-        RecordError: a record holds NaN or infinity; nothing is sent.
-        BrokerError: the broker did not take the records; nothing is announced.
+        UsageError: The name, a rate or the arrays cannot be announced; nothing is sent.
+        RecordError: A record contains NaN or infinity; nothing is sent.
+        BrokerError: The broker did not accept the records; nothing is announced.
     """
     if is_text(y):
         y, classes = number_classes(y, classes)
@@ -117,7 +120,8 @@ def _checked(
         raise UsageError(f"there are {len(x)} samples and {len(y)} labels; their numbers must be equal, and at least 1")
     if said["features"] and x.shape[1:] != (len(said["features"]),):
         raise UsageError(
-            f"{len(said['features'])} columns are named, but a sample has shape {x.shape[1:]}; name one for each value of a flat sample"
+            f"{len(said['features'])} columns are named, but a sample has shape {x.shape[1:]}; "
+            "name one for each value of a flat sample"
         )
     if said["classes"] and y[0].size != 1:
         raise UsageError(f"classes are named, but a label has shape {y.shape[1:]}; send class numbers")
@@ -133,11 +137,11 @@ def _checked(
 
 
 def create_topic(kafka: KafkaSettings, topic: str, partitions: int) -> None:
-    """Create a topic unless it is there; an existing one keeps its partitions.
+    """Create a topic unless it exists; an existing topic keeps its partitions.
 
     Raises:
-        BrokerError: no broker answers, or it refuses us.
-        TopicError: the name is none of Kafka's.
+        BrokerError: No broker answers, or the broker denies access.
+        TopicError: The name is not a valid name of a Kafka topic.
     """
     from kafka.errors import TopicAlreadyExistsError
 

@@ -1,4 +1,7 @@
-"""The data owner's side: send labelled records, then announce exactly the offsets they got. Kafka-ML's class and signature."""
+"""The data owner's side: send labelled records, then announce exactly the offsets that the broker assigned.
+
+The class has the name and the signature of Kafka-ML's.
+"""
 
 from __future__ import annotations
 
@@ -31,33 +34,35 @@ from fedstream.stream.writer import RecordWriter, Writer
 
 
 class FederatedRawSink:
-    """Kafka-ML's sink for RAW records: a data owner's script needs only its import line changed.
+    """Kafka-ML's sink for RAW records. A data owner only has to change the import line of a Kafka-ML script.
 
-    Credentials and certificates come from the KAFKA_* variables; the client's name from FEDSTREAM_CLIENT, or else from the topic.
+    Credentials and certificates come from the KAFKA_* variables. The client's name comes from FEDSTREAM_CLIENT, and
+    defaults to the topic.
 
     Args:
-        boostrap_servers: `host:port[,host:port...]` (Kafka-ML's spelling).
-        topic: topic of the records.
-        deployment_id: Kafka-ML's id of a deployment; announced as it is.
-        data_type: numpy name of the samples' dtype; inferred from the first sample.
-        label_type: numpy name of the labels' dtype; inferred from the first label.
-        description: free text.
-        dataset_restrictions: text that holds a JSON object.
-        data_reshape: shape of a sample, as "28 28"; inferred from the first sample.
-        label_reshape: shape of a label; "1" for a scalar.
-        validation_rate: part to hold out for validation, in [0, 1).
-        test_rate: part to hold out for testing, in [0, 1).
-        control_topic: topic of the announcement.
-        group_id: taken for compatibility; a sink has no group.
-        unsupervised_topic: topic of records without labels.
-        features: names of the columns of a flat sample, in their order, for a run to match them with other owners'; not Kafka-ML's, as all below.
-        classes: names of the classes 0, 1, ...; labels may then be sent by name.
-        append: add to what this client announced before, instead of taking its place.
-        allow_nan: send NaN and infinity too.
+        boostrap_servers: `host:port[,host:port...]` (the name of this argument is Kafka-ML's spelling).
+        topic: Topic of the records.
+        deployment_id: Kafka-ML's id of a deployment; announced unchanged.
+        data_type: NumPy name of the samples' dtype; inferred from the first sample by default.
+        label_type: NumPy name of the labels' dtype; inferred from the first label by default.
+        description: Free text.
+        dataset_restrictions: Text that contains a JSON object.
+        data_reshape: Shape of a sample, such as "28 28"; inferred from the first sample by default.
+        label_reshape: Shape of a label, "1" for a scalar; inferred from the first label by default.
+        validation_rate: Fraction to hold out for validation, in [0, 1).
+        test_rate: Fraction to hold out for testing, in [0, 1).
+        control_topic: Topic of the announcement.
+        group_id: Accepted for compatibility and ignored; a sink has no consumer group.
+        unsupervised_topic: Topic of the records without labels.
+        features: Names of the columns of a flat sample, in order, so that a run can match them with other data owners'.
+            Kafka-ML does not have this argument or the following ones.
+        classes: Names of the classes 0, 1, ...; with them, labels can be sent by name.
+        append: Add to the client's earlier announcements instead of replacing them.
+        allow_nan: Also send NaN and infinity.
 
     Raises:
-        UsageError: a value cannot be announced, or the client's name cannot be used.
-        BrokerError: no broker answers, or it refuses us.
+        UsageError: A value cannot be announced, or the client's name is invalid.
+        BrokerError: No broker answers, or the broker denies access.
 
     Example:
         >>> sink = FederatedRawSink("localhost:9092", "mnist", 1, validation_rate=0.1)  # doctest: +SKIP
@@ -124,10 +129,10 @@ class FederatedRawSink:
         """Send one labelled sample.
 
         Raises:
-            RecordError: its shape or dtype is not that of the first one, or it holds NaN or infinity.
-            AnnouncementError: the first one's dtype or shape cannot be announced.
-            UsageError: the sink is closed, or the label is none of its classes.
-            BrokerError: the broker did not take it.
+            RecordError: The shape or dtype differs from the first sample's, or the sample contains NaN or infinity.
+            AnnouncementError: The dtype or shape of the first sample cannot be announced.
+            UsageError: The sink is closed, or the label is not one of its classes.
+            BrokerError: The broker did not accept the sample.
         """
         self._check_open()
         if self._classes and isinstance(label, str):
@@ -143,9 +148,9 @@ class FederatedRawSink:
         """Send one sample without a label, to the unsupervised topic.
 
         Raises:
-            UsageError: the sink was made without one, or is closed.
-            RecordError: it holds NaN or infinity.
-            BrokerError: the broker did not take it.
+            UsageError: The sink has no unsupervised topic, or is closed.
+            RecordError: The sample contains NaN or infinity.
+            BrokerError: The broker did not accept the sample.
         """
         self._check_open()
         if self.unsupervised_topic is None:
@@ -156,11 +161,11 @@ class FederatedRawSink:
         self._write(self.unsupervised_topic, codec, sample, None)
 
     def close(self) -> None:
-        """Wait until every record is stored, then announce the exact offsets that they got.
+        """Wait until every record is stored, then announce the exact offsets that the broker assigned.
 
         Raises:
-            UsageError: nothing was sent, or the sink is closed already.
-            BrokerError: a record was not stored; nothing is announced.
+            UsageError: Nothing was sent, or the sink is already closed.
+            BrokerError: A record was not stored; nothing is announced.
         """
         self._check_open()
         self._closed = True
@@ -182,7 +187,8 @@ class FederatedRawSink:
     def _check_open(self) -> None:
         if self._closed:
             raise UsageError(
-                f"this sink of topic {self.topic!r} is closed; make a new one, with append=True to add to what this one announced"
+                f"this sink of topic {self.topic!r} is closed; "
+                "make a new one, with append=True to add to what this one announced"
             )
 
     def _checked(
@@ -202,7 +208,8 @@ class FederatedRawSink:
         codec = raw.from_config({**raw.from_sample(sample, label).config(), **given})
         if self._features and codec.data_shape != (len(self._features),):
             raise UsageError(
-                f"{len(self._features)} columns are named, but a sample has shape {codec.data_shape}; name one for each value of a flat sample"
+                f"{len(self._features)} columns are named, but a sample has shape {codec.data_shape}; "
+                "name one for each value of a flat sample"
             )
         return codec
 
@@ -213,11 +220,11 @@ def announcement_of(
     """Return the announcement of records.
 
     Args:
-        broker: where they are.
-        client: whose they are.
-        laid_out: their format.
-        ranges: their offsets.
-        said: what else the owner says, as fields of the announcement.
+        broker: Broker that stores the records.
+        client: Name of the data owner.
+        laid_out: Format of the records.
+        ranges: Offsets of the records.
+        said: Other fields of the announcement.
     """
     return DataAnnouncement(
         topic=format_ranges(ranges),
@@ -231,10 +238,10 @@ def announcement_of(
 
 
 def announce_model(writer: Writer, announcement: ModelAnnouncement, topic: str) -> None:
-    """Tell data owners about a published model.
+    """Announce a published model to the data owners.
 
     Raises:
-        BrokerError: the broker did not take the message.
+        BrokerError: The broker did not accept the message.
     """
     try:
         writer.write(topic, announcement.to_bytes(), UNLABELLED)

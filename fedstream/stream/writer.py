@@ -1,4 +1,4 @@
-"""Write records, and know exactly which offsets they got. Knows no codec and no announcement."""
+"""Write records and track exactly which offsets they got. Knows nothing of codecs and announcements."""
 
 from __future__ import annotations
 
@@ -12,36 +12,36 @@ if TYPE_CHECKING:
     from kafka.producer.future import FutureRecordMetadata
 
 PENDING = 10_000
-"""Records in flight before the writer waits for the older half: finds a dead broker early."""
+"""Number of records in flight at which the writer waits for the older half, in order to detect a dead broker early."""
 
 PENDING_BYTES = 64 * 1024 * 1024
-"""Bytes in flight before it waits: kafka-python has no limit of its own."""
+"""Bytes in flight at which the writer waits, because kafka-python itself has no limit."""
 
 
 class Writer(Protocol):
-    """Writes records, and knows which offsets they got."""
+    """Write records and track which offsets they got."""
 
     def write(self, topic: str, value: bytes, key: bytes) -> None:
-        """Send one record, without waiting for it."""
+        """Send one record without waiting until it is stored."""
         ...
 
     def flush(self) -> list[OffsetRange]:
-        """Wait until every record is stored; return the offsets that they got, in canonical order."""
+        """Wait until every record is stored, and return the offsets of the records, in canonical order."""
         ...
 
     def close(self) -> None:
-        """Close the connection; what was not flushed may be lost."""
+        """Close the connection; records that were not flushed can be lost."""
         ...
 
 
 class RecordWriter:
-    """A producer whose records count only when all replicas have them.
+    """A producer whose records only count when all replicas have stored them.
 
     Args:
-        kafka: the brokers.
+        kafka: Connection settings of the brokers.
 
     Raises:
-        BrokerError: no broker answers, or it refuses us.
+        BrokerError: No broker answers, or the broker denies access.
     """
 
     def __init__(self, kafka: KafkaSettings) -> None:
@@ -52,11 +52,11 @@ class RecordWriter:
         self._written: list[OffsetRange] = []
 
     def write(self, topic: str, value: bytes, key: bytes) -> None:
-        """Send one record, without waiting for it.
+        """Send one record without waiting until it is stored.
 
         Raises:
-            BrokerError: the broker did not take it, or one before it.
-            RecordError: it is too large.
+            BrokerError: The broker did not accept this record or an earlier one.
+            RecordError: The record is too large.
         """
         with explained(self._kafka):
             self._pending.append(self._producer.send(topic, value=value, key=key))
@@ -65,12 +65,12 @@ class RecordWriter:
             self._settle(len(self._pending) // 2)
 
     def flush(self) -> list[OffsetRange]:
-        """Wait until every record is stored; return the offsets that they got, in canonical order.
+        """Wait until every record is stored, and return the offsets of the records, in canonical order.
 
-        Other producers may have written in between, so a partition can have several ranges.
+        A partition can have several ranges, because other producers can write in between.
 
         Raises:
-            BrokerError: a record was not stored.
+            BrokerError: A record was not stored.
         """
         with explained(self._kafka):
             self._producer.flush(REQUEST_MS / 1000)
@@ -78,11 +78,11 @@ class RecordWriter:
         return list(self._written)
 
     def close(self) -> None:
-        """Close the connection; what was not flushed may be lost."""
+        """Close the connection; records that were not flushed can be lost."""
         close_producer(self._producer)
 
     def _settle(self, count: int) -> None:
-        """Take up the offsets of the first records in flight."""
+        """Collect the offsets of the first records in flight."""
         with explained(self._kafka):
             stored = [future.get(REQUEST_MS / 1000) for future in self._pending[:count]]
         del self._pending[:count]

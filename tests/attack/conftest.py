@@ -118,7 +118,9 @@ class Forger:
 
 
 def forge(store, key, change):
-    """Change a document, and put the new digest into every document that names the old one, and so on: the whole chain fits again."""
+    """Change a document, and put the new digest into every document that names the old one, and so on:
+    the whole chain fits again.
+    """
     old = store.objects[key]
     store.edit(key, change)
     changed = [(sha256_hex(old), sha256_hex(store.objects[key]))]

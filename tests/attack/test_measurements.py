@@ -83,7 +83,9 @@ def test_a_client_that_scores_too_well_does_not_count(forger):
 
 
 def test_a_manifest_that_its_client_changes_after_it_was_judged(forger, forge):
-    """No policy of a store tells a first write from a second one, so a client's own key can replace what the client has written."""
+    """No policy of a store tells a first write from a second one,
+    so a client's own key can replace what the client has written.
+    """
     judged = forger.read("commit.json")["clients"][0]["incoming"]
     forge(forger.store, f"runs/{RUN}/spec.json", lambda record: record["spec"].update(target_value=0.99))
     forger.store.remove_below(forger.key("commit"))

@@ -1,4 +1,6 @@
-"""Objects planted in, changed in or removed from a run's folder: verify names each, and whatever stands in them it never ends without a report."""
+"""Objects planted in, changed in or removed from a run's folder:
+verify names each, and whatever stands in them it never ends without a report.
+"""
 
 import json
 import random
@@ -151,7 +153,9 @@ def test_a_version_s_file_of_a_name_that_no_store_takes(federated, forge):
 
 
 def test_whatever_is_forged_and_made_to_fit_is_no_traceback(federated, evaluated, forge):
-    """Somewhere in a document stands a hostile value, and all digests fit: verify, the pages, the history and the steps end as they should."""
+    """Somewhere in a document stands a hostile value, and all digests fit:
+    verify, the pages, the history and the steps end as they should.
+    """
     rng = random.Random(7)
     for store in (federated, evaluated):
         whole = dict(store.objects)

@@ -1,4 +1,6 @@
-"""A data owner with Kafka alone, and a forger whose numbers fit: what the plan refuses, and what only reading the streams again can find."""
+"""A data owner with Kafka alone, and a forger whose numbers fit:
+what the plan refuses, and what only reading the streams again can find.
+"""
 
 import json
 
@@ -67,7 +69,8 @@ def test_a_client_that_announces_another_s_records(planner, platform, topic):
     announce(platform.kafka, f"{topic}-evil", f"{topic}:0:5:15", validation_rate=0.5)
     with pytest.raises(
         RunError,
-        match=rf"client '{topic}-honest' and client '{topic}-evil' both announce records {topic}:0:5:15; a record has one use",
+        match=rf"client '{topic}-honest' and client '{topic}-evil' both announce records {topic}:0:5:15; "
+        r"a record has one use",
     ):
         planner(f"{topic}-evil", f"{topic}-honest")
     assert [client.client for client in planner(f"{topic}-honest").clients] == [f"{topic}-honest"]
@@ -88,7 +91,8 @@ def test_an_evaluation_topic_that_somebody_shrinks_to_one_record(planner, platfo
     announce(platform.kafka, "evil", f"{topic}-held:0:0:1")
     with pytest.raises(
         RunError,
-        match=rf"is announced in 2 ways, and anyone may announce: {topic}-held:0:0:1 by 'evil'; .* its offsets, in evaluation_topic",
+        match=rf"is announced in 2 ways, and anyone may announce: {topic}-held:0:0:1 by 'evil'; "
+        r".* its offsets, in evaluation_topic",
     ):
         planner(topic, evaluation_topic=f"{topic}-held")
     assert planner(topic, evaluation_topic=f"{topic}-held:0:0:20").evaluation.records == 20

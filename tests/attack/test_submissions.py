@@ -1,4 +1,6 @@
-"""What is planted as a submission may change how a run is carried out, never what it is; verify names whatever else it tries."""
+"""What is planted as a submission may change how a run is carried out, never what it is;
+verify names whatever else it tries.
+"""
 
 import pytest
 from support.recorded import RUN

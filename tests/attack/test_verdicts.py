@@ -1,4 +1,6 @@
-"""Who has the bucket's keys forges verdicts, slices and manifests, and makes all digests and the average fit: verify and aggregate judge again."""
+"""Who has the bucket's keys forges verdicts, slices and manifests, and makes all digests and the average fit:
+verify and aggregate judge again.
+"""
 
 import json
 from datetime import timedelta
@@ -236,7 +238,9 @@ def test_an_update_trained_again_on_other_hardware_counts_by_its_manifest(forger
 
 @pytest.mark.parametrize(("seconds", "accused"), [(5, False), (0, False), (-1, False), (-5, True)])
 def test_a_late_update_changes_no_verdict(federated, forger_of, monkeypatch, seconds, accused):
-    """Another submission's training ended when the round was closed already, or was just about to be; well before, it was left out."""
+    """Another submission's training ended when the round was closed already, or was just about to be;
+    well before, it was left out.
+    """
     forger = forger_of(federated, 2)
     late = forger.key("updates/c.json")
     manifest = json.loads(forger.store.objects[forger.key("updates/b.json")]) | {"client": "c"}

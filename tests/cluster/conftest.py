@@ -1,4 +1,7 @@
-"""The cluster of the current kubectl context, with kustomize/local applied to it from nothing. `make test-cluster` prepares one."""
+"""The cluster of the current kubectl context, with kustomize/local applied to it from nothing.
+
+`make test-cluster` prepares one.
+"""
 
 from collections.abc import Iterator
 

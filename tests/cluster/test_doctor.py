@@ -1,4 +1,6 @@
-"""`fedstream doctor --cluster` on a real Kubernetes with kustomize/local: all is well, then each fault is provoked and named."""
+"""`fedstream doctor --cluster` on a real Kubernetes with kustomize/local:
+all is well, then each fault is provoked and named.
+"""
 
 import json
 import subprocess

@@ -1,4 +1,6 @@
-"""kustomize/local-secure on a real Kubernetes: who may do what through its node port, and a run that passes through it."""
+"""kustomize/local-secure on a real Kubernetes: who may do what through its node port,
+and a run that passes through it.
+"""
 
 import os
 import subprocess

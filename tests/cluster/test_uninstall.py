@@ -3,7 +3,10 @@
 from support.kubernetes_api import items, until
 from support.local_overlay import remove
 
-CLUSTER_WIDE = "clusterroles,clusterrolebindings,customresourcedefinitions,namespaces,storageclasses,validatingwebhookconfigurations"
+CLUSTER_WIDE = (
+    "clusterroles,clusterrolebindings,customresourcedefinitions,namespaces,storageclasses,"
+    "validatingwebhookconfigurations"
+)
 
 
 def test_uninstalling_leaves_nothing(overlay) -> None:

@@ -36,7 +36,9 @@ class Zygote:
         self.answer(0)
 
     def start(self, env, spec, point="", what="", do="die"):
-        """Start a run, and return its id; `point` (before, after, training, moment) and `what` say where it is to die or wait."""
+        """Start a run, and return its id; `point` (before, after, training,
+        moment) and `what` say where it is to die or wait.
+        """
         at = {"point": point, "what": what, "do": do, "flag": str(self.flag(self.started + 1))} if point else None
         return self._ask(env, spec=spec, at=at)
 

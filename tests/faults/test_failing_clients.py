@@ -1,4 +1,6 @@
-"""One client fails, hangs, diverges or sends rubbish: the round goes on with the rest and its verdict says why, or the run fails with that reason."""
+"""One client fails, hangs, diverges or sends rubbish: the round goes on with the rest and its verdict says why,
+or the run fails with that reason.
+"""
 
 import json
 import re

@@ -1,4 +1,7 @@
-"""One flipped byte in any object of a run: verify names the object. Also where the JSON stays valid, and where a digest was changed to fit."""
+"""One flipped byte in any object of a run: verify names the object.
+
+Also where the JSON stays valid, and where a digest was changed to fit.
+"""
 
 import json
 import random

@@ -1,4 +1,7 @@
-"""What Kafka-ML's federated module gets wrong and no other test here is named for. Its numbers are those of the list of its mistakes."""
+"""What Kafka-ML's federated module gets wrong and no other test here is named for.
+
+Its numbers are those of the list of its mistakes.
+"""
 
 import ast
 from collections import Counter
@@ -49,7 +52,9 @@ def test_mistake_3_the_aggregated_model_is_never_evaluated(undisturbed):
 
 
 def test_mistake_6_a_validation_rate_of_0_loses_the_final_model(place, zygote, spec):
-    """Here it stays in the bucket, and verifies; a version that nobody has measured it does not become, and publish says what to do."""
+    """Here it stays in the bucket, and verifies; a version that nobody has measured it does not become,
+    and publish says what to do.
+    """
     assert zygote.run(place.env, {**spec, "rounds": 1, "validation_rate": 0}) == {"signal": 0, "version": 0}, (
         zygote.tail()
     )
@@ -100,7 +105,10 @@ def test_mistake_10_strings_of_users_are_run():
 
 
 def test_mistake_15_offsets_are_committed_before_the_data_is_used(undisturbed, platform):
-    """A run commits no offset: a slice is offsets in the ledger, to be read again at any time. Inference does, once its answers are stored."""
+    """A run commits no offset: a slice is offsets in the ledger, to be read again at any time.
+
+    Inference does, once its answers are stored.
+    """
     with admin(platform.kafka) as asked:
         groups = [group["group_id"] for group in asked.list_groups() if group["group_id"].startswith("fedstream")]
     assert [group for group in groups if not group.startswith("fedstream-infer.")] == []

@@ -1,4 +1,6 @@
-"""A run that is killed anywhere and run again ends with the digests of an undisturbed one, and does no finished work twice."""
+"""A run that is killed anywhere and run again ends with the digests of an undisturbed one,
+and does no finished work twice.
+"""
 
 import signal
 

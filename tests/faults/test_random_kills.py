@@ -1,5 +1,6 @@
-"""Runs killed at random moments, several times each, and servers killed under them: every run ends with the digests of an undisturbed one.
+"""Kill runs at random moments, and the servers under them.
 
+Each run is killed several times, and every run ends with the digests of an undisturbed one.
 FEDSTREAM_TEST_SEEDS=200 tries more of them; a failure names its seed and its kills, and -k 'seed17' repeats them.
 """
 
@@ -38,7 +39,9 @@ def life(platform, place_at, zygote, clients, base_spec, undisturbed):
 
 
 def drawn(rng, life, rounds):
-    """Draw a kind of moment, and one of those of a run of so many rounds; it may have ended by then, if it was killed before."""
+    """Draw a kind of moment, and one of those of a run of so many rounds;
+    it may have ended by then, if it was killed before.
+    """
     life = {kind: moments if rounds == 2 else type(moments)(moments * 0.6) for kind, moments in life.items()}
     kind = rng.choice(sorted(life))
     return {kind: rng.uniform(0, life[kind]) if kind == "seconds" else rng.randint(1, life[kind])}

@@ -58,7 +58,8 @@ def test_another_layout_is_refused():
     store.objects[key] = canonical_json(json.loads(store.objects[key]) | {"layout": 7})
     with pytest.raises(
         CorruptObject,
-        match=r"spec.json cannot be read: it has layout 7, and this version of fedstream reads layout 1; use the version",
+        match=r"spec.json cannot be read: it has layout 7, and this version of fedstream reads layout 1; "
+        r"use the version",
     ):
         _ = RunState(store, RUN).record
     assert "it has layout 7" in verify_run(store, RUN).problems[0].what

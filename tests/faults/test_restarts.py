@@ -1,4 +1,6 @@
-"""Kafka or the object store is killed in the middle of a run and comes back: the run survives, or goes on when it is run again."""
+"""Kafka or the object store is killed in the middle of a run and comes back:
+the run survives, or goes on when it is run again.
+"""
 
 import json
 import threading

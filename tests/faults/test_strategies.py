@@ -1,4 +1,6 @@
-"""Runs whose strategy keeps state, or sends arrays: killed in the middle they come to the same digests, and any changed byte is found."""
+"""Runs whose strategy keeps state, or sends arrays: killed in the middle they come to the same digests,
+and any changed byte is found.
+"""
 
 import random
 import signal

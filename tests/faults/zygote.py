@@ -1,11 +1,17 @@
-"""Runs federated runs in forked children of a process that has imported TensorFlow once, several at a time; they die or wait where they are told to.
+"""Run federated runs in forked children of a process that has imported TensorFlow once.
 
-One JSON request a line on standard input: {"id", "env", "spec", "at", "log"}, or with "infer" and "commits" for the words of `fedstream infer`, which
-dies instead of committing for the last time. "at" is null or {"point", "what", "do", "flag"}: "before" or "after"
-writing a key that matches a pattern, or while "training" a client; "die" or "wait"; the file that a waiting run makes, and waits to see removed.
-With the point "moment", "what" is {"store": N}, {"training": N} or {"seconds": S}: the run dies at the Nth call of the store, at the Nth step of its
-trainings, or then.
-One JSON answer a line: {"id", "signal", and "version", "exit" or "error"}; after "moment" also "moments", how many there were.
+Several runs go on at a time; each dies or waits where it is told to.
+
+Standard input has one JSON request a line: {"id", "env", "spec", "at", "log"}, or, with "infer" and "commits", the
+words of `fedstream infer`, which dies instead of committing for the last time. "at" is null or
+{"point", "what", "do", "flag"}: the point is "before" or "after" writing a key that matches the pattern "what", or
+while "training" a client; "do" is "die" or "wait"; "flag" is the file that a waiting run makes, and waits to see
+removed.
+With the point "moment", "what" is {"store": N}, {"training": N} or {"seconds": S}: the run dies at the Nth call of the
+store, at the Nth step of its trainings, or after S seconds.
+
+Standard output has one JSON answer a line: {"id", "signal", and "version", "exit" or "error"}; after "moment" also
+"moments", which says how many there were.
 """
 
 import functools
@@ -81,7 +87,9 @@ def arm_training(client, act):
 
 
 def arm_moment(what):
-    """Count the moments at which a run can be killed, before and after each call of the store and at each training step, and die at one."""
+    """Count the moments at which a run can be killed, before and after each call of the store and at each training
+    step, and die at one.
+    """
     real_try, real_check = ObjectStore._try, training._Deadline.check
 
     def passes(kind):

@@ -1,4 +1,6 @@
-"""Every notebook runs from top to bottom, on the session's Kafka and S3 store, and its stored outputs are those of such a run."""
+"""Every notebook runs from top to bottom, on the session's Kafka and S3 store,
+and its stored outputs are those of such a run.
+"""
 
 import re
 import runpy

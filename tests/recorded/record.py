@@ -1,9 +1,13 @@
-"""Record the runs of this folder anew: `PYTHONPATH=tests .venv/bin/python -m recorded.record`. Only a new object layout is a reason to.
+"""Record the runs of this folder anew: `PYTHONPATH=tests .venv/bin/python -m recorded.record`.
 
-    federated/   three clients, federated evaluation; `c` refuses in round 2, round 2 is rolled back, round 4 trains again, round 5 measures
+Only a new object layout is a reason to do so.
+
+    federated/   three clients, federated evaluation; `c` refuses in round 2, round 2 is rolled back,
+                 round 4 trains again, round 5 measures
     evaluated/   the same clients, measured on an evaluation topic
 
-Each folder holds the objects of a run and of its model by their keys. streams.py has the records, so that a run can go on.
+Each folder holds the objects of a run and of its model by their keys. streams.py has the records, so that a run can go
+on.
 """
 
 import os

@@ -1,4 +1,6 @@
-"""A fake of Kubeflow Pipelines' API server: the calls that a submission makes, and runs that go through states a test sets."""
+"""A fake of Kubeflow Pipelines' API server: the calls that a submission makes,
+and runs that go through states a test sets.
+"""
 
 from __future__ import annotations
 

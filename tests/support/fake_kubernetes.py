@@ -1,4 +1,7 @@
-"""A fake of the Kubernetes API server: what a doctor asks, answered from objects that a test sets. A real one is in tests/cluster."""
+"""A fake of the Kubernetes API server: what a doctor asks, answered from objects that a test sets.
+
+A real one is in tests/cluster.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,8 @@ class FakeKubernetes(FakeServer):
         log: of every container.
         pods: made, in order.
         deleted: names of the pods that were deleted.
-        kubeflow: Kubeflow Pipelines behind the proxy: a fake of it, or else what it answers, of which a pair is an HTTP status and a message.
+        kubeflow: Kubeflow Pipelines behind the proxy: a fake of it, or else its answer; a pair is an HTTP status and a
+            message.
         workflows: ids of the runs that have one.
     """
 

@@ -1,4 +1,7 @@
-"""What the overlays rendered when somebody last looked. `make golden` writes it anew; the difference shows what a change does to a cluster."""
+"""What the overlays rendered when somebody last looked.
+
+`make golden` writes it anew; the difference shows what a change does to a cluster.
+"""
 
 from __future__ import annotations
 

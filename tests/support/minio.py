@@ -62,6 +62,7 @@ def find_minio() -> str:
         found = shutil.which("minio", path=str(Path(gopath) / "bin"))
     if not found:
         pytest.skip(
-            "no MinIO server; `go install github.com/minio/minio@latest` builds one, or set MINIO_BIN to the path of its binary"
+            "no MinIO server; `go install github.com/minio/minio@latest` builds one, "
+            "or set MINIO_BIN to the path of its binary"
         )
     return found

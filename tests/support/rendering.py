@@ -28,7 +28,9 @@ Objects = list[dict[str, Any]]
 
 
 def variants() -> dict[str, str]:
-    """Return kustomizations that people write themselves: the examples of the pages, and one for the component that these do not use."""
+    """Return kustomizations that people write themselves:
+    the examples of the pages, and one for the component that these do not use.
+    """
     outside, seaweedfs, git = _examples(FOLDER / "README.md")
     (infer,) = _examples(FOLDER.parent / "docs/serving.md")
     return {"outside": outside, "seaweedfs": seaweedfs, "gpushare": GPUSHARE, "git": git, "infer": infer}
@@ -59,7 +61,8 @@ def render(folder: Path) -> Objects:
         command = ["kubectl", "kustomize"]
     else:
         pytest.skip(
-            "neither kustomize nor kubectl is installed; `go install sigs.k8s.io/kustomize/kustomize/v5@latest` builds the first"
+            "neither kustomize nor kubectl is installed; `go install "
+            "sigs.k8s.io/kustomize/kustomize/v5@latest` builds the first"
         )
     done = subprocess.run([*command, str(folder)], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr

@@ -11,12 +11,16 @@ from fedstream.record.local_rule import LocalRule
 
 
 def updates_of(*clients):
-    """Return the updates of clients c0, c1, ...; each is (num_examples, weights), or (num_examples, weights, extras)."""
+    """Return the updates of clients c0, c1, ...; each is (num_examples, weights), or (num_examples, weights,
+    extras).
+    """
     return Updates(Update(f"c{number}", *client) for number, client in enumerate(clients))
 
 
 class Variates(LocalRule):
-    """SCAFFOLD's correction (Karimireddy et al. 2020, option II) for clients without a state of their own: c_i is 0 when a round begins."""
+    """SCAFFOLD's correction (Karimireddy et al. 2020, option II) for clients without a state of their own:
+    c_i is 0 when a round begins.
+    """
 
     corrects = True
 

@@ -1,6 +1,7 @@
-"""A task of the compiled pipeline as a Kubernetes Job, as KFP's backend would make its pod: same image, command, environment, secrets, placement.
+"""A task of the compiled pipeline as a Kubernetes Job, as KFP's backend would make its pod.
 
-What the backend's launcher would do, hand over the arguments and store the outputs, is done by the arguments and the termination message.
+The image, command, environment, secrets and placement are the same. The backend's launcher would hand over the
+arguments and store the outputs; here the arguments and the termination message do so.
 """
 
 import json
@@ -32,7 +33,8 @@ class CompiledTasks:
             name: of the Job.
             task: component name.
             arguments: values of its parameters.
-            placement: outputs of ingest_from_kafka, for local_train; or what the nested pipeline was given, for a task within.
+            placement: outputs of ingest_from_kafka, for local_train; or what the nested pipeline was given, for a task
+                within.
         """
         container = self.pipeline["deploymentSpec"]["executors"][f"exec-{task}"]["container"]
         kubernetes = self.platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"][f"exec-{task}"]
@@ -138,7 +140,9 @@ def _name(reference: dict[str, Any], names: dict[str, Any]) -> str:
 
 def _resources(compiled: dict[str, Any], values: dict[str, Any]) -> dict[str, dict[str, str]]:
     def value(text: str) -> str:
-        """Put in a parameter's value: {{$.inputs.parameters['pipelinechannel--ingest-from-kafka-gpu_type']}} is gpu_type."""
+        """Put in a parameter's value: {{$.inputs.parameters['pipelinechannel--ingest-from-kafka-gpu_type']}} is
+        gpu_type.
+        """
         found = re.fullmatch(r"\{\{\$\.inputs\.parameters\['pipelinechannel--(?:ingest-from-kafka-)?(\w+)'\]\}\}", text)
         return str(values.get(found[1], "")) if found else text
 

@@ -25,7 +25,9 @@ SASL = {
 
 @dataclass
 class Listener:
-    """A server that accepts connections, keeps every byte that it is sent, lets the client come to its login, and hangs up."""
+    """A server that accepts connections, keeps every byte that it is sent, lets the client come to its login,
+    and hangs up.
+    """
 
     server: socket.socket = field(default_factory=lambda: socket.create_server(("127.0.0.1", 0)))
     heard: bytearray = field(default_factory=bytearray)
@@ -53,11 +55,12 @@ class Listener:
 
 
 def _answer(request: bytes) -> bytes:
-    """Answer ApiVersions with what a login takes, and SaslHandshake with a yes; a client that would log in sends its password then."""
+    """Answer ApiVersions with what a login takes, and SaslHandshake with a yes;
+    a client that would log in sends its password then.
+    """
     api, version, correlation = (int.from_bytes(request[start:end], "big") for start, end in ((4, 6), (6, 8), (8, 12)))
-    if (
-        api == 18
-    ):  # ApiVersions: error, [(api, from, to)], and from version 1 on a throttle time; a version that it does not know is error 35
+    # ApiVersions: error, [(api, from, to)], and from version 1 on a throttle time; an unknown version is error 35
+    if api == 18:
         offered = b"".join(key.to_bytes(2, "big") + b"\0\0" + (1).to_bytes(2, "big") for key in (3, 17, 18, 36))
         body = (
             (35 if version > 1 else 0).to_bytes(2, "big")

@@ -1,4 +1,4 @@
-"""How a client trains. A new way is one file here and a name in mode_of."""
+"""The training modes of a client. To add a mode, add a file here and a name to mode_of."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ class Mode(Protocol):
     """A way of training."""
 
     def train(self, learner: Learner, weights: Weights, examples: Examples, config: TrainingConfig) -> TrainResult:
-        """Train global weights on a client's examples and measure, before and after, on those held out.
+        """Train global weights on a client's examples, and evaluate before and after on the held-out examples.
 
         A pure function of its arguments, on one kind of processor: a retry must give the same update.
 
         Args:
-            learner: the open model.
-            weights: the global model's.
-            examples: what to train and to measure on.
-            config: how.
+            learner: The open model.
+            weights: Weights of the global model.
+            examples: Examples for training and evaluation.
+            config: Configuration of the training.
 
         Raises:
-            ModelError: the model cannot be trained on them; says why.
+            ModelError: The model cannot be trained on them. The message says why.
         """
         ...
 

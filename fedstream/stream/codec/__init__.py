@@ -1,6 +1,6 @@
-"""Codecs by name: how the bytes of Kafka records become arrays.
+"""Codecs by name. A codec turns the bytes of Kafka records into arrays.
 
-A new format is one file here and one line of CODECS, or an entry point of another package.
+To add a format, add a file here and a line to CODECS, or provide an entry point in another package.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from fedstream.stream.codec.raw import RawCodec
 __all__ = ["CODECS", "ENTRY_POINTS", "Codec", "codec_class", "get_codec", "other_codecs"]
 
 CODECS: dict[str, type[Codec]] = {"JSON": JsonCodec, "RAW": RawCodec}
-"""The codecs that come with fedstream; no other package can take their names."""
+"""The codecs that come with fedstream. Other packages cannot use their names."""
 
 ENTRY_POINTS = "fedstream.codecs"
-"""The group of entry points that name other packages' codecs; one is loaded when a stream asks for it."""
+"""Group of the entry points of other packages' codecs. A codec is loaded when a stream uses it."""
 
 
 def codec_class(name: str) -> type[Codec]:
     """Return the codec of a format.
 
     Raises:
-        AnnouncementError: there is none, or the package that offers it cannot be loaded.
+        AnnouncementError: The format does not exist, or the package that provides it cannot be loaded.
     """
     if name in CODECS:
         return CODECS[name]
@@ -40,7 +40,10 @@ def codec_class(name: str) -> type[Codec]:
 
 @cache
 def other_codecs() -> dict[str, EntryPoint]:
-    """Return the codecs that other packages offer, by name; looked up once, since strangers may announce thousands of unknown formats."""
+    """Return the codecs that other packages provide, by name.
+
+    The result is cached, because anyone with write access can announce thousands of unknown formats.
+    """
     return {point.name: point for point in entry_points(group=ENTRY_POINTS)}
 
 
@@ -48,7 +51,7 @@ def get_codec(said: StreamFormat) -> Codec:
     """Return the codec of a stream.
 
     Raises:
-        AnnouncementError: the format is not offered, or its configuration is wrong.
+        AnnouncementError: The format does not exist, or its configuration is invalid.
     """
     return codec_class(said.format).from_config(said.config)
 
@@ -58,6 +61,7 @@ def _loaded(point: EntryPoint) -> type[Codec]:
         found: type[Codec] = point.load()
     except Exception as error:
         raise AnnouncementError(
-            f"input_format: the codec {point.name!r} ({point.value}) cannot be loaded ({error}); install its package again, or send another format"
+            f"input_format: the codec {point.name!r} ({point.value}) cannot be loaded ({error}); "
+            "install its package again, or send another format"
         ) from error
     return found

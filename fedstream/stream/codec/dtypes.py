@@ -1,4 +1,4 @@
-"""Numpy's types by the names that announcements give them."""
+"""NumPy's dtypes by their names in announcements."""
 
 from __future__ import annotations
 
@@ -27,14 +27,17 @@ DTYPES = {
     "bool": np.bool_,
     "bool_": np.bool_,
 }
-"""Kafka-ML's names of types, and those its inference gives. `float` is numpy's: 64 bits. `string` has no fixed size, so no model can train on it."""
+"""Kafka-ML's names of dtypes, including those that it infers.
+
+`float` has 64 bits, as in NumPy. `string` is not included, because it has no fixed size and no model can train on it.
+"""
 
 
 def dtype_of(config: dict[str, Any], field: str) -> np.dtype[Any]:
-    """Return the type that a field of an input_config names.
+    """Return the dtype in a field of an input_config.
 
     Raises:
-        AnnouncementError: it names none.
+        AnnouncementError: The field does not contain the name of a dtype.
     """
     name = config.get(field)
     if name == "string":

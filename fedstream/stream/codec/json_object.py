@@ -1,4 +1,7 @@
-"""JSON records: the value is an object with one number for each column, and the label is one more of its fields, or the record's key."""
+"""JSON records.
+
+The value is an object with one number for each column. The label is another field of the object, or the record's key.
+"""
 
 from __future__ import annotations
 
@@ -18,16 +21,16 @@ from fedstream.stream.codec.dtypes import dtype_of
 from fedstream.stream.records import UNLABELLED, RawRecords, RecordSize
 
 DEPTH = 32
-"""Levels of nesting in a record: fields that nobody asked for may hold anything."""
+"""Maximum nesting depth of a record, because unused fields can contain anything."""
 
 NUMBER_BYTES = 64
-"""Bytes of one number with its punctuation; Python spells a float64 in 24 at most."""
+"""Maximum size of a number with its punctuation in bytes; Python writes a float64 in at most 24 bytes."""
 
 OTHER_BYTES = 16 * 1024
-"""Bytes of a record's other fields, white space included."""
+"""Maximum size of a record's other fields and whitespace in bytes."""
 
 KEY_BYTES = 1024
-"""Bytes of a key that is no label, such as a patient's number."""
+"""Maximum size of a key in bytes. A key that is not a label can be, for example, a patient's number."""
 
 
 @dataclass(frozen=True)
@@ -35,10 +38,10 @@ class JsonCodec:
     """The JSON format of one stream.
 
     Attributes:
-        fields: names of the fields that make a sample, in their order.
-        label_field: name of the field that is the label; empty where the record's key is.
-        data_dtype: of a sample.
-        label_dtype: of a label.
+        fields: Names of the fields that form a sample, in order.
+        label_field: Name of the field that contains the label; empty if the label is the record's key.
+        data_dtype: Dtype of a sample.
+        label_dtype: Dtype of a label.
     """
 
     fields: tuple[str, ...]
@@ -48,10 +51,13 @@ class JsonCodec:
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> JsonCodec:
-        """Read an announcement's input_config: fields, and where they are not the defaults label_field, data_type (float32) and label_type (int64).
+        """Read an announcement's input_config.
+
+        It consists of fields and, optionally, label_field (by default empty), data_type (float32) and label_type
+        (int64).
 
         Raises:
-            AnnouncementError: names the field that is missing or wrong.
+            AnnouncementError: A field is missing or invalid. The message names the field.
         """
         fields, label = config.get("fields"), config.get("label_field", "")
         if not isinstance(fields, list) or not fields or not all(isinstance(name, str) for name in fields):
@@ -60,7 +66,8 @@ class JsonCodec:
             )
         if not isinstance(label, str):
             raise AnnouncementError(
-                "input_config.label_field: name the field that holds the label, or leave it out where the record's key does"
+                "input_config.label_field: name the field that holds the label, "
+                "or leave it out where the record's key does"
             )
         if reason := invalid_names([*fields, label] if label else fields):
             raise AnnouncementError(f"input_config.fields: {reason}")
@@ -69,15 +76,16 @@ class JsonCodec:
 
     @classmethod
     def from_sample(cls, data: NDArray[Any], label: NDArray[Any], names: Sequence[str] = ()) -> JsonCodec:
-        """Infer the format from the first sample and the names of its columns; the label becomes the record's key.
+        """Infer the format from the first sample and the names of its columns. The label becomes the record's key.
 
         Raises:
-            AnnouncementError: the columns have no names, or sample and label are not a row of numbers and a number.
+            AnnouncementError: The columns have no names, the sample is not a row of numbers, or the label is not a
+                single number.
         """
         if data.shape != (len(names),) or not names:
             raise AnnouncementError(
-                f"JSON records have one field for each column, but {len(names)} columns are named (features) for samples of shape {data.shape}; "
-                "name each value of a flat sample, or send RAW records"
+                f"JSON records have one field for each column, but {len(names)} columns are named (features) "
+                f"for samples of shape {data.shape}; name each value of a flat sample, or send RAW records"
             )
         if label.size != 1:
             raise AnnouncementError(
@@ -87,10 +95,10 @@ class JsonCodec:
 
     @classmethod
     def unlabelled(cls, config: dict[str, Any]) -> JsonCodec:
-        """Read the input_config of records to predict: fields are enough.
+        """Read the input_config of records for inference, which only requires fields.
 
         Raises:
-            AnnouncementError: names the field that is missing or wrong.
+            AnnouncementError: A field is missing or invalid. The message names the field.
         """
         return cls.from_config(config)
 
@@ -111,31 +119,31 @@ class JsonCodec:
 
     @property
     def names(self) -> Sequence[str]:
-        """The fields' names."""
+        """Names of the fields."""
         return self.fields
 
     @property
     def record_size(self) -> RecordSize:
-        """Most bytes of a record, with every name escaped and some room for fields that nobody asked for."""
+        """Maximum size of a record in bytes, with all names escaped and some room for unused fields."""
         named = [*self.fields, self.label_field]
         value = OTHER_BYTES + sum(len(json.dumps(name)) + NUMBER_BYTES for name in named)
         return RecordSize(value, KEY_BYTES, keyless=bool(self.label_field))
 
     @property
     def sample_format(self) -> str:
-        """Type and names of the fields."""
+        """Dtype and names of the fields."""
         return f"{self.data_dtype.name} JSON fields {', '.join(self.fields)}"
 
     def in_order(self, own: Sequence[str], wanted: Sequence[str]) -> JsonCodec:
-        """Return a codec that reads the same fields in the order of a run's columns."""
+        """Return a codec that reads the same fields in the order of the run's columns."""
         field = dict(zip(own, self.fields, strict=True)) if len(own) == len(self.fields) else {}
         return replace(self, fields=tuple(field[name] for name in wanted)) if field.keys() == set(wanted) else self
 
     def encode(self, sample: NDArray[Any], label: NDArray[Any] | None) -> tuple[bytes, bytes]:
-        """Return the object's bytes, and the label's or one zero byte.
+        """Return the bytes of the object as the value, and those of the label or a single zero byte as the key.
 
         Raises:
-            RecordError: a value is NaN or infinity, which JSON cannot spell.
+            RecordError: A value is NaN or infinity, which JSON cannot represent.
         """
         fields = dict(zip(self.fields, sample.tolist(), strict=True))
         target = None if label is None else label.item()
@@ -152,7 +160,7 @@ class JsonCodec:
         """Return samples (n, fields) and labels (n,).
 
         Raises:
-            RecordError: a record is no such object; names topic, partition and offset.
+            RecordError: A record is not such an object. The message names its topic, partition and offset.
         """
         rows, labels = [], []
         for index, (value, key) in enumerate(zip(records.values, records.keys, strict=True)):
@@ -169,7 +177,7 @@ class JsonCodec:
         """Return one sample (fields,).
 
         Raises:
-            RecordError: there is none, or it is no such object.
+            RecordError: There is no value, or the value is not such an object.
         """
         if value is None or len(value) > (limit := self.record_size.value):
             raise RecordError(
@@ -217,7 +225,7 @@ def _key(key: bytes) -> Any:
 
 
 class _Bounds(NamedTuple):
-    """What a numpy type can hold."""
+    """The range of a NumPy dtype."""
 
     low: int | float
     high: int | float
@@ -233,7 +241,10 @@ def _bounds(dtype: np.dtype[Any]) -> _Bounds:
 
 
 def _why_none(value: Any, bounds: _Bounds) -> str:
-    """Return why a value is no number that a type can hold, or an empty string; it says what is there instead, but no record's content."""
+    """Return why a value is not a number in the range of a dtype, or an empty string.
+
+    The reason describes what was found without revealing the content of the record.
+    """
     if type(value) is not float and type(value) is not int:
         return f"is {'missing or null' if value is None else f'a {type(value).__name__}'}, expected a number"
     if not bounds.low <= value <= bounds.high:

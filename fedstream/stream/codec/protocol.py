@@ -1,4 +1,4 @@
-"""What every codec can do. Knows no format, no Kafka and no model."""
+"""The interface of a codec. Knows nothing of specific formats, Kafka and models."""
 
 from __future__ import annotations
 
@@ -12,11 +12,14 @@ from fedstream.stream.records import RawRecords, RecordSize
 
 
 class Codec(Protocol):
-    """How the records of one stream are written and read. Frozen; whatever bytes it reads, it raises RecordError and nothing else."""
+    """Write and read the records of one stream.
+
+    A codec is immutable. Whatever bytes it reads, it raises no error other than RecordError.
+    """
 
     @property
     def data_dtype(self) -> np.dtype[Any]:
-        """Numpy type of a sample."""
+        """Dtype of a sample."""
         ...
 
     @property
@@ -26,7 +29,7 @@ class Codec(Protocol):
 
     @property
     def label_dtype(self) -> np.dtype[Any]:
-        """Numpy type of a label."""
+        """Dtype of a label."""
         ...
 
     @property
@@ -36,17 +39,20 @@ class Codec(Protocol):
 
     @property
     def names(self) -> Sequence[str]:
-        """Names of the columns of a flat sample, in its order, where the records themselves carry them; empty otherwise."""
+        """Names of the columns of a flat sample, in order, if the records themselves contain them; otherwise empty."""
         ...
 
     @property
     def record_size(self) -> RecordSize:
-        """Bytes of a record; a larger one is refused before it is in memory."""
+        """Size of a record in bytes. Larger records are rejected before they are in memory."""
         ...
 
     @property
     def sample_format(self) -> str:
-        """How samples are read, in a few words: codecs that say the same read the same samples. Labels play no part in it."""
+        """A short description of how samples are read, regardless of labels.
+
+        Codecs with the same description read the same samples.
+        """
         ...
 
     @classmethod
@@ -54,7 +60,7 @@ class Codec(Protocol):
         """Read an announcement's input_config.
 
         Raises:
-            AnnouncementError: names the field that is missing or wrong.
+            AnnouncementError: A field is missing or invalid. The message names the field.
         """
         ...
 
@@ -63,21 +69,21 @@ class Codec(Protocol):
         """Infer the format from the first sample.
 
         Args:
-            data: the sample.
-            label: its label.
-            names: of the columns of a flat sample.
+            data: The sample.
+            label: Its label.
+            names: Names of the columns of a flat sample.
 
         Raises:
-            AnnouncementError: such samples cannot be written in this format.
+            AnnouncementError: This format cannot represent such samples.
         """
         ...
 
     @classmethod
     def unlabelled(cls, config: dict[str, Any]) -> Self:
-        """Read the input_config of records to predict, which need not say anything about labels.
+        """Read the input_config of records for inference, which does not have to describe labels.
 
         Raises:
-            AnnouncementError: names the field that is missing or wrong.
+            AnnouncementError: A field is missing or invalid. The message names the field.
         """
         ...
 
@@ -86,11 +92,11 @@ class Codec(Protocol):
         ...
 
     def in_order(self, own: Sequence[str], wanted: Sequence[str]) -> Self:
-        """Return a codec whose samples have their columns in another order, as far as records carry names.
+        """Return a codec whose samples have their columns in another order, if the records contain names.
 
         Args:
-            own: names of this stream's columns, in its order.
-            wanted: the same names in the order wanted.
+            own: Names of this stream's columns, in its order.
+            wanted: The same names in the requested order.
         """
         ...
 
@@ -98,11 +104,11 @@ class Codec(Protocol):
         """Return a record's value and key.
 
         Args:
-            sample: of data_dtype and data_shape.
-            label: of label_dtype and label_shape; None for a record without one.
+            sample: Sample of data_dtype and data_shape.
+            label: Label of label_dtype and label_shape; None for a record without a label.
 
         Raises:
-            RecordError: the format has no spelling for a value.
+            RecordError: The format cannot represent a value.
         """
         ...
 
@@ -110,7 +116,7 @@ class Codec(Protocol):
         """Return samples (n, *data_shape) and labels (n, *label_shape).
 
         Raises:
-            RecordError: a record is not as announced; names topic, partition and offset.
+            RecordError: A record is not as announced. The message names its topic, partition and offset.
         """
         ...
 
@@ -118,6 +124,6 @@ class Codec(Protocol):
         """Return one sample of data_shape.
 
         Raises:
-            RecordError: there is none, or it is not as announced.
+            RecordError: There is no value, or the value is not as announced.
         """
         ...

@@ -1,4 +1,7 @@
-"""Kafka-ML's RAW format: `ndarray.tobytes()`, the sample as the record's value and the label as its key. Decoded a slice at a time."""
+"""Kafka-ML's RAW format: `ndarray.tobytes()` of the sample as the record's value, and of the label as its key.
+
+A whole slice is decoded at once.
+"""
 
 from __future__ import annotations
 
@@ -16,9 +19,9 @@ from fedstream.stream.codec.dtypes import dtype_of
 from fedstream.stream.records import UNLABELLED, Column, RawRecords, RecordSize
 
 DIMENSIONS = 16
-"""Of a sample: Keras' layers take five."""
+"""Maximum number of dimensions of a sample; Keras' layers accept up to five."""
 VALUES = 4 * 1024**2
-"""Numbers in a sample, 32 MiB of float64: Kafka's brokers take records of 1 MiB unless told otherwise."""
+"""Maximum number of values in a sample, which is 32 MiB of float64. Kafka's default limit is 1 MiB per record."""
 
 
 @dataclass(frozen=True)
@@ -26,10 +29,10 @@ class RawCodec:
     """The RAW format of one stream.
 
     Attributes:
-        data_dtype: of a sample.
-        data_shape: of a sample.
-        label_dtype: of a label.
-        label_shape: of a label; () for a scalar.
+        data_dtype: Dtype of a sample.
+        data_shape: Shape of a sample.
+        label_dtype: Dtype of a label.
+        label_shape: Shape of a label; () for a scalar.
     """
 
     data_dtype: np.dtype[Any]
@@ -39,10 +42,10 @@ class RawCodec:
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> RawCodec:
-        """Read an announcement's input_config: data_type, data_reshape, label_type, label_reshape.
+        """Read an announcement's input_config: data_type, data_reshape, label_type and label_reshape.
 
         Raises:
-            AnnouncementError: names the field that is missing or wrong.
+            AnnouncementError: A field is missing or invalid. The message names the field.
         """
         label_shape = _shape(config, "label_reshape")
         scalar = label_shape == (1,)
@@ -55,24 +58,24 @@ class RawCodec:
 
     @classmethod
     def from_sample(cls, data: NDArray[Any], label: NDArray[Any], names: Sequence[str] = ()) -> RawCodec:
-        """Infer the format from the first sample, as Kafka-ML's sink does; names of columns are not part of it.
+        """Infer the format from the first sample, like Kafka-ML's sink. It does not include the names of columns.
 
         Raises:
-            AnnouncementError: its type or shape cannot be announced.
+            AnnouncementError: The dtype or shape cannot be announced.
         """
         return cls.from_config(cls(data.dtype, data.shape, label.dtype, label.shape).config())
 
     @classmethod
     def unlabelled(cls, config: dict[str, Any]) -> RawCodec:
-        """Read the input_config of records to predict: data_type and data_reshape are enough.
+        """Read the input_config of records for inference, which only requires data_type and data_reshape.
 
         Raises:
-            AnnouncementError: names the field that is missing or wrong.
+            AnnouncementError: A field is missing or invalid. The message names the field.
         """
         return cls.from_config({"label_type": "uint8", "label_reshape": "1"} | config)
 
     def config(self) -> dict[str, str]:
-        """Return the announcement's input_config; a scalar's shape is "1"."""
+        """Return the announcement's input_config. The shape of a scalar is "1"."""
         return {
             "data_type": self.data_dtype.name,
             "label_type": self.label_dtype.name,
@@ -82,33 +85,33 @@ class RawCodec:
 
     @property
     def record_size(self) -> RecordSize:
-        """Bytes of each record."""
+        """Size of each record in bytes."""
         value, key = _bytes(self.data_dtype, self.data_shape), _bytes(self.label_dtype, self.label_shape)
         return RecordSize(value, key, least=value + key)
 
     @property
     def names(self) -> Sequence[str]:
-        """None: the bytes of an array carry no names."""
+        """Always empty, because the bytes of an array do not contain names."""
         return ()
 
     @property
     def sample_format(self) -> str:
-        """Type and shape of a sample."""
+        """Dtype and shape of a sample."""
         return f"{self.data_dtype.name} {' '.join(map(str, self.data_shape)) or '1'}"
 
     def in_order(self, own: Sequence[str], wanted: Sequence[str]) -> RawCodec:
-        """Return this codec: records without names have their columns in the order in which they are sent."""
+        """Return this codec, because records without names keep the order in which their columns were sent."""
         return self
 
     def encode(self, sample: NDArray[Any], label: NDArray[Any] | None) -> tuple[bytes, bytes]:
-        """Return the bytes of a sample and of its label."""
+        """Return the bytes of the sample as the value and those of the label as the key."""
         return sample.tobytes(), UNLABELLED if label is None else label.tobytes()
 
     def decode_records(self, records: RawRecords) -> tuple[NDArray[Any], NDArray[Any]]:
         """Return samples (n, *data_shape) and labels (n, *label_shape).
 
         Raises:
-            RecordError: a sample or label has the wrong size; names topic, partition and offset.
+            RecordError: A sample or label has the wrong size. The message names its topic, partition and offset.
         """
         samples = _decode(records.values, self.data_dtype, self.data_shape, records, "value")
         return samples, _decode(records.keys, self.label_dtype, self.label_shape, records, "key")
@@ -117,7 +120,7 @@ class RawCodec:
         """Return one sample of data_shape.
 
         Raises:
-            RecordError: there is none, or it has the wrong size.
+            RecordError: There is no value, or the value has the wrong size.
         """
         size = self.record_size.value
         if value is None or len(value) != size:
@@ -138,7 +141,8 @@ def _decode(
             " (a single zero byte marks a record without label)" if what == "key" and column[first] == b"\0" else ""
         )
         raise RecordError(
-            f"record {records.where(first)}: its {what} has {sizes[first]} bytes{unlabelled}, expected {size} ({dtype.name} of shape {shape}); "
+            f"record {records.where(first)}: its {what} has {sizes[first]} bytes{unlabelled}, "
+            f"expected {size} ({dtype.name} of shape {shape}); "
             f"{wrong.size} of {len(sizes)} records are wrong. Send it again as announced"
         )
     return np.frombuffer(b"".join(column.chunks), dtype=dtype).reshape(len(sizes), *shape)
@@ -153,7 +157,7 @@ def _shape(config: dict[str, Any], field: str) -> tuple[int, ...]:
     parts = text.split()
     if not parts or not all(re.fullmatch("[1-9][0-9]{0,8}", part) for part in parts):
         raise AnnouncementError(
-            f"input_config.{field}: {text[:100]!r} is no shape; expected whole numbers such as '28 28'"
+            f"input_config.{field}: {text[:100]!r} is not a shape; expected whole numbers such as '28 28'"
         )
     shape = tuple(map(int, parts))
     if len(shape) > DIMENSIONS or math.prod(shape) > VALUES:

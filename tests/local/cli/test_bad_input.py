@@ -1,4 +1,6 @@
-"""Bad command lines: one clear line on standard error, nothing on standard output, 2 for a wrong command and 1 for a failed one."""
+"""Bad command lines: one clear line on standard error, nothing on standard output,
+2 for a wrong command and 1 for a failed one.
+"""
 
 import json
 import os
@@ -128,10 +130,10 @@ WRONG = [
     ("stream send list.json --topic t --client c", "files of type '.json' are not known"),
     ("stream send lacking.npz --topic t --client c --json", "lacking.npz: it has z; expected arrays x and y"),
     ("stream send uneven.npz --topic t --client c", "it has 5 samples and 3 labels"),
-    ("stream send fake.npz --topic t --client c", "fake.npz: it is no .npz file"),
+    ("stream send fake.npz --topic t --client c", "fake.npz: it is not an .npz file"),
     ("stream send text.csv --topic t --client c", "column 'b' is not numeric; encode or drop it"),
     ("stream send holes.csv --topic t --client c", "column 'a' has empty cells"),
-    ("stream send empty.csv --topic t --client c", "empty.csv: it is no .csv file with a header"),
+    ("stream send empty.csv --topic t --client c", "empty.csv: it is not a .csv file with a header"),
     ("stream send good.csv --topic t --client c --label kind", "there is no column 'kind'; it has a, b, label"),
     (f"{SEND} --shape 5~5", "a sample has 64 values, which cannot take the shape (5, 5)"),
     (f"{SEND} --shape 8x8", "shape '8x8' is not understood"),

@@ -1,4 +1,6 @@
-"""One newcomer's day, as commands: a model and two wards' tables, each everyday mistake once, and what is said about it."""
+"""One newcomer's day, as commands: a model and two wards' tables, each everyday mistake once,
+and what is said about it.
+"""
 
 from __future__ import annotations
 
@@ -27,14 +29,19 @@ def table(seed: int, records: int = 60) -> pd.DataFrame:
 
 
 class Newcomer:
-    """A person with a folder, who types commands. Clients have a name of their own in each test: all share one broker."""
+    """A person with a folder, who types commands.
+
+    Clients have a name of their own in each test: all share one broker.
+    """
 
     def __init__(self, cli: Callable[..., Any], folder: Path) -> None:
         self.cli, self.folder, self.name = cli, folder, f"w{uuid.uuid4().hex[:6]}"
         self.ward7, self.ward9 = f"{self.name}-7", f"{self.name}-9"
 
     def type(self, *words: str, code: int = 0) -> str:
-        """Type a command, and return all that it says; its lines are joined, since people's terminals break them elsewhere."""
+        """Type a command, and return all that it says; its lines are joined,
+        since people's terminals break them elsewhere.
+        """
         said = self.cli(*words)
         assert said.code == code, said.out + said.err
         return " ".join((said.out + said.err).split())

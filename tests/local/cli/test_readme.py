@@ -1,4 +1,6 @@
-"""The README, typed from top to bottom as it is printed, on the test platform; what needs a cluster stands below its "In Kubeflow"."""
+"""The README, typed from top to bottom as it is printed, on the test platform;
+what needs a cluster stands below its "In Kubeflow".
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ README = list(blocks(ROOT / "README.md"))
 CLUSTER = next(number for number, block in enumerate(README) if block.section == "In Kubeflow")
 COMMAND_S = 900
 INSTALLS = ("make ", "pip install ")
-"""Lines that set up what this test runs in; tests/unit/test_pages.py looks whether their targets and extras are there."""
+"""Lines that set up what this test runs in; tests/unit/test_pages.py looks whether their targets and extras are
+there.
+"""
 
 
 @pytest.fixture

@@ -1,4 +1,6 @@
-"""verify and rollback as commands: the head that can be kept, markup that is shown as it is, and rounds one cannot go back to."""
+"""verify and rollback as commands: the head that can be kept, markup that is shown as it is,
+and rounds one cannot go back to.
+"""
 
 import json
 

@@ -1,4 +1,6 @@
-"""`fedstream submit` where the store of the run can be read: a real one, beside a fake of Kubeflow that knows less than it."""
+"""`fedstream submit` where the store of the run can be read:
+a real one, beside a fake of Kubeflow that knows less than it.
+"""
 
 import json
 

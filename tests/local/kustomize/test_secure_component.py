@@ -1,4 +1,6 @@
-"""What kustomize/components/secure makes of a real broker: its properties, its certificates, its users and their rights."""
+"""What kustomize/components/secure makes of a real broker:
+its properties, its certificates, its users and their rights.
+"""
 
 import importlib.util
 import re

@@ -1,4 +1,6 @@
-"""What kustomize/components/secure makes of a real store: a client's key trains, and can neither write the record nor what is another client's."""
+"""What kustomize/components/secure makes of a real store: a client's key trains,
+and can neither write the record nor what is another client's.
+"""
 
 import http.client
 import importlib.util
@@ -214,7 +216,9 @@ def test_a_key_of_nobody_does_nothing(place: Place) -> None:
 def test_a_whole_run_trains_with_the_keys_of_clients(
     place: Place, kafka: KafkaSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One client trains with the key of all clients, the other with its site's; ingest uses that of all, and each other step the run's."""
+    """One client trains with the key of all clients, the other with its site's;
+    ingest uses that of all, and each other step the run's.
+    """
     run, (first, second) = f"run-{uuid.uuid4().hex[:6]}", send_clients(kafka, ("a", "hospital-b"))
     evaluation = f"held-{uuid.uuid4().hex[:6]}"
     send_dataset(kafka, evaluation, evaluation, *blobs(9, 30))

@@ -55,7 +55,8 @@ def test_a_damaged_addition_is_named(store) -> None:
     store.put_new(ModelKeys("mine").addition(1), b'{"digest": "../../x"}')
     with pytest.raises(
         CorruptObject,
-        match=r"models/mine/added/1\.json does not identify a model; .* `fedstream model remove mine` removes everything under that name",
+        match=r"models/mine/added/1\.json does not identify a model; .* `fedstream model remove mine` removes "
+        r"everything under that name",
     ):
         current(store, "mine")
 

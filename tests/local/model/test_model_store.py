@@ -58,7 +58,9 @@ def test_a_model_on_record_is_described_without_tensorflow(platform_env: dict[st
     store = ObjectStore.from_env()
     expected = ensure_model(store, "builtin:digits-mlp")
     code = (
-        "import sys\nfrom fedstream.catalog.models import ensure_model\nfrom fedstream.store.objects import ObjectStore\n"
+        "import sys\n"
+        "from fedstream.catalog.models import ensure_model\n"
+        "from fedstream.store.objects import ObjectStore\n"
         "print(ensure_model(ObjectStore.from_env(), 'builtin:digits-mlp').keras_digest, 'tensorflow' in sys.modules)"
     )
     said = subprocess.run(

@@ -1,4 +1,6 @@
-"""A control topic with broken announcements: the plan is made of the good ones, and says why the others are not in it."""
+"""A control topic with broken announcements: the plan is made of the good ones,
+and says why the others are not in it.
+"""
 
 import json
 

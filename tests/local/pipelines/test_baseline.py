@@ -1,4 +1,6 @@
-"""Each client trained alone, for comparison: it is in the first manifest and in the report, and changes nothing else."""
+"""Each client trained alone, for comparison: it is in the first manifest and in the report,
+and changes nothing else.
+"""
 
 import logging
 

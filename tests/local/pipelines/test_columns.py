@@ -43,7 +43,10 @@ def model() -> bytes:
 
 
 class Owners:
-    """Data owners a and b, and an evaluation topic. A variant's streams have topics of their own, so that its records lie at the same offsets."""
+    """Data owners a and b, and an evaluation topic.
+
+    A variant's streams have topics of their own, so that its records lie at the same offsets.
+    """
 
     def __init__(self, kafka: KafkaSettings) -> None:
         self.kafka, self.store, self.name = kafka, ObjectStore.from_env(), f"o{uuid.uuid4().hex[:6]}"

@@ -1,4 +1,6 @@
-"""The runner and its steps never execute files of the current folder; a model's own module is looked for there on purpose."""
+"""The runner and its steps never execute files of the current folder;
+a model's own module is looked for there on purpose.
+"""
 
 import os
 import sys

@@ -1,4 +1,6 @@
-"""What local_train returns, and the Kubeflow UI shows, of a client that ingest_from_kafka has refused: a real store, no records."""
+"""What local_train returns, and the Kubeflow UI shows, of a client that ingest_from_kafka has refused:
+a real store, no records.
+"""
 
 import pytest
 

@@ -1,4 +1,6 @@
-"""A run whose placement was wrong is submitted again with another one, and goes on: the same run, with the weights of one that nothing disturbed."""
+"""A run whose placement was wrong is submitted again with another one, and goes on:
+the same run, with the weights of one that nothing disturbed.
+"""
 
 import pytest
 from support.data import blobs, send_clients
@@ -31,7 +33,9 @@ def values(platform, platform_env, topic, monkeypatch):
 
 
 def by_form(values, tmp_path):
-    """Submit as the Kubeflow UI does: with every entry of the form, those that nobody touched with the form's defaults."""
+    """Submit as the Kubeflow UI does: with every entry of the form,
+    those that nobody touched with the form's defaults.
+    """
     untouched = {field.name: field.default for field in form_of(RunSpec, PipelineOptions) if not field.required}
     return run_pipeline(untouched | {"node_budget": 10**9} | values, tmp_path / "log")
 

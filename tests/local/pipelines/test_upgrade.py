@@ -1,4 +1,6 @@
-"""A run goes on across an upgrade in the middle of a round: slices count as they are stored, whatever their documents have gained since."""
+"""A run goes on across an upgrade in the middle of a round:
+slices count as they are stored, whatever their documents have gained since.
+"""
 
 import json
 
@@ -29,7 +31,9 @@ def brokers(platform):
 
 @pytest.fixture(params=["ingest", "train"])
 def halfway(request):
-    """The store of a run whose first round was left after this step: slices are there, and with `train` one update too."""
+    """The store of a run whose first round was left after this step:
+    slices are there, and with `train` one update too.
+    """
     store = RecordedStore("evaluated")
     store.keep_rounds(1)
     done = "updates/a" if request.param == "train" else "no update"

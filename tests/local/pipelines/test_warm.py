@@ -1,4 +1,6 @@
-"""A process that trains client after client gives each the digests of a process of its own: nothing of one training reaches the next."""
+"""A process that trains client after client gives each the digests of a process of its own:
+nothing of one training reaches the next.
+"""
 
 from __future__ import annotations
 

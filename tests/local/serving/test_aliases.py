@@ -101,8 +101,8 @@ def test_a_version_with_an_alias_is_not_removed(three, cli):
     said = cli("model", "remove", "mine@2", "--yes")
     assert (said.code, list_versions(three, "mine")) == (2, [1, 2, 3])
     assert (
-        "cannot remove version 2 of model mine, round 2 of run r: alias champion needs it; pass --force to remove it anyway"
-        in said.err
+        "cannot remove version 2 of model mine, round 2 of run r: alias champion needs it; "
+        "pass --force to remove it anyway" in said.err
     )
     assert (
         cli("model", "remove", "mine@2", "--yes", "--force").out
@@ -131,7 +131,8 @@ def test_a_model_that_a_run_starts_from_is_not_removed(published, cli):
     said = cli("model", "remove", "builtin:digits-mlp", "--yes")
     assert said.code == 2
     assert said.err.startswith(
-        "error: cannot remove model builtin:digits-mlp: 1 file added; versions 1: run r needs it; pass --force to remove it anyway"
+        "error: cannot remove model builtin:digits-mlp: 1 file added; versions 1: run r needs it; "
+        "pass --force to remove it anyway"
     )
     assert cli("verify", "r").code == 0
     data, etag = published.store.get_with_etag(RunKeys("r").spec)

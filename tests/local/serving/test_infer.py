@@ -1,4 +1,6 @@
-"""`fedstream infer` on a real Kafka: right values, provenance, bad records, newer versions, shared partitions, and what goes wrong."""
+"""`fedstream infer` on a real Kafka: right values, provenance, bad records, newer versions, shared partitions,
+and what goes wrong.
+"""
 
 from __future__ import annotations
 

@@ -37,7 +37,9 @@ class Emptied(Serializer):
 
 @pytest.fixture
 def send(kafka, streams):
-    """Return a function that sends pairs of key and value: kafka-python refuses neither of both, and longer records than the brokers do."""
+    """Return a function that sends pairs of key and value:
+    kafka-python refuses neither of both, and longer records than the brokers do.
+    """
     writer = KafkaProducer(**kafka.client_args(), max_request_size=2**21, value_serializer=Emptied())
 
     def send(*records):

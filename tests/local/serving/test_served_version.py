@@ -1,4 +1,6 @@
-"""The version that predicts: checked by its digests, for records of one format, replaced by a newer one that takes the same."""
+"""The version that predicts: checked by its digests, for records of one format,
+replaced by a newer one that takes the same.
+"""
 
 from __future__ import annotations
 

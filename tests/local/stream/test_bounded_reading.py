@@ -1,4 +1,7 @@
-"""What others send costs a reader no more memory than they announced, whatever it inflates to. Measured in a process of its own."""
+"""What others send costs a reader no more memory than they announced, whatever it inflates to.
+
+Measured in a process of its own.
+"""
 
 import subprocess
 import sys
@@ -18,7 +21,9 @@ from fedstream.stream.send import create_topic
 
 MIB = 1024 * 1024
 BOUND_MIB = 256
-"""MiB that reading takes at most besides the slice: a fetch of 8, a batch of 64 inflated, copied and cut into records, and kafka-python itself."""
+"""MiB that reading takes at most besides the slice: a fetch of 8, a batch of 64 inflated, copied and cut into records,
+and kafka-python itself.
+"""
 
 
 @pytest.fixture
@@ -68,8 +73,8 @@ def test_records_larger_than_announced_are_refused_at_once(kafka, topic, gzipped
     gzipped(120, bytes(4 * MIB))  # half a MiB in the broker, half a GiB inflated
     grown, said = growth_mib(kafka, f"{topic}:0:0:123", (512, 1))
     assert (
-        said
-        == f"record {topic}:0:3: its value has 4,194,304 bytes, and at most 512 are announced; send it again as announced"
+        said == f"record {topic}:0:3: its value has 4,194,304 bytes, and at most 512 are announced; "
+        "send it again as announced"
     )
     assert grown < BOUND_MIB, grown
 
@@ -88,7 +93,8 @@ def test_a_batch_that_inflates_without_end_is_refused(kafka, topic, gzipped):
     gzipped(1, bytes(200 * MIB))
     grown, said = growth_mib(kafka, f"{topic}:0:0:1", (512, 1))
     assert said.startswith(
-        f"{topic}:0: records 0 to 0 are one batch that inflates to more than 67,108,864 bytes; send them in smaller batches"
+        f"{topic}:0: records 0 to 0 are one batch that inflates to more than 67,108,864 bytes; "
+        "send them in smaller batches"
     )
     assert grown < BOUND_MIB, grown
 

@@ -1,4 +1,6 @@
-"""JSON records through the whole house: sent, announced, ingested, trained on, measured, verified, reported and predicted."""
+"""JSON records through the whole house: sent, announced, ingested, trained on, measured, verified,
+reported and predicted.
+"""
 
 import json
 import threading
@@ -49,7 +51,9 @@ def column_order(x: np.ndarray, features: list[str]) -> np.ndarray:
 
 @pytest.fixture
 def run(platform, platform_env):
-    """A finished run: `a` sends JSON with the label in the key, `b` JSON in another order with the label as a field, the evaluation RAW."""
+    """A finished run: `a` sends JSON with the label in the key, `b` JSON in another order with the label as a field,
+    the evaluation RAW.
+    """
     name, store = f"j{uuid.uuid4().hex[:6]}", ObjectStore.from_env()
     keras.utils.set_random_seed(1)
     network = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2, activation="softmax")])

@@ -42,7 +42,8 @@ def check_content(kafka: KafkaSettings, said: DataAnnouncement, x: np.ndarray, y
 
 def test_the_signature_is_kafka_mls() -> None:
     expected = (
-        "(self, boostrap_servers, topic, deployment_id, data_type=None, label_type=None, description='', dataset_restrictions='{}', "
+        "(self, boostrap_servers, topic, deployment_id, data_type=None, label_type=None, description='', "
+        "dataset_restrictions='{}', "
         "data_reshape=None, label_reshape=None, validation_rate=0, test_rate=0, "
         "control_topic='FEDERATED_DATA_CONTROL_TOPIC', group_id='sink', unsupervised_topic=None)"
     )

@@ -23,7 +23,9 @@ def rounds_of(strategy, base, rounds):
 
 
 def reference(strategy, base, rounds):
-    """Algorithm 2 for one element: no bias correction, v starts at tau squared; what is kept from one round to the next is float32."""
+    """Algorithm 2 for one element: no bias correction, v starts at tau squared;
+    what is kept from one round to the next is float32.
+    """
     f32 = lambda value: float(np.float32(value))  # noqa: E731
     x, m, v = f32(base), 0.0, f32(strategy.tau**2)
     for clients in rounds:

@@ -1,4 +1,6 @@
-"""The weighted mean, against the obvious one in fractions: each element is the exact mean, rounded once, in any order of clients."""
+"""The weighted mean, against the obvious one in fractions:
+each element is the exact mean, rounded once, in any order of clients.
+"""
 
 import json
 import os

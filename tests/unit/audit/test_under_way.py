@@ -1,4 +1,6 @@
-"""A run is verified while it goes on: whatever is written meanwhile, in the order in which a run writes it, nobody is accused."""
+"""A run is verified while it goes on: whatever is written meanwhile, in the order in which a run writes it,
+nobody is accused.
+"""
 
 import re
 
@@ -81,7 +83,9 @@ def test_after_each_write_all_is_well(growing):
 
 
 def test_what_is_written_while_it_is_verified_is_no_fault(growing):
-    """The run goes on to its end, round after round and with its publication, between any two of verify's first requests."""
+    """The run goes on to its end, round after round and with its publication,
+    between any two of verify's first requests.
+    """
     for now in list(starts(growing))[::5]:
         for at in range(1, 13):
             growing.start(now, len(growing.order), at)

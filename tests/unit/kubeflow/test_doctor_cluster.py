@@ -1,4 +1,7 @@
-"""`fedstream doctor --cluster` against a fake of the Kubernetes API: each fault is provoked and named. A real cluster is in tests/cluster."""
+"""`fedstream doctor --cluster` against a fake of the Kubernetes API: each fault is provoked and named.
+
+A real cluster is in tests/cluster.
+"""
 
 import json
 import os
@@ -432,8 +435,8 @@ def test_a_check_that_is_none_is_not_left_out_in_silence(doctor, kube, name):
     code, said = doctor("--skip", name)
     assert code == 2
     assert (
-        f"--skip: there is no check {name!r}; pass the first words of a check, which are kubernetes, permissions, namespace, config, secret"
-        in said
+        f"--skip: there is no check {name!r}; pass the first words of a check, which are kubernetes, "
+        "permissions, namespace, config, secret" in said
     )
     assert "image, inside" in said
     assert kube.asked == []

@@ -1,4 +1,6 @@
-"""`fedstream submit --watch` and `--until-done` against a fake of Kubeflow's API server: how a submission is followed, and when it is given up."""
+"""`fedstream submit --watch` and `--until-done` against a fake of Kubeflow's API server:
+how a submission is followed, and when it is given up.
+"""
 
 import json
 import os
@@ -18,7 +20,9 @@ GOING = ["plan-training SUCCEEDED", "local-train RUNNING"]
 
 @pytest.fixture
 def minutes(monkeypatch):
-    """A clock that only moves between the looks at a submission, a minute each time; returns the minutes that have passed."""
+    """A clock that only moves between the looks at a submission, a minute each time;
+    returns the minutes that have passed.
+    """
     slept = []
     monkeypatch.setattr(following, "time", SimpleNamespace(monotonic=lambda: 60.0 * len(slept), sleep=slept.append))
     return lambda: len(slept)
@@ -57,7 +61,8 @@ def test_a_failed_submission_of_a_fake_api_names_its_steps(submit, kubeflow):
     kubeflow.scripts = [failed(1, "local-train", "aggregate", error="child 'x'\nfailed")]
     check_error(
         submit("--watch"),
-        "submission run-1 of run 'first' ended as failed (failed: aggregate, local-train; Kubeflow says: child 'x' failed)",
+        "submission run-1 of run 'first' ended as failed (failed: aggregate, local-train; Kubeflow says: "
+        "child 'x' failed)",
     )
 
 
@@ -131,7 +136,8 @@ def test_a_submission_of_a_fake_api_that_stands_still_is_given_up_after_a_step_s
     kubeflow.scripts, kubeflow.tells = [Script([("PENDING", []), ("RUNNING", GOING)])], tells
     check_error(
         submit("--until-done", "--round-deadline", "3600"),
-        "submission run-1 is stuck (running; 0 passes committed; running local-train): nothing has changed for 1 h 31 min",
+        "submission run-1 is stuck (running; 0 passes committed; running local-train): "
+        "nothing has changed for 1 h 31 min",
         "longer than --round-deadline allows for a step plus 30 min 0 s to start it",
         "if a pod waits for a node, `fedstream doctor --cluster --placement` explains why",
         "if no pod runs, terminate and archive the submission, and submit the same run again",

@@ -17,7 +17,10 @@ PACKAGE = read_package(FEDERATED_TRAINING_YAML)
 
 
 def test_the_shipped_pipeline_is_found_without_kfp():
-    code = "import sys; from fedstream.kubeflow.package import shipped_pipeline; print(shipped_pipeline(), 'kfp' in sys.modules)"
+    code = (
+        "import sys; from fedstream.kubeflow.package import shipped_pipeline; "
+        "print(shipped_pipeline(), 'kfp' in sys.modules)"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.split() == [str(FEDERATED_TRAINING_YAML), "False"]
     assert shipped_pipeline() == FEDERATED_TRAINING_YAML

@@ -1,4 +1,6 @@
-"""`fedstream submit` against a fake of Kubeflow's API server: what is submitted, and what is refused. docs/kubeflow.md tells of a real one."""
+"""`fedstream submit` against a fake of Kubeflow's API server:
+what is submitted, and what is refused. docs/kubeflow.md tells of a real one.
+"""
 
 import json
 
@@ -188,7 +190,8 @@ def test_a_parameter_that_a_fake_api_does_not_know_is_told_in_its_words(submit, 
     kubeflow.refuses = "rounds"
     check_error(
         submit(),
-        "refuses to create run 'first' (HTTP 400): Failed to create a new run: InvalidInputError: unknown parameter rounds; correct that value",
+        "refuses to create run 'first' (HTTP 400): Failed to create a new run: InvalidInputError: "
+        "unknown parameter rounds; correct that value",
     )
 
 

@@ -31,7 +31,9 @@ FORM = {
     "placement": {},
     "sites": {"a": {"placement": {**GPU, "gpu_count": 1.0}}},
 }
-"""What the form of the Kubeflow UI hands over: of each document what was written there, and numbers as JSON has them."""
+"""What the form of the Kubeflow UI hands over: of each document what was written there,
+and numbers as JSON has them.
+"""
 
 TYPED = FORM | {
     "clients": '["a", "b"]',

@@ -1,4 +1,6 @@
-"""`fedstream submit` through a fake of the Kubernetes API to a fake of Kubeflow's: what only the cluster tells of a run."""
+"""`fedstream submit` through a fake of the Kubernetes API to a fake of Kubeflow's:
+what only the cluster tells of a run.
+"""
 
 import json
 import sys

@@ -1,4 +1,6 @@
-"""The overlays, the images, the compiled pipeline and fedstream's settings mean the same names, keys, addresses and versions."""
+"""The overlays, the images, the compiled pipeline and fedstream's settings mean the same names, keys,
+addresses and versions.
+"""
 
 from __future__ import annotations
 
@@ -160,7 +162,8 @@ def test_the_readmes_patch_names_another_host() -> None:
 def start_broker(folder: Path, **env: str) -> list[str]:
     """Run the broker's start script with a mock of java, and return what that was called with."""
     folder.joinpath("java").write_text(
-        f'#!/bin/sh\necho "$@" >> {folder}/calls\ncase "$*" in *StorageTool*) mkdir -p {folder}/data && touch {folder}/data/meta.properties;; esac\n'
+        f'#!/bin/sh\necho "$@" >> {folder}/calls\n'
+        f'case "$*" in *StorageTool*) mkdir -p {folder}/data && touch {folder}/data/meta.properties;; esac\n'
     )
     folder.joinpath("java").chmod(0o755)
     files = kafka_files()

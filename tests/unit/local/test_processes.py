@@ -99,7 +99,8 @@ def test_a_guarded_server_ends_with_its_parent_even_when_that_is_killed(
         "import subprocess, sys, os, threading\n"
         f"argv = [sys.executable, '-I', '-S', {GUARD!r}, str(os.getpid()), '0.3', *{command!r}]\n"
         # Started in a thread that ends at once: the server must outlive that thread.
-        "thread = threading.Thread(target=lambda: print(subprocess.Popen(argv, start_new_session=True, stdout=subprocess.DEVNULL).pid, flush=True))\n"
+        "thread = threading.Thread(target=lambda: print(subprocess.Popen(argv, start_new_session=True, "
+        "stdout=subprocess.DEVNULL).pid, flush=True))\n"
         "thread.start(); thread.join(); sys.stdin.read()\n"
     )
     parent = subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
@@ -107,9 +108,8 @@ def test_a_guarded_server_ends_with_its_parent_even_when_that_is_killed(
     server = psutil.Process(int(parent.stdout.readline()))
 
     def is_server() -> bool:
-        return any("time.sleep(60)" in part for part in server.cmdline()) and "guard.py" not in " ".join(
-            server.cmdline()
-        )
+        command_line = server.cmdline()
+        return any("time.sleep(60)" in part for part in command_line) and "guard.py" not in " ".join(command_line)
 
     assert process.wait_until(is_server, 10)
     watchers = server.children()
@@ -167,7 +167,10 @@ def test_the_end_of_a_log_is_shown_without_empty_lines(tmp_path: Path) -> None:
 
 def test_a_lock_is_held_by_one_and_freed_by_death(tmp_path: Path) -> None:
     path = tmp_path / "lock"
-    holder = "import fcntl, sys; file = open(sys.argv[1], 'a'); fcntl.flock(file, fcntl.LOCK_EX); print('held', flush=True); sys.stdin.read()"
+    holder = (
+        "import fcntl, sys; file = open(sys.argv[1], 'a'); fcntl.flock(file, fcntl.LOCK_EX); "
+        "print('held', flush=True); sys.stdin.read()"
+    )
     with subprocess.Popen(
         [sys.executable, "-c", holder, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as other:

@@ -75,7 +75,10 @@ def test_labels_that_are_classes_pass_in_any_type(dtype: type) -> None:
 @pytest.mark.parametrize("wrong", [10, -1, 255, 2.5, float("nan"), float("inf")])
 def test_a_label_outside_the_classes_is_named_with_its_record(wrong: float) -> None:
     labels = np.array([0, 9, 1, wrong, wrong])
-    message = rf"label {wrong}.* of record 3 is no class of model 'mine', which has classes 0 to 9 \(2 of 5 records are wrong\)"
+    message = (
+        rf"label {wrong}.* of record 3 is no class of model 'mine', "
+        r"which has classes 0 to 9 \(2 of 5 records are wrong\)"
+    )
     with pytest.raises(ModelError, match=message):
         check_labels(DIGITS, labels)
 

@@ -22,7 +22,7 @@ from fedstream.record.weights import digest
 
 config = TrainingConfig(epochs=1, batch_size=10, seed=11, threads=2)
 configure(config.threads, config.seed)
-order = [PREFIX + name for name in sorted(KERAS)] if sys.argv[1] == "1" else [PREFIX + name for name in sorted(KERAS)][::-1]
+order = [PREFIX + name for name in sorted(KERAS)][:: 1 if sys.argv[1] == "1" else -1]
 said = {}
 for name in order:
     data = save_keras(build_builtin(name))
@@ -32,7 +32,8 @@ for name in order:
     y = generator.integers(0, 10, 150)
     initial = digest(get_weights(model))
     result = train_client(model, Examples(x, y, split_mask(1, np.zeros(150, int), np.arange(150), 0.2)), config)
-    said[name] = [sha256_hex(data), initial, digest(result.weights), result.trained.values, sha256_hex(save_keras(model))]
+    after = sha256_hex(save_keras(model))
+    said[name] = [sha256_hex(data), initial, digest(result.weights), result.trained.values, after]
 print(json.dumps(said))
 """
 

@@ -69,7 +69,9 @@ def test_weights_survive_the_round_trip_by_name() -> None:
     )
     weights = get_weights(model)
     assert list(weights) == [
-        "first/kernel", "first/bias", "norm/gamma", "norm/beta", "norm/moving_mean", "norm/moving_variance", "last/kernel", "last/bias",
+        "first/kernel", "first/bias",
+        "norm/gamma", "norm/beta", "norm/moving_mean", "norm/moving_variance",
+        "last/kernel", "last/bias",
     ]  # fmt: skip
     new = {name: np.full_like(array, i) for i, (name, array) in enumerate(weights.items())}
     set_weights(model, dict(reversed(new.items())))

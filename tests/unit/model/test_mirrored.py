@@ -1,4 +1,6 @@
-"""One client's training dealt out to two devices: here two logical processors in processes of their own, elsewhere GPUs."""
+"""One client's training dealt out to two devices:
+here two logical processors in processes of their own, elsewhere GPUs.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,8 @@ CHILD = """
 import json
 from fedstream.model._tensorflow import configure, keras, tensorflow
 tf = tensorflow()
-tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2)
+processor = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(processor, [tf.config.LogicalDeviceConfiguration()] * 2)
 import numpy as np
 from fedstream.model.files import load_keras, save_keras
 from fedstream.model.keras_model import get_weights, set_weights
@@ -29,9 +32,13 @@ said = {}
 
 def train(devices, **config):
     set_weights(model, weights)
-    return train_client(model, Examples(x, y, held_out), TrainingConfig(**({"epochs": 2, "batch_size": 13, "seed": 5} | config)), devices)
+    config = TrainingConfig(**({"epochs": 2, "batch_size": 13, "seed": 5} | config))
+    return train_client(model, Examples(x, y, held_out), config, devices)
 
-for case, loss, layer in [("classes", "sparse_categorical_crossentropy", layers.Flatten()), ("sequence", "mse", layers.Dense(8, "relu"))]:
+for case, loss, layer in [
+    ("classes", "sparse_categorical_crossentropy", layers.Flatten()),
+    ("sequence", "mse", layers.Dense(8, "relu")),
+]:
     last = layers.Dense(4, "softmax", kernel_regularizer="l2") if case == "classes" else layers.Dense(1)
     model = keras().Sequential([keras().Input((8, 8)), layers.Rescaling(1 / 16), layer, last])
     model.compile(keras().optimizers.Adam(0.01), loss, metrics=["accuracy"] if case == "classes" else ["mae"])
@@ -45,8 +52,12 @@ for case, loss, layer in [("classes", "sparse_categorical_crossentropy", layers.
         "devices": [one.device, two.device],
         "difference": max(float(abs(one.weights[name] - two.weights[name]).max()) for name in weights),
         "changed": max(float(abs(one.weights[name] - weights[name]).max()) for name in weights),
-        "repeated": digest(two.weights) == digest(again.weights) and (two.training, two.trained) == (again.training, again.trained),
-        "measured": [one.incoming.values, two.incoming.values, one.trained.values, two.trained.values, one.training.values, two.training.values],
+        "repeated": digest(two.weights) == digest(again.weights)
+        and (two.training, two.trained) == (again.training, again.trained),
+        "measured": [
+            metrics.values
+            for metrics in (one.incoming, two.incoming, one.trained, two.trained, one.training, two.training)
+        ],
         "counted": [one.num_examples, two.num_examples],
     }
 small = [train(devices, batch_size=1, epochs=1) for devices in ([], ["CPU:0", "CPU:1"])]

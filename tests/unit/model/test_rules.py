@@ -1,4 +1,6 @@
-"""What a LocalRule does to training: the arithmetic of the proximal term, arrays that come and go, and no trace of it afterwards."""
+"""What a LocalRule does to training: the arithmetic of the proximal term, arrays that come and go,
+and no trace of it afterwards.
+"""
 
 from __future__ import annotations
 

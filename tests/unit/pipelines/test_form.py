@@ -23,13 +23,17 @@ ROOT = Path(__file__).parents[3]
 DEFINITION = next(yaml.safe_load_all(FEDERATED_TRAINING_YAML.read_text()))
 FORM = DEFINITION["root"]["inputDefinitions"]["parameters"]
 
-LINE = """    warmth: Annotated[Literal["mild", "hot"], Entry("training", flag="--heat"), OPERATIONAL] = Field("mild", description="How it feels.")
-"""
+LINE = (
+    '    warmth: Annotated[Literal["mild", "hot"], Entry("training", flag="--heat"), OPERATIONAL] = '
+    'Field("mild", description="How it feels.")\n'
+)
 
 
 @pytest.fixture(scope="module")
 def grown(tmp_path_factory):
-    """A copy of the packages, laid out as in a wheel, whose RunSpec has one more line, and all that `make compile` makes of it."""
+    """A copy of the packages, laid out as in a wheel, whose RunSpec has one more line,
+    and all that `make compile` makes of it.
+    """
     root = tmp_path_factory.mktemp("grown")
     for source, target in (
         ("fedstream", "fedstream"),

@@ -1,6 +1,7 @@
 """Inputs of the compiled pipeline's parts. kfp.local runs a part that misses one, the backend does not.
 
-kfp 2.17's compiler drops an input of a part of a loop whose name occurs in the name of what it loops over, such as `run` in `plan-run-Output`.
+kfp 2.17's compiler drops an input of a part of a loop whose name occurs in the name of what it loops over, such as
+`run` in `plan-run-Output`.
 """
 
 from typing import Any

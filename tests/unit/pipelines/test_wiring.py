@@ -145,7 +145,9 @@ def test_whole_gpus_slices_and_shares_are_values_of_the_form(placement):
 
 
 def test_a_name_of_a_clients_secret_comes_all_the_way_from_the_form():
-    """The backend resolves a name among the inputs of the part that a task is in, or the outputs of a task beside it."""
+    """The backend resolves a name among the inputs of the part that a task is in,
+    or the outputs of a task beside it.
+    """
     (loop,) = [
         part for part in DEFINITION["components"].values() if "local-train" in part.get("dag", {}).get("tasks", {})
     ]
@@ -212,7 +214,9 @@ def test_the_form_s_memory_reaches_every_task_that_it_limits():
 
 
 def test_a_pipeline_can_say_no_more_of_a_pods_security():
-    """Kubeflow Pipelines' format has three fields, and from 2.16 on the backend sets the rest; where it has more, say more."""
+    """Kubeflow Pipelines' format has three fields, and from 2.16 on the backend sets the rest;
+    where it has more, say more.
+    """
     fields = kubernetes_executor_config_pb2.SecurityContext.DESCRIPTOR.fields_by_name
     assert set(fields) == {"run_as_user", "run_as_group", "run_as_non_root"}
 

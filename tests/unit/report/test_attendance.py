@@ -1,4 +1,6 @@
-"""Who did not take part is named with the reason in the report's head, in `fedstream rounds`, and in what `fedstream run` says."""
+"""Who did not take part is named with the reason in the report's head, in `fedstream rounds`,
+and in what `fedstream run` says.
+"""
 
 from __future__ import annotations
 

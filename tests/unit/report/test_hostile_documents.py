@@ -1,4 +1,6 @@
-"""Whoever can write to the bucket writes what it likes into each document: the report says in one line what is wrong, or shows it as text."""
+"""Whoever can write to the bucket writes what it likes into each document:
+the report says in one line what is wrong, or shows it as text.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,10 @@ from fedstream.report.model_card import render_model_card
 from fedstream.report.view import build_view
 
 CLIENTS = ["a", "b"]
-MARKUP = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>{{ 7 * 7 }}[/x][bold]`|![](http://x)\n# y\x1b[31m\u202e\x00"
+MARKUP = (
+    "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>{{ 7 * 7 }}[/x][bold]`|"
+    "![](http://x)\n# y\x1b[31m\u202e\x00"
+)
 DEEP = json.loads("[" * 150 + "]" * 150)
 VALUES = [
     None,
@@ -123,7 +128,9 @@ def test_the_name_of_a_strange_field_stays_on_its_line(bucket, run):
 
 
 def test_numbers_of_any_size_are_drawn(bucket, run):
-    """Up to what float32 can hold and far beyond; sums and differences of the largest floats of all would be infinite."""
+    """Up to what float32 can hold and far beyond; sums and differences of the largest floats of all would be
+    infinite.
+    """
     for key, kept in list(bucket.objects.items()):
         document = json.loads(kept[0])
         for number, path in enumerate(paths(document) if "/rounds/" in key else ()):

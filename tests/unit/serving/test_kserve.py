@@ -1,4 +1,6 @@
-"""The InferenceService that is published with a version: what KServe's resource definition and admission say of the fields it uses."""
+"""The InferenceService that is published with a version:
+what KServe's resource definition and admission say of the fields it uses.
+"""
 
 from __future__ import annotations
 

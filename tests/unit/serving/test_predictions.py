@@ -1,4 +1,6 @@
-"""From values to predictions, with an obvious model: the mean of a record, which it cannot form of records that begin with 99."""
+"""From values to predictions, with an obvious model:
+the mean of a record, which it cannot form of records that begin with 99.
+"""
 
 from __future__ import annotations
 

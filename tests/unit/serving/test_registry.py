@@ -103,7 +103,8 @@ def test_a_fake_registry_that_is_away_for_a_moment_is_waited_for(fake: FakeRegis
         (
             401,
             b"",
-            "rejects the request (HTTP 401); check MODEL_REGISTRY_TOKEN_FILE, and that its account is allowed to write there",
+            "rejects the request (HTTP 401); check MODEL_REGISTRY_TOKEN_FILE, "
+            "and that its account is allowed to write there",
         ),
         (403, b"", "rejects the request (HTTP 403); check MODEL_REGISTRY_TOKEN_FILE"),
         (400, b"no", "answers GET registered_model with HTTP 400: no; check MODEL_REGISTRY_URL"),

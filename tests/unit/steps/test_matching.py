@@ -1,4 +1,7 @@
-"""Which announcements take part. A control topic is anybody's to write to: what is wrong in it gets a reason, and harms no other client."""
+"""Which announcements take part.
+
+A control topic is anybody's to write to: what is wrong in it gets a reason, and harms no other client.
+"""
 
 import json
 import time
@@ -498,7 +501,9 @@ def test_a_run_has_so_many_clients_and_no_more(monkeypatch):
 
 
 def test_planning_takes_time_in_proportion_to_what_is_announced():
-    """As many bytes as are read at most, all of them valid: twice as many ranges take about twice as long, and all of them a few seconds."""
+    """As many bytes as are read at most, all of them valid:
+    twice as many ranges take about twice as long, and all of them a few seconds.
+    """
 
     def seconds(messages):
         said = [GOOD | {"client": f"c{number}", "topic": ranges(1_000)} for number in range(messages)]

@@ -1,4 +1,6 @@
-"""A record has one use in a run: whoever shares one is named; and whatever ranges are drawn, the sweep agrees with counting record by record."""
+"""A record has one use in a run: whoever shares one is named;
+and whatever ranges are drawn, the sweep agrees with counting record by record.
+"""
 
 from itertools import combinations
 

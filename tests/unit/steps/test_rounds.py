@@ -34,7 +34,9 @@ class Recorder:
 
 
 def compiled_order(pipeline: dict[str, Any], tasks: dict[str, Any]) -> list[str]:
-    """Return the components of tasks in an order that their dependencies allow, with those of nested loops and pipelines in their place."""
+    """Return the components of tasks in an order that their dependencies allow,
+    with those of nested loops and pipelines in their place.
+    """
     order: list[str] = []
     left = dict(tasks)
     while left:

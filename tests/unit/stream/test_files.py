@@ -87,7 +87,7 @@ def test_samples_take_the_shape_that_is_asked_for(tmp_path: Path) -> None:
         ({"x": np.zeros((2, 4)), "y": np.zeros(2)}, "3 3", "4 values"),
         ({"x": np.zeros((2, 4)), "y": np.zeros(2)}, "2x2", "not understood"),
         ({"x": np.float32(3), "y": np.float32(3)}, "", "single number"),
-        ({"x": np.array([{}, {}]), "y": np.zeros(2)}, "", "no .npz file of plain arrays"),
+        ({"x": np.array([{}, {}]), "y": np.zeros(2)}, "", "not an .npz file of plain arrays"),
     ],
 )
 def test_arrays_that_cannot_be_sent_are_refused(
@@ -105,7 +105,7 @@ def test_arrays_that_cannot_be_sent_are_refused(
         ("a, a,label\n1,2,0\n", "two columns 'a'"),
         ("a,label\n,0\n", "'a' has empty cells; fill or drop them, or send NaN with --allow-nan"),
         ("a,label\n1,\n", "'label' has empty cells"),
-        ("", "no .csv file"),
+        ("", "not a .csv file"),
         ("label\n1\n", "no column besides"),
         ("a,label\n", "no records"),
     ],
@@ -117,7 +117,7 @@ def test_tables_that_cannot_be_sent_are_refused(tmp_path: Path, text: str, reaso
 
 @pytest.mark.parametrize(
     ("name", "content", "reason"),
-    [("x.npz", b"no zip", "no .npz file"), ("x.txt", b"", "not known"), ("missing.npz", None, "no such file")],
+    [("x.npz", b"no zip", "not an .npz file"), ("x.txt", b"", "not known"), ("missing.npz", None, "no such file")],
 )
 def test_files_that_are_something_else_are_refused(
     tmp_path: Path, name: str, content: bytes | None, reason: str

@@ -16,7 +16,8 @@ def test_the_first_record_and_column_are_named(value: float, said: str) -> None:
     x[2, 1] = x[4, 0] = value
     with pytest.raises(
         RecordError,
-        match=rf"the sample of record 12 has {said} in column 'bmi' \(2 of 5 records have NaN or infinity\); .*--allow-nan",
+        match=rf"the sample of record 12 has {said} in column 'bmi' \(2 of 5 records have NaN or infinity\); "
+        r".*--allow-nan",
     ):
         check_finite(x, "sample", 10, ["age", "bmi", "sex"])
     with pytest.raises(RecordError, match=rf"the sample of record 2 has {said} at index 1 \("):
