@@ -69,7 +69,7 @@ WRONG = [
     *(
         (
             f"{words} {name}",
-            "is no name; use letters, digits, '.', '_' and '-', at most 63, beginning with a letter or digit",
+            "is not a valid name; use letters, digits, '.', '_' and '-', at most 63, beginning with a letter or digit",
         )
         for words in ("verify", "verify --json", "rounds", "report", "model show", "model pull")
         for name in ("../x", "a/../../b", "..", "a/b", "²", "a;b", "x" * 64)
@@ -104,7 +104,7 @@ WRONG = [
     ("run --name a~b --model m", "run: use letters, digits"),
     ("run --name ../up --model m", "run: use letters, digits"),
     ("run --name r --model my~model", "model: use letters, digits"),
-    (f"{RUN} --clients plant~7", "clients: client name 'plant 7' cannot be; use letters, digits"),
+    (f"{RUN} --clients plant~7", "clients: client name 'plant 7' is not valid; use letters, digits"),
     (f"{RUN} --clients o'brien", 'clients: client name "o\'brien"'),
     (f'{RUN} --clients quo"te', "clients: client name 'quo\"te'"),
     (f"{RUN} --clients a,b,a", "clients: client 'a' is named twice"),
