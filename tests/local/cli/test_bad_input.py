@@ -121,7 +121,7 @@ WRONG = [
     ("verify r --streams", "--streams"),
     ("model pull mine@-x", "'mine@-x' is not a version; pass NAME, NAME@N with N = 1, 2, ..., or NAME@ALIAS"),
     ("model pull mine@0", "'mine@0'"),
-    ("model pull my~model", "model 'my model' is no name"),
+    ("model pull my~model", "model 'my model' is not a valid name"),
     ("model add m.keras --name my~model", "'my model' is not a valid model name"),
     ("model add", "Missing "),
     ("stream send none.npz --topic t --client c", "none.npz: there is no such file"),
