@@ -1,4 +1,4 @@
-"""The steps of a federated run as KFP components. Each body calls one function of fedstream.steps."""
+"""The steps of a federated run as KFP components. The body of each calls one function of fedstream.steps."""
 
 from fedstream.components.aggregate.component import aggregate
 from fedstream.components.evaluate.component import evaluate

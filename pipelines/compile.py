@@ -1,4 +1,7 @@
-"""Compile a pipeline to YAML, with drop-downs. Run as a module it writes every file that is made; with --check it only tells which are stale."""
+"""Compile a pipeline to YAML, with drop-downs.
+
+Run as a module, this file writes every generated file. With --check, it only reports which of them are stale.
+"""
 
 import hashlib
 import sys
@@ -22,16 +25,16 @@ from fedstream.record.spec import RunSpec
 FORM = form_of(RunSpec, PipelineOptions)
 
 CHOICES = {"strategy": strategy_names()}
-"""Drop-downs beside those that a field's type makes."""
+"""Drop-downs in addition to those that follow from a field's type."""
 
 PIPELINES: dict[str, Callable[..., Any]] = {"federated_training": federated_training}
 
 ROOT = Path(__file__).parent.parent
 MANIFESTS = ROOT / "kustomize" / "pipelines"
-"""Where the resources for GitOps lie; a wheel has no such folder."""
+"""Folder of the resources for GitOps. A wheel does not contain it."""
 
 PAGE = ROOT / "docs" / "form.md"
-"""The page that describes the form; a wheel has no such folder either."""
+"""The page that describes the form. A wheel does not contain it either."""
 
 
 def compile_text(pipeline: Callable[..., Any]) -> str:
@@ -42,7 +45,10 @@ def compile_text(pipeline: Callable[..., Any]) -> str:
 
 
 def manifest_text(pipeline: Callable[..., Any]) -> str:
-    """Return a pipeline as Kubernetes resources: a Pipeline, and a PipelineVersion, which cannot be changed and so is named after what it holds."""
+    """Return a pipeline as Kubernetes resources: a Pipeline and a PipelineVersion.
+
+    A PipelineVersion is immutable, so its name contains a digest of its content.
+    """
     digest = hashlib.sha256(compile_text(pipeline).encode()).hexdigest()[:8]
     name = str(getattr(pipeline, "name", ""))
     options = KubernetesManifestOptions(
@@ -59,7 +65,7 @@ def manifest_text(pipeline: Callable[..., Any]) -> str:
 
 
 def path_of(name: str) -> Path:
-    """Return where the compiled YAML of a pipeline lies."""
+    """Return the path of a pipeline's compiled YAML."""
     return Path(__file__).parent / name / "pipeline.yaml"
 
 
@@ -71,7 +77,10 @@ def _compiled(pipeline: Callable[..., Any], **options: Any) -> str:
 
 
 def _add_choices(spec: dict[str, Any]) -> None:
-    """Add what the Kubeflow UI shows as drop-downs. The pipeline format and the UI know `literals`; SDK 2.17.0 cannot write them yet."""
+    """Add the choices that the Kubeflow UI shows as drop-downs.
+
+    The pipeline format and the UI support `literals`, but SDK 2.17.0 cannot write them yet.
+    """
     parameters = spec["root"]["inputDefinitions"]["parameters"]
     for field in FORM:
         if choices := CHOICES.get(field.name, field.choices):
@@ -79,12 +88,12 @@ def _add_choices(spec: dict[str, Any]) -> None:
 
 
 def _dump(documents: list[dict[str, Any]]) -> str:
-    """Return YAML that is the same each time: kfp's own has comments with objects in any order."""
+    """Return reproducible YAML: the YAML that kfp writes has comments that list objects in arbitrary order."""
     return "# Made by `make compile`.\n" + yaml.safe_dump_all(documents, sort_keys=True, width=10_000)
 
 
 def _stale() -> Iterator[tuple[Path, str]]:
-    """Yield each file that isn't what it is made from, and what it should be."""
+    """Yield each generated file that is out of date, with the content that it should have."""
     if PAGE.parent.is_dir():
         yield from _changed({PAGE: form_page(FORM)})
     for name, pipeline in PIPELINES.items():
@@ -101,7 +110,7 @@ def _changed(texts: dict[Path, str]) -> Iterator[tuple[Path, str]]:
 
 
 def main(arguments: list[str]) -> int:
-    """Write the YAML files, or check them."""
+    """Write the YAML files, or check whether they are current."""
     stale = dict(_stale())
     if arguments == ["--check"]:
         for path in stale:

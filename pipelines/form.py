@@ -1,4 +1,4 @@
-"""The form as Kubeflow Pipelines takes it, which makes one of a function's signature and docstring."""
+"""The form for Kubeflow Pipelines, which derives its own from a function's signature and docstring."""
 
 import inspect
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from fedstream.record.form import FormField
 
 
 def taking_form(fields: list[FormField]) -> Callable[[Callable[[Dict[str, Any]], Any]], Callable[..., Any]]:
-    """Return a decorator that gives a function of a dictionary of form values the parameters of a form."""
+    """Return a decorator that gives the parameters of a form to a function that takes a dictionary of form values."""
     wanted = parameters(fields)
 
     def decorate(function: Callable[[Dict[str, Any]], Any]) -> Callable[..., Any]:

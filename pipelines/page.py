@@ -1,4 +1,4 @@
-"""docs/form.md, made from the entries of the form."""
+"""docs/form.md, generated from the entries of the form."""
 
 import json
 from collections.abc import Iterable
@@ -10,13 +10,13 @@ HEAD = """<!-- Made by `make compile` from fedstream/record/spec.py and fedstrea
 
 # The form
 
-These are the values that a run can be given: in the form of the Kubeflow UI, which sorts them by name, and as options of
-`fedstream run` and `fedstream submit`. The form takes lists and objects as JSON. On the command line names are separated
-by commas, and an object is JSON, or the path of a file that holds it.
+You can set these values of a run in the form of the Kubeflow UI, which sorts them by name, or as options of
+`fedstream run` and `fedstream submit`. The form takes lists and objects as JSON. On the command line, separate names by
+commas, and give an object as JSON or as the path of a file that contains it.
 
-A value marked with * is operational: it says how a run is carried out, not what it is, and
-[may change when the run is submitted again](kubeflow.md#submit-again-with-other-operational-values). In `sites` that
-holds for `placement` and `store_secret`. The number of `rounds` may grow.
+A value marked with * is operational: it determines how a run is carried out, not what it is, and
+[can change when the run is submitted again](kubeflow.md#submit-again-with-other-operational-values). In `sites`, this
+applies to `placement` and `store_secret`. The number of `rounds` can grow.
 """
 
 
@@ -28,7 +28,7 @@ def form_page(fields: Iterable[FormField]) -> str:
 
 
 def _section(group: str, fields: list[FormField]) -> str:
-    head = f"\n## {group.capitalize()}\n\n| form | option | default | what it is |\n|---|---|---|---|\n"
+    head = f"\n## {group.capitalize()}\n\n| form | option | default | description |\n|---|---|---|---|\n"
     return head + "".join(f"| {' | '.join(_cells(field))} |\n" for field in fields)
 
 

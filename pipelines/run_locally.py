@@ -1,7 +1,7 @@
 """Run the compiled YAML on this machine, for `fedstream run`: `python -m fedstream.pipelines.run_locally RESULT`.
 
-Reads one line of JSON, the pipeline's parameters, from standard input, and writes {"version": N} to the file RESULT. It ends with its parent, that is
-when standard input ends: a parent that was killed can't end it.
+Reads the pipeline's parameters from standard input, as one line of JSON, and writes {"version": N} to the file RESULT.
+The process ends with its parent, that is, when standard input ends, since a parent that was killed cannot end it.
 """
 
 import json
@@ -29,7 +29,7 @@ def run_locally(name: str, arguments: dict[str, object]) -> object:
 
 
 def end_with_parent() -> None:
-    """Wait for the end of standard input, then kill this process and its steps, which are in its process group."""
+    """Wait for the end of standard input, then kill this process and its steps, which share its process group."""
     while os.read(sys.stdin.fileno(), 1024):
         pass
     os.killpg(os.getpgrp(), signal.SIGKILL)

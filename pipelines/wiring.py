@@ -1,4 +1,7 @@
-"""How every task runs on Kubernetes: where Kafka and the store are, credentials from secrets and never from a parameter, what it may take and do."""
+"""How every task runs on Kubernetes: its addresses, credentials, resources and permissions.
+
+Credentials come from secrets, never from a parameter.
+"""
 
 from fedstream.components.base import SLIM_IMAGE, TRAIN_IMAGE
 from kfp import kubernetes
@@ -20,10 +23,13 @@ CONFIG = [
     "MODEL_REGISTRY_TOKEN_FILE",
     "MODEL_REGISTRY_CA_FILE",
 ]
-"""Keys of the config map; all optional there, since a step names the variable it misses."""
+"""Keys of the config map. All of them are optional there, because a step names the variable that it misses."""
 
 KAFKA_FILES = "/etc/fedstream/kafka"
-"""Where the Kafka secret is mounted; KAFKA_CA_FILE, KAFKA_CERT_FILE, KAFKA_KEY_FILE and KAFKA_CREDENTIALS_FILE may point into it."""
+"""Where the Kafka secret is mounted.
+
+KAFKA_CA_FILE, KAFKA_CERT_FILE, KAFKA_KEY_FILE and KAFKA_CREDENTIALS_FILE can point into this folder.
+"""
 
 
 REQUESTS = {SLIM_IMAGE: ("100m", "256Mi"), TRAIN_IMAGE: ("500m", "1Gi")}
@@ -36,16 +42,17 @@ SMALL = "1Gi"
 def connect(
     task: PipelineTask, config_map: str, store_secret: str, kafka_secret: str, memory: str = SMALL
 ) -> PipelineTask:
-    """Give a task its addresses, credentials, resources and label; forbid it to be root.
+    """Give a task its addresses, credentials, resources and label, and forbid it to run as root.
 
-    Caching is off: a cached key may point at an object that is gone.
+    Caching is off because a cached key can point at an object that no longer exists.
 
     Args:
         task: The task.
         config_map: Name of the config map.
-        store_secret: Name of the secret with `accesskey` and `secretkey`, as KFP's own.
-        kafka_secret: Name of the secret with `username`, `password` and certificates; may be absent.
-        memory: Memory at which it is ended. Processors are not limited: a step uses as many as its threads.
+        store_secret: Name of the secret with `accesskey` and `secretkey`, like KFP's own secret.
+        kafka_secret: Name of the secret with `username`, `password` and certificates; it can be absent.
+        memory: Memory limit at which the task is killed. Processors are not limited: a step uses as many as it has
+            threads.
     """
     task.set_caching_options(False)
     cpu, requested = REQUESTS.get(task.container_spec.image, REQUESTS[TRAIN_IMAGE])

@@ -1,1 +1,1 @@
-"""aggregate: Freezes which updates count and makes the next global model of them."""
+"""aggregate: Freezes which updates count and aggregates them into the next global model."""

@@ -24,14 +24,14 @@ def ingest_from_kafka(run: str, round: int, client: str, attempt: str, store_sec
         round: Number of the round.
         client: Name of the client.
         attempt: Id of this submission.
-        store_secret: Secret with the clients' key for the store, for those whose site names none.
+        store_secret: Secret with the clients' key for the store, for clients whose site names no secret.
 
     Returns:
         slice_key: Key of the slice; empty if the client cannot take part in this round.
         node_selector: Node labels of its training pod.
         tolerations: Tolerations of its training pod.
         gpu_type: Resource name of its accelerator; empty for none.
-        gpu_count: How many of it.
+        gpu_count: Number of accelerators.
         store_secret: Secret with the key that its training pod uses for the store.
     """
     from fedstream import steps

@@ -9,11 +9,11 @@ from fedstream.components.base import SLIM_IMAGE, step
 def open_round(
     run: str, rounds: int, attempt: str, slot: int, store_secret: str = "", client_store_secret: str = ""
 ) -> NamedTuple("Opened", [("Output", int), ("store_secret", str)]):
-    """Return the round this slot runs, and the secret with the key that its clients use for the store.
+    """Return the round that this slot runs, and the secret with the key that its clients use for the store.
 
     Args:
         run: Name of the run.
-        rounds: Training rounds in all.
+        rounds: Total number of training rounds.
         attempt: Id of this submission.
         slot: Number of the loop's iteration.
         store_secret: Secret with the run's key for the store.

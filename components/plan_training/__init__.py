@@ -1,1 +1,4 @@
-"""plan_training: Plans a run: validates the form, matches announcements, writes `spec.json` and round 0, and returns the loop's slots."""
+"""plan_training: Plans a run.
+
+Validates the form, matches announcements, writes `spec.json` and round 0, and returns the loop's slots.
+"""

@@ -8,7 +8,9 @@ from kfp.dsl import HTML, ClassificationMetrics, Model, Output
 def publish(
     run: str, rounds: int, report: Output[HTML], model: Output[Model], confusion: Output[ClassificationMetrics]
 ) -> int:
-    """Publish the best global model and return its version; 0 when the run is not finished, or its model not to be published.
+    """Publish the best global model and return its version.
+
+    Returns 0 when the run is not finished, or when its model is not to be published.
 
     Args:
         run: Name of the run.

@@ -7,7 +7,7 @@ from fedstream.components.base import SLIM_IMAGE, step
 
 @step(SLIM_IMAGE)
 def select_clients(run: str, round: int, rounds: int) -> List[str]:
-    """Return the clients asked in a round: a pure function of the run's seed and the round.
+    """Return the clients to ask in a round: a pure function of the run's seed and the round.
 
     Args:
         run: Name of the run.

@@ -1,1 +1,1 @@
-"""How updates become the next global model: pure numpy, stage by stage. No I/O, no clock, no Kafka, no TensorFlow."""
+"""How updates become the next global model, stage by stage, in pure numpy without I/O, clock, Kafka or TensorFlow."""

@@ -1,4 +1,7 @@
-"""FedAdam (Reddi et al. 2021, arXiv 2003.00295, algorithm 2): Adam on the server, with the mean of the clients' changes for its gradient."""
+"""FedAdam (Reddi et al. 2021, arXiv 2003.00295, algorithm 2).
+
+The server runs Adam, with the mean of the clients' changes as its gradient.
+"""
 
 from __future__ import annotations
 
@@ -37,8 +40,9 @@ class FedAdam(Strategy):
     def aggregate(self, base: Weights, updates: Updates, state: Weights) -> Aggregated:
         """Return the new model and both moments.
 
-        The pseudo-gradient is the exact weighted mean, rounded to the model's dtype, minus the base. From there on each element is computed by itself
-        in float64 and rounded once, so neither the order of clients nor the processor shows.
+        The pseudo-gradient is the exact weighted mean, rounded to the model's dtype, minus the base. From there
+        on, each element is computed independently in float64 and rounded once, so the result does not depend on the
+        order of the clients or on the processor.
         """
         weights, moments, squares = federated_average(updates.weighted), {}, 0.0
         for name, mean in weights.items():
@@ -52,16 +56,17 @@ class FedAdam(Strategy):
     def _step(
         self, base: np.ndarray, mean: np.ndarray, old: tuple[np.ndarray, ...], new: tuple[np.ndarray, ...]
     ) -> float:
-        """Put the new weights in the place of the mean, fill in the new moments, and return the square of the pseudo-gradient's norm."""
+        """Take a step, and return the square of the pseudo-gradient's norm.
+
+        The new weights replace the mean in place, and the new moments are filled in.
+        """
         squares, x = 0.0, mean.reshape(-1)
         (m, v), (new_m, new_v), start = (
             (part.reshape(-1) for part in old),
             (part.reshape(-1) for part in new),
             base.reshape(-1),
         )
-        with np.errstate(
-            over="ignore", invalid="ignore"
-        ):  # what overflows is refused with a name, by whoever called the strategy
+        with np.errstate(over="ignore", invalid="ignore"):  # the caller rejects an overflow, and names the variable
             for at in range(0, x.size, BLOCK):
                 part = slice(at, at + BLOCK)
                 before = start[part].astype(np.float64)

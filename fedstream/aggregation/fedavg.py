@@ -16,7 +16,7 @@ from fedstream.errors import UpdateError
 from fedstream.record.weights import Weights
 
 THREADS = 2
-"""Blocks at once. numpy lets go of the interpreter's lock, and two cores nearly take all the memory's bandwidth."""
+"""Blocks at once. numpy releases the interpreter's lock, and two cores use nearly all of the memory's bandwidth."""
 
 
 class FedAvg(Strategy):
@@ -34,14 +34,15 @@ def federated_average(
 ) -> dict[str, np.ndarray]:
     """Return the mean of the updates, weighted by their examples.
 
-    Each element of a float16, float32 or float64 variable is the exact mean, rounded once (to nearest, ties to even), so the order of the updates
-    does not matter and nothing overflows or cancels. Integer and boolean variables, equal in all valid updates, are passed on. Beside the updates,
-    which may be mapped from files, and the mean itself, the memory needed is that of some blocks.
+    Each element of a float16, float32 or float64 variable is the exact mean, rounded once (to nearest, ties to even),
+    so the order of the updates does not matter and nothing overflows or cancels. Integer and boolean variables, which
+    are equal in all valid updates, are passed on. Beside the updates, which can be mapped from files, and the mean
+    itself, the function needs the memory of a few blocks.
 
     Args:
-        updates: (num_examples, weights) of each client, in canonical (sorted client) order: at least 1 example, finite values, and all of the same
-            names, shapes and dtypes.
-        threads: blocks worked on at once; the mean does not depend on it.
+        updates: (num_examples, weights) of each client, in canonical (sorted client) order, with at least 1 example and
+            finite values; all with the same names, shapes and dtypes.
+        threads: blocks processed at once; the mean does not depend on it.
 
     Raises:
         UpdateError: there is no update.
@@ -76,7 +77,7 @@ def _average(values: Sequence[np.ndarray], counts: Sequence[int], pool: ThreadPo
 def mean_of_block(values: Sequence[np.ndarray], counts: Sequence[int]) -> np.ndarray:
     """Return the exact weighted mean of each element, rounded once.
 
-    A float64 sum and a bound of its error do, but for the few elements that the error could round otherwise.
+    A float64 sum and a bound of its error suffice, except for the few elements that the error could round differently.
 
     Args:
         values: of each update, one-dimensional, of one length and one floating dtype; all finite.
@@ -88,7 +89,7 @@ def mean_of_block(values: Sequence[np.ndarray], counts: Sequence[int]) -> np.nda
     with np.errstate(over="ignore"):
         low: np.ndarray = (mean - error).astype(values[0].dtype)
         high: np.ndarray = (mean + error).astype(values[0].dtype)
-    bits = f"u{low.itemsize}"  # 0.0 and -0.0 are equal, their bits are not
+    bits = f"u{low.itemsize}"  # 0.0 and -0.0 are equal, but their bits are not
     doubtful = np.flatnonzero(low.view(bits) != high.view(bits))
     if doubtful.size:
         low[doubtful] = rounded_means(values, counts, doubtful)
@@ -98,8 +99,8 @@ def mean_of_block(values: Sequence[np.ndarray], counts: Sequence[int]) -> np.nda
 def _plain_mean(values: Sequence[np.ndarray], counts: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
     """Return the mean in float64, and a bound of its error.
 
-    Of n + 4 roundings (products, sums, N, the division) none is larger than 2**-53 of the sum of absolute values; twice that, and some, covers the
-    roundings of the bound itself.
+    None of the n + 4 roundings (products, sums, N, the division) is larger than 2**-53 of the sum of absolute values.
+    Slightly more than twice that also covers the roundings of the bound itself.
     """
     sums, sizes, product = np.full(values[0].size, -0.0), np.zeros(values[0].size), np.empty(values[0].size)
     for value, count in zip(values, counts, strict=True):

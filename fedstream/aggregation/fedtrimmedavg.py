@@ -14,29 +14,36 @@ from fedstream.aggregation.updates import BLOCK, Updates
 from fedstream.record.weights import Weights
 
 SORTED = 8 * BLOCK
-"""Values sorted at once, those of all clients together: 2 MiB of float64."""
+"""Values of all clients that are sorted at once: 2 MiB of float64."""
 
 
 class FedTrimmedAvg(Strategy):
-    """Of each element, the largest and the smallest values are left out; the new model is the mean of the rest. Examples do not weigh."""
+    """Leaves out the largest and smallest values of each element; the new model is the unweighted mean of the rest."""
 
     paper: ClassVar[str] = "Yin et al. 2018, arXiv 1803.01498, definition 2"
     when: ClassVar[str] = (
-        "Some clients may send wrong or hostile updates: up to the fraction beta of them can do little harm."
+        "Some clients can send wrong or hostile updates: up to the fraction beta of them can do little harm."
     )
 
     beta: float = Field(
-        0.1, ge=0, lt=0.5, description="Fraction of the updates left out at either end, rounded down to whole updates."
+        0.1,
+        ge=0,
+        lt=0.5,
+        description="Fraction of the updates to leave out at either end, rounded down to whole updates.",
     )
 
     def aggregate(self, base: Weights, updates: Updates, state: Weights) -> Aggregated:
-        """Return the trimmed mean: of what is kept, the exact mean, rounded once. Memory beside the model: that of some blocks."""
+        """Return the exact mean of the values that are kept, rounded once.
+
+        Beside the model, this needs the memory of a few blocks.
+        """
         clients = len(updates)
-        trimmed = int(Fraction(str(self.beta)) * clients)  # 0.29 of 100 is 29, which floats would make 28
+        trimmed = int(Fraction(str(self.beta)) * clients)  # 0.29 of 100 is 29; floats would give 28
         weights = {name: np.array(array) for name, array in base.items()}
         for block in updates.blocks(max(1, SORTED // clients)):
             values = np.stack(block.values, axis=1)
-            values += 0.0  # makes 0.0 of -0.0: of two that compare equal, the order of the clients would say which one is kept
+            # Turns -0.0 into 0.0: the two compare equal, so the order of the clients would decide which one is kept.
+            values += 0.0
             values.sort(axis=1)
             kept = np.ascontiguousarray(values[:, trimmed : clients - trimmed].T)
             weights[block.name].reshape(-1)[block.part] = mean_of_block(list(kept), [1] * len(kept))

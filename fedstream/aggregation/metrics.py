@@ -9,9 +9,10 @@ from fedstream.record.documents import Metrics
 
 
 def combine(metrics: Sequence[Metrics]) -> Metrics:
-    """Return the mean of each metric that all report, weighted by examples, and the sum of the confusion matrices if all have the same size.
+    """Combine the metrics of several clients.
 
-    Means are exact and rounded once, so the order of clients does not matter.
+    The result has the mean, weighted by examples, of each metric that all clients report, and the sum of the confusion
+    matrices if all have the same size. Means are exact and rounded once, so the order of the clients does not matter.
 
     Args:
         metrics: at least one.

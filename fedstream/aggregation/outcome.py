@@ -1,4 +1,4 @@
-"""What a round comes to: a strategy's result, checked, with what goes out to the clients next. Pure."""
+"""The outcome of a round: a strategy's checked result, and the arrays that go out to the clients next. Pure."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ _FIGURES = TypeAdapter(Figures)
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a round comes to.
+    """The outcome of a round.
 
     Attributes:
         weights: the new global model.
         state: the strategy's server state; empty for none.
         broadcast: arrays that go out with the model; empty for none.
-        figures: of the aggregation.
+        figures: numbers and short texts about the aggregation.
     """
 
     weights: Weights
@@ -41,16 +41,16 @@ def strategy_of(spec: RunSpec) -> Strategy:
     """Return the strategy of a run, with its parameters.
 
     Raises:
-        SpecError: this installation does not know it, or not with these parameters.
+        SpecError: this installation does not know the strategy, or the strategy does not accept these parameters.
     """
     return make_strategy(spec.strategy, spec.strategy_config)
 
 
 def combine_updates(spec: RunSpec, base: Weights, updates: Updates, state: Weights) -> Outcome:
-    """Let the run's strategy make the next global model.
+    """Aggregate the updates into the next global model with the run's strategy.
 
     Raises:
-        UpdateError: what it makes is no such model; says which variable and why.
+        UpdateError: the result is not such a model; the message names the variable and the reason.
     """
     strategy = strategy_of(spec)
     made = strategy.aggregate(base, updates, state)
@@ -58,14 +58,16 @@ def combine_updates(spec: RunSpec, base: Weights, updates: Updates, state: Weigh
         {name: spec_of(array) for name, array in base.items()}, made.weights, "variable", "the global model"
     ):
         raise UpdateError(
-            f"strategy {spec.strategy} makes no global model of the updates: {problem}; use other parameters in a new run"
+            f"strategy {spec.strategy} made no valid global model of the updates: {problem}; "
+            "use other parameters in a new run"
         )
     _check_finite(spec, "server state", made.state)
     try:
         figures = _FIGURES.validate_python(made.figures)
     except ValidationError as error:
         raise UpdateError(
-            f"strategy {spec.strategy} gives figures that cannot be kept: {error.errors()[0]['msg']}; correct the strategy"
+            f"strategy {spec.strategy} gives figures that cannot be kept: {error.errors()[0]['msg']}; "
+            "correct the strategy"
         ) from error
     return Outcome(made.weights, made.state, _broadcast(spec, strategy, made.weights, made.state), figures)
 

@@ -1,4 +1,4 @@
-"""docs/strategies.md, made from the strategies themselves: `python -m fedstream.aggregation.page` prints it."""
+"""docs/strategies.md, generated from the strategies. `python -m fedstream.aggregation.page` prints it."""
 
 from __future__ import annotations
 
@@ -10,23 +10,25 @@ from fedstream.aggregation.registry import BUILT_IN, GROUP, Description, describ
 INTRODUCTION = """\
 # Strategies
 
-A strategy says how the clients' updates become the next global model. A run names it in `strategy`, and gives its parameters as JSON in
-`strategy_config`; parameters that are left out have their defaults. Both are checked when the run is planned, and stand in its `spec.json`.
+A strategy determines how the clients' updates become the next global model. A run names its strategy in `strategy`,
+and sets the parameters as JSON in `strategy_config`; parameters that are left out keep their defaults. Both are checked
+when the run is planned, and recorded in its `spec.json`.
 
 ```console
 $ fedstream strategies
 $ fedstream run --name first --model tumours --strategy FedAdam --strategy-config '{"server_learning_rate": 0.05}'
 ```
 
-Updates are validated before a strategy sees them, and outliers are rejected (`outlier_bound`). What a strategy keeps from round to round, its server
-state, is an object of the round; `fedstream verify` makes every model and every state again. Figures that a strategy gives stand in the commits and
-in the report.
+Updates are validated before a strategy sees them, and outliers are rejected (`outlier_bound`). The state that a
+strategy keeps on the server from round to round is stored as an object of the round; `fedstream verify` computes every
+model and every state again. The commits and the report contain the figures that a strategy returns.
 """
 
 OWN = f"""\
 ## Your own strategy
 
-A strategy is a class in a package of yours, installed where the steps run and where runs are verified. Its fields are its parameters:
+A strategy is a class in a package of your own, which must be installed where the steps run and where runs are verified.
+The fields of the class are the parameters of the strategy:
 
 ```python
 from typing import ClassVar
@@ -47,25 +49,29 @@ class FedDamped(Strategy):
 
     def aggregate(self, base, updates, state):
         mean = federated_average(updates.weighted)
-        damped = {{name: (base[name] + self.step * (array - base[name])).astype(array.dtype) for name, array in mean.items()}}
+        damped = {{
+            name: (base[name] + self.step * (array - base[name])).astype(array.dtype) for name, array in mean.items()
+        }}
         return Aggregated(damped, figures={{"step": self.step}})
 ```
 
-The package offers it by an entry point:
+The package offers the strategy through an entry point:
 
 ```toml
 [project.entry-points."{GROUP}"]
 FedDamped = "mine.strategies:FedDamped"
 ```
 
-`updates` can be read more than once; `updates.blocks()` gives the values of all clients block by block, which keeps the memory small. A strategy that
-keeps something returns it as `state`. One that needs its clients' help returns a `LocalRule` from `local_rule()`: what they add to each step's
-gradient, what they do with the trained weights, and which arrays they send back. `broadcast()` says which arrays go out to them with the model.
+`updates` can be read more than once; `updates.blocks()` yields the values of all clients block by block, which keeps
+the memory small. A strategy that keeps something between rounds returns it as `state`. A strategy that needs its
+clients' help returns a `LocalRule` from `local_rule()`: it determines what the clients add to the gradient of each
+step, how they change the trained weights, and which arrays they send back. `broadcast()` returns the arrays that go out
+to the clients with the model.
 """
 
 
 def strategies_page() -> str:
-    """Return docs/strategies.md; strategies of other packages are not in it."""
+    """Return the text of docs/strategies.md, without the strategies of other packages."""
     return "\n".join([INTRODUCTION, *(_section(describe(name)) for name in sorted(BUILT_IN)), OWN])
 
 

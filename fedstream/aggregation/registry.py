@@ -29,15 +29,15 @@ BUILT_IN: dict[str, type[Strategy]] = {
 
 
 def strategy_names() -> list[str]:
-    """Return the names of all strategies, sorted. Loads none."""
+    """Return the names of all strategies, sorted, without loading any."""
     return sorted({*BUILT_IN, *entry_points(group=GROUP).names})
 
 
 def find_strategy(name: str) -> type[Strategy]:
-    """Return a strategy's class; one of another package is imported now.
+    """Return a strategy's class. A strategy of another package is imported by this call.
 
     Raises:
-        SpecError: there is none of that name, several packages offer it, or it cannot be loaded.
+        SpecError: no strategy has this name, several packages offer it, or it cannot be loaded.
     """
     if name in BUILT_IN:
         return BUILT_IN[name]
@@ -46,7 +46,8 @@ def find_strategy(name: str) -> type[Strategy]:
         raise SpecError(f"strategy: {name!r} is not known; use one of {', '.join(strategy_names())}")
     if len(found) > 1:
         raise SpecError(
-            f"strategy: {name!r} is offered by {' and '.join(sorted(map(_package, found)))}; uninstall all but one of them"
+            f"strategy: {name!r} is offered by {' and '.join(sorted(map(_package, found)))}; "
+            "uninstall all but one of them"
         )
     return _load(found[0])
 
@@ -55,7 +56,8 @@ def make_strategy(name: str, config: Mapping[str, Any]) -> Strategy:
     """Return a strategy with these parameters, as a run's `strategy` and `strategy_config` give them.
 
     Raises:
-        SpecError: there is no such strategy, or it cannot have these parameters; says which one, what was given, and what is allowed.
+        SpecError: there is no such strategy, or it does not accept these parameters. The message names the parameter,
+            the given value and what is allowed.
     """
     kind = find_strategy(name)
     try:
@@ -66,7 +68,7 @@ def make_strategy(name: str, config: Mapping[str, Any]) -> Strategy:
 
 @dataclass(frozen=True)
 class Parameter:
-    """A parameter of a strategy, for people.
+    """A parameter of a strategy, described for people.
 
     Attributes:
         allowed: its type and bounds, in words.
@@ -80,11 +82,11 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Description:
-    """A strategy, for people.
+    """A strategy, described for people.
 
     Attributes:
-        summary: what it does.
-        paper: where it is described.
+        summary: what the strategy does.
+        paper: the paper that describes it.
         when: when to use it.
     """
 
@@ -99,10 +101,10 @@ class Description:
 
 
 def describe(name: str) -> Description:
-    """Return what a strategy is.
+    """Return the description of a strategy.
 
     Raises:
-        SpecError: as `find_strategy`.
+        SpecError: for the same reasons as `find_strategy`.
     """
     kind = find_strategy(name)
     schema = kind.model_json_schema()
@@ -141,7 +143,10 @@ def _explain(name: str, description: Description, problem: Any) -> str:
     field = ".".join(map(str, problem["loc"]))
     known = {parameter.name: parameter for parameter in description.parameters}
     if problem["type"] == "extra_forbidden":
-        return f"strategy_config: {name} has no parameter {field!r} (given: {problem['input']!r}); it has {', '.join(known) or 'none'}"
+        return (
+            f"strategy_config: {name} has no parameter {field!r} (given: {problem['input']!r}); "
+            f"it has {', '.join(known) or 'none'}"
+        )
     allowed = known[field].allowed if field in known else problem["msg"].removeprefix("Value error, ")
     return f"strategy_config: {field or 'the parameters'} of {name} must be {allowed} (given: {problem['input']!r})"
 
@@ -156,7 +161,8 @@ def _load(entry: EntryPoint) -> type[Strategy]:
         ) from error
     if not (isinstance(kind, type) and issubclass(kind, Strategy)):
         raise SpecError(
-            f"{where} is no subclass of fedstream.aggregation.strategy.Strategy; ask the package's author to correct it"
+            f"{where} is not a subclass of fedstream.aggregation.strategy.Strategy; "
+            "ask the package's author to correct it"
         )
     if isabstract(kind):
         raise SpecError(f"{where} does not define aggregate(); ask the package's author to add it")

@@ -1,6 +1,9 @@
-"""Weighted means of a few columns that round correctly whatever the values are: vectorised where twice float64's precision does, else by integers.
+"""Weighted means of a few columns, correctly rounded for all values.
 
-Notation: u = 2**-53 is the unit roundoff of float64, S the exact weighted sum of a column, N the sum of the counts; S / N is wanted, rounded once.
+The computation is vectorised where twice the precision of float64 suffices, and uses integers elsewhere.
+
+Notation: u = 2**-53 is the unit roundoff of float64, S the exact weighted sum of a column, and N the sum of the counts.
+The result is S / N, rounded once.
 """
 
 from __future__ import annotations
@@ -12,18 +15,19 @@ import numpy as np
 Array = np.ndarray
 
 _DIGIT = 26
-"""Bits of a count that are multiplied at once: the product with a value of 27 bits is exact in float64."""
+"""Bits of a count that are multiplied at once; the product with a value of 27 bits is exact in float64."""
 _LOW_BITS = np.int64((1 << _DIGIT) - 1)
 _SPLITTER = 2.0**27 + 1.0
-"""Veltkamp's, which splits a float64 into two halves whose products are exact."""
+"""Veltkamp's constant, which splits a float64 into two halves whose products are exact."""
 _LARGEST_TOTAL = 2**52
 _SMALLEST = 2.0**-1074
 
 
 def rounded_means(values: Sequence[Array], counts: Sequence[int], columns: Array) -> Array:
-    """Return the weighted mean of some columns, correctly rounded (to nearest, ties to even) to the dtype of the values.
+    """Return the weighted means of some columns, correctly rounded.
 
-    A mean of exactly zero is -0.0 where all values are, and else +0.0, as the sum of IEEE 754 is.
+    Means are rounded to nearest, ties to even, to the dtype of the values. A mean of exactly zero is -0.0 where all
+    values are -0.0, and +0.0 otherwise, as a sum is in IEEE 754.
 
     Args:
         values: of each update, one-dimensional, of one length and of dtype float16, float32 or float64; all finite.
@@ -44,9 +48,10 @@ def rounded_means(values: Sequence[Array], counts: Sequence[int], columns: Array
 def _compensated(
     values: Sequence[Array], counts: Sequence[int], columns: Array, total: int
 ) -> tuple[Array, Array, Array]:
-    """Return q, w and a bound of |S / N - (q + w)|, where q is the float64 nearest to q + w; q is not finite where a sum overflows.
+    """Return q, w and a bound of |S / N - (q + w)|, where q is the float64 nearest to q + w.
 
-    Sums are those of Ogita, Rump and Oishi (2005), by Knuth's error-free addition; the division is corrected by its exact remainder.
+    Where a sum overflows, q is not finite. The sums follow Ogita, Rump and Oishi (2005), with Knuth's error-free
+    addition; the exact remainder corrects the division.
     """
     sums, carries, dropped = np.full(columns.size, -0.0), np.zeros(columns.size), np.zeros(columns.size)
     for value, count in zip(values, counts, strict=True):
@@ -84,14 +89,14 @@ def _products(value: Array, count: int) -> Iterator[Array]:
 
 
 def _two_sum(a: Array, b: Array) -> tuple[Array, Array]:
-    """Return a + b, rounded, and what the rounding lost, exactly."""
+    """Return a + b, rounded, and the exact rounding error."""
     total = a + b
     of_b = total - a
     return total, (a - (total - of_b)) + (b - of_b)
 
 
 def _two_product(a: Array, b: float) -> tuple[Array, Array]:
-    """Return a * b, rounded, and what the rounding lost, exactly."""
+    """Return a * b, rounded, and the exact rounding error."""
     product = a * b
     scaled, scaled_b = _SPLITTER * a, _SPLITTER * b
     high, high_b = scaled - (scaled - a), scaled_b - (scaled_b - b)
@@ -102,7 +107,10 @@ def _two_product(a: Array, b: float) -> tuple[Array, Array]:
 def _by_integers(
     values: Sequence[Array], counts: Sequence[int], columns: Array, total: int
 ) -> tuple[list[float], list[int]]:
-    """Return the float64 nearest to each S / N, and on which side of it S / N is: -1, 0 or 1. Sums are integers, in units of 2**-1074."""
+    """Return the float64 nearest to each S / N, and the side on which S / N lies: -1, 0 or 1.
+
+    Sums are integers, in units of 2**-1074.
+    """
     sums = [0] * columns.size
     for value, count in zip(values, counts, strict=True):
         for column, number in enumerate(value[columns].tolist()):
@@ -119,6 +127,9 @@ def _by_integers(
 
 
 def _to_odd(quotient: Array, side: Array) -> Array:
-    """Round to odd: where something lies beyond an even float64, take its neighbour there, so that rounding once more, to fewer bits, is correct."""
+    """Round to odd, so that another rounding, to fewer bits, is correct.
+
+    Where S / N lies beyond an even float64, the result is the neighbour on that side.
+    """
     inexact = (side != 0) & (quotient.view(np.int64) & 1 == 0)
     return np.where(inexact, np.nextafter(quotient, np.copysign(np.inf, side)), quotient)

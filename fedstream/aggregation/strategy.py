@@ -1,4 +1,7 @@
-"""Strategy: how updates become the next global model, and what the clients must do for it. Its fields are its parameters."""
+"""Strategy: how updates become the next global model, and what the clients must do for that.
+
+The fields of a strategy are its parameters.
+"""
 
 from __future__ import annotations
 
@@ -17,11 +20,11 @@ from fedstream.record.weights import Weights
 
 @dataclass(frozen=True)
 class Aggregated:
-    """What a strategy makes of a round's updates.
+    """The result of aggregating a round's updates.
 
     Attributes:
-        weights: the new global model, with the names, shapes and dtypes of the base; all finite.
-        state: what the strategy wants back in the next round; name -> array, all finite; empty for nothing.
+        weights: the new global model, with the names, shapes and dtypes of the base; all values are finite.
+        state: what the strategy needs again in the next round; name -> array, all finite; empty for nothing.
         figures: numbers and short texts about this aggregation, for the commit and the report.
     """
 
@@ -33,13 +36,14 @@ class Aggregated:
 class Strategy(BaseModel):
     """How updates become the next global model.
 
-    A strategy is a frozen model. Each field is a parameter, with a default, bounds and a description; a run gives them in `strategy_config`. The
-    docstring's first line says what the strategy does. Results may depend on nothing but the parameters and the arguments, since everybody who
-    verifies a run aggregates it again: no clock, no randomness, no order of arrival.
+    A strategy is a frozen model. Each field is a parameter, with a default, bounds and a description; a run sets the
+    parameters in `strategy_config`. The first line of the docstring states what the strategy does. Results must depend
+    only on the parameters and the arguments, not on a clock, randomness or the order of arrival, because everyone who
+    verifies a run aggregates its updates again.
 
     Attributes:
-        paper: where it is described.
-        when: when to use it, in a sentence.
+        paper: the paper that describes the strategy.
+        when: when to use it, in one sentence.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -53,12 +57,14 @@ class Strategy(BaseModel):
 
         Args:
             base: the global model that the clients received.
-            updates: all that were accepted; may be read more than once. Their arrays may be mapped from files, so work block by block.
-            state: what this method returned in the round whose model is the base; empty in a run's first round.
+            updates: all accepted updates; they can be read more than once. Their arrays can be mapped from files, so
+                work block by block.
+            state: the state that this method returned in the round whose model is the base; empty in the first round of
+                a run.
         """
 
     def local_rule(self) -> LocalRule:
-        """Return what the clients do beside plain training."""
+        """Return what the clients do in addition to plain training."""
         return NO_RULE
 
     def broadcast(self, weights: Weights, state: Weights) -> Weights:
@@ -72,16 +78,16 @@ class Strategy(BaseModel):
 
 
 def is_optimized(name: str, array: np.ndarray) -> bool:
-    """Tell whether a server optimizer may move a variable.
+    """Tell whether a server optimizer can update a variable.
 
-    Integers never move. BatchNormalization's moving mean and variance are measurements, not parameters, and a step of an optimizer could make a
-    variance negative: these become the mean of the clients'.
+    It never updates integers. The moving mean and variance of BatchNormalization are measurements, not parameters, and
+    an optimizer step could make a variance negative, so they become the mean of the clients' values.
     """
     return np.issubdtype(array.dtype, np.floating) and not name.rpartition("/")[2].startswith("moving_")
 
 
 def total(values: np.ndarray) -> float:
-    """Return the sum of some numbers, by halves: additions element by element, which every processor rounds alike.
+    """Return the sum of numbers by halves, with elementwise additions, which every processor rounds alike.
 
     Args:
         values: one-dimensional, float64.

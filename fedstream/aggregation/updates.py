@@ -1,4 +1,4 @@
-"""The accepted updates of a round, as a strategy reads them: in canonical order, as often as it likes, block by block."""
+"""The accepted updates of a round, for a strategy to read in canonical order, repeatedly, and block by block."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from fedstream.errors import UpdateError
 
 BLOCK = 32_768
-"""Elements of a variable at once: three float64 arrays of it fit in a core's cache."""
+"""Elements of a variable in a block; three float64 arrays of this size fit in a core's cache."""
 
 
 @dataclass(frozen=True)
@@ -19,11 +19,11 @@ class Update:
     """What one client sent.
 
     Attributes:
-        client: its name.
-        num_examples: records it trained on, at least 1.
-        weights: name -> array, with the names, shapes and dtypes of the global model, all finite. The arrays may be mapped from a file: they are
-            read where they are used, and take no memory of their own.
-        extras: the arrays that the strategy's LocalRule returns, checked in the same way; likewise.
+        client: name of the client.
+        num_examples: records that the client trained on, at least 1.
+        weights: name -> array, with the names, shapes and dtypes of the global model, all finite. The arrays can be
+            mapped from a file: they are read where they are used, and need no memory of their own.
+        extras: the arrays that the strategy's LocalRule returns, checked in the same way; they can be mapped too.
     """
 
     client: str
@@ -33,11 +33,11 @@ class Update:
 
 
 class Block(NamedTuple):
-    """The values that all clients have for some elements of one variable.
+    """The values of all clients for some elements of one variable.
 
     Attributes:
-        name: of the variable.
-        part: which elements of the flattened variable these are.
+        name: name of the variable.
+        part: which elements of the flattened variable the block contains.
         values: a one-dimensional view for each client, in canonical order.
     """
 
@@ -50,7 +50,7 @@ class Updates(Sequence[Update]):
     """The updates of a round, sorted by client.
 
     Args:
-        updates: of different clients, in any order; at least one.
+        updates: updates of different clients, in any order; at least one.
 
     Raises:
         UpdateError: there is no update, or a client has two.
@@ -83,7 +83,7 @@ class Updates(Sequence[Update]):
         """Yield all elements of all floating variables, block by block.
 
         Args:
-            size: most elements in a block.
+            size: maximum number of elements in a block.
         """
         for name, first in self._updates[0].weights.items():
             if np.issubdtype(first.dtype, np.floating):

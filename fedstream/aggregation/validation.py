@@ -1,4 +1,4 @@
-"""Stage 1: which updates may take part, by their numbers alone. The judge makes verdicts of it."""
+"""Stage 1: which updates can take part, judged by their values alone. The judge turns the results into verdicts."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ BLOCK = 2**18
 
 
 def _distance(base: Weights, update: Weights) -> float:
-    """Return the norm of the difference; scaled by its largest part, so that squares neither overflow nor vanish."""
-    with np.errstate(over="ignore"):  # float64 weights can be that far apart; the norm says so
+    """Return the norm of the difference, scaled by its largest part so that squares neither overflow nor vanish."""
+    with np.errstate(over="ignore"):  # float64 weights can be that far apart; the norm is then infinite
         norms = _norms(base, update)
     return _norm(np.array(norms))
 

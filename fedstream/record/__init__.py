@@ -1,1 +1,1 @@
-"""The ground floor: what is on record of a run, and the pure rules about it. Knows no Kafka, no store, no TensorFlow."""
+"""The lowest layer: the record of a run and the pure rules about it. Does not know Kafka, the store or TensorFlow."""

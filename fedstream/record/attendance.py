@@ -1,4 +1,4 @@
-"""Who was meant to take part in a run, who did, and who did not and why. Pure: documents in, words and counts out."""
+"""Which clients were meant to take part in a run, which did, and why others did not. Pure."""
 
 from __future__ import annotations
 
@@ -19,10 +19,11 @@ class Absence:
     """A client that did not take part, for one reason.
 
     Attributes:
-        client: its name.
-        rounds: of training, numbered as `--rounds` counts, in which it was asked in vain.
-        closing_passes: how many of these it was asked in vain to measure in.
-        reason: in the words of whoever refused.
+        client: name of the client.
+        rounds: training rounds, numbered as `--rounds` counts them, in which the client was asked but did not take
+            part.
+        closing_passes: number of closing passes in which the client was asked but did not measure.
+        reason: the reason, in the words of the refusal.
     """
 
     client: str
@@ -32,7 +33,7 @@ class Absence:
 
     @property
     def when(self) -> str:
-        """In which rounds and closing passes, in words; empty for a client that was refused when the run was planned."""
+        """The rounds and closing passes in words; empty for a client that was refused when the run was planned."""
         said = [f"round{'s' if len(self.rounds) > 1 else ''} {spans(self.rounds)}"] if self.rounds else []
         if self.closing_passes:
             said.append("a closing pass" if self.closing_passes == 1 else f"{self.closing_passes} closing passes")
@@ -44,14 +45,14 @@ class Absence:
 
 @dataclass(frozen=True)
 class Attendance:
-    """Who took part in a run, and with how many records.
+    """Which clients took part in a run, and with how many records.
 
     Attributes:
         meant: clients that were asked, or that announced a stream for the run and were refused.
-        took_part: those whose updates are in the global model.
-        records: different records in these updates; one that is trained on in several rounds counts once.
-        announced: records that the matched clients announced, held-out ones included.
-        absent: who did not take part, by client and first round.
+        took_part: clients whose updates are in the global model.
+        records: distinct records in these updates; a record that is used in several rounds counts once.
+        announced: records that the matched clients announced, including held-out records.
+        absent: clients that did not take part, sorted by client and first round.
     """
 
     meant: int
@@ -62,23 +63,23 @@ class Attendance:
 
     @property
     def degraded(self) -> bool:
-        """Whether somebody is missing."""
+        """Whether any client is missing."""
         return bool(self.absent)
 
     @property
     def summary(self) -> str:
-        """How many took part: `with 1 of 2 clients`."""
+        """How many clients took part, such as `with 1 of 2 clients`."""
         if self.took_part < self.meant:
             return f"with {self.took_part} of {count(self.meant, 'client')}"
         return f"with {count(self.meant, 'client')}{', not all of them in every round' if self.absent else ''}"
 
 
 def attendance(record: RunRecord, commits: Sequence[Commit]) -> Attendance:
-    """Return who took part. Rounds that a rollback took back do not count.
+    """Return which clients took part. Rounds that a rollback reverted do not count.
 
     Args:
-        record: spec.json.
-        commits: of the run, from round 0 on.
+        record: the run's spec.json.
+        commits: commits of the run, from round 0 on.
     """
     kept, behind = lineage(commits), rounds_behind(commits)
     asked = {entry.client for commit in kept for entry in commit.clients}
@@ -98,7 +99,10 @@ def attendance(record: RunRecord, commits: Sequence[Commit]) -> Attendance:
 
 
 def _refused_when_planned(record: RunRecord) -> list[Absence]:
-    """Return the clients whose announcements were meant for the run, none of which was taken; the newest one's reason counts."""
+    """Return the clients whose announcements were meant for the run, but were all refused.
+
+    The reason is that of the newest announcement.
+    """
     known = {client.client for client in record.clients} | ({record.evaluation.client} if record.evaluation else set())
     named = dict.fromkeys(
         [*record.spec.clients, *record.spec.sites], "no announcement of it was found when the run was planned"
@@ -112,7 +116,10 @@ def _refused_when_planned(record: RunRecord) -> list[Absence]:
 
 
 def _missing(kept: Sequence[Commit], behind: dict[int, int]) -> list[Absence]:
-    """Return the clients that were asked in vain, by client and reason; `behind` numbers the rounds of training."""
+    """Return the clients that were asked but did not take part, by client and reason.
+
+    `behind` maps commits to the numbers of training rounds.
+    """
     rounds: dict[tuple[str, str], list[int]] = {}
     closing: Counter[tuple[str, str]] = Counter()
     for commit in kept:

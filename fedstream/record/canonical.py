@@ -1,4 +1,4 @@
-"""One spelling for each JSON value, so that its bytes can be hashed."""
+"""One representation for each JSON value, so that its bytes can be hashed."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from typing import Any
 
 
 def canonical_json(value: Any) -> bytes:
-    """Return sorted keys, no spaces, UTF-8.
+    """Return a value as JSON with sorted keys and no spaces, encoded in UTF-8.
 
     Raises:
-        ValueError: the value has NaN or infinity, which JSON cannot spell.
+        ValueError: the value contains NaN or infinity, which JSON cannot represent.
     """
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
 
 
 def parse_json(data: bytes | str, depth: int) -> Any:
-    """Parse JSON that somebody else has written.
+    """Parse JSON that another program wrote.
 
     Args:
-        data: the text, or its UTF-8.
-        depth: how deep lists and objects may be nested, since whoever walks through the value recurses.
+        data: the text, or its UTF-8 encoding.
+        depth: maximum nesting of lists and objects, since code that walks through the value recurses.
 
     Raises:
-        ValueError: it is no JSON, or is nested deeper.
+        ValueError: the data is not JSON, or is nested too deeply.
     """
     try:
         value = json.loads(data)
@@ -44,5 +44,5 @@ def parse_json(data: bytes | str, depth: int) -> Any:
 
 
 def sha256_hex(data: bytes) -> str:
-    """Return the SHA-256 of bytes, in 64 hexadecimal digits."""
+    """Return the SHA-256 of bytes as 64 hexadecimal digits."""
     return hashlib.sha256(data).hexdigest()

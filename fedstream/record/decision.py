@@ -1,4 +1,4 @@
-"""Which commits count, whether a run goes on after a measurement, and which model is its best. Pure."""
+"""Which commits count, whether a run continues after a measurement, and which model is the best. Pure."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ LOWER_IS_BETTER = ("loss", "error", "mse", "mae", "rmse", "entropy")
 
 
 def higher_is_better(metric: str) -> bool:
-    """Tell a score from a loss by its Keras name."""
+    """Tell whether a metric is a score or a loss, by its Keras name."""
     return not any(word in metric.lower() for word in LOWER_IS_BETTER)
 
 
 def decide(spec: RunSpec, measured: Sequence[float]) -> Decision:
-    """Return whether the run stops, and why.
+    """Decide whether the run stops, and why.
 
     Args:
-        spec: names the metric, target and patience.
+        spec: the spec of the run, which names the metric, the target and the patience.
         measured: the target metric of each global model measured so far, oldest first.
     """
     metric, sign = spec.target_metric, 1.0 if higher_is_better(spec.target_metric) else -1.0
@@ -36,7 +36,9 @@ def decide(spec: RunSpec, measured: Sequence[float]) -> Decision:
 
 
 def lineage(commits: Sequence[Commit]) -> list[Commit]:
-    """Return the commits that the last one builds on, oldest first: those that a rollback went back behind no longer count.
+    """Return the commits that the last one builds on, oldest first.
+
+    Commits that a rollback reverted no longer count.
 
     Args:
         commits: all commits of a run, in order.
@@ -50,17 +52,19 @@ def lineage(commits: Sequence[Commit]) -> list[Commit]:
 
 
 def trained_rounds(commits: Sequence[Commit]) -> int:
-    """Return how many training rounds count."""
+    """Return the number of training rounds that count."""
     return sum(commit.kind == "training" for commit in lineage(commits))
 
 
 def next_pass(kind: str, trained: int) -> str:
-    """Say which pass is next of a run that has trained so many rounds: a round is numbered as `--rounds` counts."""
+    """Describe the next pass of a run that has trained so many rounds, which are numbered as `--rounds` counts them."""
     return "the closing pass is next" if kind == "closing" else f"round {trained + (kind == 'training')} is next"
 
 
 def rounds_behind(commits: Sequence[Commit]) -> dict[int, int]:
-    """Return, by a commit's number, how many rounds of training are behind its model: what a round of training is called by, as `--rounds` counts.
+    """Return, for the number of each commit, how many training rounds led to its model.
+
+    This is also the number of a training round, as `--rounds` counts them.
 
     Args:
         commits: all commits of a run, in order.
@@ -73,7 +77,7 @@ def rounds_behind(commits: Sequence[Commit]) -> dict[int, int]:
 
 
 def model_round(commits: Sequence[Commit]) -> int:
-    """Return the round that made the global model of the last commit: a closing round and a rollback make none."""
+    """Return the round that made the global model of the last commit; closing rounds and rollbacks make no model."""
     number = len(commits) - 1
     while (commit := commits[number]).kind in ("closing", "rollback"):
         number = number - 1 if commit.restores is None else commit.restores
@@ -81,15 +85,15 @@ def model_round(commits: Sequence[Commit]) -> int:
 
 
 def rolled_back(commits: Sequence[Commit], parent: str, to: int) -> Commit:
-    """Return the commit that goes back from the last of some commits to the model of an earlier one.
+    """Return the commit that rolls a run back from its last commit to the model of an earlier one.
 
     Args:
         commits: all commits of a run so far, in order.
-        parent: SHA-256 of the last one's bytes.
-        to: a round of their lineage that made a model.
+        parent: SHA-256 of the bytes of the last commit.
+        to: a round of the lineage that made a model.
 
     Raises:
-        UsageError: it is no such round; names those there are.
+        UsageError: `to` is not such a round; the message names the possible rounds.
     """
     rounds = [commit.round for commit in lineage(commits)[:-1] if commit.kind in ("initial", "training")]
     head = commits[-1]
@@ -112,7 +116,10 @@ def rolled_back(commits: Sequence[Commit], parent: str, to: int) -> Commit:
 
 
 def measurements(commits: Sequence[Commit], metric: str) -> list[tuple[int, float]]:
-    """Return (round of the measured model, value) for each model measured that still counts, oldest first; its first measurement counts."""
+    """Return (round of the measured model, value) for each measured model that still counts, oldest first.
+
+    Of several measurements of a model, the first one counts.
+    """
     values: dict[int, float] = {}
     counted = {commit.round for commit in lineage(commits)}
     for commit in commits:
@@ -127,7 +134,10 @@ def measurements(commits: Sequence[Commit], metric: str) -> list[tuple[int, floa
 
 
 def best_round(commits: Sequence[Commit], metric: str) -> int:
-    """Return the round of the best measured model that counts (the earliest of equals); without measurements, the last trained round, or 0."""
+    """Return the round of the best measured model that counts; of equally good models, the earliest.
+
+    Without measurements, this is the last training round, or 0.
+    """
     trained = {commit.round for commit in lineage(commits) if commit.kind == "training"}
     sign = 1.0 if higher_is_better(metric) else -1.0
     candidates = [(sign * value, -round) for round, value in measurements(commits, metric) if round in trained]

@@ -1,4 +1,4 @@
-"""What a model is, as far as the steps that do not train need to know. Must not import TensorFlow."""
+"""What the steps that do not train need to know about a model. Must not import TensorFlow."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class VariableDescription(BaseModel):
     """One variable that travels between clients and the aggregation.
 
     Attributes:
-        name: its Keras path, the same in every process.
-        shape: its dimensions.
-        dtype: numpy's name of its type.
+        name: Keras path of the variable, which is the same in every process.
+        shape: dimensions of the variable.
+        dtype: numpy's name for the type.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -37,16 +37,17 @@ class ModelDescription(BaseModel):
 
     Attributes:
         name: model name.
-        input_shape: of one record, without the batch.
-        output_shape: of one prediction, without the batch.
-        num_classes: labels are 0 ... num_classes - 1; absent when they are no class numbers.
+        input_shape: shape of one record, without the batch dimension.
+        output_shape: shape of one prediction, without the batch dimension.
+        num_classes: labels are 0 ... num_classes - 1; absent when the labels are not class numbers.
         loss: name of the compiled loss.
         metrics: names of the compiled metrics, without the loss.
-        variables: trainable ones and moving statistics, in Keras' order.
+        variables: trainable variables and moving statistics, in Keras' order.
         keras_digest: sha256 of the .keras file.
         weights_digest: sha256 of the initial weights as safetensors.
-        features: names of the columns of a flat record, in the order in which the model takes them; empty where they have none.
-        classes: names of the classes 0, 1, ...; likewise.
+        features: names of the columns of a flat record, in the order in which the model takes them; empty if the
+            columns have no names.
+        classes: names of the classes 0, 1, ...; empty if the classes have no names.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -65,7 +66,7 @@ class ModelDescription(BaseModel):
 
     @property
     def class_count(self) -> int | None:
-        """Number of classes that it tells apart, two for a single probability; None where its output is something else."""
+        """Number of classes that the model tells apart, 2 for a single probability; None for any other output."""
         return self.num_classes or (2 if self.output_shape == [1] and self.loss == BINARY_LOSS else None)
 
     @property
@@ -81,10 +82,10 @@ class ModelDescription(BaseModel):
 
 
 def named(description: ModelDescription, features: Sequence[str], classes: Sequence[str]) -> ModelDescription:
-    """Return the description with names of columns and classes; empty for none.
+    """Return the description with the names of columns and classes, which can be empty.
 
     Raises:
-        ModelError: they are not as many as the model has, or cannot be used.
+        ModelError: the number of names does not fit the model, or a name is not valid.
     """
     for what, names in (("features", features), ("classes", classes)):
         if reason := invalid_names(names):
@@ -92,7 +93,8 @@ def named(description: ModelDescription, features: Sequence[str], classes: Seque
     if features and description.input_shape != [len(features)]:
         shape = tuple(description.input_shape)
         raise ModelError(
-            f"features: {len(features)} names are given, but model {description.name!r} has input {shape}; name each value of a flat record"
+            f"features: {len(features)} names are given, but model {description.name!r} has input {shape}; "
+            "name each value of a flat record"
         )
     if classes and description.class_count != len(classes):
         count = (

@@ -1,4 +1,4 @@
-"""The documents a run leaves in the store. Each is written once, as canonical JSON."""
+"""The documents that a run leaves in the store. Each is written once, as canonical JSON."""
 
 from __future__ import annotations
 
@@ -11,16 +11,19 @@ from fedstream.record.format import RAW, StreamFormat
 from fedstream.record.offsets import OffsetRange
 
 CLASSES = 10_000
-"""Classes whose records are counted: with more, the labels are measurements, and a slice's document would be as long as the slice."""
+"""Maximum number of classes whose records are counted.
+
+With more classes, the labels are measurements, and the document of a slice would be as long as the slice.
+"""
 
 Figures = Annotated[
     dict[Annotated[str, Field(min_length=1, max_length=60)], Annotated[float, Field(allow_inf_nan=False)] | Word],
     Field(max_length=30),
 ]
-"""What a strategy says of an aggregation: a few finite numbers and short texts, by name."""
+"""What a strategy reports about an aggregation: a few finite numbers and short texts, by name."""
 
 METRICS, CONFUSED = 100, 100
-"""Metrics of a model, and classes of a confusion matrix: a commit holds those of every client, twice."""
+"""Maximum metrics of a model and classes of a confusion matrix; a commit has those of every client, twice."""
 
 
 class SliceRange(Document):
@@ -33,11 +36,13 @@ class SliceRange(Document):
 
 
 class Submission(Document):
-    """submissions/<number>.json: the operational values of a run from a submission on that changed them; before the first, those of spec.json count.
+    """submissions/<number>.json: the operational values of a run, from a submission on that changed them.
+
+    Before the first such submission, the values in spec.json count.
 
     Attributes:
         number: 1, 2, ...; the highest counts.
-        values: as fedstream.record.operational takes them out of a RunSpec.
+        values: the values that fedstream.record.operational extracts from a RunSpec.
     """
 
     run: Word
@@ -46,7 +51,7 @@ class Submission(Document):
 
 
 class Opening(Document):
-    """opened/<attempt>-<slot>.json: which slot of which submission opened a round; the store's own time says when."""
+    """opened/<attempt>-<slot>.json: which slot of which submission opened a round. The store has the time."""
 
     attempt: Word
     slot: Count
@@ -55,10 +60,10 @@ class Opening(Document):
 
 
 class Selection(Document):
-    """selection.json: who is asked in a round, and for what.
+    """selection.json: which clients are asked in a round, and for what.
 
     Attributes:
-        kind: `training`, or `closing` where the clients only measure.
+        kind: `training`, or `closing` if the clients only measure.
     """
 
     run: str
@@ -72,12 +77,12 @@ class SliceDoc(Document):
 
     Attributes:
         client: name of the client.
-        bootstrap_servers: its brokers; empty for the default ones.
+        bootstrap_servers: brokers of the client; empty for the default brokers.
         ranges: offsets, in canonical order.
-        records: how many.
+        records: number of records.
         input_format: name of the codec.
-        input_config: its configuration.
-        class_counts: label -> records.
+        input_config: configuration of the codec.
+        class_counts: label -> number of records.
         digest: SHA-256 of all records (fedstream.stream.reader).
     """
 
@@ -92,12 +97,12 @@ class SliceDoc(Document):
 
     @property
     def format(self) -> StreamFormat:
-        """How the records are laid out."""
+        """The layout of the records."""
         return StreamFormat(self.input_format, self.input_config)
 
     @property
     def offsets(self) -> list[OffsetRange]:
-        """The ranges, to reckon with."""
+        """The ranges, for computations."""
         return [OffsetRange(r.topic, r.partition, r.start, r.end) for r in self.ranges]
 
     @property
@@ -107,12 +112,12 @@ class SliceDoc(Document):
 
 
 class Metrics(Document):
-    """What a model scored on some records.
+    """The metrics of a model on some records.
 
     Attributes:
-        num_examples: records measured.
-        values: Keras metric name -> value; `loss` is among them.
-        confusion: counts, true class by row and predicted class by column; absent where there are no classes.
+        num_examples: number of measured records.
+        values: Keras metric name -> value, including `loss`.
+        confusion: counts, with the true class by row and the predicted class by column; absent without classes.
     """
 
     num_examples: int = Field(ge=1, lt=2**63)
@@ -121,21 +126,22 @@ class Metrics(Document):
 
 
 class Manifest(Document):
-    """updates/<client>.json: its existence is the update's existence.
+    """updates/<client>.json: an update exists if and only if its manifest exists.
 
     Attributes:
-        base_digest: of the global model that was received.
-        update_digest: of the new weights; absent when the client only measured.
-        num_examples: records trained on (measured: held-out records).
-        slice_digest: of the records.
-        slice_document: SHA-256 of the slice's own bytes.
-        device: what it ran on.
-        cpu_fallback: whether that was a processor for want of the GPU that its placement asks for.
-        submission: number of the Submission that was in force; absent for spec.json's own values.
-        incoming: the received model on held-out records.
-        trained: the trained model on held-out records.
-        training: the training's own metrics, last epoch.
-        alone: with `baseline`, the initial model trained on this client's records alone for as many epochs as the whole run has, on held-out records.
+        base_digest: digest of the global model that the client received.
+        update_digest: digest of the new weights; absent when the client only measured.
+        num_examples: number of records trained on; if the client only measured, of held-out records.
+        slice_digest: digest of the records.
+        slice_document: SHA-256 of the bytes of the slice's document.
+        device: device that the training ran on.
+        cpu_fallback: whether the training ran on a processor because the GPU that its placement requests was missing.
+        submission: number of the Submission in force; absent for the values in spec.json.
+        incoming: metrics of the received model on held-out records.
+        trained: metrics of the trained model on held-out records.
+        training: metrics of the training itself, from the last epoch.
+        alone: with `baseline`, metrics on held-out records of the initial model, trained on this client's records alone
+            for as many epochs as the whole run has.
     """
 
     run: Word
@@ -180,7 +186,7 @@ class Verdict(Document):
 
 
 class Verdicts(Document):
-    """verdicts.json: written before aggregating, it freezes which updates count. Sorted by client."""
+    """verdicts.json: freezes which updates count, before they are aggregated. Sorted by client."""
 
     run: str
     round: Count
@@ -188,12 +194,14 @@ class Verdicts(Document):
 
 
 class Aggregation(Document):
-    """aggregation.json: what an aggregation made beside the global model; written before it, and only where there is something.
+    """aggregation.json: what an aggregation produced beside the global model.
+
+    It is written before the global model, and only if there is something to record.
 
     Attributes:
-        server_state_digest: of the strategy's state, if it keeps any.
-        broadcast_digest: of the arrays that go out with the global model, if there are any.
-        figures: what the strategy says of the aggregation.
+        server_state_digest: digest of the strategy's state, if it keeps one.
+        broadcast_digest: digest of the arrays that go out with the global model, if there are any.
+        figures: what the strategy reports about the aggregation.
     """
 
     server_state_digest: Digest | None = None
@@ -202,7 +210,7 @@ class Aggregation(Document):
 
 
 class Decision(Document):
-    """Whether the run goes on, and why."""
+    """Whether the run continues, and why."""
 
     action: Literal["continue", "stop"]
     reason: str
@@ -212,8 +220,8 @@ class ClientEntry(Document):
     """One client in a commit.
 
     Attributes:
-        slice_digest: of its records.
-        slice_document: SHA-256 of the slice's own bytes.
+        slice_digest: digest of the client's records.
+        slice_document: SHA-256 of the bytes of the slice's document.
     """
 
     client: str
@@ -230,23 +238,24 @@ class ClientEntry(Document):
 
 
 class Commit(Document):
-    """commit.json: written last, its existence is the round's existence.
+    """commit.json: written last; a round exists if and only if its commit exists.
 
     Attributes:
-        parent: SHA-256 of the previous commit's bytes; round 0's is spec.json's.
-        base_digest: of the round's incoming global model.
-        weights_digest: of its outgoing one; the same in a closing round.
-        server_state_digest: of the strategy's state, if it keeps any.
-        broadcast_digest: of the arrays that go out with the global model, if there are any.
-        clients: all that were asked, sorted.
+        parent: SHA-256 of the previous commit's bytes; in round 0, of the bytes of spec.json.
+        base_digest: digest of the global model before the round.
+        weights_digest: digest of the global model after the round; the same in a closing round.
+        server_state_digest: digest of the strategy's state, if it keeps one.
+        broadcast_digest: digest of the arrays that go out with the global model, if there are any.
+        clients: all clients that were asked, sorted.
         measured_round: round whose global model `metrics` belong to.
-        metrics: of that model.
-        evaluation_digest: of the evaluation topic's records that it was measured on; absent under federated evaluation.
+        metrics: metrics of that model.
+        evaluation_digest: digest of the records of the evaluation topic that the model was measured on; absent under
+            federated evaluation.
         restores: in a rollback, the round whose global model the run goes back to.
-        decision: whether the run goes on.
-        verdicts_digest: of verdicts.json; absent in round 0.
-        figures: what the strategy says of the aggregation; not written where there are none.
-        code_version: of fedstream.
+        decision: whether the run continues.
+        verdicts_digest: digest of verdicts.json; absent in round 0.
+        figures: what the strategy reports about the aggregation; not written if there are none.
+        code_version: version of fedstream.
     """
 
     run: str

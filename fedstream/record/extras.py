@@ -1,4 +1,7 @@
-"""Arrays that travel beside the weights: out with the global model, and back in a client's update, where their names have a prefix."""
+"""Arrays that travel beside the weights.
+
+They go out with the global model and come back in a client's update, where their names have a prefix.
+"""
 
 from __future__ import annotations
 
@@ -10,15 +13,18 @@ import numpy as np
 from fedstream.record.weights import Weights
 
 EXTRA = "extra//"
-"""Prefix of such an array in an update. No Keras variable can have it: neither layers nor variables have an empty name."""
+"""Prefix of such an array in an update.
+
+No Keras variable can have this prefix, because neither layers nor variables have empty names.
+"""
 
 
 class ArraySpec(NamedTuple):
-    """What an array must be.
+    """The required shape and type of an array.
 
     Attributes:
-        shape: its dimensions.
-        dtype: numpy's name of its type.
+        shape: dimensions of the array.
+        dtype: numpy's name for the type.
     """
 
     shape: tuple[int, ...]
@@ -30,29 +36,31 @@ class ArraySpec(NamedTuple):
 
 
 def spec_of(array: np.ndarray) -> ArraySpec:
-    """Return what an array is."""
+    """Return the shape and type of an array."""
     return ArraySpec(array.shape, str(array.dtype))
 
 
 def join(weights: Mapping[str, np.ndarray], extras: Mapping[str, np.ndarray]) -> Weights:
-    """Return the content of an update: weights, and extra arrays under their prefix."""
+    """Return the content of an update: the weights, and the extra arrays under their prefix."""
     return {**weights, **{f"{EXTRA}{name}": array for name, array in extras.items()}}
 
 
 def split(arrays: Mapping[str, np.ndarray]) -> tuple[Weights, Weights]:
-    """Return the weights and the extra arrays in an update."""
+    """Return the weights and the extra arrays of an update."""
     weights = {name: array for name, array in arrays.items() if not name.startswith(EXTRA)}
     return weights, {name.removeprefix(EXTRA): array for name, array in arrays.items() if name.startswith(EXTRA)}
 
 
 def why_not(expected: Mapping[str, ArraySpec], arrays: Mapping[str, np.ndarray], what: str, whole: str) -> str:
-    """Return what is wrong with some arrays, or an empty string: names, shapes, dtypes, and numbers that are not finite.
+    """Return what is wrong with some arrays, or an empty string.
+
+    The check covers names, shapes, dtypes and values that are not finite.
 
     Args:
-        expected: what they must be.
-        arrays: what they are.
-        what: what one of them is called, such as `variable`.
-        whole: where all of them are expected, such as `the global model`.
+        expected: required shapes and types.
+        arrays: the arrays to check.
+        what: term for one array, such as `variable`.
+        whole: where the arrays are expected, such as `the global model`.
     """
     missing, extra = sorted(expected.keys() - arrays.keys()), sorted(arrays.keys() - expected.keys())
     if missing:

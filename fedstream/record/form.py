@@ -1,4 +1,8 @@
-"""The form of a run. Everything about an entry is read off the field of its model: the form, the command line, docs/form.md and the report agree."""
+"""The form of a run.
+
+Everything about an entry comes from the field of its model, so the form, the command line, docs/form.md and the report
+agree.
+"""
 
 from __future__ import annotations
 
@@ -18,18 +22,18 @@ Group = Literal["who", "data", "training", "aggregation", "stopping", "where it 
 GROUPS: tuple[Group, ...] = get_args(Group)
 
 Kind = Literal["flag", "integer", "number", "text", "choice", "names", "document"]
-"""How a value is given: `names` are separated by commas on a command line, and a `document` is a JSON object."""
+"""How a value is given: commas separate `names` on a command line, and a `document` is a JSON object."""
 
 SCALARS: dict[Any, Kind] = {bool: "flag", int: "integer", float: "number", str: "text"}
 
 
 @dataclass(frozen=True)
 class Entry:
-    """Makes a field an entry of the form; stands in the field's annotation.
+    """Makes a field an entry of the form, as part of the field's annotation.
 
     Attributes:
         group: entries that are shown together.
-        flag: its option on the command line; empty for `--` and the field's name.
+        flag: option on the command line; empty for `--` and the field's name.
     """
 
     group: Group
@@ -41,15 +45,15 @@ class FormField:
     """An entry of the form.
 
     Attributes:
-        name: of the field.
+        name: name of the field.
         group: entries that are shown together.
-        flag: its option on the command line.
-        description: what it is, in a sentence or two.
-        kind: how its value is given.
-        choices: what a `choice` can be.
-        required: whether it has no default.
-        default: as a JSON value; None where there is none.
-        operational: whether a submission of the same run may change it.
+        flag: option on the command line.
+        description: what the entry means, in a sentence or two.
+        kind: how the value is given.
+        choices: possible values of a `choice`.
+        required: whether the entry has no default.
+        default: default as a JSON value; None if there is none.
+        operational: whether a later submission of the same run can change the value.
     """
 
     name: str
@@ -64,10 +68,12 @@ class FormField:
 
 
 def form_of(*models: type[BaseModel]) -> list[FormField]:
-    """Return the entries of a form that is made of one or more models, group by group, and in each as the models have them.
+    """Return the entries of a form that combines one or more models.
+
+    Entries are sorted by group, and within a group they keep the order of the models.
 
     Raises:
-        TypeError: a field has no Entry, no description, or a type that no form can show.
+        TypeError: a field has no Entry, no description, or a type that a form cannot show.
     """
     fields = [
         _form_field(f"{model.__name__}.{name}", name, field)
@@ -78,10 +84,10 @@ def form_of(*models: type[BaseModel]) -> list[FormField]:
 
 
 def parse_form(model: type[Model], values: dict[str, Any]) -> Model:
-    """Validate what was given.
+    """Validate the given values.
 
     Raises:
-        SpecError: one line that names each wrong field, what was given, and what is expected.
+        SpecError: a field is wrong. One line names each wrong field, the given value and what is expected.
     """
     try:
         return model.model_validate(values)
@@ -90,7 +96,7 @@ def parse_form(model: type[Model], values: dict[str, Any]) -> Model:
 
 
 def explained(error: ValidationError) -> str:
-    """Return one line that names each wrong field, what was given, and what is expected."""
+    """Return one line that names each wrong field, the given value and what is expected."""
     return "; ".join(_explained(problem) for problem in error.errors())
 
 
@@ -132,5 +138,6 @@ def _kind(where: str, annotation: Any) -> Kind:
     if origin in SCALARS:
         return SCALARS[origin]
     raise TypeError(
-        f"{where} is a {annotation}, which no form can show; use {', '.join(kind.__name__ for kind in SCALARS)}, Literal, list or dict"
+        f"{where} is a {annotation}, which a form cannot show; "
+        f"use {', '.join(kind.__name__ for kind in SCALARS)}, Literal, list or dict"
     )

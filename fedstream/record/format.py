@@ -1,4 +1,4 @@
-"""How the bytes of a stream's records are laid out, as announcements, spec.json and slices say it. Pure; the codecs read it."""
+"""The layout of the bytes of a stream's records, as in announcements, spec.json and slices. Pure; codecs use it."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import Any
 
 RAW = "RAW"
-"""The format of a document that names none: Kafka-ML's, and the only one before documents named theirs."""
+"""The format of a document that names none: the format of Kafka-ML, and the only one in the oldest documents."""
 
 
 @dataclass(frozen=True)
 class StreamFormat:
-    """A format's name and what it needs to know of a stream.
+    """The name of a format and its configuration for a stream.
 
     Attributes:
         format: name of the codec, such as `RAW`.

@@ -1,4 +1,7 @@
-"""Which updates of a round count, and why. Pure: aggregate judges with it, also where verdicts are on record already, and so does verify."""
+"""Which updates of a round count, and why. Pure.
+
+aggregate judges updates with this module, even where verdicts are already on record, and so does verify.
+"""
 
 from __future__ import annotations
 
@@ -14,19 +17,20 @@ from fedstream.record.run import MatchedClient, RunRecord
 from fedstream.record.selection import quorum, select
 
 NO_UPDATE = "no update arrived"
-"""The reason of a client that has neither an update nor a refusal on record."""
+"""The reason for a client that has neither an update nor a refusal on record."""
 
 FEWEST = 3
-"""Valid updates that a median means something for: of two, nobody can say which is the outlier."""
+"""Minimum number of valid updates for a meaningful median: of two updates, either could be the outlier."""
 
 
 @dataclass(frozen=True)
 class Examined:
-    """What was found in an update's weights.
+    """The result of examining the weights of an update.
 
     Attributes:
-        problem: why they cannot be averaged; empty if they can.
-        norm: Euclidean norm of their difference from the global model that the client received; 0 where there is a problem.
+        problem: why the weights cannot be averaged; empty if they can.
+        norm: Euclidean norm of their difference from the global model that the client received; 0 if there is a
+            problem.
     """
 
     problem: str
@@ -38,14 +42,15 @@ class Candidate:
     """What is on record of one client in a round.
 
     Attributes:
-        client: its name.
-        manifest: of its update; None if there is none that can be read.
-        manifest_digest: SHA-256 of the manifest's bytes; None if there is none.
-        slice: its slice; None if there is none that can be read.
+        client: name of the client.
+        manifest: the manifest of the client's update; None if there is no readable manifest.
+        manifest_digest: SHA-256 of the manifest's bytes; None if there is no manifest.
+        slice: the client's slice; None if there is no readable slice.
         slice_document: SHA-256 of the slice's bytes.
-        weights: what was found in its weights; None in a closing round, or if they were not read.
-        problem: why there is nothing, or nothing more, to judge: a refusal's reason, or an object that is damaged.
-        not_fed: why the slice cannot have its offsets; empty if the run's feed allows them to this client in this round.
+        weights: the result of examining the weights; None in a closing round, or if the weights were not read.
+        problem: why there is nothing, or nothing more, to judge: the reason of a refusal, or a damaged object.
+        not_fed: why the slice cannot have its offsets; empty if the run's feed allows them for this client in this
+            round.
     """
 
     client: str
@@ -61,12 +66,12 @@ class Candidate:
 def judge(record: RunRecord, selection: Selection, base_digest: str, candidates: Sequence[Candidate]) -> list[Verdict]:
     """Return a verdict for each client of the selection, sorted by client.
 
-    Each update is judged by itself first: manifest, slice, measurements, count, weights. From three valid ones up, those that are far from the others
-    are rejected too.
+    Each update is first judged independently: its manifest, slice, measurements, count and weights. If at least three
+    updates are valid, those that are far from the others are rejected too.
 
     Args:
         record: the run's spec and matched clients.
-        selection: who was asked, and for what.
+        selection: which clients were asked, and for what.
         base_digest: SHA-256 of the global model that the clients received.
         candidates: what is on record of each client of the selection.
     """
@@ -82,7 +87,7 @@ def judge(record: RunRecord, selection: Selection, base_digest: str, candidates:
 
 
 def why_wrong_selection(record: RunRecord, selection: Selection, round: int) -> str:
-    """Return what in a selection is not what the spec makes of this round, or an empty string."""
+    """Return how a selection differs from the one that the spec yields for this round, or an empty string."""
     asked = select(record.spec, round, [client.client for client in record.clients])
     expected = {"run": record.spec.run, "round": round, "clients": asked}
     return _first_difference({name: getattr(selection, name) for name in expected}, expected)
@@ -95,14 +100,14 @@ def why_wrong_verdicts(
     said: Verdicts,
     refusals: Mapping[str, set[str]],
 ) -> list[str]:
-    """Return what in verdicts on record is not what the updates say.
+    """Return how the verdicts on record differ from what the updates show.
 
     Args:
         record: the run's spec and matched clients.
-        selection: who was asked.
-        expected: what `judge` says now.
+        selection: which clients were asked.
+        expected: the verdicts that `judge` returns now.
         said: the verdicts on record.
-        refusals: client -> reasons that it has on record for not taking part in this round.
+        refusals: client -> the reasons on record why it did not take part in this round.
     """
     if difference := _first_difference(
         {"run": said.run, "round": said.round}, {"run": record.spec.run, "round": selection.round}
@@ -123,12 +128,15 @@ def why_wrong_verdicts(
 
 
 def quorum_of(record: RunRecord, selection: Selection) -> int:
-    """Return how many accepted updates a round needs; a round that only measures needs one measurement."""
+    """Return how many accepted updates a round needs. A round that only measures needs one measurement."""
     return quorum(record.spec, len(selection.clients)) if selection.kind == "training" else 1
 
 
 def why_not_planned(document: SliceDoc, planned: MatchedClient) -> str:
-    """Return what in a slice is not what its client was planned with, or an empty string; which offsets it may have is for the run's feed to say."""
+    """Return how a slice differs from what its client was planned with, or an empty string.
+
+    The run's feed decides which offsets a slice can have.
+    """
     if document.records != (held := total_records(document.offsets)):
         return f"records is {document.records}, but its ranges hold {held}"
     return _first_difference(
@@ -155,9 +163,10 @@ def _why_wrong(expected: Verdict, said: Verdict, refusals: set[str]) -> str:
     if expected.manifest_digest is None:
         known = {NO_UPDATE, *refusals}
         if said.reason not in known or said != expected.model_copy(update={"reason": said.reason}):
-            return f"it says of client {said.client!r} {said.reason!r}, but on record is {' or '.join(map(repr, sorted(known)))}"
+            on_record = " or ".join(map(repr, sorted(known)))
+            return f"it says of client {said.client!r} {said.reason!r}, but on record is {on_record}"
         return ""
-    # A later version may say the same of a rejected update in other words.
+    # A later version can give the reason for a rejection in other words.
     words = {"reason"} if not expected.accepted else set()
     difference = _first_difference(said.model_dump(exclude=words), expected.model_dump(exclude=words))
     return f"of client {said.client!r} it says that {difference}" if difference else ""
@@ -197,7 +206,7 @@ def _why_not(record: RunRecord, selection: Selection, base_digest: str, candidat
 def _why_unexpected(
     record: RunRecord, selection: Selection, base_digest: str, document: SliceDoc, candidate: Candidate
 ) -> str:
-    """Return what in a manifest is not of this round, this client and this slice."""
+    """Return how a manifest differs from what this round, this client and this slice require."""
     expected = {
         "run": record.spec.run,
         "round": selection.round,
@@ -234,11 +243,11 @@ def _why_unusable(
 
 
 def _why_bad_count(num_examples: int, slice_records: int) -> str:
-    """Return why a client cannot have trained on so many examples, or an empty string.
+    """Return why a client cannot have trained on this number of examples, or an empty string.
 
     Args:
-        num_examples: examples the client says it trained on.
-        slice_records: records of the slice it was given; the most it can have trained on.
+        num_examples: number of examples that the client claims to have trained on.
+        slice_records: number of records in the client's slice, the most that it can have trained on.
     """
     if num_examples < 1:
         return f"num_examples is {num_examples}, expected at least 1"
@@ -248,19 +257,24 @@ def _why_bad_count(num_examples: int, slice_records: int) -> str:
 
 
 def _outliers(bound: float, valid: Sequence[Candidate]) -> dict[str, str]:
-    """Return why some of the valid updates are too far from the others: by the norm of what they change, or by the loss they were trained to."""
+    """Return why some of the valid updates are too far from the others.
+
+    Updates are compared by the norm of their change, and by their trained loss.
+    """
     if not bound or len(valid) < FEWEST:
         return {}
     norms = {candidate.client: candidate.weights.norm for candidate in valid if candidate.weights}
     losses = {candidate.client: loss for candidate in valid if (loss := _trained_loss(candidate.manifest)) is not None}
     norm, loss = statistics.median(norms.values()), max(1.0, statistics.median(losses.values()) if losses else 0.0)
     far = {
-        client: f"the norm of its update is {value:.4g}, the round's median is {norm:.4g}; outlier_bound allows {bound:g} times the median"
+        client: f"the norm of its update is {value:.4g}, the round's median is {norm:.4g}; "
+        f"outlier_bound allows {bound:g} times the median"
         for client, value in norms.items()
         if norm and not value <= bound * norm
     }
     absurd = {
-        client: f"its trained loss is {value:.4g}; outlier_bound allows {bound:g} times the round's median, or {bound:g} where that is more"
+        client: f"its trained loss is {value:.4g}; "
+        f"outlier_bound allows {bound:g} times the round's median, or {bound:g} where that is more"
         for client, value in losses.items()
         if value > bound * loss
     }

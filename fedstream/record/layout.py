@@ -1,4 +1,4 @@
-"""Every object key is made here, and nowhere else (design: write-once keys; the highest commit is the state)."""
+"""All object keys are built here and nowhere else. Keys are write-once, and the highest commit is the state."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ class ModelKeys:
     """Keys of one model.
 
     Attributes:
-        model: model name; `builtin:NAME` is stored as `builtin-NAME`.
+        model: name of the model; `builtin:NAME` is stored as `builtin-NAME`.
     """
 
     model: str
@@ -26,11 +26,11 @@ class ModelKeys:
 
     @property
     def additions(self) -> str:
-        """Return the prefix of the history of additions."""
+        """The prefix of the history of additions."""
         return f"{self.root}/added/"
 
     def addition(self, number: int) -> str:
-        """Return the key that says which uploaded model was added as the `number`-th (1, 2, ...); the highest is the current one."""
+        """Return the key that names the `number`-th added model (1, 2, ...); the highest number is current."""
         return f"{self.additions}{number}.json"
 
     @property
@@ -45,7 +45,10 @@ class ModelKeys:
         return f"{self.root}/versions/"
 
     def version_of(self, key: str) -> tuple[int, str] | None:
-        """Return the number and file name that `version` made a key of; None for any other key, such as one of version `01` or `²`."""
+        """Return the number and the file name in a key that `version` built.
+
+        Returns None for any other key, such as a key of version `01` or `²`.
+        """
         found = re.fullmatch(f"{re.escape(self.versions)}([1-9][0-9]{{0,8}})/(.+)", key)
         return (int(found[1]), found[2]) if found else None
 
@@ -60,7 +63,7 @@ class ModelKeys:
 
 @dataclass(frozen=True)
 class RoundKeys:
-    """Keys of one round of a run; round 0 is the initial model."""
+    """Keys of one round of a run. Round 0 is the initial model."""
 
     run: str
     round: int
@@ -70,7 +73,7 @@ class RoundKeys:
         return f"runs/{self.run}/rounds/{self.round:04d}"
 
     def opened_by(self, attempt: str) -> str:
-        """Return the prefix of what one submission opened."""
+        """Return the prefix of the openings of one submission."""
         return f"{self.root}/opened/{attempt}-"
 
     def opened(self, attempt: str, slot: int) -> str:
@@ -84,7 +87,10 @@ class RoundKeys:
         return f"{self.root}/slices/{client}.json"
 
     def update(self, client: str, digest: str) -> str:
-        """Return the key of an update's weights; the client's manifest says which digest counts, if it trained more than once."""
+        """Return the key of an update's weights.
+
+        If a client trained more than once, its manifest tells which digest counts.
+        """
         return f"{self.root}/updates/{client}-{digest}.safetensors"
 
     def manifest(self, client: str) -> str:
@@ -107,7 +113,7 @@ class RoundKeys:
 
     @property
     def broadcast(self) -> str:
-        """Return the key of the arrays that go out to the clients with the round's global model."""
+        """The key of the arrays that go out to the clients with the round's global model."""
         return f"{self.root}/broadcast.safetensors"
 
     @property

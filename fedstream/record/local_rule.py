@@ -1,4 +1,4 @@
-"""What clients do beside plain training: a LocalRule. Pure arithmetic on arrays; knows neither Keras nor the store."""
+"""LocalRule: what clients do in addition to plain training. Pure array arithmetic, without Keras or the store."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from fedstream.record.weights import Weights
 
 @dataclass(frozen=True)
 class LocalTraining:
-    """A client's training when its last step is done.
+    """The training of a client after its last step.
 
     Attributes:
         start: the global model that the client received; name -> array.
-        trained: its weights now.
+        trained: the client's weights after training.
         received: the arrays that came with the global model.
-        steps: optimizer steps.
-        learning_rate: of the client's optimizer, in the last step.
-        seed: of this client and round, for a rule that draws random numbers.
+        steps: number of optimizer steps.
+        learning_rate: learning rate of the client's optimizer in the last step.
+        seed: seed for this client and round, for a rule that draws random numbers.
     """
 
     start: Weights
@@ -32,35 +32,35 @@ class LocalTraining:
 
 
 class LocalRule:
-    """What a strategy asks of its clients. This base class is the rule `none`: plain training.
+    """What a strategy asks of its clients. This base class stands for plain training.
 
-    A rule overrides what it needs:
+    A rule overrides the methods that it needs:
 
     * `gradient` adds to the gradient of each step: a proximal term, or SCAFFOLD's control variates;
-    * `finish` changes the weights that leave the client (local noise), and says which arrays go back beside them;
-    * `returns` declares these arrays, so that everybody can check them.
+    * `finish` changes the weights that leave the client (local noise), and returns the arrays that go back beside them;
+    * `returns` declares these arrays, so that every party can check them.
     """
 
     @property
     def corrects(self) -> bool:
-        """Whether `gradient` is to be asked; training without it is left exactly as it is."""
+        """Whether training calls `gradient`. Without it, plain training stays exactly the same."""
         return False
 
     def gradient(self, name: str, value: Any, start: Any, received: Mapping[str, Any]) -> Any:
-        """Return what to add to the gradient of a trainable variable in a step; None for nothing.
+        """Return the term to add to the gradient of a trainable variable in a step; None for nothing.
 
-        The arguments are numpy arrays or TensorFlow's tensors, so use only operators such as `+` and `*`.
+        The arguments are numpy arrays or TensorFlow tensors, so use only operators such as `+` and `*`.
 
         Args:
-            name: of the variable.
-            value: what it is now.
-            start: what it was in the global model.
+            name: name of the variable.
+            value: current value of the variable.
+            start: value of the variable in the global model.
             received: the arrays that came with the global model.
         """
         return None
 
     def returns(self, base: Mapping[str, Any]) -> dict[str, ArraySpec]:
-        """Return the arrays that each update has beside the weights; name -> shape and dtype.
+        """Return the arrays that each update contains beside the weights; name -> shape and dtype.
 
         Args:
             base: the global model that the clients receive.
@@ -78,7 +78,9 @@ NO_RULE = LocalRule()
 
 @dataclass(frozen=True)
 class Proximal(LocalRule):
-    """FedProx (Li et al. 2018, arXiv 1812.06127, equation 2): the loss has the term mu / 2 * ||w - w_global||^2 over the trainable variables.
+    """The rule of FedProx (Li et al. 2018, arXiv 1812.06127, equation 2).
+
+    The loss has the additional term mu / 2 * ||w - w_global||^2 over the trainable variables.
 
     Attributes:
         mu: weight of the term; 0 is plain training.

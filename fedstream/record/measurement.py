@@ -1,4 +1,7 @@
-"""Which measurements can be: numbers within the range of their metric, a confusion matrix that counts the records measured."""
+"""Which measurements are plausible.
+
+A value must lie in the range of its metric, and a confusion matrix must count the measured records.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +11,10 @@ import re
 from fedstream.record.documents import Metrics
 
 LARGEST_METRIC = 1e100
-"""No float32 model scores more; sums of such values over all clients' records stay finite."""
+"""No float32 model has a larger metric, and sums of such values over all clients' records stay finite."""
 
 ROUNDING = 1e-6
-"""How far float32 sums may leave a metric's range."""
+"""How far float32 sums can exceed the range of a metric."""
 
 RANGES = [
     (r"accuracy|precision|recall|specificity|sensitivity|auc|f1|fbeta|iou|io_u|dice", 0.0, 1.0),
@@ -19,16 +22,20 @@ RANGES = [
     (r"r2", -math.inf, 1.0),
     (r"error|mse|mae|mape|msle|rmse|hinge", 0.0, math.inf),
 ]
-"""(part of a metric's name, lowest value, highest value). Keras numbers equal names, as in auc_1; a loss may be negative."""
+"""(part of a metric's name, lowest value, highest value).
+
+Keras numbers equal names, as in auc_1. A loss can be negative.
+"""
 
 
 def why_implausible(measured: Metrics, most_records: int, metric: str) -> str:
-    """Return why something cannot have been measured, or an empty string.
+    """Return why a measurement is not plausible, or an empty string.
 
     Args:
-        measured: what is said to have been measured.
-        most_records: records there were to measure on.
-        metric: the run's target metric, which must be among the values, as must the loss; empty where none must be.
+        measured: the reported measurement.
+        most_records: number of records that were available.
+        metric: target metric of the run, which must be among the values together with the loss; empty to require
+            neither.
     """
     if measured.num_examples > most_records:
         return f"it says it measured on {measured.num_examples} records, but its slice has {most_records}"

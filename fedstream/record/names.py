@@ -1,4 +1,4 @@
-"""What runs, models, clients, columns and classes may be called. Pure."""
+"""Rules for the names of runs, models, clients, columns and classes. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}"
 """Names of runs, models and clients: they become object keys, loop ids and file names."""
 
 MODEL_NAME = f"(builtin:)?{NAME}"
-"""Names of models, those that are built in too."""
+"""Names of models, including the built-in models."""
 
 TOPIC = r"[A-Za-z0-9._-]{1,249}"
 """Kafka's rule for topic names."""
@@ -20,30 +20,30 @@ TOPIC = r"[A-Za-z0-9._-]{1,249}"
 NAME_RULE = "use letters, digits, '.', '_' and '-', at most 63"
 
 MOST_NAMES = 1_000
-"""Columns, or classes, that are named: all owners' names stand in the run's record."""
+"""Maximum number of named columns or classes; the run's record contains the names of all owners."""
 
 LONGEST_NAME = 100
-"""Characters of one of them."""
+"""Maximum length of such a name, in characters."""
 
 
 def invalid_names(names: Sequence[str]) -> str:
     """Return why columns or classes cannot have these names, or an empty string."""
     if len(names) > MOST_NAMES:
-        return f"{len(names)} names are too many, at most {MOST_NAMES} can be kept"
+        return f"{len(names)} names are too many; at most {MOST_NAMES} are allowed"
     for name in names:
         if not name.strip() or not name.isprintable() or len(name) > LONGEST_NAME:
-            return f"{name[:LONGEST_NAME]!r} cannot be a name; use 1 to {LONGEST_NAME} printable characters"
+            return f"{name[:LONGEST_NAME]!r} is not a valid name; use 1 to {LONGEST_NAME} printable characters"
     if len(set(names)) < len(names):
         return f"the name {Counter(names).most_common(1)[0][0]!r} is there twice"
     return ""
 
 
 def check_name(what: str, name: str, pattern: str = NAME) -> str:
-    """Return a name that somebody typed, if it can be one: it becomes part of object keys and file names.
+    """Return a name that a user typed, if it is valid, since it becomes part of object keys and file names.
 
     Raises:
-        UsageError: it cannot.
+        UsageError: the name is not valid.
     """
     if not re.fullmatch(pattern, name):
-        raise UsageError(f"{what} {name[:100]!r} is no name; {NAME_RULE}, beginning with a letter or digit")
+        raise UsageError(f"{what} {name[:100]!r} is not a valid name; {NAME_RULE}, beginning with a letter or digit")
     return name

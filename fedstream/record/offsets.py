@@ -1,4 +1,4 @@
-"""Exact offsets: parse, format, count. Pure."""
+"""Parses, formats and counts exact offsets. Pure."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from operator import attrgetter
 from fedstream.errors import AnnouncementError
 
 _TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
-"""Kafka's own rule for topic names."""
+"""Kafka's rule for topic names."""
 
 
 _RANGE = re.compile(r"([^:]+):([0-9]{1,18}):([0-9]{1,18}):([0-9]{1,18})")
 
 RANGES = 1_000
-"""Ranges of one announcement: one a partition is usual, more where others write to the topic at the same time."""
+"""Maximum ranges in an announcement. One per partition is usual; concurrent writers to a topic cause more."""
 
 RECORDS = 10**12
-"""Records of one announcement: far more than a topic keeps, and few enough that sums over clients fit 64 bits."""
+"""Maximum records in an announcement: more than a topic keeps, and sums over clients still fit into 64 bits."""
 
 PARTITION = 2**31 - 1
-"""The largest partition number that Kafka's protocol can name."""
+"""The largest partition number in Kafka's protocol."""
 
 ORDER = attrgetter("topic", "partition", "start", "end")
-"""The canonical order: that of OffsetRange, which is slower to compare."""
+"""The canonical order. OffsetRange has the same order, but compares more slowly."""
 
 
 @dataclass(frozen=True, order=True)
@@ -48,7 +48,7 @@ class OffsetRange:
 
 
 def invalid_topic_name(topic: str) -> str:
-    """Return why Kafka has no topic of this name, or an empty string."""
+    """Return why Kafka does not allow this topic name, or an empty string."""
     if _TOPIC.fullmatch(topic) and topic not in (".", ".."):
         return ""
     return f"{topic!r} is no topic name; use letters, digits, '.', '_' and '-', at most 249"
@@ -60,24 +60,24 @@ def parse_ranges(text: str) -> list[OffsetRange]:
     The fourth number is the end offset, exclusive.
 
     Raises:
-        AnnouncementError: a part is malformed, empty, or overlaps another; or they are too many, or hold too many records.
+        AnnouncementError: a part is malformed, is empty or overlaps another, or there are too many ranges or records.
     """
     return list(_parse_ranges(text))
 
 
-@lru_cache(maxsize=4)  # an announcement's ranges are asked for several times, one announcement after the other
+@lru_cache(maxsize=4)  # the ranges of one announcement after another are parsed several times
 def _parse_ranges(text: str) -> tuple[OffsetRange, ...]:
     if (count := text.count(",") + 1) > RANGES:
         raise AnnouncementError(
-            f"topic: it lists {count:,} ranges of offsets, at most {RANGES:,} are read; announce records that lie together"
+            f"topic: it lists {count:,} ranges of offsets, at most {RANGES:,} are read; announce contiguous records"
         )
     ranges = sorted(map(_parse_range, text.split(",")), key=ORDER)
     for before, after in pairwise(ranges):
         if after.start < before.end and (before.topic, before.partition) == (after.topic, after.partition):
-            raise AnnouncementError(f"topic: ranges {before} and {after} overlap; each record may be announced once")
+            raise AnnouncementError(f"topic: ranges {before} and {after} overlap; announce each record once")
     if (total := total_records(ranges)) > RECORDS:
         raise AnnouncementError(
-            f"topic: it announces {total:,} records, at most {RECORDS:,} make a slice; announce them in parts"
+            f"topic: it announces {total:,} records, at most {RECORDS:,} fit into a slice; announce them in parts"
         )
     return tuple(ranges)
 
@@ -85,10 +85,10 @@ def _parse_ranges(text: str) -> tuple[OffsetRange, ...]:
 def _parse_range(part: str) -> OffsetRange:
     fields = _RANGE.fullmatch(part.strip())
     if not fields or invalid_topic_name(fields[1]):
-        raise AnnouncementError(f"topic: {part[:300]!r} is no range of offsets; expected topic:partition:start:end")
+        raise AnnouncementError(f"topic: {part[:300]!r} is not a range of offsets; expected topic:partition:start:end")
     found = OffsetRange(fields[1], int(fields[2]), int(fields[3]), int(fields[4]))
     if found.partition > PARTITION:
-        raise AnnouncementError(f"topic: range {part!r} is of a partition that no topic has")
+        raise AnnouncementError(f"topic: range {part!r} names a partition that no topic can have")
     if found.records < 1:
         raise AnnouncementError(f"topic: range {part!r} is empty; its end must be greater than its start")
     return found
@@ -100,12 +100,12 @@ def format_ranges(ranges: Iterable[OffsetRange]) -> str:
 
 
 def total_records(ranges: Iterable[OffsetRange]) -> int:
-    """Return how many records the ranges hold."""
+    """Return how many records the ranges contain."""
     return sum(r.records for r in ranges)
 
 
 def unite(ranges: Iterable[OffsetRange]) -> list[OffsetRange]:
-    """Return ranges that hold each offset once: neighbours and overlaps become one range; in canonical order."""
+    """Return ranges that contain each offset once, in canonical order; adjacent and overlapping ranges are merged."""
     found: list[OffsetRange] = []
     for r in sorted(ranges):
         if found and (found[-1].topic, found[-1].partition) == (r.topic, r.partition) and r.start <= found[-1].end:

@@ -1,4 +1,4 @@
-"""Operational values: how a run is carried out, not what it is. They may change whenever the run is submitted again."""
+"""Operational values: how a run is carried out, not what it is. They can change when the run is submitted again."""
 
 from __future__ import annotations
 
@@ -10,35 +10,40 @@ from pydantic.fields import FieldInfo
 Model = TypeVar("Model", bound=BaseModel)
 
 OPERATIONAL = "operational"
-"""Marks a field in its annotation, as in `Annotated[int, OPERATIONAL]`."""
+"""Marks a field as operational in its annotation, as in `Annotated[int, OPERATIONAL]`."""
 
 
 def is_operational(field: FieldInfo) -> bool:
-    """Tell whether a submission of the same run may change a field."""
+    """Tell whether a later submission of the same run can change a field."""
     return OPERATIONAL in field.metadata
 
 
 def identity(document: BaseModel) -> dict[str, Any]:
-    """Return the JSON values that make a document what it is."""
+    """Return the JSON values that determine what a document describes."""
     return _part(document, operational=False)
 
 
 def operational(document: BaseModel) -> dict[str, Any]:
-    """Return the JSON values that say how it is carried out."""
+    """Return the JSON values that determine how it is carried out."""
     return _part(document, operational=True)
 
 
 def with_operational(document: Model, values: dict[str, Any]) -> Model:
-    """Return a document with other operational values, as `operational` returns them; those that are not given have their defaults.
+    """Return a document with other operational values.
+
+    The values have the form that `operational` returns; values that are not given have their defaults.
 
     Raises:
-        ValidationError: they do not fit the document.
+        ValidationError: the values do not fit the document.
     """
     return type(document).model_validate(_merged(identity(document), values))
 
 
 def _part(document: BaseModel, operational: bool) -> dict[str, Any]:
-    """Return the values of one kind of field. In a dictionary of documents both kinds meet, and an item with nothing but defaults says nothing."""
+    """Return the values of the fields of one kind.
+
+    A dictionary of documents contains fields of both kinds; items that have only defaults are left out.
+    """
     dumped, part = document.model_dump(mode="json"), {}
     for name, field in type(document).model_fields.items():
         if item := _item_type(field):
@@ -55,7 +60,7 @@ def _item_type(field: FieldInfo) -> type[BaseModel] | None:
 
 
 def _merged(base: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
-    """Return both, where they meet item by item."""
+    """Return both dictionaries in one; dictionaries under the same key are merged item by item."""
     both = {
         name: _merged(base[name], other[name]) for name in base.keys() & other.keys() if isinstance(other[name], dict)
     }

@@ -1,4 +1,7 @@
-"""What a submission uses on a cluster. It is no part of the run: the form has it beside the RunSpec, and so have the commands that submit."""
+"""What a submission uses on a cluster.
+
+These options are not part of the run. The form and the commands that submit offer them beside the RunSpec.
+"""
 
 from __future__ import annotations
 
@@ -14,16 +17,17 @@ WHERE = Entry("where it runs")
 
 
 class PipelineOptions(Document):
-    """Limits, and names of the config map and the secrets that the steps' pods read."""
+    """Limits, and the names of the config map and the secrets that the pods of the steps read."""
 
     node_budget: Annotated[int, WHERE, OPERATIONAL] = Field(
         1200,
         ge=1,
-        description="Argo nodes that one submission may use; the next submission of the same run goes on from there.",
+        description="Argo nodes that one submission can use; the next submission of the run continues from there.",
     )
     memory: Annotated[str, WHERE, OPERATIONAL] = Field(
         "4Gi",
-        description="Memory limit of each step that holds records or weights, at least 1Gi; if one exceeds it, raise it and submit again.",
+        description="Memory limit of each step that holds records or weights, at least 1Gi. "
+        "If a step exceeds it, raise it and submit the run again.",
     )
     config_map: Annotated[str, WHERE, OPERATIONAL] = Field(
         "fedstream", description="Config map with KAFKA_BOOTSTRAP_SERVERS, S3_ENDPOINT_URL, S3_BUCKET and the like."
@@ -33,8 +37,9 @@ class PipelineOptions(Document):
     )
     client_store_secret: Annotated[str, WHERE, OPERATIONAL] = Field(
         "",
-        description="The same for the clients' steps, whose key may do less; empty for store_secret. A site may name its own.",
+        description="The same for the clients' steps, whose key can have fewer rights; empty for store_secret. "
+        "A site can name its own secret.",
     )
     kafka_secret: Annotated[str, WHERE, OPERATIONAL] = Field(
-        "fedstream-kafka", description="Secret with Kafka's username and password; it may be absent."
+        "fedstream-kafka", description="Secret with Kafka's username and password. It can be absent."
     )

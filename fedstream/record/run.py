@@ -1,4 +1,4 @@
-"""spec.json: what a run is made of, written once when it is planned."""
+"""spec.json: the definition of a run, written once when the run is planned."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from fedstream.record.names import MODEL_NAME, NAME
 from fedstream.record.spec import RunSpec
 
 LAYOUT = 1
-"""Of a run's objects and documents; it grows when an older reader would misread a newer run."""
+"""Layout of a run's objects and documents; it grows when an older reader would misread a newer run."""
 
 
 class MatchedClient(Document):
-    """A client that takes part, with what it announced.
+    """A client that takes part, with its announcement.
 
     Attributes:
-        client: its name.
-        bootstrap_servers: its brokers; empty for the default ones.
+        client: name of the client.
+        bootstrap_servers: brokers of the client; empty for the default brokers.
         ranges: `topic:partition:start:end[,...]`, as announced.
         input_format: name of the codec, as announced.
-        input_config: its configuration, as announced.
-        held_out_rate: part of its records that is never trained on, in [0, 1).
-        records: how many it announced.
-        features: names of its columns, in its order; empty where it announced none.
-        classes: names of its classes 0, 1, ...; likewise.
+        input_config: configuration of the codec, as announced.
+        held_out_rate: fraction of the client's records that is never trained on, in [0, 1).
+        records: number of announced records.
+        features: names of the client's columns, in the client's order; empty if it announced none.
+        classes: names of the client's classes 0, 1, ...; empty if it announced none.
     """
 
     client: str = Field(pattern=f"^{NAME}$")
@@ -43,15 +43,15 @@ class MatchedClient(Document):
 
     @property
     def format(self) -> StreamFormat:
-        """How the records are laid out."""
+        """The layout of the records."""
         return StreamFormat(self.input_format, self.input_config)
 
 
 class AnnouncementRow(Document):
-    """What became of one announcement: it takes part, or why not.
+    """Whether one announcement takes part, and why not.
 
     Attributes:
-        related: whether it has to do with the run; false for one of a client that the run does not ask for.
+        related: whether the announcement concerns the run; false for a client that the run does not ask.
     """
 
     bootstrap_servers: str
@@ -64,10 +64,10 @@ class AnnouncementRow(Document):
 
 
 class ModelReference(Document):
-    """The initial model a run starts from: its name, and the SHA-256 of its three objects.
+    """The initial model of a run: its name, and the SHA-256 of its three objects.
 
     Attributes:
-        description_digest: of its description, the .json beside the .keras file.
+        description_digest: SHA-256 of the model's description, the .json file beside the .keras file.
     """
 
     name: str = Field(pattern=f"^{MODEL_NAME}$")
@@ -80,14 +80,15 @@ class RunRecord(Document):
     """spec.json: the spec, and what it was matched with when the run was planned. Written once.
 
     Attributes:
-        layout: of the run's objects and documents.
-        spec: as submitted first.
+        layout: layout of the run's objects and documents.
+        spec: the spec as first submitted.
         model: the initial model.
-        clients: those that take part, sorted by name.
-        evaluation: the evaluation topic's announcement, if there is one.
+        clients: clients that take part, sorted by name.
+        evaluation: announcement of the evaluation topic, if there is one.
         announcements: every announcement that was read, and why it takes part or not.
-        features: names of the columns, in the order in which the model takes them; empty where neither model nor client names any.
-        classes: names of the classes 0, 1, ...; likewise.
+        features: names of the columns, in the order in which the model takes them; empty if neither the model nor a
+            client names any.
+        classes: names of the classes 0, 1, ...; empty under the same condition.
     """
 
     layout: int = LAYOUT
@@ -104,7 +105,8 @@ class RunRecord(Document):
     def _layout_can_be_read(cls, layout: int) -> int:
         if layout != LAYOUT:
             raise ValueError(
-                f"it has layout {layout}, and this version of fedstream reads layout {LAYOUT}; use the version that wrote it"
+                f"it has layout {layout}, and this version of fedstream reads layout {LAYOUT}; "
+                "use the version that wrote it"
             )
         return layout
 
@@ -112,7 +114,8 @@ class RunRecord(Document):
     def _evaluation_is_the_spec_s(self) -> RunRecord:
         if (self.evaluation is None) != self.spec.federated_evaluation:
             raise ValueError(
-                f"evaluation_topic is {self.spec.evaluation_topic!r}, but it has {'an' if self.evaluation else 'no'} evaluation"
+                f"evaluation_topic is {self.spec.evaluation_topic!r}, "
+                f"but it has {'an' if self.evaluation else 'no'} evaluation"
             )
         return self
 

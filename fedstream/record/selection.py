@@ -1,4 +1,4 @@
-"""Whom a round asks, how many must answer, and the seeds of their work: pure functions of the spec and the round."""
+"""Which clients a round asks, how many must answer, and their seeds: pure functions of the spec and the round."""
 
 from __future__ import annotations
 
@@ -13,16 +13,19 @@ def client_seed(seed: int, round: int, client: str) -> int:
 
 
 def select(spec: RunSpec, round: int, clients: list[str]) -> list[str]:
-    """Return the clients asked in a round: a pure function of the seed and the round, at least the quorum, sorted."""
+    """Return the clients to ask in a round, sorted: a pure function of seed and round, and at least the quorum."""
     drawn = sorted(clients, key=lambda client: hashlib.sha256(f"{spec.seed}/{round}/select/{client}".encode()).digest())
     return sorted(drawn[: clients_asked(spec, len(clients))])
 
 
 def clients_asked(spec: RunSpec, clients: int) -> int:
-    """Return how many of the clients each round asks: the fraction, halves rounded up, and at least the quorum."""
+    """Return how many clients each round asks: the fraction, with halves rounded up, and at least the quorum."""
     return min(clients, max(spec.min_clients, int(spec.client_fraction * clients + 0.5), 1))
 
 
 def quorum(spec: RunSpec, asked: int) -> int:
-    """Return how many accepted updates a round of `asked` clients needs: clients that are named are all needed unless the spec says otherwise."""
+    """Return how many accepted updates a round with `asked` clients needs.
+
+    If the spec names clients, the round needs all asked clients, unless the spec sets another quorum.
+    """
     return spec.min_clients or (asked if spec.clients else 1)

@@ -1,4 +1,4 @@
-"""RunSpec: the one document that defines a run, validated at the door. Knows no Kafka, no S3, no TensorFlow."""
+"""RunSpec: the one document that defines a run, validated on entry. Does not know Kafka, S3 or TensorFlow."""
 
 from __future__ import annotations
 
@@ -15,15 +15,17 @@ from fedstream.record.operational import OPERATIONAL, identity, with_operational
 
 
 class Placement(Document):
-    """Where a client's training runs, and what it may take there.
+    """Where a client's training runs, and which resources it can use there.
 
     Attributes:
         node_selector: Kubernetes node labels, all of which must match.
         tolerations: Kubernetes tolerations, as in a pod's YAML.
         gpu_type: resource name such as `nvidia.com/gpu`; empty for none.
-        gpu_count: how many of them; of shared memory, in the unit its device plugin counts.
-        gpu_memory_mib: most memory the training takes on each GPU, in MiB, where pods share one; 0 to take more as it is needed.
-        cpu_fallback: train on the processor if there is no GPU though one is asked for, instead of leaving the client out.
+        gpu_count: number of these resources; for shared memory, in the unit that its device plugin counts.
+        gpu_memory_mib: upper limit, in MiB, of the memory that the training uses on each GPU, where pods share one; 0
+            to allocate more as needed.
+        cpu_fallback: if a GPU is requested but none is available, train on the processor instead of leaving the client
+            out.
     """
 
     node_selector: dict[str, str] = {}
@@ -41,12 +43,13 @@ class Placement(Document):
 
 
 class Site(Document):
-    """What differs from the run's defaults at one client.
+    """How one client differs from the run's defaults.
 
     Attributes:
-        bootstrap_servers: the client's own brokers; empty for the default ones.
-        placement: where its training runs; absent for the run's default.
-        store_secret: Kubernetes secret with the key that its training pods use for the store; empty for that of all clients.
+        bootstrap_servers: the client's own brokers; empty for the default brokers.
+        placement: where the client's training runs; absent for the run's default.
+        store_secret: Kubernetes secret with the key that the client's training pods use for the store; empty for the
+            secret that all clients share.
     """
 
     bootstrap_servers: str = ""
@@ -57,60 +60,68 @@ class Site(Document):
 
 
 BESIDE_PLACEMENTS = ("cpu_fallback", "gpu_memory_mib")
-"""Fields of a RunSpec that are now a Placement's."""
+"""Fields that used to belong to a RunSpec and now belong to a Placement."""
 
 
 def _with_placement(beside: dict[str, Any], holder: Any, default: Any = None) -> Any:
-    """Add to the placement that the values of a site or of a run have; what is no placement is left for the validation to name."""
+    """Add values to the placement of a site or of a run.
+
+    A placement of the wrong type stays as it is, so that validation can name it.
+    """
     placement = holder.get("placement", default) if isinstance(holder, dict) else None
     return holder | {"placement": beside | placement} if isinstance(placement, dict) else holder
 
 
 class RunSpec(Document):
-    """Everything a model owner decides about a run. One field is one entry of the form: see fedstream.record.form."""
+    """Everything that a model owner decides about a run. Each field is an entry of the form (fedstream.record.form)."""
 
     run: Annotated[str, Entry("who", flag="--name")] = Field(
         pattern=f"^{NAME}$",
-        description="Name of the run; submitted again with the same name, a run goes on where it stopped.",
+        description="Name of the run. A run that is submitted again under the same name continues where it stopped.",
     )
     model: Annotated[str, Entry("who")] = Field(
         pattern=f"^(builtin:)?{NAME}$",
-        description="Name of an added model, or builtin:digits-mlp, builtin:mnist-2nn, builtin:mnist-cnn.",
+        description="Name of an added model, or builtin:digits-mlp, builtin:mnist-2nn or builtin:mnist-cnn.",
     )
     purpose: Annotated[str, Entry("who")] = Field(
         "",
         max_length=500,
-        description="What the model is for, in a sentence or two; it appears in the report and in the model card.",
+        description="What the model is for, in a sentence or two. It appears in the report and the model card.",
     )
     clients: Annotated[list[str], Entry("who")] = Field(
-        [], description="Clients to ask; empty for all whose announcements match."
+        [], description="Clients to ask; empty for all clients whose announcements match."
     )
     client_fraction: Annotated[float, Entry("who")] = Field(
-        1.0, gt=0, le=1, description="Part of the clients asked in each round, above 0 and up to 1."
+        1.0, gt=0, le=1, description="Fraction of the clients to ask in each round, above 0 and up to 1."
     )
     min_clients: Annotated[int, Entry("who")] = Field(
         0,
         ge=0,
-        description="Quorum: accepted updates that a round needs; 0 for all that are asked where clients are named, else for 1.",
+        description="Quorum: number of accepted updates that a round needs; "
+        "0 for every client that is asked if clients are named, otherwise for 1.",
     )
     evaluation_topic: Annotated[str, Entry("data")] = Field(
         "",
-        description="Labelled records to measure each global model on: a topic, or offsets as topic:0:0:360; empty for federated evaluation.",
+        description="Labelled records to measure each global model on: a topic, or offsets such as topic:0:0:360; "
+        "empty for federated evaluation.",
     )
     data_restriction: Annotated[dict[str, Any], Entry("data")] = Field(
         {}, description="Must equal the restrictions of an announcement; {} for streams without any."
     )
     slices: Annotated[Literal["newest", "all"], Entry("data")] = Field(
         "newest",
-        description="Which announcements of a client count: newest for the last one alone, all for all together.",
+        description="Which announcements of a client count: newest for only the latest one, all for all of them.",
     )
     own_topics: Annotated[bool, Entry("data")] = Field(
         False,
-        description="Accept only announcements of topics that begin with the client's name and a dot, as a secured broker's rights enforce.",
+        description="Accept only announcements of topics whose names begin with the client's name and a dot, "
+        "as the access rules of a secured broker enforce.",
     )
-    min_data: Annotated[int, Entry("data")] = Field(1, ge=1, description="Records a client must have announced.")
+    min_data: Annotated[int, Entry("data")] = Field(
+        1, ge=1, description="Minimum number of records that a client must have announced."
+    )
     validation_rate: Annotated[float, Entry("data")] = Field(
-        0.1, ge=0, lt=1, description="Part of the records held out at clients whose announcement names none."
+        0.1, ge=0, lt=1, description="Fraction of the records to hold out at clients whose announcement sets none."
     )
     epochs: Annotated[int, Entry("training")] = Field(
         1, ge=1, le=10_000, description="Passes over a client's records in a round."
@@ -121,69 +132,75 @@ class RunSpec(Document):
     learning_rate: Annotated[float, Entry("training")] = Field(
         0.0,
         ge=0,
-        description="Learning rate of the clients' optimizer; 0 for the one that the model was compiled with.",
+        description="Learning rate of the clients' optimizer; 0 for the rate that the model was compiled with.",
     )
     mixed_precision: Annotated[bool, Entry("training")] = Field(
         False,
-        description="Train in half precision: float16 on GPUs, bfloat16 on processors. Weights and measurements stay float32.",
+        description="Train in half precision: float16 on GPUs, bfloat16 on processors. "
+        "Weights and measurements stay float32.",
     )
     seed: Annotated[int, Entry("training")] = Field(
-        0, ge=0, lt=2**31, description="Seed of client selection, splits and shuffles."
+        0, ge=0, lt=2**31, description="Seed for client selection, splits and shuffles."
     )
     threads: Annotated[int, Entry("training")] = Field(
-        2, ge=1, le=256, description="TensorFlow threads of a training; they affect the digests."
+        2, ge=1, le=256, description="TensorFlow threads per training. Their number affects the digests."
     )
     baseline: Annotated[bool, Entry("training")] = Field(
         False,
-        description="Also train each client alone, once, for comparison in the report; takes as long as its part of the run.",
+        description="Also train each client alone, once, for comparison in the report. "
+        "This takes as long as the client's part of the run.",
     )
     strategy: Annotated[str, Entry("aggregation")] = Field(
         "FedAvg",
         max_length=100,
-        description="How updates become the next global model; `fedstream strategies` lists them.",
+        description="How updates become the next global model. `fedstream strategies` lists the strategies.",
     )
     strategy_config: Annotated[dict[str, Any], Entry("aggregation")] = Field(
         {},
-        description='Parameters of the strategy, as {"server_learning_rate": 0.05} of FedAdam; those left out have their defaults.',
+        description='Parameters of the strategy, such as {"server_learning_rate": 0.05} for FedAdam; '
+        "parameters that are left out keep their defaults.",
     )
     outlier_bound: Annotated[float, Entry("aggregation")] = Field(
         10.0,
         ge=0,
-        description="From three updates up, reject one whose norm exceeds the round's median this many times; 0 to reject none.",
+        description="With three or more updates, reject each whose norm exceeds this multiple of the round's median; "
+        "0 to reject none.",
     )
     rounds: Annotated[int, Entry("stopping")] = Field(
-        15, ge=1, le=10_000, description="Training rounds in all; the number may grow when a run is submitted again."
+        15, ge=1, le=10_000, description="Total number of training rounds. It can grow when a run is submitted again."
     )
     target_metric: Annotated[str, Entry("stopping")] = Field(
-        "accuracy", description="Metric watched for the target, patience and the best model."
+        "accuracy", description="Metric that decides on the target, patience and the best model."
     )
     target_value: Annotated[float, Entry("stopping")] = Field(
         0.0, ge=0, description="The run stops when the metric reaches this value; 0 for no target."
     )
     patience: Annotated[int, Entry("stopping")] = Field(
-        0, ge=0, description="The run stops after this many measurements without improvement; 0 for never."
+        0, ge=0, description="The run stops after this many measurements without improvement; 0 to never stop early."
     )
     publish: Annotated[Literal["always", "if-better", "never"], Entry("stopping")] = Field(
         "always",
-        description="Whether a finished run becomes a version of the model: always, if-better than the newest one, or never.",
+        description="Whether a finished run becomes a version of the model: always, if-better than the newest version, "
+        "or never.",
     )
     round_deadline_s: Annotated[float, Entry("where it runs", flag="--round-deadline"), OPERATIONAL] = Field(
-        600.0, gt=0, le=7 * 86_400, description="Seconds a client may wait for its data, and again train."
+        600.0, gt=0, le=7 * 86_400, description="Seconds that a client has to wait for its data, and again to train."
     )
     placement: Annotated[Placement, Entry("where it runs"), OPERATIONAL] = Field(
         Placement(),
-        description='Where clients train, as {"node_selector": {"gpu": "h100"}, "gpu_type": "nvidia.com/gpu", "gpu_count": 1}; see docs/gpu.md.',
+        description='Where clients train, such as {"node_selector": {"gpu": "h100"}, "gpu_type": "nvidia.com/gpu", '
+        '"gpu_count": 1}; see docs/gpu.md.',
     )
     sites: Annotated[dict[str, Site], Entry("where it runs")] = Field(
         {},
-        description='What differs per client, as {"a": {"bootstrap_servers": "a:1", "store_secret": "a", '
+        description='Differences per client, such as {"a": {"bootstrap_servers": "a:1", "store_secret": "a", '
         '"placement": {"node_selector": {"site": "a"}}}}.',
     )
 
     @model_validator(mode="before")
     @classmethod
     def _gpus_belong_to_placements(cls, values: Any) -> Any:
-        """Read a spec from before they did: what stood beside the placements held for all of them."""
+        """Read an older spec, in which these fields stood beside the placements and applied to all of them."""
         if not isinstance(values, dict) or not (
             beside := {name: values[name] for name in BESIDE_PLACEMENTS if name in values}
         ):
@@ -204,7 +221,7 @@ class RunSpec(Document):
     @classmethod
     def _clients_have_names_of_their_own(cls, clients: list[str]) -> list[str]:
         if wrong := [client for client in clients if not re.fullmatch(NAME, client)]:
-            raise ValueError(f"client name {wrong[0]!r} cannot be; {NAME_RULE}")
+            raise ValueError(f"client name {wrong[0]!r} is not valid; {NAME_RULE}")
         if duplicates := sorted({client for client in clients if clients.count(client) > 1}):
             raise ValueError(f"client {duplicates[0]!r} is named twice")
         return sorted(clients)
@@ -219,19 +236,19 @@ class RunSpec(Document):
 
     @property
     def federated_evaluation(self) -> bool:
-        """Whether the clients measure the model they receive, for want of an evaluation topic."""
+        """Whether the clients measure the model that they receive, because the run has no evaluation topic."""
         return not self.evaluation_topic
 
     @property
     def bootstrap_servers(self) -> list[str]:
-        """Addresses of all brokers with announcements; an empty string stands for the default one."""
+        """Addresses of all brokers that hold announcements; an empty string stands for the default address."""
         return sorted({"", *(site.bootstrap_servers for site in self.sites.values())})
 
     def bootstrap_of(self, client: str) -> str:
         return self.sites[client].bootstrap_servers if client in self.sites else ""
 
     def store_secret_of(self, client: str) -> str:
-        """Return the secret that a client's site names for the store, or an empty string."""
+        """Return the store secret that a client's site names, or an empty string."""
         return self.sites[client].store_secret if client in self.sites else ""
 
     def placement_of(self, client: str) -> Placement:
@@ -243,16 +260,16 @@ def parse_spec(values: dict[str, Any]) -> RunSpec:
     """Validate form values.
 
     Raises:
-        SpecError: one line that names each wrong field, what was given, and what is expected.
+        SpecError: a field is wrong. One line names each wrong field, the given value and what is expected.
     """
     return parse_form(RunSpec, values)
 
 
 def carried_out(spec: RunSpec, values: dict[str, Any]) -> RunSpec:
-    """Return a run's spec with the operational values of a later submission.
+    """Return the spec of a run with the operational values of a later submission.
 
     Raises:
-        SpecError: a value is not operational, or does not fit the run.
+        SpecError: a value is not operational or does not fit the run.
     """
     try:
         new = with_operational(spec, values)
@@ -265,7 +282,10 @@ def carried_out(spec: RunSpec, values: dict[str, Any]) -> RunSpec:
 
 
 def changed_field(old: RunSpec, new: RunSpec) -> str:
-    """Name the first field that keeps `new` from continuing `old`, with both values; empty if it may go on. Operational values may change."""
+    """Name the first field that prevents `new` from continuing `old`, with both values; empty if `new` can continue.
+
+    Operational values can differ.
+    """
     before, after = identity(old), identity(new)
     for name in before:
         if before[name] != after[name] and not (name == "rounds" and new.rounds > old.rounds):

@@ -1,4 +1,7 @@
-"""The documents of a model in the store: what was added, and what was published. Each but the pointers is written once, as canonical JSON."""
+"""The documents of a model in the store: what was added, and what was published.
+
+Each document except the pointers is written once, as canonical JSON.
+"""
 
 from __future__ import annotations
 
@@ -11,24 +14,24 @@ from fedstream.record.document import Count, Digest, Document
 _PART = r"[A-Za-z0-9_][A-Za-z0-9_.-]*"
 
 LONGEST_FILE = 500
-"""Characters of the name of a version's file: an object's key has 1,024 bytes at most, and the store fails at a longer one."""
+"""Maximum characters in the name of a version's file: object keys have at most 1,024 bytes, and longer keys fail."""
 
 
 class VersionManifest(Document):
-    """versions/<n>/manifest.json: its existence is the version's existence.
+    """versions/<n>/manifest.json: a version exists if and only if its manifest exists.
 
     Attributes:
         model: name of the model.
-        version: its number.
-        run: where it comes from.
-        round: whose global model it is.
+        version: number of the version.
+        run: run that made the model.
+        round: round whose global model this is.
         commit: SHA-256 of that round's commit.
         head: SHA-256 of the run's last commit.
-        weights_digest: of the weights.
-        metrics: what the model scored in the run.
+        weights_digest: digest of the weights.
+        metrics: metrics of the model in the run.
         files: name -> SHA-256 of each file of the version.
-        features: names of the columns, in the order in which the model takes them; empty where they have none.
-        classes: names of the classes 0, 1, ...; likewise.
+        features: names of the columns, in the order in which the model takes them; empty if they have no names.
+        classes: names of the classes 0, 1, ...; empty if they have no names.
     """
 
     model: str
@@ -55,7 +58,10 @@ class VersionManifest(Document):
 
 
 class VersionPointer(Document):
-    """aliases/<alias>.json: number of the version a name stands for, and SHA-256 of its manifest. It moves, as latest.json does, and nothing else."""
+    """aliases/<alias>.json: the number of the version that an alias stands for, and the SHA-256 of its manifest.
+
+    Of all documents, only aliases and latest.json can change.
+    """
 
     version: int = Field(ge=1, lt=10**9)
     manifest: Digest
@@ -66,10 +72,10 @@ class LatestVersion(VersionPointer):
 
 
 class RemovedVersion(Document):
-    """versions/<n>/removed.json: all that is left of a version that was removed, so that its number is never given again.
+    """versions/<n>/removed.json: all that remains of a removed version, so that its number is never reused.
 
     Attributes:
-        manifest: SHA-256 of the manifest it had.
+        manifest: SHA-256 of the manifest that the version had.
     """
 
     manifest: Digest
@@ -79,7 +85,7 @@ class Addition(Document):
     """added/<n>.json: the n-th model that was added under a name.
 
     Attributes:
-        digest: SHA-256 of its .keras file.
+        digest: SHA-256 of the model's .keras file.
     """
 
     digest: Digest

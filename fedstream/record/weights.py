@@ -1,4 +1,4 @@
-"""Weights as safetensors bytes: the same weights are always the same bytes."""
+"""Weights as safetensors bytes: equal weights always have equal bytes."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ def from_bytes(data: bytes, where: str) -> Weights:
 
     Args:
         data: the bytes.
-        where: their key, for the message.
+        where: key of the bytes, for the message.
 
     Raises:
-        CorruptObject: they are not valid safetensors.
+        CorruptObject: the bytes are not valid safetensors.
     """
     try:
         return dict(load(data))

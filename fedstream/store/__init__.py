@@ -1,1 +1,1 @@
-"""Object side: write-once objects, weights, and the ledger of commits."""
+"""The object store: write-once objects, weights, and the ledger of commits."""

@@ -1,4 +1,4 @@
-"""A store in a folder of this machine, which several processes may share."""
+"""A store in a folder of this machine, which several processes can share."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from fedstream.record.canonical import sha256_hex
 from fedstream.store.store import PIECE_BYTES, ObjectInfo, Store, T
 
 OWN = ".fedstream"
-"""Folder of the files that are being written, and of the lock; no key begins with it."""
+"""Folder of the lock, and of files that are still being written. No key begins with it."""
 
 LOCK_S = 60.0
-"""Seconds to wait for the lock, which a process holds while it replaces one pointer."""
+"""Seconds to wait for the lock, which a process holds while it replaces a pointer."""
 
 
 class DiskStore(Store):
-    """Objects as files below a folder. A file appears whole, under its name, once it is on the disk.
+    """Objects as files below a folder. A file appears under its name only when it is completely on the disk.
 
     Args:
-        root: the folder; it is made when something is written.
-        prefix: of all keys; empty, or ends with a slash.
+        root: the folder; it is created at the first write.
+        prefix: prefix of all keys; empty, or ends with a slash.
     """
 
     def __init__(self, root: str | Path, prefix: str = "") -> None:
@@ -46,14 +46,15 @@ class DiskStore(Store):
             (self.root / OWN).mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise StoreUnavailable(
-                f"{self.name} cannot be used: {error.strerror}; name one that you may write to"
+                f"{self.name} cannot be used: {error.strerror}; use a folder that you can write to"
             ) from error
 
     def within(self, prefix: str) -> DiskStore:
         return DiskStore(self.root, self.prefix + prefix)
 
     def get_with_etag(self, key: str, limit: int | None = None) -> tuple[bytes, str]:
-        # The tag is that of the bytes returned: of an object over the limit it matches nothing, and nobody replaces such a one.
+        # The tag belongs to the returned bytes. For an object over the limit it matches nothing, and no caller replaces
+        # such an object.
         data = self._open(key, lambda pieces: b"".join(_first(pieces, limit)))
         return data, sha256_hex(data)
 
@@ -71,7 +72,7 @@ class DiskStore(Store):
                 folders[:] = [name for name in folders if name != OWN]
             for path in (Path(where, name) for name in names):
                 key = path.relative_to(self.root).as_posix()
-                with suppress(FileNotFoundError):  # removed meanwhile
+                with suppress(FileNotFoundError):  # removed in the meantime
                     if key.startswith(wanted):
                         stat = path.stat()
                         found.append(
@@ -111,7 +112,10 @@ class DiskStore(Store):
             return take(iter(lambda: file.read(PIECE_BYTES), b""))
 
     def _write(self, path: Path, data: bytes, place: Callable[[str, Path], None]) -> bool:
-        """Write a file under another name, and put it in its place, which fails if `place` is os.link and the place is taken."""
+        """Write a file under a temporary name, and move it into place.
+
+        Returns False if `place` is os.link and the target exists.
+        """
         self.check()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -127,10 +131,10 @@ class DiskStore(Store):
         except FileExistsError:
             if path.is_file():
                 return False
-            raise StoreError(f"{path} is a folder, or lies below a file, so no object can have this key") from None
+            raise StoreError(f"{path} is a folder, or is below a file, so no object can have this key") from None
         except OSError as error:
             raise StoreError(
-                f"cannot write {path}: {error.strerror}; make room there, or use another folder"
+                f"cannot write {path}: {error.strerror}; free some space there, or use another folder"
             ) from error
         return True
 
@@ -138,7 +142,7 @@ class DiskStore(Store):
         return self._checked(self.prefix + key)
 
     def _checked(self, key: str) -> Path:
-        """Return the path of a key, which cannot lie outside of the folder.
+        """Return the path of a key, which is always inside the folder.
 
         Raises:
             StoreError: no object can have this key.
@@ -146,13 +150,14 @@ class DiskStore(Store):
         parts = key.split("/")
         if parts[0] == OWN or any(part in ("", ".", "..") or re.search(r"[\0\\]", part) for part in parts):
             raise StoreError(
-                f"no object can have the key {key!r}: use names that are neither empty nor '.' nor '..', with slashes between them"
+                f"no object can have the key {key!r}: "
+                "use names that are neither empty nor '.' nor '..', with slashes between them"
             )
         return self.root / key
 
 
 def _first(pieces: Iterator[bytes], limit: int | None) -> Iterator[bytes]:
-    """Yield pieces of one byte more than the limit in all, at most."""
+    """Yield pieces until their total is one byte more than the limit, at most."""
     left = None if limit is None else limit + 1
     for piece in pieces:
         yield piece[:left]

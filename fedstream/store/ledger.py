@@ -1,4 +1,4 @@
-"""The ledger: the hash chain of a run's commits. The state of a run is the highest commit, and nothing else."""
+"""The ledger: the hash chain of a run's commits. The highest commit alone is the state of a run."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from fedstream.store.store import Store
 
 
 class Ledger:
-    """Commits of one run. Commits never change, so those read once are kept.
+    """The commits of one run. Commits never change, so the ledger caches those that it has read.
 
     Args:
         store: the bucket.
@@ -42,7 +42,7 @@ class Ledger:
 
         Raises:
             ObjectNotFound: the round is not committed.
-            CorruptObject: it cannot be read.
+            CorruptObject: the commit cannot be read.
         """
         if round not in self._read:
             key = self._keys.at(round).commit
@@ -50,13 +50,14 @@ class Ledger:
             commit = read_document(Commit, data, key)
             if (commit.run, commit.round) != (self._keys.run, round):
                 raise CorruptObject(
-                    f"{key} is the commit of round {commit.round} of run {commit.run!r}; see `fedstream verify {self._keys.run}`"
+                    f"{key} is the commit of round {commit.round} of run {commit.run!r}; "
+                    f"see `fedstream verify {self._keys.run}`"
                 )
             self._read[round] = commit, sha256_hex(data)
         return self._read[round][0]
 
     def model_round(self, round: int) -> int:
-        """Return the round that made the global model a round ends with: a closing round and a rollback make none."""
+        """Return the round that made a round's final global model; closing rounds and rollbacks make no model."""
         while (commit := self.commit(round)).kind in ("closing", "rollback"):
             round = round - 1 if commit.restores is None else commit.restores
         return round
@@ -67,16 +68,19 @@ class Ledger:
         return self._read[round][1]
 
     def append(self, commit: Commit) -> Commit:
-        """Write a commit and return the one on record: where two submissions race, one wins and both go on from it.
+        """Write a commit, and return the commit on record.
+
+        If two submissions race, one wins and both continue from its commit.
 
         Raises:
-            RunError: the one on record has another parent: the chain would fork.
+            RunError: the commit on record has another parent, so the chain would fork.
         """
         try:
             self._store.put_new_json(self._keys.at(commit.round).commit, commit.model_dump(mode="json"))
         except ObjectConflict:
             if self.commit(commit.round).parent != commit.parent:
                 raise RunError(
-                    f"round {commit.round} of run {commit.run!r} is on record with another parent; run `fedstream verify {commit.run}`"
+                    f"round {commit.round} of run {commit.run!r} is on record with another parent; "
+                    f"run `fedstream verify {commit.run}`"
                 ) from None
         return self.commit(commit.round)

@@ -1,4 +1,4 @@
-"""Documents from the store, read with a limit: whoever may write to the bucket chooses their bytes."""
+"""Documents from the store, read with a limit, because anyone who can write to the bucket chooses their bytes."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ Document = TypeVar("Document", bound=BaseModel)
 
 
 def load_document(kind: type[Document], store: Store, key: str) -> Document:
-    """Return a document from the store; of an object that is too large for one, no more than that is read.
+    """Return a document from the store, without reading more than the maximum size of a document.
 
     Raises:
         ObjectNotFound: there is no such object.
-        CorruptObject: it is no such document.
+        CorruptObject: the object is not such a document.
     """
     return read_document(kind, store.get(key, DOCUMENT_BYTES), key)

@@ -1,4 +1,7 @@
-"""Weights mapped from files: an array's numbers are read from the disk where they are used, and need no memory of their own."""
+"""Weights mapped from files.
+
+The values of an array are read from the disk where they are used, and need no memory of their own.
+"""
 
 from __future__ import annotations
 
@@ -30,15 +33,15 @@ _DTYPES = {
     "I64": "<i8",
     "F64": "<f8",
 }
-"""numpy's names of what safetensors stores: little-endian, one after another."""
+"""numpy's names for the types that safetensors stores, which are little-endian and contiguous."""
 
 
 HEADER_BYTES = 16 << 20
-"""Far more than a model's names and shapes take."""
+"""Maximum bytes of a header, far more than the names and shapes of a model need."""
 
 
 def largest_update(base: Weights, returned: Mapping[str, ArraySpec] | None = None) -> int:
-    """Return the most bytes that an update of a model can have as safetensors.
+    """Return the maximum number of bytes of a model's update as safetensors.
 
     Args:
         base: the model.
@@ -52,15 +55,18 @@ def largest_update(base: Weights, returned: Mapping[str, ArraySpec] | None = Non
 
 
 class Downloads:
-    """Objects of a bucket in a temporary folder, each fetched once and mapped; the folder is TMPDIR's and goes with the context.
+    """Objects of a bucket in a temporary folder, each fetched once and mapped.
+
+    The folder is created in TMPDIR, and removed at the end of the context.
 
     Args:
         store: the bucket.
-        limit: most bytes an object may have.
+        limit: maximum bytes of an object.
 
     Example:
         >>> with Downloads(store, largest_update(base)) as downloads:  # doctest: +SKIP
-        ...     mean = federated_average([(examples, downloads.weights(key, digest)) for examples, key, digest in accepted])
+        ...     updates = [(examples, downloads.weights(key, digest)) for examples, key, digest in accepted]
+        ...     mean = federated_average(updates)
     """
 
     def __init__(self, store: Store, limit: int) -> None:
@@ -70,10 +76,10 @@ class Downloads:
         self._read: dict[tuple[str, str], Weights] = {}
 
     def weights(self, key: str, digest: str) -> Weights:
-        """Return the weights of an object, whose arrays can be read while the context lasts.
+        """Return the weights of an object. Their arrays can be read while the context lasts.
 
         Raises:
-            CorruptObject: it has another digest or more bytes than the limit, or is not valid safetensors.
+            CorruptObject: the object has another digest, exceeds the limit or is not valid safetensors.
             ObjectNotFound: there is no such object.
         """
         if (key, digest) not in self._read:
@@ -97,15 +103,13 @@ def map_weights(path: Path, where: str) -> Weights:
 
     Args:
         path: the file, which must not change.
-        where: its key, for the message.
+        where: key of the object, for the message.
 
     Raises:
-        CorruptObject: it is not valid safetensors.
+        CorruptObject: the file is not valid safetensors.
     """
     try:
-        with safe_open(
-            path, framework="np"
-        ):  # checks that the header is sound: what it says of sizes and offsets fits the file
+        with safe_open(path, framework="np"):  # checks that the sizes and offsets in the header fit the file
             mapped = np.asarray(np.memmap(path, np.uint8, "r"))
         start = 8 + int.from_bytes(mapped[:8].tobytes(), "little")
         header = json.loads(mapped[8:start].tobytes())

@@ -11,11 +11,11 @@ from fedstream.record.canonical import sha256_hex
 from fedstream.store.store import PIECE_BYTES, ObjectInfo, Store, T
 
 Objects = dict[str, tuple[bytes, datetime]]
-"""key -> bytes, and when they were written"""
+"""key -> bytes, and the time at which they were written"""
 
 
 class MemoryStore(Store):
-    """Objects in a dictionary, which ends with the process. Several threads may use it.
+    """Objects in a dictionary, which ends with the process. Several threads can use it.
 
     Args:
         now: the clock.

@@ -1,4 +1,4 @@
-"""The bucket: get, put, and put once. Plain S3, so that MinIO, SeaweedFS and any other server do."""
+"""The bucket: get, put, and put once, in plain S3, so that MinIO, SeaweedFS and any other server work."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ if TYPE_CHECKING:
     from urllib3.response import BaseHTTPResponse
 
 CONNECT_S, READ_S = 5.0, 60.0
-"""Seconds to connect, and to wait for a byte: a model of some GB streams, so only silence counts."""
+"""Seconds to connect, and to wait for a byte. A model of several GB is streamed, so only silence counts."""
 
 _TRANSIENT_CODES = {"RequestTimeout"}
-"""Worth another try, as every HTTP 5xx is: servers have codes of their own there, such as MinIO's while it starts."""
+"""Codes to retry, like every HTTP 5xx, for which servers have codes of their own, such as MinIO while it starts."""
 
 
 class _Transient(Exception):
-    """Worth another try: the server is restarting, or busy."""
+    """A failure to retry, because the server is restarting or busy."""
 
 
 class ObjectStore(Store):
-    """Objects of one bucket below one prefix. Connects only when used.
+    """The objects of one bucket below one prefix. Connects only when used.
 
     Args:
-        settings: where the bucket is.
-        patience_s: seconds a server may be away (restarting, say) before a call gives up.
+        settings: address of the bucket, and its credentials.
+        patience_s: seconds that a server can be unavailable, for example during a restart, before a call gives up.
     """
 
     def __init__(self, settings: StoreSettings, patience_s: float = 30.0) -> None:
@@ -77,14 +77,15 @@ class ObjectStore(Store):
         return ObjectStore(replace(self.settings, prefix=self._full(prefix)))
 
     def check(self) -> None:
-        """Raise StoreUnavailable unless the bucket is there and the credentials work."""
+        """Raise StoreUnavailable unless the bucket exists and the credentials work."""
         if not self._try(lambda: self._client.bucket_exists(self.settings.bucket)):
             raise StoreUnavailable(
-                f"bucket {self.settings.bucket!r} does not exist at {self.settings.endpoint_url}; create it, or set S3_BUCKET to one that does"
+                f"bucket {self.settings.bucket!r} does not exist at {self.settings.endpoint_url}; "
+                "create it, or set S3_BUCKET to one that does"
             )
 
     def ensure_bucket(self) -> None:
-        """Create the bucket unless it is there."""
+        """Create the bucket unless it exists."""
         try:
             self._try(lambda: self._client.make_bucket(self.settings.bucket))
         except S3Error as error:
@@ -92,7 +93,7 @@ class ObjectStore(Store):
                 raise self._unavailable(str(error)) from error
 
     def get_with_etag(self, key: str, limit: int | None = None) -> tuple[bytes, str]:
-        """Return an object's bytes (one more than the limit, if it has more), and the tag that put_if_match takes."""
+        """Return an object's bytes, at most one more than the limit, and the tag that put_if_match takes."""
 
         def read() -> tuple[bytes, str]:
             response = self._client.get_object(self.settings.bucket, self._full(key))
@@ -136,7 +137,7 @@ class ObjectStore(Store):
         return sorted(infos, key=lambda info: info.key)
 
     def folders(self, prefix: str) -> Sequence[str]:
-        """Return the names of the folders right below a prefix that ends with a slash, sorted."""
+        """Return the names of the folders directly below a prefix that ends with a slash, sorted."""
         objects = self._on(prefix, lambda: list(self._client.list_objects(self.settings.bucket, self._full(prefix))))
         return sorted(
             item.object_name.removeprefix(self._full(prefix)).rstrip("/")
@@ -145,7 +146,7 @@ class ObjectStore(Store):
         )
 
     def put_if_match(self, key: str, data: bytes, etag: str | None) -> bool:
-        """PUT with a condition, which minio-py's put_object does not take."""
+        """Send a PUT with a condition, which minio-py's put_object does not support."""
         digest, condition = sha256_hex(data), {"If-Match": etag} if etag else {"If-None-Match": "*"}
 
         def write() -> BaseHTTPResponse:
@@ -163,7 +164,7 @@ class ObjectStore(Store):
         raise self._unavailable(f"PUT {key}: HTTP {response.status} {error_code(response.data)}")
 
     def remove(self, key: str) -> None:
-        """Remove an object that is on no record, such as a probe's; one that may not be removed stays."""
+        """Remove an object that is on no record, such as a probe's. Without permission, the object stays."""
         with suppress(StoreUnavailable, S3Error):
             self._try(lambda: self._client.remove_object(self.settings.bucket, self._full(key)))
 
@@ -189,7 +190,7 @@ class ObjectStore(Store):
             raise self._unavailable(f"{error.code}: {error.message}") from error
 
     def _try(self, call: Callable[[], T]) -> T:
-        """Call until it works, for `patience_s`; other answers than the server's absence are passed on."""
+        """Retry a call for up to `patience_s`, but only while the server is unavailable; pass on all other answers."""
 
         def once() -> T:
             try:
@@ -221,7 +222,7 @@ class ObjectStore(Store):
         if "NoSuchBucket" in what:
             advice = f"create bucket {settings.bucket!r}, or set S3_BUCKET to one that exists"
         elif any(code in what for code in ("AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "HTTP 403")):
-            advice = "check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and that they may use the bucket"
+            advice = "check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and that they can access the bucket"
         return StoreUnavailable(
             f"the object store at {settings.endpoint_url} (bucket {settings.bucket!r}) does not work: {what}; {advice}"
         )

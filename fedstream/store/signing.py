@@ -1,4 +1,4 @@
-"""A conditional PUT for S3, signed with its condition, which minio-py's `put_object` does not take."""
+"""A conditional PUT for S3, signed with its condition, which minio-py's `put_object` does not support."""
 
 from __future__ import annotations
 
@@ -15,16 +15,17 @@ from fedstream.settings import StoreSettings
 def signed_put(
     place: str, settings: StoreSettings, digest: str, condition: dict[str, str]
 ) -> tuple[str, dict[str, Any]]:
-    """Return the address and the headers of a PUT. All of it is signed: the time, for 15 minutes, the condition, and the digest of the bytes.
+    """Return the address and the headers of a signed PUT.
 
-    So whoever sees the request can send the same once more, which changes nothing, and not without its condition. That the bytes are those of the
-    digest is compared by MinIO and Amazon S3, not by SeaweedFS.
+    The signature covers the time, for 15 minutes, the condition, and the digest of the bytes. Anyone who sees the
+    request can therefore only repeat it, with its condition, which changes nothing. MinIO and Amazon S3
+    compare the bytes with the digest; SeaweedFS does not.
 
     Args:
-        place: a presigned address of the object, whose query is not used.
+        place: a presigned address of the object; its query is not used.
         settings: the region and the credentials.
         digest: SHA-256 of the bytes.
-        condition: header of the condition.
+        condition: the header with the condition.
     """
     url = urlsplit(place)._replace(query="")
     now = datetime.now(UTC)
@@ -46,6 +47,6 @@ def signed_put(
 
 
 def error_code(body: bytes) -> str:
-    """Return the error code of an S3 answer, by its tags alone."""
+    """Return the error code in an S3 response, found by its tags alone."""
     text = body.decode("utf-8", "replace")
     return text.split("<Code>", 1)[1].split("</Code>", 1)[0] if "<Code>" in text else ""

@@ -1,4 +1,4 @@
-"""What a run has on record in the store, which is all the state there is: every step, and the report, start from here."""
+"""The record of a run in the store, which is its entire state. Every step and the report start from it."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ KEPT_BYTES = 16 * 1024 * 1024
 
 @dataclass(frozen=True)
 class RunState:
-    """One run as the store knows it.
+    """One run, as recorded in the store.
 
     Attributes:
         store: the bucket.
         run: name of the run.
 
     Raises:
-        UsageError: no run can have this name.
+        UsageError: the name is not valid for a run.
     """
 
     store: Store
@@ -69,12 +69,16 @@ class RunState:
             return self.read(RunRecord, self.keys.spec)
         except ObjectNotFound as error:
             raise RunError(
-                f"there is no run {self.run!r} in this bucket; start it with `fedstream run --name {self.run}` or submit it"
+                f"there is no run {self.run!r} in this bucket; "
+                f"start it with `fedstream run --name {self.run}` or submit it"
             ) from error
 
     @cached_property
     def submissions(self) -> list[Submission]:
-        """What later submissions changed, oldest first. They are asked for one after another, since a client's key may not list."""
+        """The changes that later submissions made, oldest first.
+
+        They are read one after another, because the key of a client cannot list objects.
+        """
         found: list[Submission] = []
         with suppress(ObjectNotFound):
             while True:
@@ -86,7 +90,7 @@ class RunState:
         """The run's spec with the operational values of its newest submission.
 
         Raises:
-            CorruptObject: they are none.
+            CorruptObject: the values of that submission do not fit the run.
         """
         if not self.submissions:
             return self.record.spec
@@ -94,7 +98,8 @@ class RunState:
             return carried_out(self.record.spec, self.submissions[-1].values)
         except SpecError as error:
             raise CorruptObject(
-                f"{self.keys.submission(len(self.submissions))} does not fit the run: {error}; run `fedstream verify {self.run}`"
+                f"{self.keys.submission(len(self.submissions))} does not fit the run: {error}; "
+                f"run `fedstream verify {self.run}`"
             ) from error
 
     def selection(self, round: int) -> Selection:
@@ -111,15 +116,15 @@ class RunState:
             return None
 
     def slice_digest(self, round: int, client: str) -> str:
-        """Return the SHA-256 of a slice's bytes as they are stored: another version may write the same slice with more fields.
+        """Return the SHA-256 of a slice's stored bytes, since another version can write the slice with more fields.
 
         Raises:
-            ObjectNotFound: it is not there.
+            ObjectNotFound: there is no such slice.
         """
         return sha256_hex(self._once(self.keys.at(round).slice(client)))
 
     def finished(self, round: int, client: str) -> bool:
-        """Tell whether a client has nothing left to do in a round."""
+        """Tell whether a client has finished its work in a round."""
         return self.store.exists(self.keys.at(round).manifest(client))
 
     def manifest(self, round: int, client: str) -> Manifest:
@@ -139,29 +144,30 @@ class RunState:
             return self.store.digest(key)
 
     def base(self, round: int) -> Commit:
-        """Return the commit a round builds on."""
+        """Return the commit that a round builds on."""
         return self.ledger.commit(round - 1)
 
     def base_keys(self, round: int) -> RoundKeys:
-        """Return the keys of the global model, and server state, that a round builds on."""
+        """Return the keys of the global model and the server state that a round builds on."""
         return self.keys.at(self.ledger.model_round(round - 1))
 
     def next_round(self, rounds: int) -> tuple[int, Kind] | None:
         """Return the number and kind of the round to run next, or None when the run is finished.
 
-        A federated evaluation measures each model one round late, so such a run ends with a closing round that only measures.
+        Federated evaluation measures each model one round later, so such a run ends with a closing round, which only
+        measures.
 
         Args:
-            rounds: training rounds wanted in all.
+            rounds: total number of training rounds.
 
         Raises:
-            RunError: the run was never planned, or not to the end.
+            RunError: the run was never planned, or its planning did not finish.
         """
         commits = lineage(self.ledger.commits())
         if not commits:
-            planned = self.record.spec.run  # or it says that there is no such run
+            planned = self.record.spec.run  # raises RunError if there is no such run
             raise RunError(
-                f"run {planned!r} has no initial model yet, since plan_training did not end; submit the run again"
+                f"run {planned!r} has no initial model yet, because plan_training did not finish; submit the run again"
             )
         head = commits[-1]
         if head.decision.action != "stop" and trained_rounds(commits) < rounds:
@@ -171,7 +177,10 @@ class RunState:
         return None
 
     def _unmeasured(self, commits: list[Commit]) -> bool:
-        """Tell whether no round has measured the last trained model, or asked the clients to; after a rollback, an earlier round may have."""
+        """Tell whether no round has measured the last trained model or asked the clients to measure it.
+
+        After a rollback, an earlier round can have measured it.
+        """
         model, head = self.ledger.model_round(commits[-1].round), commits[-1]
         measured = any(commit.measured_round == model and commit.metrics for commit in self.ledger.commits())
         return head.kind != "closing" and self.ledger.commit(model).kind == "training" and not measured
@@ -184,12 +193,12 @@ class RunState:
         """Return one of the run's documents.
 
         Raises:
-            ObjectNotFound: it is not there.
-            CorruptObject: it cannot be read.
+            ObjectNotFound: there is no such document.
+            CorruptObject: the document cannot be read.
         """
         return load_document(document, self.store, key)
 
 
 def run_names(store: Store) -> list[str]:
-    """Return the names of the runs in a bucket, sorted; a folder whose name cannot be a run's is none."""
+    """Return the names of the runs in a bucket, sorted, without folders whose names are not valid for a run."""
     return [name for name in store.folders(RUNS) if re.fullmatch(NAME, name)]

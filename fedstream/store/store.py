@@ -1,4 +1,4 @@
-"""What every store promises: get, put once, and replace what is unchanged. One behaviour suite holds all of them to it."""
+"""The contract of every store: get, put once, and replace if unchanged. One test suite covers all stores."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from fedstream.record.canonical import canonical_json, sha256_hex
 T = TypeVar("T")
 
 PIECE_BYTES = 1 << 20
-"""Bytes that `download` reads at once."""
+"""Number of bytes that `download` reads at once."""
 
 
 @dataclass(frozen=True)
 class ObjectInfo:
-    """An object in a listing; the key is relative to the store's prefix."""
+    """An object in a listing. Its key is relative to the store's prefix."""
 
     key: str
     size: int
@@ -30,24 +30,24 @@ class ObjectInfo:
 
 
 class Store(ABC):
-    """Objects by key. A key is a path such as `runs/r/spec.json`; an object is written once, unless it is a pointer.
+    """Objects by key. A key is a path such as `runs/r/spec.json`; every object except a pointer is written once.
 
-    A new kind of store implements the abstract methods; the others follow from them.
+    A new kind of store implements the abstract methods; the other methods build on them.
     """
 
     @property
     @abstractmethod
     def name(self) -> str:
-        """What messages call the store, such as `bucket 'fedstream'`."""
+        """Name of the store in messages, such as `bucket 'fedstream'`."""
 
     @property
     def access(self) -> Mapping[str, str]:
-        """What a reader has to know besides an object's address, such as the server's; empty for nothing."""
+        """What a reader needs besides the address of an object, such as the server's address; empty for nothing."""
         return {}
 
     @abstractmethod
     def uri(self, key: str) -> str:
-        """Return the address of an object, or of a folder of objects, for programs that are not fedstream."""
+        """Return the address of an object, or of a folder of objects, for other programs."""
 
     @abstractmethod
     def check(self) -> None:
@@ -55,11 +55,11 @@ class Store(ABC):
 
     @abstractmethod
     def within(self, prefix: str) -> Store:
-        """Return the part of the store below a prefix, as a store of its own."""
+        """Return the part of the store below a prefix as a separate store."""
 
     @abstractmethod
     def get_with_etag(self, key: str, limit: int | None = None) -> tuple[bytes, str]:
-        """Return an object's bytes, of which nothing much beyond the limit is read, and the tag of this version of it.
+        """Return the bytes of an object, hardly more than the limit, and the tag of this version of it.
 
         Raises:
             ObjectNotFound: there is no such object.
@@ -67,7 +67,9 @@ class Store(ABC):
 
     @abstractmethod
     def read(self, key: str, take: Callable[[Iterator[bytes]], T]) -> T:
-        """Hand an object in pieces to a function, and return what that returns; it is called again if the connection breaks.
+        """Pass an object to a function in pieces, and return its result.
+
+        The function is called again if the connection breaks.
 
         Raises:
             ObjectNotFound: there is no such object.
@@ -83,14 +85,14 @@ class Store(ABC):
 
     @abstractmethod
     def put_if_match(self, key: str, data: bytes, etag: str | None) -> bool:
-        """Replace an object if its tag is still `etag` (None: if it is not there), and tell whether it was."""
+        """Write an object if its tag is still `etag` (None: if it does not exist), and tell whether it was written."""
 
     @abstractmethod
     def remove(self, key: str) -> None:
-        """Remove an object that is on no record, such as a probe's; an object that may not be removed stays."""
+        """Remove an object that is on no record, such as a probe's. Without permission, the object stays."""
 
     def folders(self, prefix: str) -> Sequence[str]:
-        """Return the names of the folders right below a prefix that ends with a slash, sorted."""
+        """Return the names of the folders directly below a prefix that ends with a slash, sorted."""
         below = (info.key.removeprefix(prefix).partition("/") for info in self.list(prefix))
         return sorted({folder for folder, slash, _ in below if slash})
 
@@ -98,33 +100,33 @@ class Store(ABC):
         """Return an object's bytes.
 
         Args:
-            key: the object.
-            limit: the most bytes that it may have; None for any number.
+            key: key of the object.
+            limit: maximum bytes of the object; None for no limit.
 
         Raises:
             ObjectNotFound: there is no such object.
-            CorruptObject: it is larger than the limit.
+            CorruptObject: the object is larger than the limit.
             StoreUnavailable: the store does not work.
         """
         data = self.get_with_etag(key, limit)[0]
         if limit is not None and len(data) > limit:
             raise CorruptObject(
-                f"{key} has more than {limit:,} bytes, which fedstream never writes there; it was made by somebody else"
+                f"{key} has more than {limit:,} bytes, which fedstream never writes there; another program wrote it"
             )
         return data
 
     def get_verified(self, key: str, digest: str) -> bytes:
-        """Return an object's bytes, whose SHA-256 must be `digest`.
+        """Return the bytes of an object, whose SHA-256 must be `digest`.
 
         Raises:
-            CorruptObject: it is another.
+            CorruptObject: the object has another digest.
         """
         data = self.get(key)
         _check_digest(key, sha256_hex(data), digest)
         return data
 
     def get_json(self, key: str) -> Any:
-        """Return the JSON value of an object."""
+        """Return the JSON value in an object."""
         try:
             return json.loads(self.get(key))
         except (ValueError, RecursionError) as error:
@@ -134,13 +136,14 @@ class Store(ABC):
         """Write an object, whose SHA-256 must be `digest`, to a new file, piece by piece.
 
         Args:
-            key: the object.
+            key: key of the object.
             digest: SHA-256 on record.
             path: the file.
-            limit: the most bytes that the object may have.
+            limit: maximum bytes of the object.
 
         Raises:
-            CorruptObject: it is another, or larger than the limit, beyond which hardly more is read; there is no file then.
+            CorruptObject: the object has another digest, or is larger than the limit, beyond which hardly more is read.
+                There is no file then.
             ObjectNotFound: there is no such object.
             StoreUnavailable: the store does not work.
             StoreError: the file cannot be written.
@@ -152,7 +155,7 @@ class Store(ABC):
             raise
 
     def digest(self, key: str) -> str:
-        """Return the SHA-256 of an object of any size, which is read piece by piece.
+        """Return the SHA-256 of an object of any size, reading it piece by piece.
 
         Raises:
             ObjectNotFound: there is no such object.
@@ -161,10 +164,12 @@ class Store(ABC):
         return self.read(key, _hashed)
 
     def put_new(self, key: str, data: bytes) -> str:
-        """Write an object once, and return its SHA-256. If it is there already with the same bytes, that is a success: a retry.
+        """Write an object once, and return its SHA-256.
+
+        If the object already exists with the same bytes, the call is a retry and succeeds.
 
         Raises:
-            ObjectConflict: it is there with other bytes.
+            ObjectConflict: the object exists with other bytes.
         """
         digest = sha256_hex(data)
         if not self.put_if_match(key, data, None):
@@ -194,7 +199,7 @@ def _copy(key: str, pieces: Iterator[bytes], path: Path, limit: int) -> str:
         for piece in pieces:
             if file.tell() + len(piece) > limit:
                 raise CorruptObject(
-                    f"{key} has more than {limit:,} bytes, which no update of this model has; it was made by somebody else"
+                    f"{key} has more than {limit:,} bytes, which no update of this model has; another program wrote it"
                 )
             hashed.update(piece)
             _write(file, piece)
@@ -211,5 +216,6 @@ def _write(file: BinaryIO, piece: bytes) -> None:
         file.write(piece)
     except OSError as error:
         raise StoreError(
-            f"cannot write {file.name}: {error.strerror}; make room there, or let TMPDIR name a folder with more"
+            f"cannot write {file.name}: {error.strerror}; "
+            "free some space there, or set TMPDIR to a folder that has more"
         ) from error

@@ -1,4 +1,7 @@
-"""The looping federated pipeline. KFP has no while loop: the store decides which round a slot runs, never the loop's index."""
+"""The looping federated pipeline.
+
+KFP has no while loop, so the store decides which round a slot runs, never the loop's index.
+"""
 
 from typing import Any, Dict
 
@@ -21,7 +24,7 @@ from fedstream.record.pipeline_options import PipelineOptions
 from fedstream.record.spec import RunSpec
 
 RUN_DEADLINE_S = 7 * 86_400
-"""A pod that fits no node stays Pending and keeps the run Running; only a compiled deadline ends that."""
+"""A pod that fits no node stays Pending and keeps the run Running; only a compiled deadline ends such a run."""
 
 
 @dsl.pipeline(
@@ -43,7 +46,7 @@ def one_round(
     Args:
         run: Name of the run.
         round: Number of the round.
-        rounds: Training rounds in all.
+        rounds: Total number of training rounds.
         attempt: Id of this submission.
         memory: Memory of a step that holds records or weights.
         config_map: Config map with the addresses of Kafka and the store.
@@ -81,7 +84,8 @@ def one_round(
 
 @dsl.pipeline(
     name="federated-training",
-    description="Federated learning on Kafka streams: rounds of ingest, local training, aggregation and evaluation; then a published model.",
+    description="Federated learning on Kafka streams: rounds of ingest, local training, aggregation and evaluation; "
+    "then a published model.",
     pipeline_config=dsl.PipelineConfig(active_deadline_seconds=RUN_DEADLINE_S),
 )
 @taking_form(form_of(RunSpec, PipelineOptions))

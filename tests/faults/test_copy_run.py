@@ -35,7 +35,7 @@ def test_a_copy_of_the_first_rounds_goes_on_from_there(undisturbed, prefix):
 def test_a_run_whose_plan_did_not_end_has_no_next_round(undisturbed, prefix):
     copy = copy_run(undisturbed.store, "r", prefix, before=0)
     with pytest.raises(
-        RunError, match="run 'r' has no initial model yet, since plan_training did not end; submit the run again"
+        RunError, match="run 'r' has no initial model yet, because plan_training did not finish; submit the run again"
     ):
         RunState(copy, "r").next_round(2)
 

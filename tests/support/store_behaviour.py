@@ -202,7 +202,7 @@ def test_a_full_disk_is_no_absent_store(store, monkeypatch):
     store.put_new("w", b"weights")
     monkeypatch.setattr(Path, "unlink", lambda self, missing_ok: None)
     with pytest.raises(
-        StoreError, match=r"^cannot write /dev/full: No space left on device; make room there, or let TMPDIR name"
+        StoreError, match=r"^cannot write /dev/full: No space left on device; free some space there, or set TMPDIR to"
     ):
         store.download("w", sha256_hex(b"weights"), Path("/dev/full"), LIMIT)
 

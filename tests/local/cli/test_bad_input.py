@@ -71,7 +71,7 @@ WRONG = [
     *(
         (
             f"{words} {name}",
-            "is no name; use letters, digits, '.', '_' and '-', at most 63, beginning with a letter or digit",
+            "is not a valid name; use letters, digits, '.', '_' and '-', at most 63, beginning with a letter or digit",
         )
         for words in ("verify", "verify --json", "rounds", "report", "model show", "model pull")
         for name in ("../x", "a/../../b", "..", "a/b", "²", "a;b", "x" * 64)
@@ -106,7 +106,7 @@ WRONG = [
     ("run --name a~b --model m", "run: use letters, digits"),
     ("run --name ../up --model m", "run: use letters, digits"),
     ("run --name r --model my~model", "model: use letters, digits"),
-    (f"{RUN} --clients plant~7", "clients: client name 'plant 7' cannot be; use letters, digits"),
+    (f"{RUN} --clients plant~7", "clients: client name 'plant 7' is not valid; use letters, digits"),
     (f"{RUN} --clients o'brien", 'clients: client name "o\'brien"'),
     (f'{RUN} --clients quo"te', "clients: client name 'quo\"te'"),
     (f"{RUN} --clients a,b,a", "clients: client 'a' is named twice"),
@@ -123,7 +123,7 @@ WRONG = [
     ("verify r --streams", "--streams"),
     ("model pull mine@-x", "'mine@-x' is not a version; pass NAME, NAME@N with N = 1, 2, ..., or NAME@ALIAS"),
     ("model pull mine@0", "'mine@0'"),
-    ("model pull my~model", "model 'my model' is no name"),
+    ("model pull my~model", "model 'my model' is not a valid name"),
     ("model add m.keras --name my~model", "'my model' is not a valid model name"),
     ("model add", "Missing "),
     ("stream send none.npz --topic t --client c", "none.npz: there is no such file"),

@@ -174,7 +174,7 @@ def test_a_model_may_name_its_columns_and_classes(
         (["promote", "mine", "champion"], "the version of mine to promote is missing"),
         (["demote", "mine@1"], "does not contain an alias"),
         (["remove", "mine@champion"], "contains an alias; pass the number of the version"),
-        (["pull", "a/b"], "is no name"),
+        (["pull", "a/b"], "is not a valid name"),
     ],
 )
 def test_wrong_command_lines_say_what_is_wrong(

@@ -39,7 +39,7 @@ NAN = np.array([0, np.nan], np.float32)
 @pytest.mark.parametrize(
     ("made", "said"),
     [
-        (Aggregated({}), "makes no global model of the updates: variable 'w' is missing"),
+        (Aggregated({}), "made no valid global model of the updates: variable 'w' is missing"),
         (Aggregated({"w": np.zeros(2)}), "variable 'w' has dtype float64, expected float32"),
         (Aggregated({"w": np.zeros(3, np.float32)}), r"variable 'w' has shape \(3,\)"),
         (Aggregated({"w": NAN}), "variable 'w' has 1 values that are not finite"),

@@ -97,7 +97,7 @@ def test_two_packages_with_one_name_are_both_named(tmp_path, monkeypatch):
 
 def test_what_is_no_strategy_is_refused(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(install(tmp_path, "odd", "pathlib:Path", "FedPath"))
-    with pytest.raises(SpecError, match="'FedPath', which package 'odd' offers as 'pathlib:Path', is no subclass"):
+    with pytest.raises(SpecError, match="'FedPath', which package 'odd' offers as 'pathlib:Path', is not a subclass"):
         find_strategy("FedPath")
 
 

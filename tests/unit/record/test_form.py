@@ -41,7 +41,7 @@ def test_every_group_has_entries_and_no_two_entries_share_an_option():
         (
             Annotated[bytes, Entry("who")],
             "x",
-            "Wrong.field is a <class 'bytes'>, which no form can show; use bool, int, float, str, Literal",
+            "Wrong.field is a <class 'bytes'>, which a form cannot show; use bool, int, float, str, Literal",
         ),
     ],
 )

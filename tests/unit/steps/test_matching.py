@@ -64,7 +64,7 @@ BROKEN = {
     "an unknown format": (GOOD | {"input_format": "CSV"}, "input_format: "),
     "AVRO": (GOOD | {"input_format": "AVRO"}, "'AVRO' is not offered; the formats are JSON, RAW"),
     "an online stream": (GOOD | {"topic": "a"}, "announces the online stream 'a' without offsets"),
-    "a topic no broker allows": (GOOD | {"topic": "a b:0:0:60"}, "'a b:0:0:60' is no range of offsets"),
+    "a topic no broker allows": (GOOD | {"topic": "a b:0:0:60"}, "'a b:0:0:60' is not a range of offsets"),
     "offsets that are none": (GOOD | {"topic": "a:0:zero:60"}, "topic: "),
     "offsets that run backwards": (GOOD | {"topic": "a:0:60:0"}, "topic: "),
     "a range announced twice": (GOOD | {"topic": "a:0:0:60,a:0:30:90"}, "topic: "),
@@ -321,8 +321,8 @@ def test_who_names_other_columns_than_the_first_client_is_refused():
     [
         ({"features": ["x"]}, "names 1 columns, but its records have shape (2,)"),
         ({"features": ["x", "x"]}, "features: the name 'x' is there twice"),
-        ({"features": ["x", ""]}, "features: '' cannot be a name"),
-        ({"features": ["x", "\x1b"]}, "features: '\\x1b' cannot be a name"),
+        ({"features": ["x", ""]}, "features: '' is not a valid name"),
+        ({"features": ["x", "\x1b"]}, "features: '\\x1b' is not a valid name"),
         ({"features": ["x"] * 1_001}, "features: 1001 names are too many"),
         ({"features": "x"}, "features: "),
         ({"classes": list("rstu")}, "names 4 classes, but model 'm' tells 3 apart"),
@@ -466,7 +466,7 @@ MANY = {
     ),
     "a partition no topic has": (
         GOOD | {"topic": "a:2147483648:0:60"},
-        "'a:2147483648:0:60' is of a partition that no topic has",
+        "'a:2147483648:0:60' names a partition that no topic can have",
     ),
     "a count of four thousand digits": (GOOD | {"total_msg": 10**4000}, "total_msg: "),
     "a count below zero": (GOOD | {"total_msg": -1}, "total_msg: "),

@@ -73,7 +73,7 @@ def test_nan_has_no_spelling():
         ({"fields": ["age", 7]}, "input_config.fields: list the names"),
         ({"fields": ["age", "age"]}, "input_config.fields: the name 'age' is there twice"),
         ({"fields": ["age", "ill"]}, "input_config.fields: the name 'ill' is there twice"),
-        ({"fields": [""]}, "input_config.fields: '' cannot be a name"),
+        ({"fields": [""]}, "input_config.fields: '' is not a valid name"),
         ({"fields": [f"f{n}" for n in range(2000)]}, "input_config.fields: 2001 names are too many"),
         ({"label_field": ["ill"]}, "input_config.label_field"),
         ({"data_type": "bool"}, "input_config.data_type: 'bool' is not a type of JSON's numbers"),
