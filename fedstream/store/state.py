@@ -186,7 +186,10 @@ class RunState:
         return head.kind != "closing" and self.ledger.commit(model).kind == "training" and not measured
 
     def _once(self, key: str) -> bytes:
-        """Return the bytes of a document that is written once. They are read once, so that all steps of a process judge the same bytes."""
+        """Return the bytes of a write-once document.
+
+        They are read only once, so that all steps of a process judge the same bytes.
+        """
         return self._read_once.get(key, lambda: self.store.get(key, DOCUMENT_BYTES))
 
     def read(self, document: type[Document], key: str) -> Document:
