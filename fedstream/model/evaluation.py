@@ -59,6 +59,8 @@ def evaluate_model(
         losses.append(len(batch) * float(loss))
         if confusion is not None:
             np.add.at(confusion, (target, np.argmax(np.array(predicted), axis=-1)), 1)
+    if x.dtype.kind == "f" and not np.isfinite(x).all():
+        losses = [math.nan]  # the fused kernels of a graph make relu(NaN) 0, and a finite loss of it
     scores = {name: _number(name, value) for name, value in values.items()} | {"loss": math.fsum(losses) / len(x)}
     return Metrics(
         num_examples=len(x), values=finite(scores), confusion=None if confusion is None else confusion.tolist()

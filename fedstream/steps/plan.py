@@ -166,7 +166,7 @@ def put_in_force(state: RunState, spec: RunSpec) -> None:
             )
         except ObjectConflict:
             log.info("another submission of run %s changed its operational values at the same time", state.run)
-        state = RunState(state.store, state.run)
+        state.forget_submissions()
 
 
 def check_on_record(state: RunState, spec: RunSpec) -> None:

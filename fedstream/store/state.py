@@ -102,6 +102,11 @@ class RunState:
                 f"run `fedstream verify {self.run}`"
             ) from error
 
+    def forget_submissions(self) -> None:
+        """Read the submissions again when they are asked for next, because one was added."""
+        for name in ("submissions", "spec"):
+            self.__dict__.pop(name, None)
+
     def selection(self, round: int) -> Selection:
         return self.read(Selection, self.keys.at(round).selection)
 

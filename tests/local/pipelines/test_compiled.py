@@ -84,7 +84,7 @@ def test_both_runners_take_turns_at_a_run_and_give_the_digests_of_one(streams, p
 
     # 2. The next submission goes on, in this process, and is ended before it publishes.
     with monkeypatch.context() as patch:
-        patch.setattr(steps, "publish", lambda run, rounds: 0)
+        patch.setattr(steps.publish, "within", lambda context, run, rounds: 0)
         second = cli(*words("turns", clients, *spec, "--runner", "inprocess"))
     assert second.code == 0, second
     assert json.loads(second.out)["rounds"] == 2
