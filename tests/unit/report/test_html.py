@@ -161,7 +161,7 @@ def test_the_command_gives_the_same_spec_again(bucket, run_of):
     text = render_report(build_view(bucket, run_of(bucket, CLIENTS, 2, spec=spec)))
     page = re.search(r"<pre>(fedstream run .*?)</pre>", text, re.S).group(1)
     assert "--clients a,b,c --data-restriction" in page
-    assert page.rstrip().endswith("--rounds 2 --epochs 2 --mixed-precision --target-value 0.95")
+    assert page.rstrip().endswith("--epochs 2 --mixed-precision --rounds 2 --target-value 0.95")
 
 
 def test_an_evaluation_topic_is_named(bucket, run_of):
@@ -170,9 +170,8 @@ def test_an_evaluation_topic_is_named(bucket, run_of):
         update={"client": "eval", "ranges": "eval-data:0:0:300", "records": 300}
     )
     spec = view.record.spec.model_copy(update={"evaluation_topic": "eval-data"})
-    text = render_report(
-        dataclasses.replace(view, record=view.record.model_copy(update={"spec": spec, "evaluation": evaluation}))
-    )
+    record = view.record.model_copy(update={"spec": spec, "evaluation": evaluation})
+    text = render_report(dataclasses.replace(view, record=record, spec=spec))
     assert "evaluated on 300 records of the evaluation topic (<code>eval-data:0:0:300</code>)" in text
     assert "records of the evaluation topic." in text
     assert "Federated evaluation: each point" not in text
