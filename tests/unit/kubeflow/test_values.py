@@ -88,7 +88,7 @@ def test_parameters_of_a_strategy_that_are_left_out_are_its_defaults():
     adam = {"strategy": "FedAdam", "strategy_config": {}}
     spelled = {"strategy": "FedAdam", "strategy_config": {"beta_1": 0.9, "tau": 0.001}}
     assert difference(FORM | adam, wanted(**spelled), PACKAGE) == ""
-    assert "another strategy_config.beta_1 (0.9, now 0.5)" in difference(
+    assert "a different value for strategy_config.beta_1 (0.9, now 0.5)" in difference(
         FORM | adam, wanted(**adam | {"strategy_config": {"beta_1": 0.5}}), PACKAGE
     )
 
