@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from kafka import KafkaAdminClient, TopicPartition
 from support.data import blobs, send_clients
+from support.versions import version_manifest
 
 from fedstream.errors import TopicError
 from fedstream.record.layout import ModelKeys, RunKeys
@@ -329,9 +330,14 @@ def test_folders_of_odd_names_are_no_versions(nowhere, clients, cli):
 
 def test_a_file_that_leads_elsewhere_is_not_pulled(nowhere, clients, cli):
     store, keys = ObjectStore.from_env(), ModelKeys("planted")
-    store.put_new_json(keys.version(1, "manifest.json"), {"files": {"../../x": "0", "/etc/x": "0", "..": "0"}})
+    planted = version_manifest(model="planted").model_dump(mode="json")
+    store.put_new_json(keys.version(1, "manifest.json"), planted)
     for name in ("../../x", "/etc/x", "..", "a/../b", "./a", "a\nb"):
         check_one_line(cli("model", "pull", "planted", "--file", name), 2, "is not a file of a version")
+    for number, name in enumerate(("../../x", "/etc/x", ".."), start=2):
+        hostile = planted | {"version": number, "files": {name: "0" * 64}}
+        store.put_new_json(keys.version(number, "manifest.json"), hostile)
+        check_one_line(cli("model", "pull", "planted", "--file", name), 1, "is no name of a version's file")
 
 
 def deleted(kafka: KafkaSettings, name: str) -> None:

@@ -110,7 +110,7 @@ def test_the_model_that_was_added_last_counts(me: Newcomer) -> None:
     assert (first["replaced"], second["replaced"]) == (None, a)
     assert f"new runs start from it instead of {b[:12]}" in me.type("model", "add", "a.keras", "--name", "sugar")
     assert "already is this file; nothing was changed" in me.type("model", "add", "a.keras", "--name", "sugar")
-    assert f"keras file {a} (before it {b[:12]}, {a[:12]})" in me.type("model", "show", "sugar")
+    assert f"keras file {a} (previously {b[:12]}, {a[:12]})" in me.type("model", "show", "sugar")
     for ward in (me.ward7, me.ward9):
         me.send(ward, table(1))
     me.type(*me.run("first"))
@@ -156,11 +156,11 @@ def test_what_cannot_be_meant_is_refused_before_it_is_sent(me: Newcomer) -> None
 
 def test_a_second_send_says_what_it_supersedes(wards: Newcomer) -> None:
     me = wards
-    assert f"this supersedes {me.ward7}:0:0:60" in me.send(me.ward7, table(8))
+    assert f"this supersedes the earlier announcement of {me.ward7}:0:0:60" in me.send(me.ward7, table(8))
     assert "supersedes" not in me.send(me.ward7, table(9), "--append")
     assert me.json(*me.run("appended"))["records"]["announced"] == 180
     said = me.type("stream", "withdraw", "--client", me.ward7)
-    assert f"withdrew what {me.ward7} announced of {me.ward7}" in said
+    assert f"withdrew the announcements of {me.ward7} for {me.ward7}" in said
     refused = me.type(*me.run("withdrawn"), code=1)
     assert (
         f"client {me.ward7!r} cannot take part: {me.ward7} withdrew what it had announced of topic {me.ward7}"
@@ -213,7 +213,7 @@ def test_versions_are_published_named_and_removed(wards: Newcomer) -> None:
         r"not published: publish is `if-better`, and accuracy [\d.]+ is not better than [\d.]+ of version 1", worse
     )
     assert "not published: publish is `never`" in me.type(*me.run("trial", "--publish", "never"))
-    assert "sugar@champion is version 1" in me.type("model", "promote", "sugar@1", "champion")
+    assert "sugar@champion is now version 1" in me.type("model", "promote", "sugar@1", "champion")
     assert "wrote sugar-1.keras: version 1 of sugar" in me.type("model", "pull", "sugar@champion")
 
     assert {run["run"] for run in me.json("runs")["runs"]} == {"first", "worse", "trial"}

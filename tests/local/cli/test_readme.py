@@ -68,7 +68,7 @@ def test_the_demo_runs_and_says_what_is_printed(folder: Path, platform_env: dict
     assert script(demo) == "fedstream demo"
     (printed,) = (block.text for block in demo if not block.language)
     said = [shape(line) for line in type_in(script(demo), folder, platform_env).splitlines()]
-    starts = ("Starting", "Formatting", "Fetching")
+    starts = ("Starting", "Formatting", "Downloading")
     assert [line for line in said if not line.startswith(starts) and "report:" not in line] == [
         shape(line) for line in printed.splitlines() if not line.startswith(starts) and "report:" not in line
     ]
