@@ -51,14 +51,14 @@ def test_the_store_knows_that_a_run_is_finished_of_which_a_fake_api_tells_the_la
     assert [entry["passes"] for entry in document["submissions"]] == [1]
     assert (document["model"], document["version"], document["rounds"]) == (MODEL, 1, 1)
     assert {name: document[name] for name in ("round", "metrics", "weights_digest")} == {
-        name: manifest[name] for name in ("round", "metrics", "weights_digest")
+        name: getattr(manifest, name) for name in ("round", "metrics", "weights_digest")
     }
     assert 0 <= document["metrics"]["accuracy"] <= 1
 
 
 def test_a_finished_run_of_a_fake_api_is_told_with_version_and_metrics(submit):
     assert (
-        f"run done is finished, and published as version 1 of {MODEL}; accuracy 0."
+        f"run done is finished and published as version 1 of {MODEL}; accuracy 0."
         in submit("--name", "done", "--rounds", "1", "--watch").out
     )
 

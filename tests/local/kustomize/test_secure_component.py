@@ -201,7 +201,7 @@ def test_a_second_run_follows_the_secrets(secured: Secured, capsys: pytest.Captu
 @pytest.mark.parametrize(
     ("name", "password", "said"),
     [
-        ("Ward", "long-enough", "'Ward' cannot be"),
+        ("Ward", "long-enough", "'Ward' is not a valid user"),
         ("ward", "with-line-end\n", "white space"),
         ("fedstream", "long-enough", "must differ from those"),
     ],

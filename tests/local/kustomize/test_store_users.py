@@ -254,7 +254,7 @@ def test_a_whole_run_trains_with_the_keys_of_clients(
             assert key
             be(place.of("clients" if client == first else second))
             assert ": trained on " in steps.local_train(run, number, client, key, "attempt")
-            assert "had finished" in steps.local_train(run, number, client, key, "attempt")
+            assert "had already finished" in steps.local_train(run, number, client, key, "attempt")
         be(place.admin)
         steps.aggregate(run, number, "attempt")
         steps.evaluate(run, number)

@@ -66,4 +66,4 @@ def test_a_baseline_that_passes_the_deadline_is_left_out_and_the_client_takes_pa
     manifest = Context.from_env().run("late").manifest(number, client)
     assert manifest.alone is None
     assert manifest.update_digest
-    assert "had finished" in local_train("late", number, client, key, "once")
+    assert "had already finished" in local_train("late", number, client, key, "once")
