@@ -58,7 +58,7 @@ def test_a_submission_that_changes_the_run_is_named_and_not_followed(federated, 
     [
         ({"run": "other"}, "run is other, expected"),
         ({"said": 7}, "number is 7, expected 1"),
-        ({"number": 2, "said": 2}, "belongs to no round"),
+        ({"number": 2, "said": 2}, "does not belong to a round"),
     ],
 )
 def test_a_submission_in_the_wrong_place_is_named(federated, changes, said):

@@ -210,7 +210,7 @@ def test_an_interrupt_while_starting_leaves_nothing(
 def test_in_the_foreground_it_stays_until_an_interrupt_and_stops_all(services: Commands) -> None:
     process = services.begin("up", "--foreground")
     assert process.stderr is not None
-    assert any("Ctrl-C stops" in line for line in process.stderr)
+    assert any("Press Ctrl-C to stop" in line for line in process.stderr)
     assert services.run("status")[0] == 0
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=60)
@@ -221,7 +221,7 @@ def test_in_the_foreground_it_stays_until_an_interrupt_and_stops_all(services: C
 def test_in_the_foreground_the_death_of_a_server_ends_it_with_the_end_of_the_log(services: Commands) -> None:
     process = services.begin("up", "--foreground")
     assert process.stderr is not None
-    assert any("Ctrl-C stops" in line for line in process.stderr)
+    assert any("Press Ctrl-C to stop" in line for line in process.stderr)
     record = services.record("kafka")
     assert record is not None
     os.kill(record.pid, signal.SIGKILL)
@@ -235,7 +235,7 @@ def test_in_the_foreground_the_death_of_a_server_ends_it_with_the_end_of_the_log
 def test_no_server_outlives_a_parent_that_is_killed(services: Commands) -> None:
     process = services.begin("up", "--foreground")
     assert process.stderr is not None
-    assert any("Ctrl-C stops" in line for line in process.stderr)
+    assert any("Press Ctrl-C to stop" in line for line in process.stderr)
     assert len(services.processes()) >= 4, "two servers, two guards"
     process.kill()
     process.communicate()

@@ -70,4 +70,4 @@ def test_the_commands_say_what_was_replaced_and_what_counts(platform_env, cli) -
     assert "input (8, 8)" in cli("model", "add", sources["digits_mlp"], "--name", "mine").out
     shown = cli("model", "show", "mine").out
     assert "input (8, 8)" in shown
-    assert "(before it " in shown
+    assert "(previously " in shown
