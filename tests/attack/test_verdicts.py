@@ -224,7 +224,7 @@ def test_a_planted_server_state_makes_nobody_fail(forger):
     steps.aggregate.within(Context(forger.store, EnvironmentBrokers()), RUN, 1, "attempt")
     steps.evaluate.within(Context(forger.store, EnvironmentBrokers()), RUN, 1)
     assert forger.read("commit.json") == commit
-    assert forger.found() == {"server_state.safetensors": "is no object that the round's commit knows of"}
+    assert forger.found() == {"server_state.safetensors": "is not an object that the commit of the round names"}
 
 
 def test_an_update_trained_again_on_other_hardware_counts_by_its_manifest(forger):

@@ -168,7 +168,7 @@ def test_a_model_may_name_its_columns_and_classes(
     [
         (["add", "absent.keras", "--name", "mine"], "neither a file nor"),
         (["add", "model.keras", "--name", "no spaces"], "'no spaces' is not a valid model name: use letters"),
-        (["add", "model.keras", "--name", "builtin-digits-mlp"], "is where builtin:digits-mlp is kept"),
+        (["add", "model.keras", "--name", "builtin-digits-mlp"], "is the folder of builtin:digits-mlp"),
         (["pull", "mine@0"], "pass NAME, NAME@N with N = 1, 2, ..., or NAME@ALIAS"),
         (["pull", "mine@../1"], "pass NAME, NAME@N with N = 1, 2, ..., or NAME@ALIAS"),
         (["promote", "mine", "champion"], "the version of mine to promote is missing"),

@@ -106,7 +106,7 @@ def test_records_that_cannot_be_predicted_go_to_the_error_topic_and_hold_nothing
     )
     assert (empty.key, empty.value) == (b"2", None)
     assert (
-        f"2 of 4 records cannot be predicted, the first is {streams.input_topic}:0:1: it has a value of 5 bytes"
+        f"2 of 4 records cannot be predicted; the first is {streams.input_topic}:0:1: it has a value of 5 bytes"
         in caplog.text
     )
 
@@ -132,7 +132,7 @@ def test_a_newer_version_is_picked_up_while_running_once_its_digests_are_right(
     assert [dict(record.headers)["fedstream-version"] for record in read_topic(kafka, streams.output_topic)] == [
         b"1"
     ] * 4 + [b"2"] * 4
-    assert "version 2 of builtin:digits-mlp predicts: weights" in caplog.text
+    assert "predicting with version 2 of builtin:digits-mlp: weights" in caplog.text
     assert served(published, number=1).current().number == 1
 
 
@@ -187,7 +187,9 @@ def test_the_command_predicts_to_the_end_and_counts(published, cli, kafka, topic
     counts = json.loads(said.out)
     assert counts.pop("batches") >= 1
     assert counts == {"model": MODEL, "version": 1, "records": 6, "predictions": 5, "rejected": 1}
-    assert f"predicting {topic} to {topic}-out as fedstream-infer.{MODEL}.{topic}.{topic}-out" in said.err
+    assert (
+        f"predicting {topic} to {topic}-out in consumer group fedstream-infer.{MODEL}.{topic}.{topic}-out" in said.err
+    )
     assert "1 of 6 records cannot be predicted" in said.err
     assert (tmp_path / "beat").exists()
     again = infer(cli, published, topic, "--until-end")

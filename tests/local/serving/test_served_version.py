@@ -37,7 +37,9 @@ def test_a_newer_version_for_other_records_leaves_the_old_one_in_place(published
     send_dataset(kafka, topic, topic, x.astype(np.int32), y)
     assert run_inprocess(published.spec | {"run": "other", "clients": [topic]}) == 2
     assert version.current().number == 1
-    assert "version 2 was trained on records of int32 8 8, those of this stream are read as float32 8 8" in caplog.text
+    assert (
+        "version 2 was trained on records of int32 8 8, but those of this stream are read as float32 8 8" in caplog.text
+    )
     assert served(published, number=None).current().number == 2
 
 
@@ -61,7 +63,8 @@ def test_weights_that_are_not_those_of_the_manifest_never_predict(published):
 
 def test_a_format_that_does_not_fit_the_model_is_refused(published):
     with pytest.raises(
-        ModelError, match=r"has input \(8, 8\), which does not fit records of shape \(64,\); correct --input-config"
+        ModelError,
+        match=r"has input shape \(8, 8\), which does not fit records of shape \(64,\); correct --input-config",
     ):
         served(published, config={"data_type": "float32", "data_reshape": "64"})
 

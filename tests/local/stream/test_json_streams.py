@@ -106,7 +106,7 @@ def test_a_run_on_json_records_is_committed_verified_reported_and_served(run, ka
     assert run.run in render_report(build_view(run.store, run.run))
     check_inference(run, kafka, topic, None)
     with pytest.raises(
-        ModelError, match=r"has input \(4,\), which does not fit records of shape \(2,\); correct --input-config"
+        ModelError, match=r"has input shape \(4,\), which does not fit records of shape \(2,\); correct --input-config"
     ):
         ServedVersion(run.store, "table", 1, StreamFormat("JSON", {"fields": ["age", "bmi"]}), 0.0)
     check_inference(run, kafka, f"{topic}-named", StreamFormat("JSON", {"fields": FEATURES[::-1]}))

@@ -183,7 +183,7 @@ def test_a_client_withdraws_what_it_announced(kafka: KafkaSettings, topic: str, 
     for client in ("c", "d"):
         assert run("send", file, "--topic", f"{topic}-{client}", "--client", client).exit_code == 0
     done = run("withdraw", "--client", "c")
-    assert f"withdrew what c announced of {topic}-c" in done.stdout
+    assert f"withdrew the announcements of c for {topic}-c" in done.stdout
     assert [row["state"] for row in json.loads(run("list", "--json").stdout)] == ["withdrawn", "counts", "withdrawal"]
     message = json.loads(read_announcements(kafka, control, 20)[-1][2])
     assert (message["withdrawn"], message["topic"], message["total_msg"]) == (True, f"{topic}-c", 0)
