@@ -159,9 +159,10 @@ class ObjectStore(Store):
         response = self._try(write)
         if response.status in (200, 204):
             return True
-        if response.status == 412:
+        code = error_code(response.data)
+        if response.status == 412 or (etag and code == "NoSuchKey"):  # what MinIO says of If-Match on no object
             return False
-        raise self._unavailable(f"PUT {key}: HTTP {response.status} {error_code(response.data)}")
+        raise self._unavailable(f"PUT {key}: HTTP {response.status} {code}")
 
     def remove(self, key: str) -> None:
         """Remove an object that is on no record, such as a probe's. Without permission, the object stays."""
