@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 
 from fedstream.audit.evidence import shortened
+from fedstream.deadline import Deadline
 from fedstream.errors import FedstreamError
 from fedstream.record.documents import Commit, Metrics, SliceDoc
 from fedstream.record.offsets import OffsetRange
@@ -85,7 +86,7 @@ class Streams:
         evaluation: MatchedClient | None = self.state.record.evaluation
         assert evaluation is not None
         self.records += evaluation.records
-        return read_evaluation(self.brokers.at(""), evaluation, self.deadline_s)
+        return read_evaluation(self.brokers.at(""), evaluation, Deadline.after(self.deadline_s))
 
     def _read(self, client: MatchedClient, ranges: list[OffsetRange]) -> SliceDoc | str:
         """Return the slice document of the current records, or why there is none."""

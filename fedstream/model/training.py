@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fedstream.deadline import Deadline
 from fedstream.errors import ModelError
 from fedstream.model._tensorflow import keras, set_threads, tensorflow
 from fedstream.model.devices import device_name, gpu_names
@@ -121,7 +121,7 @@ class Trainer:
         self, x: NDArray[Any], y: NDArray[Any], index: NDArray[np.intp], config: TrainingConfig
     ) -> dict[str, float]:
         """Train like Keras' `fit`, in a function that is traced once for all clients; `fit` traces one per client."""
-        tf, model, deadline = tensorflow(), self.model, _Deadline(config.deadline)
+        tf, model, deadline = tensorflow(), self.model, _Watch(config.deadline)
         with tf.device("CPU:0"):
             samples, labels = tf.constant(x), tf.constant(as_targets(model, y))
         kept: dict[Any, Any] = (
@@ -142,7 +142,7 @@ class Trainer:
         self, x: NDArray[Any], y: NDArray[Any], index: NDArray[np.intp], config: TrainingConfig
     ) -> dict[str, float]:
         return fit_mirrored(
-            self.model, _batches(self.model, x, y, index, config), config.epochs, _Deadline(config.deadline).check
+            self.model, _batches(self.model, x, y, index, config), config.epochs, _Watch(config.deadline).check
         )
 
     def _steps(self, samples: Any, labels: Any, batch_size: int, kept: dict[Any, Any]) -> Any:
@@ -272,14 +272,14 @@ def _diverged(what: str, config: TrainingConfig) -> ModelError:
     return ModelError(f"training diverged with {rate}: {what}; use a smaller rate, or look for NaN in the records")
 
 
-class _Deadline:
+class _Watch:
     """Gives training up when its time is over; looked at every STEPS_PER_CALL steps."""
 
-    def __init__(self, deadline: float | None) -> None:
+    def __init__(self, deadline: Deadline | None) -> None:
         self.deadline = deadline
 
     def check(self, batch: int, logs: Any = None) -> None:
-        if self.deadline is not None and time.monotonic() > self.deadline:
+        if self.deadline and self.deadline.passed:
             raise ModelError(
                 f"training passed the round's deadline at step {batch + 1} of an epoch; "
                 "give the round more time, or train fewer epochs"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from contextlib import suppress
 from typing import Any
 
@@ -167,8 +166,8 @@ def _on_topic(context: Context, state: RunState, commit: Commit, evaluation: Mat
     Raises:
         RunError: The model's target metric is not finite.
     """
-    broker, deadline = context.brokers.at(""), time.monotonic() + state.spec.round_deadline_s
-    records = patiently(deadline, lambda left_s: read_evaluation(broker, evaluation, left_s))
+    broker, deadline = context.brokers.at(""), context.deadline(state.spec.round_deadline_s)
+    records = patiently(deadline, lambda _: read_evaluation(broker, evaluation, deadline))
     measured = measure_on(context, state, commit.round, commit.weights_digest, records)
     if state.spec.target_metric not in measured.values:
         raise RunError(

@@ -5,8 +5,7 @@ This happens when a model is computed, and again when the run is verified.
 
 from __future__ import annotations
 
-import time
-
+from fedstream.deadline import Deadline
 from fedstream.record.documents import Metrics
 from fedstream.record.offsets import parse_ranges
 from fedstream.record.run import MatchedClient
@@ -19,20 +18,20 @@ from fedstream.stream.columns import decode_in_order
 from fedstream.stream.records import RawRecords
 
 
-def read_evaluation(broker: Broker, evaluation: MatchedClient, deadline_s: float) -> RawRecords:
+def read_evaluation(broker: Broker, evaluation: MatchedClient, deadline: Deadline) -> RawRecords:
     """Return the records of the evaluation topic.
 
     Args:
         broker: The cluster that stores them.
         evaluation: The matched announcement of the evaluation topic.
-        deadline_s: Time limit to wait for the records and read them, in seconds.
+        deadline: When to stop waiting for the records and reading them.
 
     Raises:
         StreamError: Some records are missing or cannot be read.
     """
-    deadline, ranges = time.monotonic() + deadline_s, parse_ranges(evaluation.ranges)
-    broker.wait_for_data(ranges, deadline_s)
-    return broker.read_ranges(ranges, max(1.0, deadline - time.monotonic()), get_codec(evaluation.format).record_size)
+    ranges = parse_ranges(evaluation.ranges)
+    broker.wait_for_data(ranges, deadline.left_s)
+    return broker.read_ranges(ranges, max(1.0, deadline.left_s), get_codec(evaluation.format).record_size)
 
 
 def measure_on(context: Context, state: RunState, round: int, weights_digest: str, records: RawRecords) -> Metrics:

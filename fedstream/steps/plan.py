@@ -5,12 +5,12 @@ The step also decides the number of slots of the loop.
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 from fedstream import __version__
 from fedstream.aggregation.outcome import first_broadcast, strategy_of
 from fedstream.catalog.models import ensure_model
+from fedstream.deadline import Deadline
 from fedstream.errors import BrokerError, ObjectConflict, QuorumError, RunError, SpecError
 from fedstream.record.canonical import canonical_json, sha256_hex
 from fedstream.record.decision import trained_rounds
@@ -105,7 +105,7 @@ def checked_spec(values: dict[str, Any]) -> RunSpec:
 def _record(context: Context, state: RunState, spec: RunSpec) -> RunRecord:
     if not state.store.exists(state.keys.spec):
         model = ensure_model(state.store, spec.model, spec.threads, spec.placement.gpu_memory_mib or None)
-        matching = match(spec, model, _hear(context.brokers, spec))
+        matching = match(spec, model, _hear(context, spec))
         _check(context.brokers, spec, model, matching)
         record = RunRecord(
             spec=spec,
@@ -181,11 +181,11 @@ def check_on_record(state: RunState, spec: RunSpec) -> None:
         )
 
 
-def _hear(brokers: Brokers, spec: RunSpec) -> list[Heard]:
-    messages, patience = [], time.monotonic() + AWAY_S
+def _hear(context: Context, spec: RunSpec) -> list[Heard]:
+    messages, patience = [], context.deadline(AWAY_S)
     for servers in spec.bootstrap_servers:
         try:
-            heard = _heard_at(brokers.at(servers), patience)
+            heard = _heard_at(context.brokers.at(servers), patience)
         except BrokerError:
             if not servers:
                 raise
@@ -195,7 +195,7 @@ def _hear(brokers: Brokers, spec: RunSpec) -> list[Heard]:
     return messages
 
 
-def _heard_at(broker: Broker, patience: float) -> list[tuple[int, int, bytes]]:
+def _heard_at(broker: Broker, patience: Deadline) -> list[tuple[int, int, bytes]]:
     return patiently(patience, lambda _: broker.read_announcements(DATA_CONTROL_TOPIC, CONTROL_DEADLINE_S))
 
 

@@ -13,6 +13,7 @@ from urllib.parse import urlencode, urlsplit
 from fedstream import __version__
 from fedstream.catalog.models import read_description
 from fedstream.catalog.versions import find_published, names_a_version, read_pointer
+from fedstream.deadline import Deadline
 from fedstream.errors import BrokerError, ObjectConflict, StoreError
 from fedstream.record.canonical import canonical_json, sha256_hex
 from fedstream.record.documents import Commit
@@ -27,7 +28,7 @@ from fedstream.steps.retry import patiently
 from fedstream.steps.runtime import step
 from fedstream.store.state import RunState, log
 from fedstream.stream.announcement import MODEL_CONTROL_TOPIC, ModelAnnouncement
-from fedstream.stream.broker import Broker, Brokers
+from fedstream.stream.broker import Broker
 from fedstream.stream.sink import announce_model
 
 MAX_TRIES = 20
@@ -115,7 +116,7 @@ def publish(
     pages = {"report.html": report.encode(), "model_card.md": render_model_card(view, best.round).encode()}
     version, manifest = published or _version(context, state, best, pages)
     digest = sha256_hex(state.store.get(ModelKeys(state.record.model.name).version(version, "manifest.json")))
-    _announce(context.brokers, state, version, manifest, digest)
+    _announce(context, state, version, manifest, digest)
     if model:
         model.metadata |= {
             key: value
@@ -165,7 +166,7 @@ def _version(context: Context, state: RunState, best: Commit, pages: dict[str, b
             return number, _write_version(state, keys, number, best, files)
         except ObjectConflict:
             log.info("version %d of %s is being written by another publisher", number, state.record.model.name)
-            _await_rival(state, keys.version(number, "manifest.json"))
+            _await_rival(context, state, keys.version(number, "manifest.json"))
             if found := _published(state):
                 return found
     raise StoreError(
@@ -173,10 +174,10 @@ def _version(context: Context, state: RunState, best: Commit, pages: dict[str, b
     )
 
 
-def _await_rival(state: RunState, key: str) -> None:
+def _await_rival(context: Context, state: RunState, key: str) -> None:
     """Wait up to RIVAL_S seconds for another publisher's manifest."""
-    deadline = time.monotonic() + RIVAL_S
-    while not state.store.exists(key) and time.monotonic() < deadline:
+    deadline = context.deadline(RIVAL_S)
+    while not state.store.exists(key) and not deadline.passed:
         time.sleep(0.1)
 
 
@@ -237,7 +238,7 @@ def _write_version(
     return manifest
 
 
-def _announce(brokers: Brokers, state: RunState, version: int, manifest: VersionManifest, digest: str) -> None:
+def _announce(context: Context, state: RunState, version: int, manifest: VersionManifest, digest: str) -> None:
     """Announce a version to the data owners, then move latest.json.
 
     If the step is killed in between, the next publish announces the version again.
@@ -249,21 +250,21 @@ def _announce(brokers: Brokers, state: RunState, version: int, manifest: Version
         if current and current.version >= version and names_a_version(state.store, keys, current):
             return
         announcement = _announcement(state, manifest)
-        _tell(brokers, state, announcement)
+        _tell(context, state, announcement)
         if state.store.put_if_match(keys.latest, latest, etag):
             return
     raise StoreError(f"{keys.latest} changes faster than it can be moved; publish again")
 
 
-def _tell(brokers: Brokers, state: RunState, announcement: ModelAnnouncement) -> None:
+def _tell(context: Context, state: RunState, announcement: ModelAnnouncement) -> None:
     """Announce a version at each broker.
 
     A site's broker that does not answer is skipped, so that all other owners still receive the announcement.
     """
-    patience = time.monotonic() + AWAY_S
+    patience = context.deadline(AWAY_S)
     for servers in state.record.spec.bootstrap_servers:
         try:
-            _tell_at(brokers.at(servers), announcement, patience)
+            _tell_at(context.brokers.at(servers), announcement, patience)
         except BrokerError:
             if not servers:
                 raise
@@ -272,7 +273,7 @@ def _tell(brokers: Brokers, state: RunState, announcement: ModelAnnouncement) ->
             )
 
 
-def _tell_at(broker: Broker, announcement: ModelAnnouncement, patience: float) -> None:
+def _tell_at(broker: Broker, announcement: ModelAnnouncement, patience: Deadline) -> None:
     patiently(patience, lambda _: announce_model(broker.writer(), announcement, MODEL_CONTROL_TOPIC))
 
 

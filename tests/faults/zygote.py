@@ -72,7 +72,7 @@ def arm(at):
 
 def arm_training(client, act):
     """Act within a client's training, once some optimizer steps are done."""
-    real_read, real_check, reading = train._read, training._Deadline.check, []
+    real_read, real_check, reading = train._read, training._Watch.check, []
 
     def read(state, document, *rest):
         reading[:] = [document.client]
@@ -83,14 +83,14 @@ def arm_training(client, act):
             act()
         real_check(self, batch, logs)
 
-    train._read, training._Deadline.check = read, check
+    train._read, training._Watch.check = read, check
 
 
 def arm_moment(what):
     """Count the moments at which a run can be killed, before and after each call of the store and at each training
     step, and die at one.
     """
-    real_try, real_check = ObjectStore._try, training._Deadline.check
+    real_try, real_check = ObjectStore._try, training._Watch.check
 
     def passes(kind):
         MOMENTS[kind] += 1
@@ -107,7 +107,7 @@ def arm_moment(what):
         passes("training")
         real_check(self, batch, logs)
 
-    ObjectStore._try, training._Deadline.check = attempt, check
+    ObjectStore._try, training._Watch.check = attempt, check
     if "seconds" in what:
         clock = threading.Timer(what["seconds"], die)
         clock.daemon = True
