@@ -8,11 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
+from fedstream.aggregation.contribution import contributions
 from fedstream.aggregation.registry import make_strategy
 from fedstream.aggregation.strategy import Strategy
 from fedstream.aggregation.updates import Updates
 from fedstream.errors import UpdateError
-from fedstream.record.documents import Figures
+from fedstream.record.documents import Contribution, Figures
 from fedstream.record.extras import spec_of, why_not
 from fedstream.record.spec import RunSpec
 from fedstream.record.weights import Weights
@@ -29,12 +30,14 @@ class Outcome:
         state: the strategy's server state; empty for none.
         broadcast: arrays that go out with the model; empty for none.
         figures: numbers and short texts about the aggregation.
+        contributions: what each client contributed.
     """
 
     weights: Weights
     state: Weights
     broadcast: Weights
     figures: Figures
+    contributions: dict[str, Contribution]
 
 
 def strategy_of(spec: RunSpec) -> Strategy:
@@ -69,7 +72,13 @@ def combine_updates(spec: RunSpec, base: Weights, updates: Updates, state: Weigh
             f"strategy {spec.strategy} gives figures that cannot be kept: {error.errors()[0]['msg']}; "
             "correct the strategy"
         ) from error
-    return Outcome(made.weights, made.state, _broadcast(spec, strategy, made.weights, made.state), figures)
+    return Outcome(
+        made.weights,
+        made.state,
+        _broadcast(spec, strategy, made.weights, made.state),
+        figures,
+        contributions(base, made.weights, updates),
+    )
 
 
 def first_broadcast(spec: RunSpec, weights: Weights) -> Weights:

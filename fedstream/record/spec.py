@@ -166,6 +166,11 @@ class RunSpec(Document):
         description="With three or more updates, reject each whose norm exceeds this multiple of the round's median; "
         "0 to reject none.",
     )
+    leave_one_out: Annotated[bool, Entry("aggregation")] = Field(
+        False,
+        description="Also measure what each round's model would be without each client's update, on the evaluation "
+        "topic. This takes one evaluation for each client.",
+    )
     rounds: Annotated[int, Entry("stopping")] = Field(
         15, ge=1, le=10_000, description="Total number of training rounds. It can grow when a run is submitted again."
     )
@@ -225,6 +230,12 @@ class RunSpec(Document):
         if duplicates := sorted({client for client in clients if clients.count(client) > 1}):
             raise ValueError(f"client {duplicates[0]!r} is named twice")
         return sorted(clients)
+
+    @model_validator(mode="after")
+    def _clients_can_be_left_out(self) -> RunSpec:
+        if self.leave_one_out and not self.evaluation_topic:
+            raise ValueError("leave_one_out measures models on an evaluation topic; name one in evaluation_topic")
+        return self
 
     @model_validator(mode="after")
     def _quorum_is_reachable(self) -> RunSpec:
