@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from fedstream.errors import ModelError
-from fedstream.model._tensorflow import keras, tensorflow
+from fedstream.model._tensorflow import KerasModel, keras, tensorflow
 from fedstream.model.keras_model import travelling
 from fedstream.record.extras import spec_of, why_not
 from fedstream.record.local_rule import LocalRule, LocalTraining
@@ -15,7 +15,7 @@ from fedstream.record.weights import Weights
 
 
 @contextmanager
-def corrected(model: Any, rule: LocalRule, start: Weights, received: Weights) -> Iterator[None]:
+def corrected(model: KerasModel, rule: LocalRule, start: Weights, received: Weights) -> Iterator[None]:
     """Let the rule add to the gradients of a model's trainable variables for as long as the context lasts.
 
     The rule adds its terms before the optimizer clips or accumulates gradients, as if it were a term of the loss. The

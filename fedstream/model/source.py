@@ -8,10 +8,9 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from fedstream.errors import ModelError, UsageError
-from fedstream.model._tensorflow import keras
+from fedstream.model._tensorflow import KerasModel, keras
 from fedstream.model.archive import check_archive
 from fedstream.model.files import save_keras
 
@@ -41,7 +40,7 @@ def read_model(source: str) -> bytes:
     return save_keras(model)
 
 
-def load_callable(name: str) -> Callable[[], Any]:
+def load_callable(name: str) -> Callable[[], KerasModel]:
     """Return the function that `package.module:function` names; the current folder is searched first.
 
     Raises:

@@ -9,7 +9,8 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from fedstream.errors import SpecError
 from fedstream.record.document import Document
-from fedstream.record.form import Entry, explained, parse_form
+from fedstream.record.form import Entry
+from fedstream.record.form_values import explained, parse_form
 from fedstream.record.names import NAME, NAME_RULE, TOPIC
 from fedstream.record.operational import OPERATIONAL, identity, with_operational
 
@@ -105,22 +106,22 @@ class RunSpec(Document):
         description="Labelled records to measure each global model on: a topic, or offsets such as topic:0:0:360; "
         "empty for federated evaluation.",
     )
-    data_restriction: Annotated[dict[str, Any], Entry("data")] = Field(
+    data_restriction: Annotated[dict[str, Any], Entry("data", within="data_options")] = Field(
         {}, description="Must equal the restrictions of an announcement; {} for streams without any."
     )
-    slices: Annotated[Literal["newest", "all"], Entry("data")] = Field(
+    slices: Annotated[Literal["newest", "all"], Entry("data", within="data_options")] = Field(
         "newest",
         description="Which announcements of a client count: newest for only the latest one, all for all of them.",
     )
-    own_topics: Annotated[bool, Entry("data")] = Field(
+    own_topics: Annotated[bool, Entry("data", within="data_options")] = Field(
         False,
         description="Accept only announcements of topics whose names begin with the client's name and a dot, "
         "as the access rules of a secured broker enforce.",
     )
-    min_data: Annotated[int, Entry("data")] = Field(
+    min_data: Annotated[int, Entry("data", within="data_options")] = Field(
         1, ge=1, description="Minimum number of records that a client must have announced."
     )
-    validation_rate: Annotated[float, Entry("data")] = Field(
+    validation_rate: Annotated[float, Entry("data", within="data_options")] = Field(
         0.1, ge=0, lt=1, description="Fraction of the records to hold out at clients whose announcement sets none."
     )
     epochs: Annotated[int, Entry("training")] = Field(
@@ -134,7 +135,7 @@ class RunSpec(Document):
         ge=0,
         description="Learning rate of the clients' optimizer; 0 for the rate that the model was compiled with.",
     )
-    mixed_precision: Annotated[bool, Entry("training")] = Field(
+    mixed_precision: Annotated[bool, Entry("training", within="training_options")] = Field(
         False,
         description="Train in half precision: float16 on GPUs, bfloat16 on processors. "
         "Weights and measurements stay float32.",
@@ -142,10 +143,10 @@ class RunSpec(Document):
     seed: Annotated[int, Entry("training")] = Field(
         0, ge=0, lt=2**31, description="Seed for client selection, splits and shuffles."
     )
-    threads: Annotated[int, Entry("training")] = Field(
+    threads: Annotated[int, Entry("training", within="training_options")] = Field(
         2, ge=1, le=256, description="TensorFlow threads per training. Their number affects the digests."
     )
-    baseline: Annotated[bool, Entry("training")] = Field(
+    baseline: Annotated[bool, Entry("training", within="training_options")] = Field(
         False,
         description="Also train each client alone, once, for comparison in the report. "
         "This takes as long as the client's part of the run.",
@@ -160,13 +161,13 @@ class RunSpec(Document):
         description='Parameters of the strategy, such as {"server_learning_rate": 0.05} for FedAdam; '
         "parameters that are left out keep their defaults.",
     )
-    outlier_bound: Annotated[float, Entry("aggregation")] = Field(
+    outlier_bound: Annotated[float, Entry("aggregation", within="aggregation_options")] = Field(
         10.0,
         ge=0,
         description="With three or more updates, reject each whose norm exceeds this multiple of the round's median; "
         "0 to reject none.",
     )
-    leave_one_out: Annotated[bool, Entry("aggregation")] = Field(
+    leave_one_out: Annotated[bool, Entry("aggregation", within="aggregation_options")] = Field(
         False,
         description="Also measure what each round's model would be without each client's update, on the evaluation "
         "topic. This takes one evaluation for each client.",
@@ -268,7 +269,7 @@ class RunSpec(Document):
 
 
 def parse_spec(values: dict[str, Any]) -> RunSpec:
-    """Validate form values.
+    """Validate form values, which are fields of RunSpec or parameters of the pipeline.
 
     Raises:
         SpecError: a field is wrong. One line names each wrong field, the given value and what is expected.
