@@ -103,11 +103,12 @@ class SoftmaxLearner:
             )
         steps = config.epochs * math.ceil(len(samples) / config.batch_size)
         rate = config.learning_rate or self._model.learning_rate
-        new, extras = finished(config.rule, LocalTraining(weights, new, config.received, steps, rate, config.seed))
-        trained = self.measure(new, x[held_out], y[held_out]) if held_out.any() else None
-        return TrainResult(
-            new, len(samples), incoming, trained, self.measure(new, x[~held_out], y[~held_out]), DEVICE, extras
+        made = finished(
+            config.rule, LocalTraining(weights, new, config.received, steps, rate, config.seed, config.state)
         )
+        trained = self.measure(made.weights, x[held_out], y[held_out]) if held_out.any() else None
+        training = self.measure(made.weights, x[~held_out], y[~held_out])
+        return TrainResult(made.weights, len(samples), incoming, trained, training, DEVICE, made.extras, made.state)
 
     def measure(self, weights: Weights, x: NDArray[Any], y: NDArray[Any]) -> Metrics:
         labels, found = _classes(y), self._probabilities(weights, self._flat(x))
@@ -141,7 +142,7 @@ class SoftmaxLearner:
                 gradients = {"kernel": samples[batch].T @ error / len(batch), "bias": error.mean(axis=0)}
                 for name, gradient in gradients.items():
                     term = (
-                        config.rule.gradient(name, new[name], weights[name], config.received)
+                        config.rule.gradient(name, new[name], weights[name], config.received, config.state)
                         if config.rule.corrects
                         else None
                     )

@@ -88,17 +88,21 @@ class Trainer:
         learner = self._twin(devices, config.mixed_precision) if len(devices) > 1 or config.mixed_precision else self
         if learner is not self:
             set_weights(learner.model, weights)
-        with _fresh(learner.model, config), corrected(learner.model, config.rule, weights, config.received):
+        arrays = (weights, config.received, config.state)
+        with _fresh(learner.model, config), corrected(learner.model, config.rule, *arrays):
             fit = learner._fit_mirrored if len(devices) > 1 else learner._fit
             values, rate = fit(x, y, trained_on, config), _learning_rate(learner.model)
         trained = get_weights(learner.model)
         _check_finite(trained, values, config)
         steps = config.epochs * math.ceil(len(trained_on) / config.batch_size)
-        new, extras = finished(config.rule, LocalTraining(weights, trained, config.received, steps, rate, config.seed))
-        if learner is not self or new is not trained:
-            set_weights(self.model, new)
+        made = finished(
+            config.rule, LocalTraining(weights, trained, config.received, steps, rate, config.seed, config.state)
+        )
+        if learner is not self or made.weights is not trained:
+            set_weights(self.model, made.weights)
         training = Metrics(num_examples=len(trained_on), values=finite(values))
-        return TrainResult(new, len(trained_on), incoming, self._measure(x, y, measured_on), training, name, extras)
+        after = self._measure(x, y, measured_on)
+        return TrainResult(made.weights, len(trained_on), incoming, after, training, name, made.extras, made.state)
 
     def measure(self, x: NDArray[Any], y: NDArray[Any]) -> Metrics:
         """Measure the weights that the model has now on labelled records."""
