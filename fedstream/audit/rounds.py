@@ -9,7 +9,16 @@ from fedstream.audit.evidence import Evidence
 from fedstream.audit.streams import Streams
 from fedstream.errors import FedstreamError, StoreUnavailable, UsageError
 from fedstream.record.decision import decide, measurements, model_round, rolled_back
-from fedstream.record.documents import Aggregation, ClientEntry, Commit, Manifest, Selection, SliceDoc, Verdicts
+from fedstream.record.documents import (
+    Aggregation,
+    ClientEntry,
+    Commit,
+    Manifest,
+    Selection,
+    SliceDoc,
+    Verdict,
+    Verdicts,
+)
 from fedstream.record.judge import judge, why_wrong_selection, why_wrong_verdicts
 from fedstream.record.layout import RunKeys
 from fedstream.record.measurement import why_implausible
@@ -20,7 +29,7 @@ from fedstream.steps.candidates import read_candidates, read_refusals
 from fedstream.store.mapped import Downloads
 from fedstream.store.state import RunState
 
-JUDGED = ("client", "accepted", "reason", "num_examples", "update_digest", "manifest_digest", "client_state_digest")
+JUDGED = tuple(Verdict.model_fields)
 """Fields of a verdict that the commit repeats."""
 
 
@@ -149,6 +158,7 @@ class RoundAudit:
                 "update_digest",
                 "client_state_digest",
                 "num_examples",
+                "epochs",
                 "slice_digest",
                 "slice_document",
                 "incoming",

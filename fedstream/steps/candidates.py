@@ -11,9 +11,10 @@ from datetime import UTC, datetime, timedelta
 from fedstream.aggregation.validation import examine
 from fedstream.errors import CorruptObject, ObjectNotFound
 from fedstream.record.documents import Manifest, Refusal, Selection, SliceDoc, Verdicts
-from fedstream.record.extras import ArraySpec, why_not
+from fedstream.record.extras import why_not
 from fedstream.record.judge import NO_UPDATE, Candidate, Examined
 from fedstream.record.layout import RoundKeys
+from fedstream.record.local_rule import LocalRule
 from fedstream.record.weights import Weights
 from fedstream.steps.aggregation import rule_of
 from fedstream.steps.feeding import why_not_fed
@@ -63,10 +64,9 @@ def read_candidates(
     }
     here = {client for client in selection.clients if keys.manifest(client) in times} - late
     rule = rule_of(state.record)
-    returned, kept = rule.returns(base), rule.keeps(base)
 
     def examined(client: str, manifest: Manifest) -> Examined | None:
-        return _examined(keys, client, manifest, load, lambda update: examine(base, update, returned), kept)
+        return _examined(keys, client, manifest, load, base, rule)
 
     return [
         _read(state, selection, client, examined)
@@ -123,22 +123,19 @@ def _slice(state: RunState, round: int, client: str) -> tuple[SliceDoc | None, s
 
 
 def _examined(
-    keys: RoundKeys,
-    client: str,
-    manifest: Manifest,
-    load: Load,
-    examine_update: Callable[[Weights], Examined],
-    kept: Mapping[str, ArraySpec],
+    keys: RoundKeys, client: str, manifest: Manifest, load: Load, base: Weights, rule: LocalRule
 ) -> Examined | None:
     """Return the result of examining the arrays that a manifest names; None if it names no update."""
-    update, own = manifest.update_digest, manifest.client_state_digest
+    update, own, kept = manifest.update_digest, manifest.client_state_digest, rule.keeps(base)
     if update is None:
         return None
+    if manifest.epochs is not None and not rule.partial_work:
+        return Examined(f"it ended after {manifest.epochs} epochs, but the strategy accepts no partial work")
     if bool(own) != bool(kept):
         words = ("a", "does not ask for") if own else ("no", "asks for")
         return Examined(f"its manifest names {words[0]} client state, which the strategy {words[1]}")
     try:
-        result = examine_update(load(keys.update(client, update), update))
+        result = examine(base, load(keys.update(client, update), update), rule.returns(base))
         state = load(keys.client_state(client, own), own) if own and not result.problem else None
     except (CorruptObject, ObjectNotFound) as error:
         return Examined(str(error))
