@@ -9,16 +9,28 @@ from fedstream.audit.evidence import Evidence
 from fedstream.audit.streams import Streams
 from fedstream.errors import FedstreamError, StoreUnavailable, UsageError
 from fedstream.record.decision import decide, measurements, model_round, rolled_back
-from fedstream.record.documents import Aggregation, ClientEntry, Commit, Manifest, Selection, SliceDoc, Verdicts
+from fedstream.record.documents import (
+    Aggregation,
+    ClientEntry,
+    Commit,
+    Manifest,
+    Selection,
+    SliceDoc,
+    Verdict,
+    Verdicts,
+)
 from fedstream.record.judge import judge, why_wrong_selection, why_wrong_verdicts
 from fedstream.record.layout import RunKeys
 from fedstream.record.measurement import why_implausible
 from fedstream.record.run import RunRecord
 from fedstream.record.weights import Weights, digest, from_bytes
-from fedstream.steps.aggregation import aggregate_round, beside_model, returned_arrays, same_figures
+from fedstream.steps.aggregation import aggregate_round, beside_model, largest_object, same_figures
 from fedstream.steps.candidates import read_candidates, read_refusals
-from fedstream.store.mapped import Downloads, largest_update
+from fedstream.store.mapped import Downloads
 from fedstream.store.state import RunState
+
+JUDGED = tuple(Verdict.model_fields)
+"""Fields of a verdict that the commit repeats."""
 
 
 class RoundAudit:
@@ -82,14 +94,10 @@ class RoundAudit:
                 self.evidence.problem(keys.selection, wrong)
             same(keys.selection, "kind", selection.kind, commit.kind)
         if self.evidence.has_digest(keys.verdicts, commit.verdicts_digest) and verdicts:
-            said = [
-                (v.client, v.accepted, v.reason, v.num_examples, v.update_digest, v.manifest_digest)
-                for v in verdicts.verdicts
-            ]
-            entries = [
-                (e.client, e.accepted, e.reason, e.num_examples, e.update_digest, e.manifest_digest)
-                for e in commit.clients
-            ]
+            entries, said = (
+                [tuple(getattr(one, name) for name in JUDGED) for one in of]
+                for of in (commit.clients, verdicts.verdicts)
+            )
             same(keys.commit, "clients", entries, said)
         if strangers := {entry.client for entry in commit.clients} - {client.client for client in self.record.clients}:
             self.evidence.problem(keys.commit, f"client {min(strangers)!r} is not a client of the run")
@@ -137,6 +145,9 @@ class RoundAudit:
                 self.evidence.problem(key, what)
         if entry.update_digest:
             self.evidence.has_digest(keys.update(entry.client, entry.update_digest), entry.update_digest)
+        if entry.client_state_digest:
+            own = keys.client_state(entry.client, entry.client_state_digest)
+            self.evidence.has_digest(own, entry.client_state_digest)
         key = keys.manifest(entry.client)
         if not entry.manifest_digest or not self.evidence.has_digest(key, entry.manifest_digest) or not entry.accepted:
             return None
@@ -145,7 +156,9 @@ class RoundAudit:
             for name in (
                 "client",
                 "update_digest",
+                "client_state_digest",
                 "num_examples",
+                "epochs",
                 "slice_digest",
                 "slice_document",
                 "incoming",
@@ -222,7 +235,12 @@ class RoundAudit:
     def _of_clients(self, commit: Commit) -> list[str]:
         keys, clients = self.keys.at(commit.round), [entry.client for entry in commit.clients]
         updates = [keys.update(entry.client, entry.update_digest) for entry in commit.clients if entry.update_digest]
-        return [*map(keys.slice, clients), *map(keys.manifest, clients), *updates]
+        states = [
+            keys.client_state(entry.client, entry.client_state_digest)
+            for entry in commit.clients
+            if entry.client_state_digest
+        ]
+        return [*map(keys.slice, clients), *map(keys.manifest, clients), *updates, *states]
 
     def _check_aggregation(self, before: list[Commit], commit: Commit) -> None:
         """Aggregate the round again and compare the global model, unless the inputs are damaged."""
@@ -242,7 +260,7 @@ class RoundAudit:
             return
         try:
             model = evidence.weights(base.weights)
-            with Downloads(evidence.store, largest_update(model, returned_arrays(self.record, model))) as downloads:
+            with Downloads(evidence.store, largest_object(self.record, model)) as downloads:
                 outcome = aggregate_round(self.state, commit.round, model, commit.clients, downloads)
         except StoreUnavailable:
             raise

@@ -39,6 +39,7 @@ class TrainingConfig:
         deadline: When training is aborted; None for no deadline.
         rule: Local rule of the strategy, in addition to plain training.
         received: Arrays that came with the global model, for the rule; name -> array.
+        state: Arrays that the client kept, for the rule; name -> array.
     """
 
     epochs: int = 1
@@ -51,6 +52,7 @@ class TrainingConfig:
     deadline: Deadline | None = None
     rule: LocalRule = NO_RULE
     received: Weights = field(default_factory=dict)
+    state: Weights = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,8 @@ class TrainResult:
         training: Means over the last epoch while the weights changed; None if the model was only evaluated.
         device: Name of the device.
         extras: Arrays that the local rule returns in addition to the weights; name -> array.
+        state: Arrays that the client keeps for its next round; name -> array.
+        epochs: Number of passes that were finished before the deadline, if they are fewer than asked for.
         figures: Resources that the training used, by name; see fedstream.model.usage.
     """
 
@@ -75,6 +79,8 @@ class TrainResult:
     training: Metrics | None
     device: str
     extras: Weights = field(default_factory=dict)
+    state: Weights = field(default_factory=dict)
+    epochs: int | None = None
     figures: dict[str, float] = field(default_factory=dict)
 
 

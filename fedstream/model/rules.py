@@ -10,12 +10,12 @@ from fedstream.errors import ModelError
 from fedstream.model._tensorflow import KerasModel, keras, tensorflow
 from fedstream.model.keras_model import travelling
 from fedstream.record.extras import spec_of, why_not
-from fedstream.record.local_rule import LocalRule, LocalTraining
+from fedstream.record.local_rule import Finished, LocalRule, LocalTraining
 from fedstream.record.weights import Weights
 
 
 @contextmanager
-def corrected(model: KerasModel, rule: LocalRule, start: Weights, received: Weights) -> Iterator[None]:
+def corrected(model: KerasModel, rule: LocalRule, start: Weights, received: Weights, state: Weights) -> Iterator[None]:
     """Let the rule add to the gradients of a model's trainable variables for as long as the context lasts.
 
     The rule adds its terms before the optimizer clips or accumulates gradients, as if it were a term of the loss. The
@@ -26,6 +26,7 @@ def corrected(model: KerasModel, rule: LocalRule, start: Weights, received: Weig
         rule: Local rule of the clients.
         start: Weights of the global model that the client received.
         received: Arrays that came with the global model.
+        state: Arrays that the client kept.
     """
     if not rule.corrects:
         yield
@@ -34,7 +35,7 @@ def corrected(model: KerasModel, rule: LocalRule, start: Weights, received: Weig
     tf, optimizer, replicas = tensorflow(), _innermost(model.optimizer), model.distribute_strategy.num_replicas_in_sync
     with tf.device("CPU:0"):
         starts = {name: tf.constant(start[name]) for name in names.values()}
-        arrays = {name: tf.constant(array) for name, array in received.items()}
+        arrays, kept = ({name: tf.constant(array) for name, array in given.items()} for given in (received, state))
     plain = optimizer.apply
 
     def apply(grads: Any, trainable_variables: Any = None) -> Any:
@@ -45,7 +46,7 @@ def corrected(model: KerasModel, rule: LocalRule, start: Weights, received: Weig
 
     def _added(gradient: Any, variable: Any) -> Any:
         name = names[id(variable)]
-        term = rule.gradient(name, variable.value, starts[name], arrays)
+        term = rule.gradient(name, variable.value, starts[name], arrays, kept)
         if term is None:
             return gradient
         term = tf.cast(term, variable.dtype) / replicas  # the replicas' gradients are added up
@@ -59,22 +60,24 @@ def corrected(model: KerasModel, rule: LocalRule, start: Weights, received: Weig
         model.train_function = None
 
 
-def finished(rule: LocalRule, training: LocalTraining) -> tuple[Weights, Weights]:
-    """Return what leaves the client: weights, and extra arrays.
+def finished(rule: LocalRule, training: LocalTraining) -> Finished:
+    """Return what the client sends and keeps.
 
     Raises:
         ModelError: They do not match the declaration of the rule.
     """
-    weights, extras = rule.finish(training)
-    problem = why_not(_specs(training.trained), weights, "variable", "the global model") or why_not(
-        rule.returns(training.start), extras, "extra array", "what the rule returns"
+    made = rule.finish(training)
+    problem = (
+        why_not(_specs(training.trained), made.weights, "variable", "the global model")
+        or why_not(rule.returns(training.start), made.extras, "extra array", "what the rule returns")
+        or why_not(rule.keeps(training.start), made.state, "client state array", "what the rule keeps")
     )
     if problem:
         raise ModelError(
             f"the local rule {type(rule).__name__} makes no update that counts: {problem}; "
             "correct the strategy, or its parameters"
         )
-    return weights, extras
+    return made
 
 
 def _specs(arrays: Mapping[str, Any]) -> dict[str, Any]:

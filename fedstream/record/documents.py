@@ -131,7 +131,11 @@ class Manifest(Document):
     Attributes:
         base_digest: digest of the global model that the client received.
         update_digest: digest of the new weights; absent when the client only measured.
+        client_state_digest: digest of the arrays that the client keeps for its next round; not written if there are
+            none.
         num_examples: number of records trained on; if the client only measured, of held-out records.
+        epochs: passes over the records that the client finished before its deadline, if these are fewer than the run
+            asks for; only with a strategy that accepts partial work.
         slice_digest: digest of the records.
         slice_document: SHA-256 of the bytes of the slice's document.
         device: device that the training ran on.
@@ -149,7 +153,9 @@ class Manifest(Document):
     client: Word
     base_digest: Digest
     update_digest: Digest | None
+    client_state_digest: Digest | None = Field(default=None, exclude_if=lambda digest: digest is None)
     num_examples: Number
+    epochs: Count | None = Field(default=None, exclude_if=lambda epochs: epochs is None)
     slice_key: Reason
     slice_digest: Digest
     slice_document: Digest
@@ -181,7 +187,9 @@ class Verdict(Document):
     accepted: bool
     reason: str
     num_examples: Number
+    epochs: Count | None = Field(default=None, exclude_if=lambda epochs: epochs is None)
     update_digest: Digest | None = None
+    client_state_digest: Digest | None = Field(default=None, exclude_if=lambda digest: digest is None)
     manifest_digest: Digest | None = None
 
 
@@ -244,7 +252,9 @@ class ClientEntry(Document):
     accepted: bool
     reason: str
     num_examples: Number
+    epochs: Count | None = Field(default=None, exclude_if=lambda epochs: epochs is None)
     update_digest: Digest | None
+    client_state_digest: Digest | None = Field(default=None, exclude_if=lambda digest: digest is None)
     manifest_digest: Digest | None
     slice_digest: Digest | None
     slice_document: Digest | None = None

@@ -11,10 +11,11 @@ from collections.abc import Sequence
 from fedstream.aggregation.outcome import Outcome, combine_updates, strategy_of
 from fedstream.aggregation.updates import Update, Updates
 from fedstream.record.documents import Aggregation, ClientEntry, Figures, Verdict
-from fedstream.record.extras import ArraySpec, split
+from fedstream.record.extras import split
+from fedstream.record.local_rule import LocalRule
 from fedstream.record.run import RunRecord
 from fedstream.record.weights import Weights, digest, from_bytes
-from fedstream.store.mapped import Downloads
+from fedstream.store.mapped import Downloads, largest_update
 from fedstream.store.state import RunState
 
 CLOSE = 1e-9
@@ -24,14 +25,20 @@ Sums of a hundred million float64 values differ by less.
 """
 
 
-def returned_arrays(record: RunRecord, base: Weights) -> dict[str, ArraySpec]:
-    """Return the arrays that each update of a run contains in addition to the weights.
+def rule_of(record: RunRecord) -> LocalRule:
+    """Return the local rule of a run's clients."""
+    return strategy_of(record.spec).local_rule()
+
+
+def largest_object(record: RunRecord, base: Weights) -> int:
+    """Return the maximum number of bytes of the arrays that a client writes in a round: its update, or its state.
 
     Args:
         record: The run's record.
         base: The global model that the clients received.
     """
-    return strategy_of(record.spec).local_rule().returns(base)
+    rule = rule_of(record)
+    return max(largest_update(base, rule.returns(base)), largest_update({}, rule.keeps(base)))
 
 
 def aggregate_round(
@@ -50,7 +57,7 @@ def aggregate_round(
         CorruptObject: An update or the server state does not match its digest.
         UpdateError: The strategy cannot compute a model from the updates.
     """
-    keys, before, server_state = state.keys.at(round), state.base(round), {}
+    spec, keys, before, server_state = state.record.spec, state.keys.at(round), state.base(round), {}
     if before.server_state_digest:
         key = state.base_keys(round).server_state
         server_state = from_bytes(state.store.get_verified(key, before.server_state_digest), key)
@@ -59,11 +66,12 @@ def aggregate_round(
             entry.client,
             entry.num_examples,
             *split(downloads.weights(keys.update(entry.client, entry.update_digest), entry.update_digest)),
+            (entry.epochs or spec.epochs) * math.ceil(entry.num_examples / spec.batch_size),
         )
         for entry in clients
         if entry.accepted and entry.update_digest
     ]
-    return combine_updates(state.record.spec, base, Updates(updates), server_state)
+    return combine_updates(spec, base, Updates(updates, len(state.record.clients)), server_state)
 
 
 def beside_model(outcome: Outcome) -> Aggregation:

@@ -10,10 +10,13 @@ from datetime import UTC, datetime, timedelta
 
 from fedstream.aggregation.validation import examine
 from fedstream.errors import CorruptObject, ObjectNotFound
-from fedstream.record.documents import Refusal, Selection, SliceDoc, Verdicts
+from fedstream.record.documents import Manifest, Refusal, Selection, SliceDoc, Verdicts
+from fedstream.record.extras import why_not
 from fedstream.record.judge import NO_UPDATE, Candidate, Examined
+from fedstream.record.layout import RoundKeys
+from fedstream.record.local_rule import LocalRule
 from fedstream.record.weights import Weights
-from fedstream.steps.aggregation import returned_arrays
+from fedstream.steps.aggregation import rule_of
 from fedstream.steps.feeding import why_not_fed
 from fedstream.store.state import RunState
 
@@ -43,7 +46,7 @@ def read_candidates(
         state: The run.
         selection: The selected clients, and whether they train or only measure.
         base: The global model that the clients received.
-        load: Reads the weights of an update.
+        load: Reads the weights of an update, and the arrays that a client keeps.
         reasons: The reason of each client that refused to take part.
         said: The verdicts on record, if there are any. A manifest that arrived after them and that they do not mention
             is ignored.
@@ -60,9 +63,13 @@ def read_candidates(
         if times.get(keys.manifest(client), NEVER) + SLACK > times.get(keys.verdicts, NEVER)
     }
     here = {client for client in selection.clients if keys.manifest(client) in times} - late
-    returned = returned_arrays(state.record, base)
+    rule = rule_of(state.record)
+
+    def examined(client: str, manifest: Manifest) -> Examined | None:
+        return _examined(keys, client, manifest, load, base, rule)
+
     return [
-        _read(state, selection, client, load, lambda update: examine(base, update, returned))
+        _read(state, selection, client, examined)
         if client in here
         else Candidate(client, problem=reasons.get(client) or NO_UPDATE)
         for client in selection.clients
@@ -95,16 +102,14 @@ def read_refusals(state: RunState, round: int) -> dict[str, dict[str, str]]:
 
 
 def _read(
-    state: RunState, selection: Selection, client: str, load: Load, examined: Callable[[Weights], Examined]
+    state: RunState, selection: Selection, client: str, examined: Callable[[str, Manifest], Examined | None]
 ) -> Candidate:
-    keys = state.keys.at(selection.round)
     digest, document, document_digest = state.manifest_digest(selection.round, client), None, None
     try:
         manifest = state.manifest(selection.round, client)
         document, document_digest = _slice(state, selection.round, client)
         not_fed = why_not_fed(state, selection.round, document, client) if document else ""
-        wanted = manifest.update_digest if selection.kind == "training" else None
-        weights = _examine(load, keys.update(client, wanted), wanted, examined) if wanted else None
+        weights = examined(client, manifest) if selection.kind == "training" else None
     except CorruptObject as error:
         return Candidate(
             client, manifest_digest=digest, slice=document, slice_document=document_digest, problem=str(error)
@@ -117,8 +122,22 @@ def _slice(state: RunState, round: int, client: str) -> tuple[SliceDoc | None, s
     return document, state.slice_digest(round, client) if document else None
 
 
-def _examine(load: Load, key: str, digest: str, examined: Callable[[Weights], Examined]) -> Examined:
+def _examined(
+    keys: RoundKeys, client: str, manifest: Manifest, load: Load, base: Weights, rule: LocalRule
+) -> Examined | None:
+    """Return the result of examining the arrays that a manifest names; None if it names no update."""
+    update, own, kept = manifest.update_digest, manifest.client_state_digest, rule.keeps(base)
+    if update is None:
+        return None
+    if manifest.epochs is not None and not rule.partial_work:
+        return Examined(f"it ended after {manifest.epochs} epochs, but the strategy accepts no partial work")
+    if bool(own) != bool(kept):
+        words = ("a", "does not ask for") if own else ("no", "asks for")
+        return Examined(f"its manifest names {words[0]} client state, which the strategy {words[1]}")
     try:
-        return examined(load(key, digest))
+        result = examine(base, load(keys.update(client, update), update), rule.returns(base))
+        state = load(keys.client_state(client, own), own) if own and not result.problem else None
     except (CorruptObject, ObjectNotFound) as error:
         return Examined(str(error))
+    problem = why_not(kept, state, "client state array", "what the strategy asks for") if state is not None else ""
+    return Examined(problem) if problem else result

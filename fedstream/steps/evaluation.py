@@ -16,10 +16,10 @@ from fedstream.record.documents import Commit, Metrics
 from fedstream.record.offsets import parse_ranges
 from fedstream.record.run import MatchedClient
 from fedstream.record.weights import from_bytes
-from fedstream.steps.aggregation import aggregate_round, returned_arrays
+from fedstream.steps.aggregation import aggregate_round, largest_object
 from fedstream.steps.context import Context
 from fedstream.steps.global_model import global_weights
-from fedstream.store.mapped import Downloads, largest_update
+from fedstream.store.mapped import Downloads
 from fedstream.store.state import RunState
 from fedstream.stream.broker import Broker
 from fedstream.stream.codec import get_codec
@@ -86,7 +86,7 @@ def measure_left_out(context: Context, state: RunState, commit: Commit, records:
         _decoded(state, records),
     )
     found = {}
-    with Downloads(state.store, largest_update(weights, returned_arrays(state.record, weights))) as downloads:
+    with Downloads(state.store, largest_object(state.record, weights)) as downloads:
         for left_out in (entry.client for entry in commit.clients if entry.accepted):
             others = [entry for entry in commit.clients if entry.client != left_out]
             with suppress(UpdateError, KeyError):

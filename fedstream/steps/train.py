@@ -23,6 +23,7 @@ from fedstream.record.offsets import parse_ranges
 from fedstream.record.selection import client_seed
 from fedstream.record.spec import RunSpec
 from fedstream.record.weights import Weights, from_bytes, to_bytes
+from fedstream.steps.client_state import client_state
 from fedstream.steps.context import Context
 from fedstream.steps.feeding import why_unexpected
 from fedstream.steps.global_model import global_weights
@@ -86,7 +87,11 @@ def _train(
     spec, client, base = state.spec, document.client, state.base(round)
     matched, learner = state.record.client(client), context.learner(state, client)
     fallback = _falls_back(spec, client, learner)
-    records = _read(context, document, state, deadline)
+    records, rule = _read(context, document, state, deadline), strategy_of(spec).local_rule()
+    keys, weights = (
+        state.keys.at(round),
+        global_weights(context, state, state.ledger.model_round(round - 1), base.weights_digest),
+    )
     config = TrainingConfig(
         epochs=spec.epochs,
         batch_size=spec.batch_size,
@@ -96,12 +101,9 @@ def _train(
         mixed_precision=spec.mixed_precision,
         measure_only=state.selection(round).kind == "closing",
         deadline=deadline,
-        rule=strategy_of(spec).local_rule(),
+        rule=rule,
         received=_received(context, state, round),
-    )
-    keys, weights = (
-        state.keys.at(round),
-        global_weights(context, state, state.ledger.model_round(round - 1), base.weights_digest),
+        state=client_state(context, state, round, client) if rule.keeps(weights) else {},
     )
     examples = Examples(
         *decode_in_order(state.record, matched, records),
@@ -109,13 +111,16 @@ def _train(
     )
     result = mode_of(spec).train(learner, weights, examples, config)
     update = None if config.measure_only else to_bytes(join(result.weights, result.extras))
+    kept = to_bytes(result.state) if result.state else None
     manifest = Manifest(
         run=state.run,
         round=round,
         client=client,
         base_digest=base.weights_digest,
         update_digest=sha256_hex(update) if update else None,
+        client_state_digest=sha256_hex(kept) if kept else None,
         num_examples=result.num_examples,
+        epochs=result.epochs,
         slice_key=keys.slice(client),
         slice_digest=document.digest,
         slice_document=state.slice_digest(round, client),
@@ -130,6 +135,8 @@ def _train(
         trained=result.trained,
         training=result.training,
     )
+    if kept:
+        state.store.put_new(keys.client_state(client, sha256_hex(kept)), kept)
     if update:
         state.store.put_new(keys.update(client, sha256_hex(update)), update)
         alone = _alone(context, state, round, client, examples, config) if spec.baseline else None
@@ -143,6 +150,7 @@ def _train(
         f"{result.device}"
     )
     line += (
+        f"{f' for {result.epochs} of {spec.epochs} epochs, until its deadline' if result.epochs else ''}"
         f"{', because no GPU was found' if fallback else ''} "
         f"({', '.join(f'{name} {value:g}' for name, value in result.figures.items())})"
     )
@@ -162,7 +170,12 @@ def _alone(
         return None
     spec, initial = state.spec, global_weights(context, state, 0, state.ledger.commit(0).weights_digest)
     longer = replace(
-        config, epochs=spec.epochs * spec.rounds, seed=client_seed(spec.seed, 0, client), rule=NO_RULE, received={}
+        config,
+        epochs=spec.epochs * spec.rounds,
+        seed=client_seed(spec.seed, 0, client),
+        rule=NO_RULE,
+        received={},
+        state={},
     )
     try:
         alone = mode_of(spec).train(context.learner(state, client), initial, examples, longer).trained
