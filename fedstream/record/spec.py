@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from fedstream.errors import SpecError
+from fedstream.record.clipping import Clipping
 from fedstream.record.document import Document
 from fedstream.record.form import Entry, explained, parse_form
 from fedstream.record.names import NAME, NAME_RULE, TOPIC
@@ -165,6 +166,9 @@ class RunSpec(Document):
         ge=0,
         description="With three or more updates, reject each whose norm exceeds this multiple of the round's median; "
         "0 to reject none.",
+    )
+    clipping: Annotated[Clipping, Entry("aggregation")] = Field(
+        Clipping(), description='Limits of a client\'s change, such as {"norm": 1.0}; see docs/strategies.md.'
     )
     rounds: Annotated[int, Entry("stopping")] = Field(
         15, ge=1, le=10_000, description="Total number of training rounds. It can grow when a run is submitted again."
