@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from fedstream.errors import SpecError
+from fedstream.record.clipping import Clipping
 from fedstream.record.document import Document
 from fedstream.record.form import Entry
 from fedstream.record.form_values import explained, parse_form
@@ -171,6 +172,9 @@ class RunSpec(Document):
         False,
         description="Also measure what each round's model would be without each client's update, on the evaluation "
         "topic. This takes one evaluation for each client.",
+    )
+    clipping: Annotated[Clipping, Entry("aggregation", within="aggregation_options")] = Field(
+        Clipping(), description='Limits of a client\'s change, such as {"norm": 1.0}; see docs/strategies.md.'
     )
     rounds: Annotated[int, Entry("stopping")] = Field(
         15, ge=1, le=10_000, description="Total number of training rounds. It can grow when a run is submitted again."
