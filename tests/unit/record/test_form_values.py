@@ -24,6 +24,7 @@ CHANGED: dict[str, Any] = {
     "baseline": True,
     "outlier_bound": 3.0,
     "leave_one_out": True,
+    "clipping": {"norm": 1.0},
     "rounds": 4,
     "sites": {"a": {"bootstrap_servers": "a:1"}},
 }
