@@ -35,6 +35,7 @@ def plan_training(
     strategy: str = "FedAvg",
     strategy_config: Dict[str, Any] = {},
     outlier_bound: float = 10.0,
+    exchange: Dict[str, Any] = {"variables": "default", "personal": [], "compression": "none", "fraction": 0.01},
     rounds: int = 15,
     target_metric: str = "accuracy",
     target_value: float = 0.0,
@@ -86,6 +87,7 @@ def plan_training(
             are left out keep their defaults.
         outlier_bound: With three or more updates, reject each whose norm exceeds this multiple of the round's median; 0
             to reject none.
+        exchange: What travels, such as {"compression": "int8"}; see docs/exchange.md.
         rounds: Total number of training rounds. It can grow when a run is submitted again.
         target_metric: Metric that decides on the target, patience and the best model.
         target_value: The run stops when the metric reaches this value; 0 for no target.

@@ -8,16 +8,19 @@ from fedstream.aggregation.outcome import first_broadcast
 from fedstream.audit.evidence import Evidence
 from fedstream.audit.streams import Streams
 from fedstream.errors import FedstreamError, StoreUnavailable, UsageError
+from fedstream.record.canonical import sha256_hex
 from fedstream.record.decision import decide, measurements, model_round, rolled_back
+from fedstream.record.description import ModelDescription
 from fedstream.record.documents import Aggregation, ClientEntry, Commit, Manifest, Selection, SliceDoc, Verdicts
+from fedstream.record.exchange import parts_of
 from fedstream.record.judge import judge, why_wrong_selection, why_wrong_verdicts
-from fedstream.record.layout import RunKeys
+from fedstream.record.layout import ModelKeys, RunKeys
 from fedstream.record.measurement import why_implausible
 from fedstream.record.run import RunRecord
-from fedstream.record.weights import Weights, digest, from_bytes
-from fedstream.steps.aggregation import aggregate_round, beside_model, returned_arrays, same_figures
+from fedstream.record.weights import digest
+from fedstream.steps.aggregation import aggregate_round, beside_model, fetch_updates, same_figures
 from fedstream.steps.candidates import read_candidates, read_refusals
-from fedstream.store.mapped import Downloads, largest_update
+from fedstream.steps.global_model import first_global
 from fedstream.store.state import RunState
 
 
@@ -45,7 +48,8 @@ class RoundAudit:
 
     def _check_initial(self, commit: Commit) -> None:
         keys = self.keys.at(0)
-        self.evidence.same(keys.commit, "weights_digest", commit.weights_digest, self.record.model.weights_digest)
+        if expected := self._first_digest():
+            self.evidence.same(keys.commit, "weights_digest", commit.weights_digest, expected)
         if not self.evidence.has_digest(keys.weights, commit.weights_digest):
             return
         try:
@@ -58,6 +62,30 @@ class RoundAudit:
         )
         if commit.broadcast_digest:
             self.evidence.has_digest(keys.broadcast, commit.broadcast_digest)
+
+    def _first_digest(self) -> str | None:
+        """Return the digest of round 0's global model, after checking which of the model's variables are in it.
+
+        Returns None if that cannot be told, which is a problem of the initial model or of the spec.
+        """
+        model, parts, keys = self.record.model, self.record.parts, ModelKeys(self.record.model.name)
+        described, initial = (keys.initial(model.keras_digest, suffix) for suffix in ("json", "safetensors"))
+        if not self.evidence.has_digest(described, model.description_digest):
+            return None
+        description = self.evidence.document(ModelDescription, described)
+        if description is None:
+            return None
+        try:
+            self.evidence.same(self.keys.spec, "parts", parts, parts_of(self.record.spec.exchange, description))
+        except FedstreamError as error:
+            self.evidence.problem(self.keys.spec, str(error))
+        if self.evidence.accused(self.keys.spec):
+            return None
+        if parts is None:
+            return model.weights_digest
+        if not self.evidence.has_digest(initial, model.weights_digest):
+            return None
+        return sha256_hex(first_global(parts, self.evidence.store.get(initial), initial))
 
     def _check_rollback(self, before: list[Commit], commit: Commit) -> None:
         key = self.keys.at(commit.round).commit
@@ -208,7 +236,9 @@ class RoundAudit:
             return
         refusals = read_refusals(self.state, commit.round)
         try:
-            candidates = read_candidates(self.state, selection, evidence.weights(base), self._load, {}, verdicts)
+            weights = evidence.weights(base)
+            with fetch_updates(evidence.store, self.record, weights) as downloads:
+                candidates = read_candidates(self.state, selection, weights, downloads.weights, {}, verdicts)
         except StoreUnavailable:
             raise
         except FedstreamError as error:
@@ -246,7 +276,7 @@ class RoundAudit:
             return
         try:
             model = evidence.weights(base.weights)
-            with Downloads(evidence.store, largest_update(model, returned_arrays(self.record, model))) as downloads:
+            with fetch_updates(evidence.store, self.record, model) as downloads:
                 outcome = aggregate_round(self.state, commit.round, model, commit.clients, downloads)
         except StoreUnavailable:
             raise
@@ -259,6 +289,3 @@ class RoundAudit:
         evidence.same(keys.commit, "broadcast_digest", commit.broadcast_digest, again.broadcast_digest)
         if not same_figures(commit.figures, again.figures):
             evidence.same(keys.commit, "figures", commit.figures, again.figures)
-
-    def _load(self, key: str, digest: str) -> Weights:
-        return from_bytes(self.evidence.store.get_verified(key, digest), key)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from fedstream.model.examples import Examples
 from fedstream.record.description import ModelDescription
 from fedstream.record.documents import Metrics
+from fedstream.record.exchange import Parts
 from fedstream.record.local_rule import NO_RULE, LocalRule
 from fedstream.record.weights import Weights
 
@@ -38,6 +39,8 @@ class TrainingConfig:
         deadline: Value of `time.monotonic()` at which training is aborted; None for no deadline.
         rule: Local rule of the strategy, in addition to plain training.
         received: Arrays that came with the global model, for the rule; name -> array.
+        parts: Which variables travel and which are personal; None if all travel. Training leaves all others as they
+            are.
     """
 
     epochs: int = 1
@@ -50,6 +53,7 @@ class TrainingConfig:
     deadline: float | None = None
     rule: LocalRule = NO_RULE
     received: Weights = field(default_factory=dict)
+    parts: Parts | None = None
 
 
 @dataclass(frozen=True)
@@ -57,7 +61,7 @@ class TrainResult:
     """The result of a client's training.
 
     Attributes:
-        weights: name -> array; empty if the model was only evaluated.
+        weights: All variables of the model; name -> array; empty if the model was only evaluated.
         num_examples: Number of training records, or of evaluation records if the model was only evaluated.
         incoming: Metrics of the received model on the held-out records; None without such records.
         trained: Metrics of the trained model on them; None without such records, or if the model was only evaluated.

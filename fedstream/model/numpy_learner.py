@@ -19,7 +19,6 @@ from fedstream.record.canonical import canonical_json, sha256_hex
 from fedstream.record.description import SPARSE_LOSS, ModelDescription, VariableDescription
 from fedstream.record.document import Document
 from fedstream.record.documents import CONFUSED, Metrics
-from fedstream.record.local_rule import LocalTraining
 from fedstream.record.weights import Weights, to_bytes
 
 DEVICE = "CPU (numpy)"
@@ -63,7 +62,7 @@ def describe(data: bytes, name: str) -> tuple[ModelDescription, bytes]:
         loss=SPARSE_LOSS,
         metrics=["accuracy"],
         variables=[
-            VariableDescription(name=path, shape=list(value.shape), dtype=str(value.dtype))
+            VariableDescription(name=path, shape=list(value.shape), dtype=str(value.dtype), trainable=True)
             for path, value in weights.items()
         ],
         keras_digest=sha256_hex(data),
@@ -103,7 +102,7 @@ class SoftmaxLearner:
             )
         steps = config.epochs * math.ceil(len(samples) / config.batch_size)
         rate = config.learning_rate or self._model.learning_rate
-        new, extras = finished(config.rule, LocalTraining(weights, new, config.received, steps, rate, config.seed))
+        new, extras = finished(config, weights, new, steps, rate)
         trained = self.measure(new, x[held_out], y[held_out]) if held_out.any() else None
         return TrainResult(
             new, len(samples), incoming, trained, self.measure(new, x[~held_out], y[~held_out]), DEVICE, extras
@@ -140,11 +139,10 @@ class SoftmaxLearner:
                 error[np.arange(len(batch)), labels[batch]] -= 1
                 gradients = {"kernel": samples[batch].T @ error / len(batch), "bias": error.mean(axis=0)}
                 for name, gradient in gradients.items():
-                    term = (
-                        config.rule.gradient(name, new[name], weights[name], config.received)
-                        if config.rule.corrects
-                        else None
-                    )
+                    if config.parts and name not in config.parts.trained:
+                        continue
+                    corrects = config.rule.corrects and (config.parts is None or name in config.parts.shared)
+                    term = config.rule.gradient(name, new[name], weights[name], config.received) if corrects else None
                     new[name] -= rate * (gradient if term is None else gradient + term)
             if config.deadline is not None and time.monotonic() > config.deadline:
                 raise ModelError(

@@ -22,10 +22,9 @@ from fedstream.model.evaluation import evaluate_model, finite, traced
 from fedstream.model.examples import Examples
 from fedstream.model.keras_model import as_targets, get_weights, set_weights, to_numpy
 from fedstream.model.learner import TrainingConfig, TrainResult
-from fedstream.model.rules import corrected, finished
+from fedstream.model.rules import corrected, finished, fixed
 from fedstream.model.twin import fit_mirrored, twin_of
 from fedstream.record.documents import Metrics
-from fedstream.record.local_rule import LocalTraining
 from fedstream.record.weights import Weights
 
 STEPS_PER_CALL = 32
@@ -88,13 +87,13 @@ class Trainer:
         learner = self._twin(devices, config.mixed_precision) if len(devices) > 1 or config.mixed_precision else self
         if learner is not self:
             set_weights(learner.model, weights)
-        with _fresh(learner.model, config), corrected(learner.model, config.rule, weights, config.received):
+        with _fresh(learner.model, config), corrected(learner.model, config, weights):
             fit = learner._fit_mirrored if len(devices) > 1 else learner._fit
             values, rate = fit(x, y, trained_on, config), _learning_rate(learner.model)
         trained = get_weights(learner.model)
         _check_finite(trained, values, config)
         steps = config.epochs * math.ceil(len(trained_on) / config.batch_size)
-        new, extras = finished(config.rule, LocalTraining(weights, trained, config.received, steps, rate, config.seed))
+        new, extras = finished(config, weights, trained, steps, rate)
         if learner is not self or new is not trained:
             set_weights(self.model, new)
         training = Metrics(num_examples=len(trained_on), values=finite(values))
@@ -127,29 +126,31 @@ class Trainer:
         kept: dict[Any, Any] = (
             {} if config.rule.corrects else self._traced
         )  # what a rule adds is traced into the function
-        steps, values = self._steps(samples, labels, config.batch_size, kept), dict[str, float]()
-        for order in _orders(index, config):
-            model.reset_metrics()
-            for first in range(0, len(order), STEPS_PER_CALL * config.batch_size):
-                some = order[first : first + STEPS_PER_CALL * config.batch_size]
-                values = {name: float(value) for name, value in steps(samples, labels, tf.constant(some)).items()}
-                deadline.check((first + len(some) - 1) // config.batch_size)
-                _check_loss(values["loss"], config)
+        steps, values = self._steps(samples, labels, config, kept), dict[str, float]()
+        with fixed(model, config.parts):
+            for order in _orders(index, config):
+                model.reset_metrics()
+                for first in range(0, len(order), STEPS_PER_CALL * config.batch_size):
+                    some = order[first : first + STEPS_PER_CALL * config.batch_size]
+                    values = {name: float(value) for name, value in steps(samples, labels, tf.constant(some)).items()}
+                    deadline.check((first + len(some) - 1) // config.batch_size)
+                    _check_loss(values["loss"], config)
         model.optimizer.finalize_variable_values(model.trainable_weights)
         return values
 
     def _fit_mirrored(
         self, x: NDArray[Any], y: NDArray[Any], index: NDArray[np.intp], config: TrainingConfig
     ) -> dict[str, float]:
-        return fit_mirrored(
-            self.model, _batches(self.model, x, y, index, config), config.epochs, _Deadline(config.deadline).check
-        )
+        batches, deadline = _batches(self.model, x, y, index, config), _Deadline(config.deadline)
+        with fixed(self.model, config.parts):
+            return fit_mirrored(self.model, batches, config.epochs, deadline.check)
 
-    def _steps(self, samples: Any, labels: Any, batch_size: int, kept: dict[Any, Any]) -> Any:
+    def _steps(self, samples: Any, labels: Any, config: TrainingConfig, kept: dict[Any, Any]) -> Any:
         """Return a function that trains on numbered records in batches and returns the means since the last reset."""
-        tf, model = tensorflow(), self.model
+        tf, model, batch_size = tensorflow(), self.model, config.batch_size
         signature = [tf.TensorSpec([None, *array.shape[1:]], array.dtype) for array in (samples, labels)]
-        key = (batch_size, *((tuple(spec.shape[1:]), spec.dtype) for spec in signature))
+        trained = config.parts and config.parts.trained
+        key = (batch_size, trained, *((tuple(spec.shape[1:]), spec.dtype) for spec in signature))
         if key not in kept:
 
             def steps(samples: Any, labels: Any, order: Any) -> Any:

@@ -9,6 +9,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from fedstream.errors import SpecError
 from fedstream.record.document import Document
+from fedstream.record.exchange import Exchange
 from fedstream.record.form import Entry, explained, parse_form
 from fedstream.record.names import NAME, NAME_RULE, TOPIC
 from fedstream.record.operational import OPERATIONAL, identity, with_operational
@@ -165,6 +166,9 @@ class RunSpec(Document):
         ge=0,
         description="With three or more updates, reject each whose norm exceeds this multiple of the round's median; "
         "0 to reject none.",
+    )
+    exchange: Annotated[Exchange, Entry("aggregation")] = Field(
+        Exchange(), description='What travels, such as {"compression": "int8"}; see docs/exchange.md.'
     )
     rounds: Annotated[int, Entry("stopping")] = Field(
         15, ge=1, le=10_000, description="Total number of training rounds. It can grow when a run is submitted again."

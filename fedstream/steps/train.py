@@ -17,6 +17,7 @@ from fedstream.model.modes import mode_of
 from fedstream.model.split import split_mask
 from fedstream.record.canonical import sha256_hex
 from fedstream.record.documents import Manifest, Metrics, SliceDoc
+from fedstream.record.exchange import select
 from fedstream.record.extras import join
 from fedstream.record.local_rule import NO_RULE
 from fedstream.record.offsets import parse_ranges
@@ -98,6 +99,7 @@ def _train(
         deadline=deadline,
         rule=strategy_of(spec).local_rule(),
         received=_received(context, state, round),
+        parts=state.record.parts,
     )
     keys, weights = (
         state.keys.at(round),
@@ -108,7 +110,7 @@ def _train(
         split_mask(spec.seed, records.partitions, records.offsets, matched.held_out_rate),
     )
     result = mode_of(spec).train(learner, weights, examples, config)
-    update = None if config.measure_only else to_bytes(join(result.weights, result.extras))
+    update = None if config.measure_only else to_bytes(join(select(result.weights, config.parts), result.extras))
     manifest = Manifest(
         run=state.run,
         round=round,
