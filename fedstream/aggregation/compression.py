@@ -157,6 +157,13 @@ def sent_arrays(codec: Codec | None, base: Mapping[str, np.ndarray]) -> dict[str
     return expected
 
 
+def residual_arrays(codec: Codec | None, base: Mapping[str, np.ndarray]) -> dict[str, ArraySpec]:
+    """Return the arrays that a client keeps of what was lost; empty without error feedback."""
+    if not codec or not codec.feedback:
+        return {}
+    return {name: ArraySpec(array.shape, "float32") for name, array in base.items() if _is_compressed(name, array)}
+
+
 def compress(
     codec: Codec, base: Mapping[str, np.ndarray], weights: Mapping[str, np.ndarray], residual: Mapping[str, np.ndarray]
 ) -> tuple[Weights, Weights]:

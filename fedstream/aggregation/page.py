@@ -65,8 +65,8 @@ FedDamped = "mine.strategies:FedDamped"
 `updates` can be read more than once; `updates.blocks()` yields the values of all clients block by block, which keeps
 the memory small. A strategy that keeps something between rounds returns it as `state`. A strategy that needs its
 clients' help returns a `LocalRule` from `local_rule()`: it determines what the clients add to the gradient of each
-step, how they change the trained weights, and which arrays they send back. `broadcast()` returns the arrays that go out
-to the clients with the model.
+step, how they change the trained weights, which arrays they send back, and which they keep for their next round.
+`broadcast()` returns the arrays that go out to the clients with the model.
 """
 
 

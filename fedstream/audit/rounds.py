@@ -18,10 +18,14 @@ from fedstream.record.layout import ModelKeys, RunKeys
 from fedstream.record.measurement import why_implausible
 from fedstream.record.run import RunRecord
 from fedstream.record.weights import digest
-from fedstream.steps.aggregation import aggregate_round, beside_model, fetch_updates, same_figures
+from fedstream.steps.aggregation import aggregate_round, beside_model, same_figures
 from fedstream.steps.candidates import read_candidates, read_refusals
+from fedstream.steps.exchange import downloads_of
 from fedstream.steps.global_model import first_global
 from fedstream.store.state import RunState
+
+JUDGED = ("client", "accepted", "reason", "num_examples", "update_digest", "manifest_digest", "client_state_digest")
+"""Fields of a verdict that the commit repeats."""
 
 
 class RoundAudit:
@@ -110,14 +114,10 @@ class RoundAudit:
                 self.evidence.problem(keys.selection, wrong)
             same(keys.selection, "kind", selection.kind, commit.kind)
         if self.evidence.has_digest(keys.verdicts, commit.verdicts_digest) and verdicts:
-            said = [
-                (v.client, v.accepted, v.reason, v.num_examples, v.update_digest, v.manifest_digest)
-                for v in verdicts.verdicts
-            ]
-            entries = [
-                (e.client, e.accepted, e.reason, e.num_examples, e.update_digest, e.manifest_digest)
-                for e in commit.clients
-            ]
+            entries, said = (
+                [tuple(getattr(one, name) for name in JUDGED) for one in of]
+                for of in (commit.clients, verdicts.verdicts)
+            )
             same(keys.commit, "clients", entries, said)
         if strangers := {entry.client for entry in commit.clients} - {client.client for client in self.record.clients}:
             self.evidence.problem(keys.commit, f"client {min(strangers)!r} is not a client of the run")
@@ -165,6 +165,9 @@ class RoundAudit:
                 self.evidence.problem(key, what)
         if entry.update_digest:
             self.evidence.has_digest(keys.update(entry.client, entry.update_digest), entry.update_digest)
+        if entry.client_state_digest:
+            own = keys.client_state(entry.client, entry.client_state_digest)
+            self.evidence.has_digest(own, entry.client_state_digest)
         key = keys.manifest(entry.client)
         if not entry.manifest_digest or not self.evidence.has_digest(key, entry.manifest_digest) or not entry.accepted:
             return None
@@ -173,6 +176,7 @@ class RoundAudit:
             for name in (
                 "client",
                 "update_digest",
+                "client_state_digest",
                 "num_examples",
                 "slice_digest",
                 "slice_document",
@@ -237,8 +241,8 @@ class RoundAudit:
         refusals = read_refusals(self.state, commit.round)
         try:
             weights = evidence.weights(base)
-            with fetch_updates(evidence.store, self.record, weights) as downloads:
-                candidates = read_candidates(self.state, selection, weights, downloads.weights, {}, verdicts)
+            with downloads_of(evidence.store, self.record, weights) as downloads:
+                candidates = read_candidates(self.state, selection, weights, downloads, {}, verdicts)
         except StoreUnavailable:
             raise
         except FedstreamError as error:
@@ -252,7 +256,12 @@ class RoundAudit:
     def _of_clients(self, commit: Commit) -> list[str]:
         keys, clients = self.keys.at(commit.round), [entry.client for entry in commit.clients]
         updates = [keys.update(entry.client, entry.update_digest) for entry in commit.clients if entry.update_digest]
-        return [*map(keys.slice, clients), *map(keys.manifest, clients), *updates]
+        states = [
+            keys.client_state(entry.client, entry.client_state_digest)
+            for entry in commit.clients
+            if entry.client_state_digest
+        ]
+        return [*map(keys.slice, clients), *map(keys.manifest, clients), *updates, *states]
 
     def _check_aggregation(self, before: list[Commit], commit: Commit) -> None:
         """Aggregate the round again and compare the global model, unless the inputs are damaged."""
@@ -276,7 +285,7 @@ class RoundAudit:
             return
         try:
             model = evidence.weights(base.weights)
-            with fetch_updates(evidence.store, self.record, model) as downloads:
+            with downloads_of(evidence.store, self.record, model) as downloads:
                 outcome = aggregate_round(self.state, commit.round, model, commit.clients, downloads)
         except StoreUnavailable:
             raise

@@ -100,11 +100,11 @@ def _why_bad_opening(evidence: Evidence, key: str, attempt: str, slot: int, numb
 def _why_bad_client_object(evidence: Evidence, record: RunRecord, key: str, name: str) -> str:
     found = re.fullmatch(
         rf"(?:slices/(?P<slice>{NAME})|updates/(?P<manifest>{NAME})|refusals/{ATTEMPT}/(?P<refusal>{NAME}))\.json"
-        rf"|updates/(?P<update>{NAME})-(?P<digest>[0-9a-f]{{64}})\.safetensors",
+        rf"|(?:updates|client_states)/(?P<arrays>{NAME})-(?P<digest>[0-9a-f]{{64}})\.safetensors",
         name,
     )
     client = (
-        next((found[group] for group in ("slice", "manifest", "refusal", "update") if found[group]), "")
+        next((found[group] for group in ("slice", "manifest", "refusal", "arrays") if found[group]), "")
         if found
         else ""
     )

@@ -39,6 +39,7 @@ class TrainingConfig:
         deadline: Value of `time.monotonic()` at which training is aborted; None for no deadline.
         rule: Local rule of the strategy, in addition to plain training.
         received: Arrays that came with the global model, for the rule; name -> array.
+        state: Arrays that the client kept, for the rule; name -> array.
         parts: Which variables travel and which are personal; None if all travel. Training leaves all others as they
             are.
     """
@@ -53,6 +54,7 @@ class TrainingConfig:
     deadline: float | None = None
     rule: LocalRule = NO_RULE
     received: Weights = field(default_factory=dict)
+    state: Weights = field(default_factory=dict)
     parts: Parts | None = None
 
 
@@ -68,6 +70,7 @@ class TrainResult:
         training: Means over the last epoch while the weights changed; None if the model was only evaluated.
         device: Name of the device.
         extras: Arrays that the local rule returns in addition to the weights; name -> array.
+        state: Arrays that the client keeps for its next round; name -> array.
         figures: Resources that the training used, by name; see fedstream.model.usage.
     """
 
@@ -78,6 +81,7 @@ class TrainResult:
     training: Metrics | None
     device: str
     extras: Weights = field(default_factory=dict)
+    state: Weights = field(default_factory=dict)
     figures: dict[str, float] = field(default_factory=dict)
 
 

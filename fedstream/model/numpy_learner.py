@@ -102,11 +102,10 @@ class SoftmaxLearner:
             )
         steps = config.epochs * math.ceil(len(samples) / config.batch_size)
         rate = config.learning_rate or self._model.learning_rate
-        new, extras = finished(config, weights, new, steps, rate)
-        trained = self.measure(new, x[held_out], y[held_out]) if held_out.any() else None
-        return TrainResult(
-            new, len(samples), incoming, trained, self.measure(new, x[~held_out], y[~held_out]), DEVICE, extras
-        )
+        made = finished(config, weights, new, steps, rate)
+        trained = self.measure(made.weights, x[held_out], y[held_out]) if held_out.any() else None
+        training = self.measure(made.weights, x[~held_out], y[~held_out])
+        return TrainResult(made.weights, len(samples), incoming, trained, training, DEVICE, made.extras, made.state)
 
     def measure(self, weights: Weights, x: NDArray[Any], y: NDArray[Any]) -> Metrics:
         labels, found = _classes(y), self._probabilities(weights, self._flat(x))
@@ -142,7 +141,11 @@ class SoftmaxLearner:
                     if config.parts and name not in config.parts.trained:
                         continue
                     corrects = config.rule.corrects and (config.parts is None or name in config.parts.shared)
-                    term = config.rule.gradient(name, new[name], weights[name], config.received) if corrects else None
+                    term = (
+                        config.rule.gradient(name, new[name], weights[name], config.received, config.state)
+                        if corrects
+                        else None
+                    )
                     new[name] -= rate * (gradient if term is None else gradient + term)
             if config.deadline is not None and time.monotonic() > config.deadline:
                 raise ModelError(

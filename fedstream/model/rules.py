@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 from fedstream.errors import ModelError
@@ -12,7 +13,7 @@ from fedstream.model.keras_model import travelling
 from fedstream.model.learner import TrainingConfig
 from fedstream.record.exchange import Parts, select
 from fedstream.record.extras import spec_of, why_not
-from fedstream.record.local_rule import LocalTraining
+from fedstream.record.local_rule import Finished, LocalTraining
 from fedstream.record.weights import Weights
 
 
@@ -37,7 +38,9 @@ def corrected(model: Any, config: TrainingConfig, start: Weights) -> Iterator[No
     tf, optimizer, replicas = tensorflow(), _innermost(model.optimizer), model.distribute_strategy.num_replicas_in_sync
     with tf.device("CPU:0"):
         starts = {name: tf.constant(start[name]) for name in names.values()}
-        arrays = {name: tf.constant(array) for name, array in config.received.items()}
+        arrays, kept = (
+            {name: tf.constant(array) for name, array in given.items()} for given in (config.received, config.state)
+        )
     plain = optimizer.apply
 
     def apply(grads: Any, trainable_variables: Any = None) -> Any:
@@ -48,7 +51,7 @@ def corrected(model: Any, config: TrainingConfig, start: Weights) -> Iterator[No
 
     def _added(gradient: Any, variable: Any) -> Any:
         name = names.get(id(variable))
-        term = rule.gradient(name, variable.value, starts[name], arrays) if name else None
+        term = rule.gradient(name, variable.value, starts[name], arrays, kept) if name else None
         if term is None:
             return gradient
         term = tf.cast(term, variable.dtype) / replicas  # the replicas' gradients are added up
@@ -79,10 +82,8 @@ def fixed(model: Any, parts: Parts | None) -> Iterator[None]:
             variable.trainable = True
 
 
-def finished(
-    config: TrainingConfig, start: Weights, trained: Weights, steps: int, rate: float
-) -> tuple[Weights, Weights]:
-    """Let the rule finish the variables that travel, and return the client's weights and extra arrays.
+def finished(config: TrainingConfig, start: Weights, trained: Weights, steps: int, rate: float) -> Finished:
+    """Let the rule finish the variables that travel, and return all weights, and what the client sends and keeps.
 
     Variables that neither travel nor are personal get their values from the start back.
 
@@ -97,19 +98,24 @@ def finished(
         ModelError: The result does not match the declaration of the rule.
     """
     rule, parts = config.rule, config.parts
-    training = LocalTraining(select(start, parts), select(trained, parts), config.received, steps, rate, config.seed)
-    weights, extras = rule.finish(training)
-    problem = why_not(_specs(training.trained), weights, "variable", "the global model") or why_not(
-        rule.returns(training.start), extras, "extra array", "what the rule returns"
+    training = LocalTraining(
+        select(start, parts), select(trained, parts), config.received, steps, rate, config.seed, config.state
+    )
+    made = rule.finish(training)
+    problem = (
+        why_not(_specs(training.trained), made.weights, "variable", "the global model")
+        or why_not(rule.returns(training.start), made.extras, "extra array", "what the rule returns")
+        or why_not(rule.keeps(training.start), made.state, "client state array", "what the rule keeps")
     )
     if problem:
         raise ModelError(
             f"the local rule {type(rule).__name__} makes no update that counts: {problem}; "
             "correct the strategy, or its parameters"
         )
-    if parts:
-        weights = {**start, **{variable.name: trained[variable.name] for variable in parts.personal}, **weights}
-    return weights, extras
+    if parts is None:
+        return made
+    personal = {variable.name: trained[variable.name] for variable in parts.personal}
+    return replace(made, weights={**start, **personal, **made.weights})
 
 
 def _specs(arrays: Mapping[str, Any]) -> dict[str, Any]:

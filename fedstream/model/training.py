@@ -93,11 +93,12 @@ class Trainer:
         trained = get_weights(learner.model)
         _check_finite(trained, values, config)
         steps = config.epochs * math.ceil(len(trained_on) / config.batch_size)
-        new, extras = finished(config, weights, trained, steps, rate)
-        if learner is not self or new is not trained:
-            set_weights(self.model, new)
+        made = finished(config, weights, trained, steps, rate)
+        if learner is not self or made.weights is not trained:
+            set_weights(self.model, made.weights)
         training = Metrics(num_examples=len(trained_on), values=finite(values))
-        return TrainResult(new, len(trained_on), incoming, self._measure(x, y, measured_on), training, name, extras)
+        after = self._measure(x, y, measured_on)
+        return TrainResult(made.weights, len(trained_on), incoming, after, training, name, made.extras, made.state)
 
     def measure(self, x: NDArray[Any], y: NDArray[Any]) -> Metrics:
         """Measure the weights that the model has now on labelled records."""

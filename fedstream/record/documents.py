@@ -131,6 +131,8 @@ class Manifest(Document):
     Attributes:
         base_digest: digest of the global model that the client received.
         update_digest: digest of the new weights; absent when the client only measured.
+        client_state_digest: digest of the arrays that the client keeps for its next round; not written if there are
+            none.
         num_examples: number of records trained on; if the client only measured, of held-out records.
         slice_digest: digest of the records.
         slice_document: SHA-256 of the bytes of the slice's document.
@@ -149,6 +151,7 @@ class Manifest(Document):
     client: Word
     base_digest: Digest
     update_digest: Digest | None
+    client_state_digest: Digest | None = Field(default=None, exclude_if=lambda digest: digest is None)
     num_examples: Number
     slice_key: Reason
     slice_digest: Digest
@@ -182,6 +185,7 @@ class Verdict(Document):
     reason: str
     num_examples: Number
     update_digest: Digest | None = None
+    client_state_digest: Digest | None = Field(default=None, exclude_if=lambda digest: digest is None)
     manifest_digest: Digest | None = None
 
 
@@ -229,6 +233,7 @@ class ClientEntry(Document):
     reason: str
     num_examples: Number
     update_digest: Digest | None
+    client_state_digest: Digest | None = Field(default=None, exclude_if=lambda digest: digest is None)
     manifest_digest: Digest | None
     slice_digest: Digest | None
     slice_document: Digest | None = None

@@ -168,7 +168,7 @@ def _why_wrong(expected: Verdict, said: Verdict, refusals: set[str]) -> str:
         return ""
     # A later version can give the reason for a rejection in other words.
     words = {"reason"} if not expected.accepted else set()
-    difference = _first_difference(said.model_dump(exclude=words), expected.model_dump(exclude=words))
+    difference = _first_difference(*({name: value for name, value in v if name not in words} for v in (said, expected)))
     return f"of client {said.client!r} it says that {difference}" if difference else ""
 
 
@@ -186,6 +186,7 @@ def _verdict(candidate: Candidate, reason: str) -> Verdict:
         reason=reason or "valid",
         num_examples=counts.num_examples if counts else 0,
         update_digest=counts.update_digest if counts else None,
+        client_state_digest=counts.client_state_digest if counts else None,
         manifest_digest=candidate.manifest_digest,
     )
 
@@ -218,8 +219,10 @@ def _why_unexpected(
     }
     if difference := _first_difference({name: getattr(candidate.manifest, name) for name in expected}, expected):
         return f"in its manifest {difference}"
-    if selection.kind == "closing" and candidate.manifest and candidate.manifest.update_digest:
-        return "its manifest names an update, but this round only measures"
+    manifest = candidate.manifest
+    if selection.kind == "closing" and manifest and (manifest.update_digest or manifest.client_state_digest):
+        what = "an update" if manifest.update_digest else "a client state"
+        return f"its manifest names {what}, but this round only measures"
     return ""
 
 

@@ -7,47 +7,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import partial
 
-from fedstream.aggregation.compression import codec_of, decompress, sent_arrays
-from fedstream.aggregation.outcome import Outcome, combine_updates, strategy_of
+from fedstream.aggregation.outcome import Outcome, combine_updates
 from fedstream.aggregation.updates import Update, Updates
 from fedstream.record.documents import Aggregation, ClientEntry, Figures, Verdict
-from fedstream.record.extras import ArraySpec, split
-from fedstream.record.run import RunRecord
+from fedstream.record.extras import split
 from fedstream.record.weights import Weights, digest, from_bytes
-from fedstream.store.mapped import Downloads, largest_update
+from fedstream.steps.exchange import decoder
+from fedstream.store.mapped import Downloads
 from fedstream.store.state import RunState
-from fedstream.store.store import Store
 
 CLOSE = 1e-9
 """Relative difference up to which two figures count as equal.
 
 Sums of a hundred million float64 values differ by less.
 """
-
-
-def returned_arrays(record: RunRecord, base: Weights) -> dict[str, ArraySpec]:
-    """Return the arrays that each update of a run contains in addition to the weights.
-
-    Args:
-        record: The run's record.
-        base: The global model that the clients received.
-    """
-    return strategy_of(record.spec).local_rule().returns(base)
-
-
-def fetch_updates(store: Store, record: RunRecord, base: Weights) -> Downloads:
-    """Return a context that fetches updates of a run and decodes them.
-
-    Args:
-        store: The bucket.
-        record: The run's record.
-        base: The global model that the clients received.
-    """
-    codec = codec_of(record.spec.exchange)
-    limit = largest_update(sent_arrays(codec, base), returned_arrays(record, base))
-    return Downloads(store, limit, partial(decompress, codec, base) if codec else None)
 
 
 def aggregate_round(
@@ -70,11 +44,12 @@ def aggregate_round(
     if before.server_state_digest:
         key = state.base_keys(round).server_state
         server_state = from_bytes(state.store.get_verified(key, before.server_state_digest), key)
+    decode = decoder(state.record, base)
     updates = [
         Update(
             entry.client,
             entry.num_examples,
-            *split(downloads.weights(keys.update(entry.client, entry.update_digest), entry.update_digest)),
+            *split(downloads.weights(keys.update(entry.client, entry.update_digest), entry.update_digest, decode)),
         )
         for entry in clients
         if entry.accepted and entry.update_digest

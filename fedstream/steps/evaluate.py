@@ -143,6 +143,7 @@ def _entry(state: RunState, round: int, verdict: Verdict, manifest: Manifest | N
         reason=verdict.reason,
         num_examples=verdict.num_examples,
         update_digest=verdict.update_digest,
+        client_state_digest=verdict.client_state_digest,
         manifest_digest=verdict.manifest_digest,
         slice_digest=document.digest if document else None,
         slice_document=state.slice_digest(round, verdict.client) if document else None,

@@ -18,13 +18,15 @@ from fedstream.model.split import split_mask
 from fedstream.record.canonical import sha256_hex
 from fedstream.record.documents import Manifest, Metrics, SliceDoc
 from fedstream.record.exchange import select
-from fedstream.record.extras import join
+from fedstream.record.extras import unprefixed
 from fedstream.record.local_rule import NO_RULE
 from fedstream.record.offsets import parse_ranges
 from fedstream.record.selection import client_seed
 from fedstream.record.spec import RunSpec
 from fedstream.record.weights import Weights, from_bytes, to_bytes
+from fedstream.steps.client_state import client_state
 from fedstream.steps.context import Context
+from fedstream.steps.exchange import PERSONAL, kept_arrays, of_rule, written
 from fedstream.steps.feeding import why_unexpected
 from fedstream.steps.global_model import global_weights
 from fedstream.steps.refusal import refusing, why_refused
@@ -88,6 +90,13 @@ def _train(
     matched, learner = state.record.client(client), context.learner(state, client)
     fallback = _falls_back(spec, client, learner)
     records = _read(context, document, state, deadline)
+    keys, weights = (
+        state.keys.at(round),
+        global_weights(context, state, state.ledger.model_round(round - 1), base.weights_digest),
+    )
+    shared = select(weights, state.record.parts)
+    kept = client_state(context, state, round, client) if kept_arrays(state.record, shared) else {}
+    weights |= unprefixed(PERSONAL, kept)
     config = TrainingConfig(
         epochs=spec.epochs,
         batch_size=spec.batch_size,
@@ -99,24 +108,24 @@ def _train(
         deadline=deadline,
         rule=strategy_of(spec).local_rule(),
         received=_received(context, state, round),
+        state=of_rule(kept),
         parts=state.record.parts,
-    )
-    keys, weights = (
-        state.keys.at(round),
-        global_weights(context, state, state.ledger.model_round(round - 1), base.weights_digest),
     )
     examples = Examples(
         *decode_in_order(state.record, matched, records),
         split_mask(spec.seed, records.partitions, records.offsets, matched.held_out_rate),
     )
     result = mode_of(spec).train(learner, weights, examples, config)
-    update = None if config.measure_only else to_bytes(join(select(result.weights, config.parts), result.extras))
+    update, own = None, None
+    if not config.measure_only:
+        update, own = (to_bytes(arrays) if arrays else None for arrays in written(state.record, shared, result, kept))
     manifest = Manifest(
         run=state.run,
         round=round,
         client=client,
         base_digest=base.weights_digest,
         update_digest=sha256_hex(update) if update else None,
+        client_state_digest=sha256_hex(own) if own else None,
         num_examples=result.num_examples,
         slice_key=keys.slice(client),
         slice_digest=document.digest,
@@ -132,6 +141,8 @@ def _train(
         trained=result.trained,
         training=result.training,
     )
+    if own:
+        state.store.put_new(keys.client_state(client, sha256_hex(own)), own)
     if update:
         state.store.put_new(keys.update(client, sha256_hex(update)), update)
         alone = _alone(context, state, round, client, examples, config) if spec.baseline else None
@@ -164,7 +175,12 @@ def _alone(
         return None
     spec, initial = state.spec, global_weights(context, state, 0, state.ledger.commit(0).weights_digest)
     longer = replace(
-        config, epochs=spec.epochs * spec.rounds, seed=client_seed(spec.seed, 0, client), rule=NO_RULE, received={}
+        config,
+        epochs=spec.epochs * spec.rounds,
+        seed=client_seed(spec.seed, 0, client),
+        rule=NO_RULE,
+        received={},
+        state={},
     )
     try:
         alone = mode_of(spec).train(context.learner(state, client), initial, examples, longer).trained

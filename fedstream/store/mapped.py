@@ -54,8 +54,6 @@ class Downloads:
     Args:
         store: the bucket.
         limit: maximum bytes of an object.
-        decode: makes weights of the arrays in an object, which are then written to the folder and mapped; absent if
-            the arrays are the weights.
 
     Example:
         >>> with Downloads(store, largest_update(expected)) as downloads:  # doctest: +SKIP
@@ -63,15 +61,20 @@ class Downloads:
         ...     mean = federated_average(updates)
     """
 
-    def __init__(self, store: Store, limit: int, decode: Callable[[Weights], Weights] | None = None) -> None:
+    def __init__(self, store: Store, limit: int) -> None:
         self._store = store
         self._limit = limit
-        self._decode = decode
         self._folder = TemporaryDirectory(prefix="fedstream-", ignore_cleanup_errors=True)
         self._read: dict[tuple[str, str], Weights] = {}
 
-    def weights(self, key: str, digest: str) -> Weights:
+    def weights(self, key: str, digest: str, decode: Callable[[Weights], Weights] | None = None) -> Weights:
         """Return the weights of an object. Their arrays can be read while the context lasts.
+
+        Args:
+            key: key of the object.
+            digest: SHA-256 of the object.
+            decode: makes weights of the object's arrays, once, which are written to the folder and mapped too; None if
+                the arrays are the weights.
 
         Raises:
             CorruptObject: the object has another digest, exceeds the limit, is not valid safetensors or cannot be
@@ -81,8 +84,8 @@ class Downloads:
         if (key, digest) not in self._read:
             path = Path(self._folder.name) / f"{len(self._read)}.safetensors"
             self._store.download(key, digest, path, self._limit)
-            if self._decode:
-                decoded, path = self._decode(map_weights(path, key)), path.with_suffix(".decoded")
+            if decode:
+                decoded, path = decode(map_weights(path, key)), path.with_suffix(".decoded")
                 save_file(decoded, path)
             self._read[key, digest] = map_weights(path, key)
         return self._read[key, digest]

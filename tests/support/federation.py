@@ -1,26 +1,24 @@
-"""Runs in one process, of a numpy model on the memory store."""
+"""Runs of the model in numpy on the store in memory, and what they leave there."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from typing import Any
 
-from support.data import blobs
+from support.inprocess import context_of, send
 
 from fedstream.local.inprocess import run_inprocess
 from fedstream.record.weights import Weights, from_bytes
 from fedstream.steps.context import Context
 from fedstream.store.state import RunState
-from fedstream.stream.send import send_dataset
 
 SPEC: dict[str, Any] = {"run": "r", "model": "builtin:numpy-softmax", "rounds": 3, "batch_size": 10}
 
 
-def federation(*clients: str, records: int = 60) -> Context:
+def federation(*clients: str) -> Context:
     """Return a context in which the clients have announced records."""
-    context = Context.in_memory()
-    for seed, client in enumerate(clients or ("north", "south")):
-        send_dataset(context.brokers.at(""), client, client, *blobs(seed, records), validation_rate=0.2)
+    context = context_of()
+    send(context, *(clients or ("north", "south")))
     return context
 
 

@@ -18,7 +18,7 @@ from fedstream.model.keras_model import get_weights, set_weights
 from fedstream.model.learner import TrainingConfig, TrainResult
 from fedstream.model.training import train_client
 from fedstream.record.extras import ArraySpec
-from fedstream.record.local_rule import NO_RULE, LocalRule, LocalTraining, Proximal
+from fedstream.record.local_rule import NO_RULE, Finished, LocalRule, LocalTraining, Proximal
 from fedstream.record.weights import digest
 
 N, CLASSES = 60, 3
@@ -196,7 +196,7 @@ def test_a_rule_that_does_not_return_what_it_says_is_named(extras: Any, said: st
             return {"c": ArraySpec((2,), "float32")}
 
         def finish(self, training: LocalTraining) -> Any:
-            return training.trained, extras
+            return Finished(training.trained, extras)
 
     model = make()
     with pytest.raises(ModelError, match=f"local rule Wrong makes no update that counts: {said}"):
