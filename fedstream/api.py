@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import pandas
     from numpy.typing import NDArray
 
+    from fedstream.model._tensorflow import KerasModel
     from fedstream.record.attendance import Absence
     from fedstream.record.description import ModelDescription
     from fedstream.stream.announcement import DataAnnouncement
@@ -106,7 +107,9 @@ def to_arrays(data: Any, labels: Any) -> tuple[NDArray[Any], NDArray[Any], list[
     return data.to_numpy(np.float32), np.asarray(labels), [str(name) for name in data.columns]
 
 
-def add_model(model: Any, name: str, lora_rank: int | None = None, lora_layers: str = "*") -> ModelDescription:
+def add_model(
+    model: str | Path | KerasModel, name: str, lora_rank: int | None = None, lora_layers: str = "*"
+) -> ModelDescription:
     """Add a compiled model that new runs can start from, and return its description.
 
         fedstream.add_model(model, "mine")
@@ -167,7 +170,7 @@ def run(name: str, *, model: str, progress: bool = True, **fields: Any) -> RunRe
     return RunResult(**{field: outcome[field] for field in RunResult.__dataclass_fields__})
 
 
-def load_model(version: str) -> Any:
+def load_model(version: str) -> KerasModel:
     """Return a published model as a compiled keras.Model, checked against its manifest.
 
         fedstream.load_model("digits@champion")
@@ -187,7 +190,7 @@ def load_model(version: str) -> Any:
     return load_keras(read_version_file(store, find_version(store, *parse_version(version))))
 
 
-def predict(model: Any, samples: NDArray[Any]) -> NDArray[Any]:
+def predict(model: str | KerasModel, samples: NDArray[Any]) -> NDArray[Any]:
     """Return a model's predictions, shape (n, ...); for a classifier, a probability for each class.
 
         fedstream.predict("digits@champion", pictures).argmax(axis=1)

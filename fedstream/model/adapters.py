@@ -16,6 +16,7 @@ import numpy as np
 from pydantic import Field, ValidationError
 
 from fedstream.errors import ModelError
+from fedstream.model._tensorflow import KerasModel
 from fedstream.model.archive import CONFIG, read_archive, walk, write_archive
 from fedstream.model.keras_model import get_weights, travelling
 from fedstream.record.canonical import canonical_json
@@ -55,7 +56,7 @@ def read_entry(contents: Mapping[str, bytes], where: str) -> Adapters | None:
         ) from error
 
 
-def entry_of(model: Any) -> dict[str, bytes]:
+def entry_of(model: KerasModel) -> dict[str, bytes]:
     """Return the entry for the file of a model, by name; empty if the model has no adapters."""
     enabled = {name: layer for name, layer in adaptable(model).items() if layer.lora_enabled}
     if not enabled:
@@ -69,7 +70,7 @@ def entry(adapters: Adapters) -> bytes:
     return canonical_json(adapters.model_dump(mode="json"))
 
 
-def adaptable(model: Any) -> dict[str, Any]:
+def adaptable(model: KerasModel) -> dict[str, Any]:
     """Return the layers that support LoRA, such as Dense, EinsumDense and Embedding, by path."""
     names = {id(variable): name for name, variable in travelling(model).items()}
     layers = {}
@@ -79,7 +80,7 @@ def adaptable(model: Any) -> dict[str, Any]:
     return layers
 
 
-def enable(model: Any, adapters: Adapters | None) -> None:
+def enable(model: KerasModel, adapters: Adapters | None) -> None:
     """Give layers of a loaded model their adapters, with the initial values that they have in every process.
 
     B is zero, so the model predicts as before. A is drawn as Keras does (He, uniform), but from the layer's path.
@@ -105,7 +106,7 @@ def enable(model: Any, adapters: Adapters | None) -> None:
         model.compile_from_config(model.get_compile_config())
 
 
-def merged(model: Any) -> Weights:
+def merged(model: KerasModel) -> Weights:
     """Return the weights of a model without adapters that predicts like a model with them."""
     names, weights = {id(variable): name for name, variable in travelling(model).items()}, get_weights(model)
     for layer in adaptable(model).values():
@@ -115,7 +116,7 @@ def merged(model: Any) -> Weights:
     return {name: array for name, array in weights.items() if not is_adapter(name)}
 
 
-def has_adapters(model: Any) -> bool:
+def has_adapters(model: KerasModel) -> bool:
     """Tell whether any layer of a model has an adapter."""
     return any(is_adapter(name) for name in travelling(model))
 

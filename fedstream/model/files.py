@@ -5,12 +5,11 @@ from __future__ import annotations
 import tempfile
 import warnings
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from fedstream.errors import ModelError
-from fedstream.model._tensorflow import keras, set_threads
+from fedstream.model._tensorflow import KerasModel, keras, set_threads
 from fedstream.model.adapters import enable, entry_of, read_entry
 from fedstream.model.archive import ADVICE, canonical_archive, check_archive, write_archive
 from fedstream.model.evaluation import evaluate_model
@@ -22,7 +21,7 @@ from fedstream.record.weights import to_bytes
 SUFFIX = ".keras"
 
 
-def load_keras(source: bytes | str | Path, threads: int | None = None) -> Any:
+def load_keras(source: bytes | str | Path, threads: int | None = None) -> KerasModel:
     """Load a compiled model, in Keras' safe mode, with the LoRA adapters that its file asks for.
 
     Args:
@@ -58,7 +57,7 @@ def load_keras(source: bytes | str | Path, threads: int | None = None) -> Any:
     return model
 
 
-def save_keras(model: Any) -> bytes:
+def save_keras(model: KerasModel) -> bytes:
     """Return a model as .keras bytes: the same architecture, compile arguments and weights are always the same bytes.
 
     Raises:
@@ -117,7 +116,7 @@ def _read(source: bytes | str | Path) -> tuple[str, bytes]:
         raise ModelError(f"cannot read model file {str(source)!r}: {error.strerror}") from error
 
 
-def _try(model: Any, description: ModelDescription) -> list[str]:
+def _try(model: KerasModel, description: ModelDescription) -> list[str]:
     """Measure the model on two records of zeros, and return the names of its metrics."""
     sparse = description.num_classes is not None
     labels = np.zeros((2, *(description.output_shape[:-1] if sparse else description.output_shape)))

@@ -7,7 +7,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from fedstream.model._tensorflow import keras, set_threads
+from fedstream.model._tensorflow import KerasModel, keras, set_threads
 from fedstream.model.adapters import has_adapters, merged, without_adapters
 from fedstream.model.devices import gpu_names, what_is_there
 from fedstream.model.examples import Examples
@@ -37,7 +37,7 @@ def open_learner(data: bytes, threads: int | None = None, gpu_memory_mib: int | 
 class KerasLearner:
     """A Keras model, loaded once."""
 
-    def __init__(self, model: Any, file: bytes) -> None:
+    def __init__(self, model: KerasModel, file: bytes) -> None:
         self._trainer, self._file = Trainer(model), file
 
     def train(self, weights: Weights, examples: Examples, config: TrainingConfig) -> TrainResult:
@@ -64,6 +64,6 @@ class KerasLearner:
     def why_no_gpu(self) -> str:
         return "" if gpu_names() else what_is_there()
 
-    def _with(self, weights: Weights) -> Any:
+    def _with(self, weights: Weights) -> KerasModel:
         set_weights(self._trainer.model, weights)
         return self._trainer.model

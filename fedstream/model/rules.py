@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from fedstream.errors import ModelError
-from fedstream.model._tensorflow import keras, tensorflow
+from fedstream.model._tensorflow import KerasModel, keras, tensorflow
 from fedstream.model.keras_model import travelling
 from fedstream.model.learner import TrainingConfig
 from fedstream.record.exchange import Parts, select
@@ -18,7 +18,7 @@ from fedstream.record.weights import Weights
 
 
 @contextmanager
-def corrected(model: Any, config: TrainingConfig, start: Weights) -> Iterator[None]:
+def corrected(model: KerasModel, config: TrainingConfig, start: Weights) -> Iterator[None]:
     """Let the rule add to the gradients of the trainable variables that travel for as long as the context lasts.
 
     The rule adds its terms before the optimizer clips or accumulates gradients, as if it were a term of the loss. The
@@ -66,7 +66,7 @@ def corrected(model: Any, config: TrainingConfig, start: Weights) -> Iterator[No
 
 
 @contextmanager
-def fixed(model: Any, parts: Parts | None) -> Iterator[None]:
+def fixed(model: KerasModel, parts: Parts | None) -> Iterator[None]:
     """Keep the variables that neither travel nor are personal out of training for as long as the context lasts."""
     held = [
         variable

@@ -8,10 +8,9 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from fedstream.errors import ModelError, UsageError
-from fedstream.model._tensorflow import keras
+from fedstream.model._tensorflow import KerasModel, keras
 from fedstream.model.adapters import ENTRY, MAX_LAYERS, MAX_RANK, Adapters, adaptable, enable, entry
 from fedstream.model.archive import check_archive, write_archive
 from fedstream.model.files import load_keras, save_keras
@@ -73,7 +72,7 @@ def with_lora(data: bytes, rank: int, layers: str = "*") -> bytes:
     return write_archive(check_archive(data, "the model") | {ENTRY: entry(adapters)})
 
 
-def load_callable(name: str) -> Callable[[], Any]:
+def load_callable(name: str) -> Callable[[], KerasModel]:
     """Return the function that `package.module:function` names; the current folder is searched first.
 
     Raises:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedstream.errors import ModelError
-from fedstream.model._tensorflow import keras, set_threads, tensorflow
+from fedstream.model._tensorflow import KerasModel, keras, set_threads, tensorflow
 from fedstream.model.devices import device_name, gpu_names
 from fedstream.model.evaluation import evaluate_model, finite, traced
 from fedstream.model.examples import Examples
@@ -32,7 +32,7 @@ STEPS_PER_CALL = 32
 
 
 def train_client(
-    model: Any, examples: Examples, config: TrainingConfig, devices: Sequence[str] | None = None
+    model: KerasModel, examples: Examples, config: TrainingConfig, devices: Sequence[str] | None = None
 ) -> TrainResult:
     """Train a model that holds the global weights, once. See `Trainer`, which can go on with the next client."""
     return Trainer(model).train(get_weights(model), examples, config, devices)
@@ -48,7 +48,7 @@ class Trainer:
         model: Compiled Keras model, loaded after `configure(threads, ...)`.
     """
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: KerasModel) -> None:
         self.model = model
         self._traced: dict[Any, Any] = {}
         self._twins: dict[tuple[tuple[str, ...], bool], Trainer] = {}
@@ -202,7 +202,9 @@ def _shuffled(index: NDArray[np.intp], seed: int) -> Any:
     return tf.data.experimental.from_variant(variant, tf.TensorSpec([], tf.int64))
 
 
-def _batches(model: Any, x: NDArray[Any], y: NDArray[Any], index: NDArray[np.intp], config: TrainingConfig) -> Any:
+def _batches(
+    model: KerasModel, x: NDArray[Any], y: NDArray[Any], index: NDArray[np.intp], config: TrainingConfig
+) -> Any:
     """Return batches of records, for a model on several devices."""
     tf = tensorflow()
     dtype = model.inputs[0].dtype
@@ -215,7 +217,7 @@ def _batches(model: Any, x: NDArray[Any], y: NDArray[Any], index: NDArray[np.int
 
 
 @contextmanager
-def _fresh(model: Any, config: TrainingConfig) -> Iterator[None]:
+def _fresh(model: KerasModel, config: TrainingConfig) -> Iterator[None]:
     """Set up the model for one training, and give its optimizer back as it was."""
     optimizer = model.optimizer
     if not optimizer.built:
@@ -240,12 +242,12 @@ def _fresh(model: Any, config: TrainingConfig) -> Iterator[None]:
             variable.assign(value)
 
 
-def _learning_rate(model: Any) -> float:
+def _learning_rate(model: KerasModel) -> float:
     rate = model.optimizer.learning_rate
     return float(to_numpy(rate) if isinstance(rate, keras().Variable) else rate)
 
 
-def _seed_generators(model: Any, seed: int) -> None:
+def _seed_generators(model: KerasModel, seed: int) -> None:
     """Set the random generators of layers such as Dropout from the seed.
 
     A loaded model has their state from the file, which is the same in every round.

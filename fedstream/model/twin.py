@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from fedstream.model._tensorflow import keras, tensorflow
+from fedstream.model._tensorflow import KerasModel, keras, tensorflow
 from fedstream.model.files import load_keras, save_keras
 from fedstream.model.keras_model import as_targets, num_classes
 
 
-def twin_of(model: Any, devices: Sequence[str], mixed_precision: bool) -> Any:
+def twin_of(model: KerasModel, devices: Sequence[str], mixed_precision: bool) -> KerasModel:
     """Return a copy of a compiled model, with its weights and its optimizer's state.
 
     The model itself stays as it is, so that it is measured on one device in float32: as it will be published.
@@ -36,7 +36,7 @@ def twin_of(model: Any, devices: Sequence[str], mixed_precision: bool) -> Any:
     return twin
 
 
-def compute_in_half(model: Any, policy: str) -> None:
+def compute_in_half(model: KerasModel, policy: str) -> None:
     """Make a compiled model compute in float16, with loss scaling, or in bfloat16, which needs none.
 
     Variables stay float32 under the same names. So do the computations of the output layers, to keep the precision of
@@ -61,7 +61,7 @@ def compute_in_half(model: Any, policy: str) -> None:
 
 
 def fit_mirrored(
-    model: Any, batches: Iterable[Any], epochs: int, after_step: Callable[[int], None]
+    model: KerasModel, batches: Iterable[Any], epochs: int, after_step: Callable[[int], None]
 ) -> dict[str, float]:
     """Train a mirrored model as `fit` trains a plain one, and return the means over the last epoch.
 
@@ -106,7 +106,7 @@ def _mirrored(devices: tuple[str, ...]) -> Any:
     return tensorflow().distribute.MirroredStrategy(devices)
 
 
-def _share(model: Any, samples: Any, labels: Any, replica: int) -> tuple[Any, Any, Any]:
+def _share(model: KerasModel, samples: Any, labels: Any, replica: int) -> tuple[Any, Any, Any]:
     """Return a device's part of a batch, with weights.
 
     If there are fewer records than devices, a device without records gets one of weight 0.
@@ -119,7 +119,7 @@ def _share(model: Any, samples: Any, labels: Any, replica: int) -> tuple[Any, An
     return samples[mine], labels[mine], tensorflow().fill(shape, weight)
 
 
-def _build_metrics(model: Any) -> None:
+def _build_metrics(model: KerasModel) -> None:
     """Make the metrics' variables, which cannot be made in the middle of a step on several devices."""
     shape = model.outputs[0].shape[1:] if num_classes(model) is None else model.outputs[0].shape[1:-1]
     model.test_on_batch(
@@ -127,7 +127,7 @@ def _build_metrics(model: Any) -> None:
     )
 
 
-def _output_layers(model: Any) -> list[Any]:
+def _output_layers(model: KerasModel) -> list[Any]:
     outputs = [tensor._keras_history.operation for tensor in model.outputs]
     return [
         inner

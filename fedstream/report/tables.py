@@ -205,3 +205,12 @@ def class_rows(metrics: Metrics | None, names: Sequence[str] = ()) -> list[Class
             )
         )
     return rows
+
+
+def contributors(view: RunView, round: int) -> dict[str, int]:
+    """Return client -> examples in its accepted updates up to a round."""
+    used: dict[str, int] = {}
+    for client in view.clients:
+        if examples := sum(entry.num_examples for number, entry in client.trained if number <= round):
+            used[client.name] = examples
+    return used

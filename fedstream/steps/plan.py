@@ -23,10 +23,11 @@ from fedstream.record.run import AnnouncementRow, ModelReference, RunRecord
 from fedstream.record.selection import clients_asked
 from fedstream.record.spec import RunSpec, changed_field, parse_spec
 from fedstream.record.weights import digest, from_bytes, to_bytes
+from fedstream.steps.admission import Heard
 from fedstream.steps.context import Context
 from fedstream.steps.global_model import first_global
 from fedstream.steps.markdown import plan_page
-from fedstream.steps.matching import Heard, Matching, match, reasons
+from fedstream.steps.matching import Matching, match, reasons
 from fedstream.steps.overlaps import shared_records
 from fedstream.steps.retry import patiently
 from fedstream.steps.runtime import step
