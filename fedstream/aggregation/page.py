@@ -22,6 +22,11 @@ $ fedstream run --name first --model tumours --strategy FedAdam --strategy-confi
 Updates are validated before a strategy sees them, and outliers are rejected (`outlier_bound`). The state that a
 strategy keeps on the server from round to round is stored as an object of the round; `fedstream verify` computes every
 model and every state again. The commits and the report contain the figures that a strategy returns.
+
+With FedProx and FedNova, partial work is accepted: a client that reaches `round_deadline_s` while it trains sends the
+model of the whole epochs that it has finished, and its manifest and the commit say how many these are. How far a client
+comes depends on its machine, so such a training cannot be repeated bit for bit; the model of its round can. With the
+other strategies, a client that passes its deadline is left out of the round.
 """
 
 OWN = f"""\

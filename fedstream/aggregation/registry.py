@@ -10,10 +10,17 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from fedstream.aggregation.fedadagrad import FedAdagrad
 from fedstream.aggregation.fedadam import FedAdam
 from fedstream.aggregation.fedavg import FedAvg
+from fedstream.aggregation.fedavgm import FedAvgM
+from fedstream.aggregation.fednova import FedNova
+from fedstream.aggregation.fedopt import FedOpt
 from fedstream.aggregation.fedprox import FedProx
 from fedstream.aggregation.fedtrimmedavg import FedTrimmedAvg
+from fedstream.aggregation.fedyogi import FedYogi
+from fedstream.aggregation.qfedavg import QFedAvg
+from fedstream.aggregation.scaffold import Scaffold
 from fedstream.aggregation.strategy import Strategy
 from fedstream.errors import SpecError
 
@@ -22,9 +29,16 @@ GROUP = "fedstream.strategies"
 
 BUILT_IN: dict[str, type[Strategy]] = {
     "FedAvg": FedAvg,
+    "FedAdagrad": FedAdagrad,
     "FedAdam": FedAdam,
+    "FedAvgM": FedAvgM,
+    "FedNova": FedNova,
+    "FedOpt": FedOpt,
     "FedProx": FedProx,
     "FedTrimmedAvg": FedTrimmedAvg,
+    "FedYogi": FedYogi,
+    "QFedAvg": QFedAvg,
+    "SCAFFOLD": Scaffold,
 }
 
 

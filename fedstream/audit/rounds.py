@@ -4,27 +4,32 @@ from __future__ import annotations
 
 from fedstream import __version__
 from fedstream.aggregation.metrics import combine
-from fedstream.aggregation.outcome import first_broadcast
 from fedstream.audit.evidence import Evidence
+from fedstream.audit.initial import check_initial
 from fedstream.audit.streams import Streams
 from fedstream.errors import FedstreamError, StoreUnavailable, UsageError
-from fedstream.record.canonical import sha256_hex
 from fedstream.record.decision import decide, measurements, model_round, rolled_back
-from fedstream.record.description import ModelDescription
-from fedstream.record.documents import Aggregation, ClientEntry, Commit, Manifest, Selection, SliceDoc, Verdicts
-from fedstream.record.exchange import parts_of
+from fedstream.record.documents import (
+    Aggregation,
+    ClientEntry,
+    Commit,
+    Manifest,
+    Selection,
+    SliceDoc,
+    Verdict,
+    Verdicts,
+)
 from fedstream.record.judge import judge, why_wrong_selection, why_wrong_verdicts
-from fedstream.record.layout import ModelKeys, RunKeys
+from fedstream.record.layout import RunKeys
 from fedstream.record.measurement import why_implausible
 from fedstream.record.run import RunRecord
 from fedstream.record.weights import digest
 from fedstream.steps.aggregation import aggregate_round, beside_model, same_figures
 from fedstream.steps.candidates import read_candidates, read_refusals
 from fedstream.steps.exchange import downloads_of
-from fedstream.steps.global_model import first_global
 from fedstream.store.state import RunState
 
-JUDGED = ("client", "accepted", "reason", "num_examples", "update_digest", "manifest_digest", "client_state_digest")
+JUDGED = tuple(Verdict.model_fields)
 """Fields of a verdict that the commit repeats."""
 
 
@@ -44,52 +49,11 @@ class RoundAudit:
     def check(self, before: list[Commit], commit: Commit) -> None:
         """Check a commit, given the earlier commits."""
         if commit.kind == "initial":
-            self._check_initial(commit)
+            check_initial(self.evidence, self.record, commit)
         elif commit.kind == "rollback":
             self._check_rollback(before, commit)
         else:
             self._check_round(before, commit)
-
-    def _check_initial(self, commit: Commit) -> None:
-        keys = self.keys.at(0)
-        if expected := self._first_digest():
-            self.evidence.same(keys.commit, "weights_digest", commit.weights_digest, expected)
-        if not self.evidence.has_digest(keys.weights, commit.weights_digest):
-            return
-        try:
-            broadcast = first_broadcast(self.record.spec, self.evidence.weights(keys.weights))
-        except FedstreamError as error:
-            self.evidence.problem(self.keys.spec, str(error))
-            return
-        self.evidence.same(
-            keys.commit, "broadcast_digest", commit.broadcast_digest, digest(broadcast) if broadcast else None
-        )
-        if commit.broadcast_digest:
-            self.evidence.has_digest(keys.broadcast, commit.broadcast_digest)
-
-    def _first_digest(self) -> str | None:
-        """Return the digest of round 0's global model, after checking which of the model's variables are in it.
-
-        Returns None if that cannot be told, which is a problem of the initial model or of the spec.
-        """
-        model, parts, keys = self.record.model, self.record.parts, ModelKeys(self.record.model.name)
-        described, initial = (keys.initial(model.keras_digest, suffix) for suffix in ("json", "safetensors"))
-        if not self.evidence.has_digest(described, model.description_digest):
-            return None
-        description = self.evidence.document(ModelDescription, described)
-        if description is None:
-            return None
-        try:
-            self.evidence.same(self.keys.spec, "parts", parts, parts_of(self.record.spec.exchange, description))
-        except FedstreamError as error:
-            self.evidence.problem(self.keys.spec, str(error))
-        if self.evidence.accused(self.keys.spec):
-            return None
-        if parts is None:
-            return model.weights_digest
-        if not self.evidence.has_digest(initial, model.weights_digest):
-            return None
-        return sha256_hex(first_global(parts, self.evidence.store.get(initial), initial))
 
     def _check_rollback(self, before: list[Commit], commit: Commit) -> None:
         key = self.keys.at(commit.round).commit
@@ -178,6 +142,7 @@ class RoundAudit:
                 "update_digest",
                 "client_state_digest",
                 "num_examples",
+                "epochs",
                 "slice_digest",
                 "slice_document",
                 "incoming",

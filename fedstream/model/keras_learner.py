@@ -43,9 +43,8 @@ class KerasLearner:
     def train(self, weights: Weights, examples: Examples, config: TrainingConfig) -> TrainResult:
         with measured(config.threads) as used:
             result = self._trainer.train(weights, examples, config)
-        return replace(
-            result, figures=used.figures(result.num_examples * (1 if config.measure_only else config.epochs))
-        )
+        passes = 1 if config.measure_only else result.epochs or config.epochs
+        return replace(result, figures=used.figures(result.num_examples * passes))
 
     def measure(self, weights: Weights, x: NDArray[Any], y: NDArray[Any]) -> Metrics:
         self._with(weights)

@@ -71,6 +71,7 @@ class TrainResult:
         device: Name of the device.
         extras: Arrays that the local rule returns in addition to the weights; name -> array.
         state: Arrays that the client keeps for its next round; name -> array.
+        epochs: Number of passes that were finished before the deadline, if they are fewer than asked for.
         figures: Resources that the training used, by name; see fedstream.model.usage.
     """
 
@@ -82,6 +83,7 @@ class TrainResult:
     device: str
     extras: Weights = field(default_factory=dict)
     state: Weights = field(default_factory=dict)
+    epochs: int | None = None
     figures: dict[str, float] = field(default_factory=dict)
 
 

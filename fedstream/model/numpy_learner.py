@@ -95,17 +95,31 @@ class SoftmaxLearner:
             raise ModelError(
                 f"no record is left to train on: all {len(x)} are held out; send more records or hold out fewer"
             )
-        new = self._descend(weights, samples, labels, config)
+        new, epochs = self._descend(weights, samples, labels, config)
         if not all(np.isfinite(value).all() for value in new.values()):
             raise ModelError(
                 "training diverged: a weight is not finite; use a smaller learning rate, or look for NaN in the records"
             )
-        steps = config.epochs * math.ceil(len(samples) / config.batch_size)
+        steps = epochs * math.ceil(len(samples) / config.batch_size)
         rate = config.learning_rate or self._model.learning_rate
-        made = finished(config, weights, new, steps, rate)
+
+        def loss() -> float:
+            return self.measure(weights, x[~held_out], y[~held_out]).values["loss"]
+
+        made = finished(config, weights, new, steps, rate, loss)
         trained = self.measure(made.weights, x[held_out], y[held_out]) if held_out.any() else None
         training = self.measure(made.weights, x[~held_out], y[~held_out])
-        return TrainResult(made.weights, len(samples), incoming, trained, training, DEVICE, made.extras, made.state)
+        return TrainResult(
+            made.weights,
+            len(samples),
+            incoming,
+            trained,
+            training,
+            DEVICE,
+            made.extras,
+            made.state,
+            epochs if epochs < config.epochs else None,
+        )
 
     def measure(self, weights: Weights, x: NDArray[Any], y: NDArray[Any]) -> Metrics:
         labels, found = _classes(y), self._probabilities(weights, self._flat(x))
@@ -127,10 +141,11 @@ class SoftmaxLearner:
 
     def _descend(
         self, weights: Weights, samples: NDArray[np.float64], labels: NDArray[np.int64], config: TrainingConfig
-    ) -> Weights:
+    ) -> tuple[Weights, int]:
+        """Return the trained weights, and the number of finished epochs."""
         rng, rate = np.random.default_rng(config.seed), config.learning_rate or self._model.learning_rate
         new = {name: value.astype(np.float64) for name, value in weights.items()}
-        for _ in range(config.epochs):
+        for epochs in range(1, config.epochs + 1):
             order = rng.permutation(len(samples))
             for first in range(0, len(order), config.batch_size):
                 batch = order[first : first + config.batch_size]
@@ -148,10 +163,12 @@ class SoftmaxLearner:
                     )
                     new[name] -= rate * (gradient if term is None else gradient + term)
             if config.deadline is not None and time.monotonic() > config.deadline:
+                if config.rule.partial_work:
+                    return _rounded(new), epochs
                 raise ModelError(
                     "training passed the round's deadline; give the round more time, or train fewer epochs"
                 )
-        return {name: value.astype(np.float32) for name, value in new.items()}
+        return _rounded(new), config.epochs
 
     def _flat(self, x: NDArray[Any]) -> NDArray[np.float64]:
         return x.reshape(len(x), -1).astype(np.float64) * self._model.scale
@@ -160,6 +177,10 @@ class SoftmaxLearner:
         scores = samples @ weights["kernel"].astype(np.float64) + weights["bias"]
         powers = np.exp(scores - scores.max(axis=1, keepdims=True))
         return np.asarray(powers / powers.sum(axis=1, keepdims=True))
+
+
+def _rounded(weights: Weights) -> Weights:
+    return {name: value.astype(np.float32) for name, value in weights.items()}
 
 
 def _read(data: bytes) -> SoftmaxModel:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -82,7 +82,9 @@ def fixed(model: KerasModel, parts: Parts | None) -> Iterator[None]:
             variable.trainable = True
 
 
-def finished(config: TrainingConfig, start: Weights, trained: Weights, steps: int, rate: float) -> Finished:
+def finished(
+    config: TrainingConfig, start: Weights, trained: Weights, steps: int, rate: float, loss: Callable[[], float]
+) -> Finished:
     """Let the rule finish the variables that travel, and return all weights, and what the client sends and keeps.
 
     Variables that neither travel nor are personal get their values from the start back.
@@ -93,13 +95,14 @@ def finished(config: TrainingConfig, start: Weights, trained: Weights, steps: in
         trained: Weights after the last step.
         steps: Number of optimizer steps.
         rate: Learning rate in the last step.
+        loss: Measures the received model, as in LocalTraining.
 
     Raises:
         ModelError: The result does not match the declaration of the rule.
     """
     rule, parts = config.rule, config.parts
     training = LocalTraining(
-        select(start, parts), select(trained, parts), config.received, steps, rate, config.seed, config.state
+        select(start, parts), select(trained, parts), config.received, steps, rate, config.seed, config.state, loss
     )
     made = rule.finish(training)
     problem = (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 from typing import Any
 
@@ -13,6 +13,7 @@ import numpy as np
 from fedstream.model._tensorflow import KerasModel, keras, tensorflow
 from fedstream.model.files import load_keras, save_keras
 from fedstream.model.keras_model import as_targets, num_classes
+from fedstream.model.progress import Progress
 
 
 def twin_of(model: KerasModel, devices: Sequence[str], mixed_precision: bool) -> KerasModel:
@@ -60,10 +61,8 @@ def compute_in_half(model: KerasModel, policy: str) -> None:
         model.optimizer.build(model.trainable_variables)
 
 
-def fit_mirrored(
-    model: KerasModel, batches: Iterable[Any], epochs: int, after_step: Callable[[int], None]
-) -> dict[str, float]:
-    """Train a mirrored model as `fit` trains a plain one, and return the means over the last epoch.
+def fit_mirrored(model: KerasModel, batches: Iterable[Any], epochs: int, progress: Progress) -> None:
+    """Train a mirrored model as `fit` trains a plain one.
 
     Each batch is distributed to the devices, and its records are weighted so that the gradients of all devices add up
     to the gradient of the whole batch.
@@ -73,11 +72,10 @@ def fit_mirrored(
         model: A twin on several devices.
         batches: Pairs of samples and labels, in another order on each pass.
         epochs: Number of passes.
-        after_step: Called after each step with its number in the epoch.
+        progress: Hears of each step and each epoch.
     """
     tf, strategy = tensorflow(), model.distribute_strategy
     step = tf.function(lambda shares: strategy.run(model.train_step, args=(shares,)), reduce_retracing=True)
-    values: dict[str, float] = {}
     for _ in range(epochs):
         model.reset_metrics()
         for number, (samples, labels) in enumerate(batches):
@@ -87,14 +85,14 @@ def fit_mirrored(
                     lambda context, s=shares: s[context.replica_id_in_sync_group]
                 )
             )
-            after_step(number)
+            progress.check(number)
         values = {name: float(value) for name, value in model.get_metrics_result().items()}
+        progress.finished_epoch(values)
         if not math.isfinite(values["loss"]):
             break
         iter(
             batches
         )  # `fit` starts a pass after each epoch and drops it: without that, the next epoch's order would be another
-    return values
 
 
 @functools.cache

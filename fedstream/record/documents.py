@@ -134,6 +134,8 @@ class Manifest(Document):
         client_state_digest: digest of the arrays that the client keeps for its next round; not written if there are
             none.
         num_examples: number of records trained on; if the client only measured, of held-out records.
+        epochs: passes over the records that the client finished before its deadline, if these are fewer than the run
+            asks for; only with a strategy that accepts partial work.
         slice_digest: digest of the records.
         slice_document: SHA-256 of the bytes of the slice's document.
         device: device that the training ran on.
@@ -153,6 +155,7 @@ class Manifest(Document):
     update_digest: Digest | None
     client_state_digest: Digest | None = Field(default=None, exclude_if=lambda digest: digest is None)
     num_examples: Number
+    epochs: Count | None = Field(default=None, exclude_if=lambda epochs: epochs is None)
     slice_key: Reason
     slice_digest: Digest
     slice_document: Digest
@@ -184,6 +187,7 @@ class Verdict(Document):
     accepted: bool
     reason: str
     num_examples: Number
+    epochs: Count | None = Field(default=None, exclude_if=lambda epochs: epochs is None)
     update_digest: Digest | None = None
     client_state_digest: Digest | None = Field(default=None, exclude_if=lambda digest: digest is None)
     manifest_digest: Digest | None = None
@@ -232,6 +236,7 @@ class ClientEntry(Document):
     accepted: bool
     reason: str
     num_examples: Number
+    epochs: Count | None = Field(default=None, exclude_if=lambda epochs: epochs is None)
     update_digest: Digest | None
     client_state_digest: Digest | None = Field(default=None, exclude_if=lambda digest: digest is None)
     manifest_digest: Digest | None

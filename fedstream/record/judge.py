@@ -185,6 +185,7 @@ def _verdict(candidate: Candidate, reason: str) -> Verdict:
         accepted=not reason,
         reason=reason or "valid",
         num_examples=counts.num_examples if counts else 0,
+        epochs=counts.epochs if counts else None,
         update_digest=counts.update_digest if counts else None,
         client_state_digest=counts.client_state_digest if counts else None,
         manifest_digest=candidate.manifest_digest,
@@ -242,6 +243,8 @@ def _why_unusable(
         return ""
     if reason := _why_bad_count(manifest.num_examples, records):
         return reason
+    if manifest.epochs is not None and not 1 <= manifest.epochs < record.spec.epochs:
+        return f"epochs is {manifest.epochs}, but partial work has at least 1 and fewer than {record.spec.epochs}"
     return weights.problem if weights else "its weights are not in the store"
 
 

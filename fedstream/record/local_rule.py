@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,6 +22,8 @@ class LocalTraining:
         learning_rate: learning rate of the client's optimizer in the last step.
         seed: seed for this client and round, for a rule that draws random numbers.
         state: the arrays that the client kept in the last round in which its update was accepted; empty before that.
+        loss: measures the received model on the records that were trained on, and returns its loss; NaN if it is not
+            finite. It takes a pass over them.
     """
 
     start: Weights
@@ -30,7 +32,8 @@ class LocalTraining:
     steps: int
     learning_rate: float
     seed: int
-    state: Weights = field(default_factory=dict)
+    state: Weights
+    loss: Callable[[], float]
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,15 @@ class LocalRule:
       them and those that the client keeps for its next round;
     * `returns` and `keeps` declare these arrays, so that every party can check them.
     """
+
+    @property
+    def partial_work(self) -> bool:
+        """Whether a client that reaches its deadline can send the model of the whole epochs that it has finished.
+
+        How many these are depends on the machine's speed, so such a training cannot be repeated bit for bit. Without
+        partial work, a client that passes its deadline is left out of the round.
+        """
+        return False
 
     @property
     def corrects(self) -> bool:
@@ -109,7 +121,7 @@ NO_RULE = LocalRule()
 
 @dataclass(frozen=True)
 class Proximal(LocalRule):
-    """The rule of FedProx (Li et al. 2018, arXiv 1812.06127, equation 2).
+    """The rule of FedProx (Li et al. 2018, arXiv 1812.06127, equation 2 and algorithm 2).
 
     The loss has the additional term mu / 2 * ||w - w_global||^2 over the trainable variables.
 
@@ -118,6 +130,11 @@ class Proximal(LocalRule):
     """
 
     mu: float
+
+    @property
+    def partial_work(self) -> bool:
+        """Partial work counts: the paper's clients solve their problems inexactly, each as far as it comes."""
+        return True
 
     @property
     def corrects(self) -> bool:

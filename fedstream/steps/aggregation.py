@@ -40,7 +40,7 @@ def aggregate_round(
         CorruptObject: An update or the server state does not match its digest.
         UpdateError: The strategy cannot compute a model from the updates.
     """
-    keys, before, server_state = state.keys.at(round), state.base(round), {}
+    spec, keys, before, server_state = state.record.spec, state.keys.at(round), state.base(round), {}
     if before.server_state_digest:
         key = state.base_keys(round).server_state
         server_state = from_bytes(state.store.get_verified(key, before.server_state_digest), key)
@@ -50,11 +50,12 @@ def aggregate_round(
             entry.client,
             entry.num_examples,
             *split(downloads.weights(keys.update(entry.client, entry.update_digest), entry.update_digest, decode)),
+            (entry.epochs or spec.epochs) * math.ceil(entry.num_examples / spec.batch_size),
         )
         for entry in clients
         if entry.accepted and entry.update_digest
     ]
-    return combine_updates(state.record.spec, base, Updates(updates), server_state)
+    return combine_updates(spec, base, Updates(updates, len(state.record.clients)), server_state)
 
 
 def beside_model(outcome: Outcome) -> Aggregation:

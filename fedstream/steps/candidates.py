@@ -15,7 +15,7 @@ from fedstream.record.extras import ArraySpec, why_not
 from fedstream.record.judge import NO_UPDATE, Candidate, Examined
 from fedstream.record.layout import RoundKeys
 from fedstream.record.weights import Weights
-from fedstream.steps.exchange import decoder, kept_arrays, returned_arrays
+from fedstream.steps.exchange import decoder, kept_arrays, returned_arrays, rule_of
 from fedstream.steps.feeding import why_not_fed
 from fedstream.store.mapped import Downloads
 from fedstream.store.state import RunState
@@ -61,12 +61,14 @@ def read_candidates(
     }
     here = {client for client in selection.clients if keys.manifest(client) in times} - late
     decode, kept = decoder(state.record, base), kept_arrays(state.record, base)
-    returned = returned_arrays(state.record, base)
+    returned, partial_work = returned_arrays(state.record, base), rule_of(state.record).partial_work
 
     def of_update(key: str, digest: str) -> Examined:
         return examine(base, downloads.weights(key, digest, decode), returned)
 
     def examined(client: str, manifest: Manifest) -> Examined | None:
+        if manifest.epochs is not None and not partial_work:
+            return Examined(f"it ended after {manifest.epochs} epochs, but the strategy accepts no partial work")
         return _examined(keys, client, manifest, of_update, downloads, kept)
 
     return [

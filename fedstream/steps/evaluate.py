@@ -142,6 +142,7 @@ def _entry(state: RunState, round: int, verdict: Verdict, manifest: Manifest | N
         accepted=verdict.accepted,
         reason=verdict.reason,
         num_examples=verdict.num_examples,
+        epochs=verdict.epochs,
         update_digest=verdict.update_digest,
         client_state_digest=verdict.client_state_digest,
         manifest_digest=verdict.manifest_digest,

@@ -10,6 +10,7 @@ from fedstream.aggregation.outcome import strategy_of
 from fedstream.model.learner import TrainResult
 from fedstream.record.exchange import select
 from fedstream.record.extras import EXTRA, ArraySpec, join, prefixed, unprefixed
+from fedstream.record.local_rule import LocalRule
 from fedstream.record.run import RunRecord
 from fedstream.record.weights import Weights
 from fedstream.store.mapped import Downloads, largest_update
@@ -22,6 +23,11 @@ The arrays of a local rule have none.
 """
 
 
+def rule_of(record: RunRecord) -> LocalRule:
+    """Return the local rule of a run's clients."""
+    return strategy_of(record.spec).local_rule()
+
+
 def returned_arrays(record: RunRecord, base: Weights) -> dict[str, ArraySpec]:
     """Return the arrays that each update of a run contains in addition to the weights.
 
@@ -29,7 +35,7 @@ def returned_arrays(record: RunRecord, base: Weights) -> dict[str, ArraySpec]:
         record: The run's record.
         base: The global model that the clients received.
     """
-    return strategy_of(record.spec).local_rule().returns(base)
+    return rule_of(record).returns(base)
 
 
 def kept_arrays(record: RunRecord, base: Weights) -> dict[str, ArraySpec]:
@@ -44,7 +50,7 @@ def kept_arrays(record: RunRecord, base: Weights) -> dict[str, ArraySpec]:
         for variable in (record.parts.personal if record.parts else [])
     }
     return {
-        **strategy_of(record.spec).local_rule().keeps(base),
+        **rule_of(record).keeps(base),
         **prefixed(PERSONAL, personal),
         **prefixed(RESIDUAL, residual_arrays(codec_of(record.spec.exchange), base)),
     }

@@ -127,6 +127,7 @@ def _train(
         update_digest=sha256_hex(update) if update else None,
         client_state_digest=sha256_hex(own) if own else None,
         num_examples=result.num_examples,
+        epochs=result.epochs,
         slice_key=keys.slice(client),
         slice_digest=document.digest,
         slice_document=state.slice_digest(round, client),
@@ -156,6 +157,7 @@ def _train(
         f"{result.device}"
     )
     line += (
+        f"{f' for {result.epochs} of {spec.epochs} epochs, until its deadline' if result.epochs else ''}"
         f"{', because no GPU was found' if fallback else ''} "
         f"({', '.join(f'{name} {value:g}' for name, value in result.figures.items())})"
     )

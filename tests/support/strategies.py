@@ -17,6 +17,16 @@ def updates_of(*clients):
     return Updates(Update(f"c{number}", *client) for number, client in enumerate(clients))
 
 
+def rounds_of(strategy, base, rounds):
+    """Return (weights, state) after some rounds; each is a list of (num_examples, values of `w`)."""
+    weights, state = {"w": np.array(base, np.float32)}, {}
+    for clients in rounds:
+        updates = updates_of(*[(examples, {"w": np.array(values, np.float32)}) for examples, values in clients])
+        made = strategy.aggregate(weights, updates, state)
+        weights, state = made.weights, made.state
+    return weights["w"], state
+
+
 class Variates(LocalRule):
     """SCAFFOLD's correction (Karimireddy et al. 2020, option II) for clients without a state of their own:
     c_i is 0 when a round begins.

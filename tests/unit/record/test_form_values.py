@@ -23,6 +23,7 @@ CHANGED: dict[str, Any] = {
     "threads": 1,
     "baseline": True,
     "outlier_bound": 3.0,
+    "exchange": {"variables": ["*/kernel"], "compression": "topk", "fraction": 0.25},
     "rounds": 4,
     "sites": {"a": {"bootstrap_servers": "a:1"}},
 }
