@@ -10,6 +10,7 @@ import pytest
 from support.federation import SPEC, digests, federation, objects, run, run_in_pieces
 from support.inprocess import killed_and_resumed
 
+from fedstream.aggregation.registry import BUILT_IN
 from fedstream.audit import verify_run
 from fedstream.catalog.versions import find_latest, read_version_file
 from fedstream.errors import QuorumError, SpecError
@@ -217,6 +218,15 @@ def test_what_a_client_keeps_survives_the_end_of_its_process(exchange: dict[str,
     pieces = run_in_pieces(federation(), exchange=exchange, strategy=strategy)
     assert chain_of(pieces) == chain_of(whole)
     audit = verify_run(pieces.store, "r")
+    assert audit.ok, audit.problems
+
+
+@pytest.mark.parametrize("strategy", sorted(BUILT_IN))
+def test_every_strategy_works_on_what_travels(strategy: str) -> None:
+    exchange = {"personal": ["bias"], "compression": "int8"}
+    state = run(federation("a", "b", "c", "d"), rounds=2, exchange=exchange, strategy=strategy)
+    assert {name for arrays in objects(state, "global").values() for name in arrays} == {"kernel"}
+    audit = verify_run(state.store, "r")
     assert audit.ok, audit.problems
 
 
