@@ -193,7 +193,7 @@ def compress(
             )
         sent |= {_named(role, name): part for role, part in arrays.items()}
         if codec.feedback:
-            lost[name] = (change - codec.decode(arrays, change.shape)).astype(np.float32)
+            lost[name] = np.asarray(change - codec.decode(arrays, change.shape), np.float32)
     return sent, lost
 
 
@@ -220,7 +220,7 @@ def decompress(codec: Codec, base: Mapping[str, np.ndarray], update: Mapping[str
         if problem := codec.why_bad(parts, array.size):
             raise CorruptObject(f"variable {name!r} {problem}")
         with np.errstate(over="ignore"):
-            weights[name] = (array + codec.decode(parts, array.shape)).astype(array.dtype)
+            weights[name] = np.asarray(array + codec.decode(parts, array.shape), array.dtype)
     return join(weights, extras)
 
 
