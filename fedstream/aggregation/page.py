@@ -46,6 +46,13 @@ counts as no change; 0 for none. It needs three updates, and applies before clip
 
 Every client whose update was clipped or zeroed is named in the figures of the round, in the commit and in the report.
 The arrays that clients send beside the weights for some strategies are not clipped.
+
+## Partial work
+
+With FedProx and FedNova, partial work is accepted: a client that reaches `round_deadline_s` while it trains sends the
+model of the whole epochs that it has finished, and its manifest and the commit say how many these are. How far a client
+comes depends on its machine, so such a training cannot be repeated bit for bit; the model of its round can. With the
+other strategies, a client that passes its deadline is left out of the round.
 """
 
 OWN = f"""\

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from fedstream import __version__
 from fedstream.aggregation.metrics import combine
-from fedstream.aggregation.outcome import first_broadcast
 from fedstream.audit.evidence import Evidence
+from fedstream.audit.initial import check_initial
 from fedstream.audit.streams import Streams
 from fedstream.errors import FedstreamError, StoreUnavailable, UsageError
 from fedstream.record.decision import decide, measurements, model_round, rolled_back
@@ -23,10 +23,10 @@ from fedstream.record.judge import judge, why_wrong_selection, why_wrong_verdict
 from fedstream.record.layout import RunKeys
 from fedstream.record.measurement import why_implausible
 from fedstream.record.run import RunRecord
-from fedstream.record.weights import Weights, digest, from_bytes
-from fedstream.steps.aggregation import aggregate_round, beside_model, largest_object, same_figures
+from fedstream.record.weights import digest
+from fedstream.steps.aggregation import aggregate_round, beside_model, same_figures
 from fedstream.steps.candidates import read_candidates, read_refusals
-from fedstream.store.mapped import Downloads
+from fedstream.steps.exchange import downloads_of
 from fedstream.store.state import RunState
 
 JUDGED = tuple(Verdict.model_fields)
@@ -49,27 +49,11 @@ class RoundAudit:
     def check(self, before: list[Commit], commit: Commit) -> None:
         """Check a commit, given the earlier commits."""
         if commit.kind == "initial":
-            self._check_initial(commit)
+            check_initial(self.evidence, self.record, commit)
         elif commit.kind == "rollback":
             self._check_rollback(before, commit)
         else:
             self._check_round(before, commit)
-
-    def _check_initial(self, commit: Commit) -> None:
-        keys = self.keys.at(0)
-        self.evidence.same(keys.commit, "weights_digest", commit.weights_digest, self.record.model.weights_digest)
-        if not self.evidence.has_digest(keys.weights, commit.weights_digest):
-            return
-        try:
-            broadcast = first_broadcast(self.record.spec, self.evidence.weights(keys.weights))
-        except FedstreamError as error:
-            self.evidence.problem(self.keys.spec, str(error))
-            return
-        self.evidence.same(
-            keys.commit, "broadcast_digest", commit.broadcast_digest, digest(broadcast) if broadcast else None
-        )
-        if commit.broadcast_digest:
-            self.evidence.has_digest(keys.broadcast, commit.broadcast_digest)
 
     def _check_rollback(self, before: list[Commit], commit: Commit) -> None:
         key = self.keys.at(commit.round).commit
@@ -221,7 +205,9 @@ class RoundAudit:
             return
         refusals = read_refusals(self.state, commit.round)
         try:
-            candidates = read_candidates(self.state, selection, evidence.weights(base), self._load, {}, verdicts)
+            weights = evidence.weights(base)
+            with downloads_of(evidence.store, self.record, weights) as downloads:
+                candidates = read_candidates(self.state, selection, weights, downloads, {}, verdicts)
         except StoreUnavailable:
             raise
         except FedstreamError as error:
@@ -260,7 +246,7 @@ class RoundAudit:
             return
         try:
             model = evidence.weights(base.weights)
-            with Downloads(evidence.store, largest_object(self.record, model)) as downloads:
+            with downloads_of(evidence.store, self.record, model) as downloads:
                 outcome = aggregate_round(self.state, commit.round, model, commit.clients, downloads)
         except StoreUnavailable:
             raise
@@ -275,6 +261,3 @@ class RoundAudit:
             evidence.same(keys.commit, "figures", commit.figures, again.figures)
         if said.contributions:  # Earlier versions recorded none.
             evidence.same(keys.commit, "contributions", said.contributions, again.contributions)
-
-    def _load(self, key: str, digest: str) -> Weights:
-        return from_bytes(self.evidence.store.get_verified(key, digest), key)

@@ -16,7 +16,7 @@ from fedstream.kubeflow.kube import TIMEOUT, explained, kube_client
 from fedstream.kubeflow.nodes import Node
 from fedstream.kubeflow.package import Package, Source
 from fedstream.kubeflow.placing import fitting, read_nodes
-from fedstream.record.spec import Placement
+from fedstream.record.placement import Placement
 from fedstream.settings import START_HINT, KafkaSettings, StoreSettings
 
 if TYPE_CHECKING:

@@ -10,6 +10,7 @@ import numpy as np
 
 from fedstream.errors import ModelError
 from fedstream.model._tensorflow import KerasModel, keras, set_threads
+from fedstream.model.adapters import enable, entry_of, read_entry
 from fedstream.model.archive import ADVICE, canonical_archive, check_archive, write_archive
 from fedstream.model.evaluation import evaluate_model
 from fedstream.model.keras_model import get_weights, loss_name, num_classes, record_shape, travelling
@@ -21,7 +22,7 @@ SUFFIX = ".keras"
 
 
 def load_keras(source: bytes | str | Path, threads: int | None = None) -> KerasModel:
-    """Load a compiled model, in Keras' safe mode.
+    """Load a compiled model, in Keras' safe mode, with the LoRA adapters that its file asks for.
 
     Args:
         source: Path or bytes of a .keras file.
@@ -36,6 +37,7 @@ def load_keras(source: bytes | str | Path, threads: int | None = None) -> KerasM
     """
     where, data = _read(source)
     contents = check_archive(data, where)
+    adapters = read_entry(contents, where)
     set_threads(threads)
     with tempfile.NamedTemporaryFile(suffix=SUFFIX) as file, warnings.catch_warnings():
         # An optimizer that was saved before its first step has no state to load.
@@ -51,6 +53,7 @@ def load_keras(source: bytes | str | Path, threads: int | None = None) -> KerasM
             ) from error
     if not getattr(model, "compiled", False):
         raise ModelError(f"the model in {where} is not compiled; call `model.compile(...)` before saving it")
+    enable(model, adapters)
     return model
 
 
@@ -69,7 +72,7 @@ def save_keras(model: KerasModel) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"model{SUFFIX}"
         keras().saving.save_model(model, path)
-        return canonical_archive(path.read_bytes())
+        return canonical_archive(path.read_bytes(), entry_of(model))
 
 
 def describe(data: bytes, name: str, where: str = "") -> tuple[ModelDescription, bytes]:
@@ -93,7 +96,8 @@ def describe(data: bytes, name: str, where: str = "") -> tuple[ModelDescription,
         loss=loss_name(model),
         metrics=[],
         variables=[
-            VariableDescription(name=path, shape=list(v.shape), dtype=v.dtype) for path, v in travelling(model).items()
+            VariableDescription(name=path, shape=list(v.shape), dtype=v.dtype, trainable=v.trainable)
+            for path, v in travelling(model).items()
         ],
         keras_digest=sha256_hex(data),
         weights_digest=sha256_hex(weights),

@@ -17,6 +17,7 @@ from fedstream.deadline import Deadline
 from fedstream.model.examples import Examples
 from fedstream.record.description import ModelDescription
 from fedstream.record.documents import Metrics
+from fedstream.record.exchange import Parts
 from fedstream.record.local_rule import NO_RULE, LocalRule
 from fedstream.record.weights import Weights
 
@@ -40,6 +41,8 @@ class TrainingConfig:
         rule: Local rule of the strategy, in addition to plain training.
         received: Arrays that came with the global model, for the rule; name -> array.
         state: Arrays that the client kept, for the rule; name -> array.
+        parts: Which variables travel and which are personal; None if all travel. Training leaves all others as they
+            are.
     """
 
     epochs: int = 1
@@ -53,6 +56,7 @@ class TrainingConfig:
     rule: LocalRule = NO_RULE
     received: Weights = field(default_factory=dict)
     state: Weights = field(default_factory=dict)
+    parts: Parts | None = None
 
 
 @dataclass(frozen=True)
@@ -60,7 +64,7 @@ class TrainResult:
     """The result of a client's training.
 
     Attributes:
-        weights: name -> array; empty if the model was only evaluated.
+        weights: All variables of the model; name -> array; empty if the model was only evaluated.
         num_examples: Number of training records, or of evaluation records if the model was only evaluated.
         incoming: Metrics of the received model on the held-out records; None without such records.
         trained: Metrics of the trained model on them; None without such records, or if the model was only evaluated.

@@ -18,7 +18,6 @@ from fedstream.record.canonical import canonical_json, sha256_hex
 from fedstream.record.description import SPARSE_LOSS, ModelDescription, VariableDescription
 from fedstream.record.document import Document
 from fedstream.record.documents import CONFUSED, Metrics
-from fedstream.record.local_rule import LocalTraining
 from fedstream.record.weights import Weights, to_bytes
 
 DEVICE = "CPU (numpy)"
@@ -62,7 +61,7 @@ def describe(data: bytes, name: str) -> tuple[ModelDescription, bytes]:
         loss=SPARSE_LOSS,
         metrics=["accuracy"],
         variables=[
-            VariableDescription(name=path, shape=list(value.shape), dtype=str(value.dtype))
+            VariableDescription(name=path, shape=list(value.shape), dtype=str(value.dtype), trainable=True)
             for path, value in weights.items()
         ],
         keras_digest=sha256_hex(data),
@@ -106,8 +105,7 @@ class SoftmaxLearner:
         def loss() -> float:
             return self.measure(weights, x[~held_out], y[~held_out]).values["loss"]
 
-        given = LocalTraining(weights, new, config.received, steps, rate, config.seed, config.state, loss)
-        made = finished(config.rule, given)
+        made = finished(config, weights, new, steps, rate, loss)
         trained = self.measure(made.weights, x[held_out], y[held_out]) if held_out.any() else None
         training = self.measure(made.weights, x[~held_out], y[~held_out])
         return TrainResult(
@@ -154,9 +152,12 @@ class SoftmaxLearner:
                 error[np.arange(len(batch)), labels[batch]] -= 1
                 gradients = {"kernel": samples[batch].T @ error / len(batch), "bias": error.mean(axis=0)}
                 for name, gradient in gradients.items():
+                    if config.parts and name not in config.parts.trained:
+                        continue
+                    corrects = config.rule.corrects and (config.parts is None or name in config.parts.shared)
                     term = (
                         config.rule.gradient(name, new[name], weights[name], config.received, config.state)
-                        if config.rule.corrects
+                        if corrects
                         else None
                     )
                     new[name] -= rate * (gradient if term is None else gradient + term)

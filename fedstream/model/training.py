@@ -22,10 +22,9 @@ from fedstream.model.examples import Examples
 from fedstream.model.keras_model import as_targets, get_weights, set_weights, to_numpy
 from fedstream.model.learner import TrainingConfig, TrainResult
 from fedstream.model.progress import Progress
-from fedstream.model.rules import corrected, finished
+from fedstream.model.rules import corrected, finished, fixed
 from fedstream.model.twin import fit_mirrored, twin_of
 from fedstream.record.documents import Metrics
-from fedstream.record.local_rule import LocalTraining
 from fedstream.record.weights import Weights
 
 STEPS_PER_CALL = 32
@@ -88,8 +87,7 @@ class Trainer:
         learner = self._twin(devices, config.mixed_precision) if len(devices) > 1 or config.mixed_precision else self
         if learner is not self:
             set_weights(learner.model, weights)
-        arrays = (weights, config.received, config.state)
-        with _fresh(learner.model, config), corrected(learner.model, config.rule, *arrays):
+        with _fresh(learner.model, config), corrected(learner.model, config, weights):
             progress = Progress(learner.model, config.deadline, config.rule.partial_work)
             fit = learner._fit_mirrored if len(devices) > 1 else learner._fit
             fit(x, y, trained_on, config, progress)
@@ -104,8 +102,7 @@ class Trainer:
             set_weights(self.model, trained)
             return measured.get("loss", math.nan)
 
-        given = LocalTraining(weights, trained, config.received, steps, rate, config.seed, config.state, loss)
-        made = finished(config.rule, given)
+        made = finished(config, weights, trained, steps, rate, loss)
         if learner is not self or made.weights is not trained:
             set_weights(self.model, made.weights)
         training = Metrics(num_examples=len(trained_on), values=finite(values))
@@ -148,8 +145,8 @@ class Trainer:
         kept: dict[Any, Any] = (
             {} if config.rule.corrects else self._traced
         )  # what a rule adds is traced into the function
-        steps, values = self._steps(samples, labels, config.batch_size, kept), dict[str, float]()
-        with progress.until_deadline():
+        steps, values = self._steps(samples, labels, config, kept), dict[str, float]()
+        with progress.until_deadline(), fixed(model, config.parts):
             for order in _orders(index, config):
                 model.reset_metrics()
                 for first in range(0, len(order), STEPS_PER_CALL * config.batch_size):
@@ -163,14 +160,16 @@ class Trainer:
     def _fit_mirrored(
         self, x: NDArray[Any], y: NDArray[Any], index: NDArray[np.intp], config: TrainingConfig, progress: Progress
     ) -> None:
-        with progress.until_deadline():
-            fit_mirrored(self.model, _batches(self.model, x, y, index, config), config.epochs, progress)
+        batches = _batches(self.model, x, y, index, config)
+        with progress.until_deadline(), fixed(self.model, config.parts):
+            fit_mirrored(self.model, batches, config.epochs, progress)
 
-    def _steps(self, samples: Any, labels: Any, batch_size: int, kept: dict[Any, Any]) -> Any:
+    def _steps(self, samples: Any, labels: Any, config: TrainingConfig, kept: dict[Any, Any]) -> Any:
         """Return a function that trains on numbered records in batches and returns the means since the last reset."""
-        tf, model = tensorflow(), self.model
+        tf, model, batch_size = tensorflow(), self.model, config.batch_size
         signature = [tf.TensorSpec([None, *array.shape[1:]], array.dtype) for array in (samples, labels)]
-        key = (batch_size, *((tuple(spec.shape[1:]), spec.dtype) for spec in signature))
+        trained = config.parts and config.parts.trained
+        key = (batch_size, trained, *((tuple(spec.shape[1:]), spec.dtype) for spec in signature))
         if key not in kept:
 
             def steps(samples: Any, labels: Any, order: Any) -> Any:

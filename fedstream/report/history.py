@@ -23,6 +23,7 @@ ROUND_COLUMNS = [
     "clients",
     "accepted",
     "records",
+    "bytes",
     "seconds",
     "counts",
     "decision",
@@ -41,14 +42,14 @@ class History:
     Attributes:
         rounds: One row for each round, with the columns round, kind, one column for each metric of the round's own
             global model (NaN if it was not measured), measured_on (number of records), clients (number asked),
-            accepted, records (number trained on), seconds, counts (False for a round undone by a rollback), decision,
-            reason, weights_digest.
+            accepted, records (number trained on), bytes (of all accepted updates), seconds, counts (False for a round
+            undone by a rollback), decision, reason, weights_digest.
         clients: One row for each client and round, with the columns round, kind, client, accepted, reason,
             num_examples, share (of all examples in accepted updates), norm and cosine (of the update's change, compared
             with that of the global model), value (by how much the target metric is better with the update; NaN if that
             was not measured), incoming_METRIC and trained_METRIC (the received and the trained model on the client's
             held-out records), records (number in its slice), ranges (topic:partition:start:end,...), slice_digest,
-            update_digest.
+            update_digest, bytes (of its update in the store).
     """
 
     rounds: pandas.DataFrame
@@ -78,7 +79,7 @@ def to_history(view: RunView) -> History:
     round_columns = ["round", "kind", *names, *ROUND_COLUMNS]
     measured = [f"{which}_{name}" for name in names for which in ("incoming", "trained")]
     verdict = ["round", "kind", "client", "accepted", "reason", "num_examples"]
-    client_columns = [*verdict, *CONTRIBUTION, *measured, "records", "ranges", "slice_digest", "update_digest"]
+    client_columns = [*verdict, *CONTRIBUTION, *measured, "records", "ranges", "slice_digest", "update_digest", "bytes"]
     rounds = [
         {
             "round": item.number,
@@ -88,6 +89,7 @@ def to_history(view: RunView) -> History:
             "clients": len(item.commit.clients),
             "accepted": len(item.accepted),
             "records": item.records,
+            "bytes": sum(item.sent.values()),
             "seconds": item.seconds,
             "counts": item.counts,
             "decision": item.commit.decision.action,
@@ -96,7 +98,11 @@ def to_history(view: RunView) -> History:
         }
         for item in view.rounds
     ]
-    clients = [_client_row(item, entry, names, view.metric) for item in view.rounds for entry in item.commit.clients]
+    clients = [
+        _client_row(item, entry, names, view.metric) | {"bytes": item.sent.get(entry.client, 0)}
+        for item in view.rounds
+        for entry in item.commit.clients
+    ]
     return History(pandas.DataFrame(rounds, columns=round_columns), pandas.DataFrame(clients, columns=client_columns))
 
 

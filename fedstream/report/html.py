@@ -20,7 +20,7 @@ from fedstream.report.contributions import contribution_rows
 from fedstream.report.elements import RoundView
 from fedstream.report.interval import METHOD, interval
 from fedstream.report.view import RunView
-from fedstream.text import capital, clean, count, duration, score, spans
+from fedstream.text import capital, clean, count, duration, score, size, spans
 
 MAX_ROWS = tables.MAX_ROWS
 
@@ -86,6 +86,7 @@ def _environment() -> Environment:
     )
     environment.filters.update(
         score=score,
+        size=size,
         duration=duration,
         spans=spans,
         capital=capital,

@@ -6,9 +6,10 @@ from fedstream.errors import CorruptObject, ObjectConflict, QuorumError
 from fedstream.record.documents import Aggregation, Selection, Verdict, Verdicts
 from fedstream.record.judge import judge, quorum_of, why_wrong_selection, why_wrong_verdicts
 from fedstream.record.weights import Weights, from_bytes, to_bytes
-from fedstream.steps.aggregation import aggregate_round, beside_model, largest_object
+from fedstream.steps.aggregation import aggregate_round, beside_model
 from fedstream.steps.candidates import arrived, read_candidates, read_refusals
 from fedstream.steps.context import Context
+from fedstream.steps.exchange import downloads_of
 from fedstream.steps.runtime import step
 from fedstream.store.mapped import Downloads
 from fedstream.store.state import RunState, log
@@ -38,7 +39,7 @@ def aggregate(context: Context, run: str, round: int, attempt: str) -> str:
         raise CorruptObject(f"{keys.selection}: {wrong}; it was changed, see `fedstream verify {run}`")
     base_key = state.base_keys(round).weights
     weights = from_bytes(state.store.get_verified(base_key, base.weights_digest), base_key)
-    with Downloads(state.store, largest_object(state.record, weights)) as downloads:
+    with downloads_of(state.store, state.record, weights) as downloads:
         verdicts = _freeze(state, selection, weights, attempt, downloads)
         if selection.kind == "closing":
             return base_key
@@ -88,7 +89,7 @@ def _judge(
     said: Verdicts | None,
     downloads: Downloads,
 ) -> list[Verdict]:
-    candidates = read_candidates(state, selection, base, downloads.weights, reasons, said)
+    candidates = read_candidates(state, selection, base, downloads, reasons, said)
     return judge(state.record, selection, state.base(selection.round).weights_digest, candidates)
 
 

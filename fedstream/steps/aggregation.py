@@ -8,14 +8,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from fedstream.aggregation.outcome import Outcome, combine_updates, strategy_of
+from fedstream.aggregation.outcome import Outcome, combine_updates
 from fedstream.aggregation.updates import Update, Updates
 from fedstream.record.documents import Aggregation, ClientEntry, Figures, Verdict
 from fedstream.record.extras import split
-from fedstream.record.local_rule import LocalRule
-from fedstream.record.run import RunRecord
 from fedstream.record.weights import Weights, digest, from_bytes
-from fedstream.store.mapped import Downloads, largest_update
+from fedstream.steps.exchange import decoder
+from fedstream.store.mapped import Downloads
 from fedstream.store.state import RunState
 
 CLOSE = 1e-9
@@ -23,22 +22,6 @@ CLOSE = 1e-9
 
 Sums of a hundred million float64 values differ by less.
 """
-
-
-def rule_of(record: RunRecord) -> LocalRule:
-    """Return the local rule of a run's clients."""
-    return strategy_of(record.spec).local_rule()
-
-
-def largest_object(record: RunRecord, base: Weights) -> int:
-    """Return the maximum number of bytes of the arrays that a client writes in a round: its update, or its state.
-
-    Args:
-        record: The run's record.
-        base: The global model that the clients received.
-    """
-    rule = rule_of(record)
-    return max(largest_update(base, rule.returns(base)), largest_update({}, rule.keeps(base)))
 
 
 def aggregate_round(
@@ -61,11 +44,12 @@ def aggregate_round(
     if before.server_state_digest:
         key = state.base_keys(round).server_state
         server_state = from_bytes(state.store.get_verified(key, before.server_state_digest), key)
+    decode = decoder(state.record, base)
     updates = [
         Update(
             entry.client,
             entry.num_examples,
-            *split(downloads.weights(keys.update(entry.client, entry.update_digest), entry.update_digest)),
+            *split(downloads.weights(keys.update(entry.client, entry.update_digest), entry.update_digest, decode)),
             (entry.epochs or spec.epochs) * math.ceil(entry.num_examples / spec.batch_size),
         )
         for entry in clients

@@ -11,13 +11,13 @@ from datetime import UTC, datetime, timedelta
 from fedstream.aggregation.validation import examine
 from fedstream.errors import CorruptObject, ObjectNotFound
 from fedstream.record.documents import Manifest, Refusal, Selection, SliceDoc, Verdicts
-from fedstream.record.extras import why_not
+from fedstream.record.extras import ArraySpec, why_not
 from fedstream.record.judge import NO_UPDATE, Candidate, Examined
 from fedstream.record.layout import RoundKeys
-from fedstream.record.local_rule import LocalRule
 from fedstream.record.weights import Weights
-from fedstream.steps.aggregation import rule_of
+from fedstream.steps.exchange import decoder, kept_arrays, returned_arrays, rule_of
 from fedstream.steps.feeding import why_not_fed
+from fedstream.store.mapped import Downloads
 from fedstream.store.state import RunState
 
 SLACK = timedelta(seconds=2)
@@ -28,15 +28,12 @@ SLACK = timedelta(seconds=2)
 
 NEVER = datetime.min.replace(tzinfo=UTC)
 
-Load = Callable[[str, str], Weights]
-"""Maps a key and a SHA-256 to weights; raises CorruptObject or ObjectNotFound."""
-
 
 def read_candidates(
     state: RunState,
     selection: Selection,
     base: Weights,
-    load: Load,
+    downloads: Downloads,
     reasons: Mapping[str, str],
     said: Verdicts | None = None,
 ) -> list[Candidate]:
@@ -46,7 +43,7 @@ def read_candidates(
         state: The run.
         selection: The selected clients, and whether they train or only measure.
         base: The global model that the clients received.
-        load: Reads the weights of an update, and the arrays that a client keeps.
+        downloads: Fetches updates, and the arrays that clients keep.
         reasons: The reason of each client that refused to take part.
         said: The verdicts on record, if there are any. A manifest that arrived after them and that they do not mention
             is ignored.
@@ -63,10 +60,16 @@ def read_candidates(
         if times.get(keys.manifest(client), NEVER) + SLACK > times.get(keys.verdicts, NEVER)
     }
     here = {client for client in selection.clients if keys.manifest(client) in times} - late
-    rule = rule_of(state.record)
+    decode, kept = decoder(state.record, base), kept_arrays(state.record, base)
+    returned, partial_work = returned_arrays(state.record, base), rule_of(state.record).partial_work
+
+    def of_update(key: str, digest: str) -> Examined:
+        return examine(base, downloads.weights(key, digest, decode), returned)
 
     def examined(client: str, manifest: Manifest) -> Examined | None:
-        return _examined(keys, client, manifest, load, base, rule)
+        if manifest.epochs is not None and not partial_work:
+            return Examined(f"it ended after {manifest.epochs} epochs, but the strategy accepts no partial work")
+        return _examined(keys, client, manifest, of_update, downloads, kept)
 
     return [
         _read(state, selection, client, examined)
@@ -123,21 +126,24 @@ def _slice(state: RunState, round: int, client: str) -> tuple[SliceDoc | None, s
 
 
 def _examined(
-    keys: RoundKeys, client: str, manifest: Manifest, load: Load, base: Weights, rule: LocalRule
+    keys: RoundKeys,
+    client: str,
+    manifest: Manifest,
+    of_update: Callable[[str, str], Examined],
+    downloads: Downloads,
+    kept: Mapping[str, ArraySpec],
 ) -> Examined | None:
     """Return the result of examining the arrays that a manifest names; None if it names no update."""
-    update, own, kept = manifest.update_digest, manifest.client_state_digest, rule.keeps(base)
+    update, own = manifest.update_digest, manifest.client_state_digest
     if update is None:
         return None
-    if manifest.epochs is not None and not rule.partial_work:
-        return Examined(f"it ended after {manifest.epochs} epochs, but the strategy accepts no partial work")
     if bool(own) != bool(kept):
         words = ("a", "does not ask for") if own else ("no", "asks for")
-        return Examined(f"its manifest names {words[0]} client state, which the strategy {words[1]}")
+        return Examined(f"its manifest names {words[0]} client state, which the run {words[1]}")
     try:
-        result = examine(base, load(keys.update(client, update), update), rule.returns(base))
-        state = load(keys.client_state(client, own), own) if own and not result.problem else None
+        result = of_update(keys.update(client, update), update)
+        state = downloads.weights(keys.client_state(client, own), own) if own and not result.problem else None
     except (CorruptObject, ObjectNotFound) as error:
         return Examined(str(error))
-    problem = why_not(kept, state, "client state array", "what the strategy asks for") if state is not None else ""
+    problem = why_not(kept, state, "client state array", "what the run asks for") if state is not None else ""
     return Examined(problem) if problem else result

@@ -16,10 +16,10 @@ from fedstream.record.documents import Commit, Metrics
 from fedstream.record.offsets import parse_ranges
 from fedstream.record.run import MatchedClient
 from fedstream.record.weights import from_bytes
-from fedstream.steps.aggregation import aggregate_round, largest_object
+from fedstream.steps.aggregation import aggregate_round
 from fedstream.steps.context import Context
+from fedstream.steps.exchange import downloads_of
 from fedstream.steps.global_model import global_weights
-from fedstream.store.mapped import Downloads
 from fedstream.store.state import RunState
 from fedstream.stream.broker import Broker
 from fedstream.stream.codec import get_codec
@@ -79,19 +79,20 @@ def measure_left_out(context: Context, state: RunState, commit: Commit, records:
     Raises:
         CorruptObject: An update in the store does not match its digest.
     """
-    base, key = state.base(commit.round), state.base_keys(commit.round).weights
+    base, key = state.base(commit.round).weights_digest, state.base_keys(commit.round).weights
+    whole = global_weights(context, state, state.ledger.model_round(commit.round - 1), base)
     weights, learner, decoded = (
-        from_bytes(context.bytes_of(key, base.weights_digest), key),
+        from_bytes(context.bytes_of(key, base), key),
         context.learner(state),
         _decoded(state, records),
     )
     found = {}
-    with Downloads(state.store, largest_object(state.record, weights)) as downloads:
+    with downloads_of(state.store, state.record, weights) as downloads:
         for left_out in (entry.client for entry in commit.clients if entry.accepted):
             others = [entry for entry in commit.clients if entry.client != left_out]
             with suppress(UpdateError, KeyError):
                 model = aggregate_round(state, commit.round, weights, others, downloads).weights
-                found[left_out] = learner.measure(model, *decoded).values[state.spec.target_metric]
+                found[left_out] = learner.measure(whole | model, *decoded).values[state.spec.target_metric]
     return found
 
 

@@ -16,8 +16,8 @@ from fedstream.model.compatibility import check_labels
 from fedstream.record.documents import CLASSES, SliceDoc, SliceRange
 from fedstream.record.judge import why_not_planned
 from fedstream.record.offsets import OffsetRange
+from fedstream.record.placement import Placement
 from fedstream.record.run import MatchedClient
-from fedstream.record.spec import Placement
 from fedstream.steps.context import Context
 from fedstream.steps.feeding import ranges_of
 from fedstream.steps.refusal import refusing

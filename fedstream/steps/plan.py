@@ -16,6 +16,7 @@ from fedstream.record.canonical import canonical_json, sha256_hex
 from fedstream.record.decision import trained_rounds
 from fedstream.record.description import ModelDescription
 from fedstream.record.documents import Commit, Decision, Submission
+from fedstream.record.exchange import parts_of
 from fedstream.record.layout import ModelKeys
 from fedstream.record.operational import operational
 from fedstream.record.run import AnnouncementRow, ModelReference, RunRecord
@@ -24,6 +25,7 @@ from fedstream.record.spec import RunSpec, changed_field, parse_spec
 from fedstream.record.weights import digest, from_bytes, to_bytes
 from fedstream.steps.admission import Heard
 from fedstream.steps.context import Context
+from fedstream.steps.global_model import first_global
 from fedstream.steps.markdown import plan_page
 from fedstream.steps.matching import Matching, match, reasons
 from fedstream.steps.overlaps import shared_records
@@ -106,6 +108,7 @@ def checked_spec(values: dict[str, Any]) -> RunSpec:
 def _record(context: Context, state: RunState, spec: RunSpec) -> RunRecord:
     if not state.store.exists(state.keys.spec):
         model = ensure_model(state.store, spec.model, spec.threads, spec.placement.gpu_memory_mib or None)
+        parts = parts_of(spec.exchange, model)
         matching = match(spec, model, _hear(context, spec))
         _check(context.brokers, spec, model, matching)
         record = RunRecord(
@@ -123,6 +126,7 @@ def _record(context: Context, state: RunState, spec: RunSpec) -> RunRecord:
             announcements=matching.rows,
             features=matching.names.features,
             classes=matching.names.classes,
+            parts=parts,
         )
         try:
             state.store.put_new(state.keys.spec, _spec_bytes(record))
@@ -257,7 +261,7 @@ def _write_round_zero(state: RunState, record: RunRecord) -> None:
     if state.ledger.head():
         return
     initial, keys = ModelKeys(record.model.name).initial(record.model.keras_digest, "safetensors"), state.keys.at(0)
-    weights = state.store.get_verified(initial, record.model.weights_digest)
+    weights = first_global(record.parts, state.store.get_verified(initial, record.model.weights_digest), initial)
     broadcast = first_broadcast(record.spec, from_bytes(weights, initial))
     state.store.put_new(keys.weights, weights)
     if broadcast:
@@ -269,7 +273,7 @@ def _write_round_zero(state: RunState, record: RunRecord) -> None:
             kind="initial",
             parent=sha256_hex(state.store.get(state.keys.spec)),
             base_digest=record.model.weights_digest,
-            weights_digest=record.model.weights_digest,
+            weights_digest=sha256_hex(weights),
             broadcast_digest=digest(broadcast) if broadcast else None,
             decision=Decision(action="continue", reason="initial model"),
             code_version=__version__,

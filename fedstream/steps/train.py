@@ -17,7 +17,8 @@ from fedstream.model.modes import mode_of
 from fedstream.model.split import split_mask
 from fedstream.record.canonical import sha256_hex
 from fedstream.record.documents import Manifest, Metrics, SliceDoc
-from fedstream.record.extras import join
+from fedstream.record.exchange import select
+from fedstream.record.extras import unprefixed
 from fedstream.record.local_rule import NO_RULE
 from fedstream.record.offsets import parse_ranges
 from fedstream.record.selection import client_seed
@@ -25,6 +26,7 @@ from fedstream.record.spec import RunSpec
 from fedstream.record.weights import Weights, from_bytes, to_bytes
 from fedstream.steps.client_state import client_state
 from fedstream.steps.context import Context
+from fedstream.steps.exchange import PERSONAL, kept_arrays, of_rule, written
 from fedstream.steps.feeding import why_unexpected
 from fedstream.steps.global_model import global_weights
 from fedstream.steps.refusal import refusing, why_refused
@@ -87,11 +89,14 @@ def _train(
     spec, client, base = state.spec, document.client, state.base(round)
     matched, learner = state.record.client(client), context.learner(state, client)
     fallback = _falls_back(spec, client, learner)
-    records, rule = _read(context, document, state, deadline), strategy_of(spec).local_rule()
+    records = _read(context, document, state, deadline)
     keys, weights = (
         state.keys.at(round),
         global_weights(context, state, state.ledger.model_round(round - 1), base.weights_digest),
     )
+    shared = select(weights, state.record.parts)
+    kept = client_state(context, state, round, client) if kept_arrays(state.record, shared) else {}
+    weights |= unprefixed(PERSONAL, kept)
     config = TrainingConfig(
         epochs=spec.epochs,
         batch_size=spec.batch_size,
@@ -101,24 +106,26 @@ def _train(
         mixed_precision=spec.mixed_precision,
         measure_only=state.selection(round).kind == "closing",
         deadline=deadline,
-        rule=rule,
+        rule=strategy_of(spec).local_rule(),
         received=_received(context, state, round),
-        state=client_state(context, state, round, client) if rule.keeps(weights) else {},
+        state=of_rule(kept),
+        parts=state.record.parts,
     )
     examples = Examples(
         *decode_in_order(state.record, matched, records),
         split_mask(spec.seed, records.partitions, records.offsets, matched.held_out_rate),
     )
     result = mode_of(spec).train(learner, weights, examples, config)
-    update = None if config.measure_only else to_bytes(join(result.weights, result.extras))
-    kept = to_bytes(result.state) if result.state else None
+    update, own = None, None
+    if not config.measure_only:
+        update, own = (to_bytes(arrays) if arrays else None for arrays in written(state.record, shared, result, kept))
     manifest = Manifest(
         run=state.run,
         round=round,
         client=client,
         base_digest=base.weights_digest,
         update_digest=sha256_hex(update) if update else None,
-        client_state_digest=sha256_hex(kept) if kept else None,
+        client_state_digest=sha256_hex(own) if own else None,
         num_examples=result.num_examples,
         epochs=result.epochs,
         slice_key=keys.slice(client),
@@ -135,8 +142,8 @@ def _train(
         trained=result.trained,
         training=result.training,
     )
-    if kept:
-        state.store.put_new(keys.client_state(client, sha256_hex(kept)), kept)
+    if own:
+        state.store.put_new(keys.client_state(client, sha256_hex(own)), own)
     if update:
         state.store.put_new(keys.update(client, sha256_hex(update)), update)
         alone = _alone(context, state, round, client, examples, config) if spec.baseline else None

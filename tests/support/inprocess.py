@@ -9,6 +9,7 @@ import numpy as np
 
 from fedstream import steps
 from fedstream.local.inprocess import NO_BUDGET, InProcess, run_inprocess
+from fedstream.record.documents import Commit
 from fedstream.steps import rounds as order
 from fedstream.steps.context import Context
 from fedstream.store.memory import MemoryStore
@@ -70,12 +71,19 @@ def rounds_until(context: Context, spec: dict[str, Any], round: int) -> InProces
     raise AssertionError(f"the run has no round {round}")
 
 
-def chain(context: Context, run: str = "r") -> list[Any]:
-    """Return what the commits of a run say of its models, of what lies beside them, and of its clients."""
+def chain_of(commits: list[Commit]) -> list[Any]:
+    """Return what commits say of their models, of what lies beside them, and of their clients' updates and states."""
     return [
-        (c.weights_digest, c.server_state_digest, c.broadcast_digest, c.figures, c.metrics, c.clients)
-        for c in context.run(run).ledger.commits()
+        (
+            (c.weights_digest, c.server_state_digest, c.broadcast_digest, c.figures, c.metrics),
+            [(e.client, e.accepted, e.update_digest, e.client_state_digest, e.epochs) for e in c.clients],
+        )
+        for c in commits
     ]
+
+
+def chain(context: Context, run: str = "r") -> list[Any]:
+    return chain_of(context.run(run).ledger.commits())
 
 
 def killed_and_resumed(spec: dict[str, Any], every: int) -> None:

@@ -125,7 +125,7 @@ def state_of(**arrays):
 @pytest.mark.parametrize(
     ("state", "said"),
     [
-        (None, "its manifest names no client state, which the strategy asks for"),
+        (None, "its manifest names no client state, which the run asks for"),
         (b"", "there is no object"),
         (b"x", "holds no valid safetensors"),
         (state_of(other=np.zeros(1, np.int64)), "client state array 'seen' is missing"),
@@ -133,7 +133,7 @@ def state_of(**arrays):
         (state_of(seen=np.zeros(1)), "client state array 'seen' has dtype float64, expected int64"),
         (
             state_of(seen=np.zeros(1, np.int64), more=np.zeros(1)),
-            "client state array 'more' is not in what the strategy asks for",
+            "client state array 'more' is not in what the run asks for",
         ),
     ],
 )
@@ -156,7 +156,7 @@ def test_a_state_that_nobody_asked_for_gets_a_verdict(context):
     for client in SPEC["clients"]:
         steps.client(client)
     change_manifest(context, 1, "b", client_state_digest="0" * 64)
-    with pytest.raises(QuorumError, match="b: its manifest names a client state, which the strategy does not ask for"):
+    with pytest.raises(QuorumError, match="b: its manifest names a client state, which the run does not ask for"):
         steps.aggregate([])
 
 
