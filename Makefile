@@ -27,7 +27,7 @@ demo: $(JARS)  ## Stream three clients' data through Kafka, train, publish, veri
 	@$(BIN)/fedstream demo
 
 test: $(JARS)  ## Run the tests
-	@$(BIN)/pytest
+	@$(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile
 
 test-cluster: $(JARS)  ## Build the images, push them to CLUSTER_REGISTRY, test on the cluster of the current kubectl context
 	@tests/cluster/images/build
