@@ -36,6 +36,8 @@ def plan_training(
     strategy_config: Dict[str, Any] = {},
     aggregation_options: Dict[str, Any] = {
         "outlier_bound": 10.0,
+        "leave_one_out": False,
+        "clipping": {"norm": 0.0, "quantile": 0.0, "learning_rate": 0.2, "zero_above": 0.0},
         "exchange": {"variables": "default", "personal": [], "compression": "none", "fraction": 0.01},
     },
     rounds: int = 15,
@@ -88,7 +90,10 @@ def plan_training(
             are left out keep their defaults.
         aggregation_options: Rarely used values in one object; keys that are left out keep their defaults.
             outlier_bound: With three or more updates, reject each whose norm exceeds this multiple of the round's
-            median; 0 to reject none. exchange: What travels, such as {"compression": "int8"}; see docs/exchange.md.
+            median; 0 to reject none. leave_one_out: Also measure what each round's model would be without each client's
+            update, on the evaluation topic. This takes one evaluation for each client. clipping: Limits of a client's
+            change, such as {"norm": 1.0}; see docs/strategies.md. exchange: What travels, such as {"compression":
+            "int8"}; see docs/exchange.md.
         rounds: Total number of training rounds. It can grow when a run is submitted again.
         target_metric: Metric that decides on the target, patience and the best model.
         target_value: The run stops when the metric reaches this value; 0 for no target.

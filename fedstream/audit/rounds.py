@@ -234,11 +234,7 @@ class RoundAudit:
         whole = evidence.has_digest(keys.weights, commit.weights_digest)
         for key, wanted in ((keys.server_state, commit.server_state_digest), (keys.broadcast, commit.broadcast_digest)):
             whole &= not wanted or evidence.has_digest(key, wanted)
-        said = Aggregation(
-            server_state_digest=commit.server_state_digest,
-            broadcast_digest=commit.broadcast_digest,
-            figures=commit.figures,
-        )
+        said = commit.aggregation
         if said != Aggregation() and (document := evidence.document(Aggregation, keys.aggregation)):
             evidence.same(keys.aggregation, "content", document, said)
         updates = [
@@ -263,3 +259,5 @@ class RoundAudit:
         evidence.same(keys.commit, "broadcast_digest", commit.broadcast_digest, again.broadcast_digest)
         if not same_figures(commit.figures, again.figures):
             evidence.same(keys.commit, "figures", commit.figures, again.figures)
+        if said.contributions:  # Earlier versions recorded none.
+            evidence.same(keys.commit, "contributions", said.contributions, again.contributions)

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
+from fedstream.deadline import Deadline
 from fedstream.model.examples import Examples
 from fedstream.record.description import ModelDescription
 from fedstream.record.documents import Metrics
@@ -36,7 +37,7 @@ class TrainingConfig:
         threads: Number of TensorFlow's intra-op threads.
         mixed_precision: Train in half precision; weights stay float32, and the model is evaluated in float32.
         measure_only: Evaluate the received model without training.
-        deadline: Value of `time.monotonic()` at which training is aborted; None for no deadline.
+        deadline: When training is aborted; None for no deadline.
         rule: Local rule of the strategy, in addition to plain training.
         received: Arrays that came with the global model, for the rule; name -> array.
         state: Arrays that the client kept, for the rule; name -> array.
@@ -51,7 +52,7 @@ class TrainingConfig:
     threads: int = 2
     mixed_precision: bool = False
     measure_only: bool = False
-    deadline: float | None = None
+    deadline: Deadline | None = None
     rule: LocalRule = NO_RULE
     received: Weights = field(default_factory=dict)
     state: Weights = field(default_factory=dict)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import time
 from typing import Any
 
 import numpy as np
@@ -162,7 +161,7 @@ class SoftmaxLearner:
                         else None
                     )
                     new[name] -= rate * (gradient if term is None else gradient + term)
-            if config.deadline is not None and time.monotonic() > config.deadline:
+            if config.deadline and config.deadline.passed:
                 if config.rule.partial_work:
                     return _rounded(new), epochs
                 raise ModelError(

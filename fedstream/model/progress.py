@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from fedstream.deadline import Deadline
 from fedstream.errors import ModelError
+from fedstream.model._tensorflow import KerasModel
 from fedstream.model.keras_model import to_numpy
 
 
@@ -20,7 +21,7 @@ class Progress:
 
     Args:
         model: The model in training.
-        deadline: Value of `time.monotonic()` at which training is aborted; None for no deadline.
+        deadline: When training is aborted; None for no deadline.
         partial: Whether the whole epochs that were finished before the deadline count.
 
     Attributes:
@@ -28,7 +29,7 @@ class Progress:
         values: Means over the last finished epoch.
     """
 
-    def __init__(self, model: Any, deadline: float | None, partial: bool) -> None:
+    def __init__(self, model: KerasModel, deadline: Deadline | None, partial: bool) -> None:
         self._model, self._deadline, self._partial = model, deadline, partial
         self._kept: list[tuple[Any, Any]] = []
         self.epochs, self.values = 0, dict[str, float]()
@@ -39,7 +40,7 @@ class Progress:
         Args:
             batch: Number of the last step in its epoch, from 0 on.
         """
-        if self._deadline is not None and time.monotonic() > self._deadline:
+        if self._deadline and self._deadline.passed:
             raise DeadlinePassed(
                 f"training passed the round's deadline at step {batch + 1} of an epoch; "
                 "give the round more time, or train fewer epochs"
@@ -48,7 +49,7 @@ class Progress:
     def finished_epoch(self, values: dict[str, float]) -> None:
         """Count an epoch, and keep the model as it is if that may be what counts in the end."""
         self.epochs, self.values = self.epochs + 1, values
-        if self._partial and self._deadline is not None:
+        if self._partial and self._deadline:
             variables = (*self._model.variables, *self._model.optimizer.variables)
             self._kept = [(variable, to_numpy(variable)) for variable in variables]
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from fedstream.errors import SpecError
+from fedstream.record.clipping import Clipping
 from fedstream.record.document import Document
 from fedstream.record.exchange import Exchange
 from fedstream.record.form import Entry
@@ -111,6 +112,14 @@ class RunSpec(Document):
         description="With three or more updates, reject each whose norm exceeds this multiple of the round's median; "
         "0 to reject none.",
     )
+    leave_one_out: Annotated[bool, Entry("aggregation", within="aggregation_options")] = Field(
+        False,
+        description="Also measure what each round's model would be without each client's update, on the evaluation "
+        "topic. This takes one evaluation for each client.",
+    )
+    clipping: Annotated[Clipping, Entry("aggregation", within="aggregation_options")] = Field(
+        Clipping(), description='Limits of a client\'s change, such as {"norm": 1.0}; see docs/strategies.md.'
+    )
     exchange: Annotated[Exchange, Entry("aggregation", within="aggregation_options")] = Field(
         Exchange(), description='What travels, such as {"compression": "int8"}; see docs/exchange.md.'
     )
@@ -173,6 +182,12 @@ class RunSpec(Document):
         if duplicates := sorted({client for client in clients if clients.count(client) > 1}):
             raise ValueError(f"client {duplicates[0]!r} is named twice")
         return sorted(clients)
+
+    @model_validator(mode="after")
+    def _clients_can_be_left_out(self) -> RunSpec:
+        if self.leave_one_out and not self.evaluation_topic:
+            raise ValueError("leave_one_out measures models on an evaluation topic; name one in evaluation_topic")
+        return self
 
     @model_validator(mode="after")
     def _quorum_is_reachable(self) -> RunSpec:

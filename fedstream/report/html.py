@@ -16,6 +16,7 @@ from fedstream.record.form import form_of
 from fedstream.record.selection import clients_asked, quorum
 from fedstream.record.spec import RunSpec
 from fedstream.report import figures, tables
+from fedstream.report.contributions import contribution_rows
 from fedstream.report.elements import RoundView
 from fedstream.report.interval import METHOD, interval
 from fedstream.report.view import RunView
@@ -53,6 +54,7 @@ def render_report(view: RunView) -> str:
             else None,
             measured=measured,
             client_rows=rows,
+            contributions=contribution_rows(view),
             alone_rows=tables.alone_rows(view),
             alone_summary=tables.alone_summary,
             announcements=[row for row in view.record.announcements if row.related],

@@ -61,7 +61,10 @@ def aggregate_round(
 def beside_model(outcome: Outcome) -> Aggregation:
     """Return what an aggregation produced in addition to the global model."""
     return Aggregation(
-        server_state_digest=_digest(outcome.state), broadcast_digest=_digest(outcome.broadcast), figures=outcome.figures
+        server_state_digest=_digest(outcome.state),
+        broadcast_digest=_digest(outcome.broadcast),
+        figures=outcome.figures,
+        contributions=outcome.contributions,
     )
 
 

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import json
-import time
 from urllib.parse import urlsplit
 
 from fedstream.catalog.models import read_description
 from fedstream.catalog.versions import names_a_version, read_pointer
+from fedstream.deadline import Deadline
 from fedstream.errors import BrokerError, StoreError
 from fedstream.record.canonical import canonical_json
 from fedstream.record.layout import ModelKeys
 from fedstream.record.versions import LatestVersion, VersionManifest
+from fedstream.steps.context import Context
 from fedstream.steps.retry import patiently
 from fedstream.store.state import RunState, log
 from fedstream.stream.announcement import MODEL_CONTROL_TOPIC, ModelAnnouncement
-from fedstream.stream.broker import Broker, Brokers
+from fedstream.stream.broker import Broker
 from fedstream.stream.sink import announce_model
 
 MAX_TRIES = 20
@@ -25,7 +26,7 @@ AWAY_S = 60.0
 """Seconds that all brokers together can be unavailable while a version is announced; a restart takes less."""
 
 
-def announce(brokers: Brokers, state: RunState, version: int, manifest: VersionManifest, digest: str) -> None:
+def announce(context: Context, state: RunState, version: int, manifest: VersionManifest, digest: str) -> None:
     """Announce a version to the data owners, then move latest.json.
 
     If the step is killed in between, the next publish announces the version again.
@@ -41,21 +42,21 @@ def announce(brokers: Brokers, state: RunState, version: int, manifest: VersionM
         if current and current.version >= version and names_a_version(state.store, keys, current):
             return
         announcement = _announcement(state, manifest)
-        _tell(brokers, state, announcement)
+        _tell(context, state, announcement)
         if state.store.put_if_match(keys.latest, latest, etag):
             return
     raise StoreError(f"{keys.latest} changes faster than it can be moved; publish again")
 
 
-def _tell(brokers: Brokers, state: RunState, announcement: ModelAnnouncement) -> None:
+def _tell(context: Context, state: RunState, announcement: ModelAnnouncement) -> None:
     """Announce a version at each broker.
 
     A site's broker that does not answer is skipped, so that all other owners still receive the announcement.
     """
-    patience = time.monotonic() + AWAY_S
+    patience = context.deadline(AWAY_S)
     for servers in state.record.spec.bootstrap_servers:
         try:
-            _tell_at(brokers.at(servers), announcement, patience)
+            _tell_at(context.brokers.at(servers), announcement, patience)
         except BrokerError:
             if not servers:
                 raise
@@ -64,7 +65,7 @@ def _tell(brokers: Brokers, state: RunState, announcement: ModelAnnouncement) ->
             )
 
 
-def _tell_at(broker: Broker, announcement: ModelAnnouncement, patience: float) -> None:
+def _tell_at(broker: Broker, announcement: ModelAnnouncement, patience: Deadline) -> None:
     patiently(patience, lambda _: announce_model(broker.writer(), announcement, MODEL_CONTROL_TOPIC))
 
 

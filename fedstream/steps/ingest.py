@@ -5,7 +5,6 @@ The client trains on this slice. The records stay in Kafka.
 
 from __future__ import annotations
 
-import time
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -84,7 +83,7 @@ def ingest_from_kafka(
 
 
 def _slice(context: Context, state: RunState, round: int, client: MatchedClient) -> SliceDoc:
-    broker, deadline = context.broker_of(state, client.client), time.monotonic() + state.spec.round_deadline_s
+    broker, deadline = context.broker_of(state, client.client), context.deadline(state.spec.round_deadline_s)
     ranges = ranges_of(state, round, client.client)
     if validated := _validated_before(state, round, client.client, ranges):
         patiently(deadline, lambda _: broker.check_retention(ranges))

@@ -5,12 +5,12 @@ The step also decides the number of slots of the loop.
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 from fedstream import __version__
-from fedstream.aggregation.outcome import first_broadcast, strategy_of
+from fedstream.aggregation.outcome import first_broadcast, strategy_of, too_few
 from fedstream.catalog.models import ensure_model
+from fedstream.deadline import Deadline
 from fedstream.errors import BrokerError, ObjectConflict, QuorumError, RunError, SpecError
 from fedstream.record.canonical import canonical_json, sha256_hex
 from fedstream.record.decision import trained_rounds
@@ -20,7 +20,7 @@ from fedstream.record.exchange import parts_of
 from fedstream.record.layout import ModelKeys
 from fedstream.record.operational import operational
 from fedstream.record.run import AnnouncementRow, ModelReference, RunRecord
-from fedstream.record.selection import clients_asked
+from fedstream.record.selection import clients_asked, quorum
 from fedstream.record.spec import RunSpec, changed_field, parse_spec
 from fedstream.record.weights import digest, from_bytes, to_bytes
 from fedstream.steps.admission import Heard
@@ -109,7 +109,7 @@ def _record(context: Context, state: RunState, spec: RunSpec) -> RunRecord:
     if not state.store.exists(state.keys.spec):
         model = ensure_model(state.store, spec.model, spec.threads, spec.placement.gpu_memory_mib or None)
         parts = parts_of(spec.exchange, model)
-        matching = match(spec, model, _hear(context.brokers, spec))
+        matching = match(spec, model, _hear(context, spec))
         _check(context.brokers, spec, model, matching)
         record = RunRecord(
             spec=spec,
@@ -186,11 +186,11 @@ def check_on_record(state: RunState, spec: RunSpec) -> None:
         )
 
 
-def _hear(brokers: Brokers, spec: RunSpec) -> list[Heard]:
-    messages, patience = [], time.monotonic() + AWAY_S
+def _hear(context: Context, spec: RunSpec) -> list[Heard]:
+    messages, patience = [], context.deadline(AWAY_S)
     for servers in spec.bootstrap_servers:
         try:
-            heard = _heard_at(brokers.at(servers), patience)
+            heard = _heard_at(context.brokers.at(servers), patience)
         except BrokerError:
             if not servers:
                 raise
@@ -200,7 +200,7 @@ def _hear(brokers: Brokers, spec: RunSpec) -> list[Heard]:
     return messages
 
 
-def _heard_at(broker: Broker, patience: float) -> list[tuple[int, int, bytes]]:
+def _heard_at(broker: Broker, patience: Deadline) -> list[tuple[int, int, bytes]]:
     return patiently(patience, lambda _: broker.read_announcements(DATA_CONTROL_TOPIC, CONTROL_DEADLINE_S))
 
 
@@ -217,6 +217,12 @@ def _check(brokers: Brokers, spec: RunSpec, model: ModelDescription, matching: M
         )
     if len(matched) < (needed := max(1, spec.min_clients)):
         raise QuorumError(f"{len(matched)} clients match and the quorum is {needed}. {_why_none(matching.rows)}")
+    asked = clients_asked(spec, len(matched))
+    if why := too_few(spec, quorum(spec, asked)):
+        raise SpecError(
+            f"{why}, but a round asks {asked} clients and its quorum is {quorum(spec, asked)}; "
+            "raise min_clients, or use other parameters"
+        )
     _check_evaluation(spec, matching)
     evaluation = matching.evaluations[0] if matching.evaluations else None
     if shared := shared_records(matching.clients, evaluation, brokers.default_servers):

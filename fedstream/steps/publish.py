@@ -96,7 +96,7 @@ def publish(
         context, state, best, {name: text.encode() for name, text in pages.items()}
     )
     digest = sha256_hex(state.store.get(ModelKeys(state.record.model.name).version(version, "manifest.json")))
-    announce(context.brokers, state, version, manifest, digest)
+    announce(context, state, version, manifest, digest)
     if model:
         model.metadata |= {
             key: value

@@ -5,11 +5,11 @@ Only weights, counts and metrics leave the site.
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 
 from fedstream import __version__
 from fedstream.aggregation.outcome import strategy_of
+from fedstream.deadline import Deadline
 from fedstream.errors import ModelError, ObjectConflict, RecordError
 from fedstream.model.examples import Examples
 from fedstream.model.learner import Learner, TrainingConfig
@@ -79,12 +79,12 @@ def local_train(
             raise RecordError(
                 f"slice {slice_key} is not the planned one: {wrong}; it was changed after ingest_from_kafka wrote it"
             )
-        return _train(context, state, round, document, time.monotonic() + state.spec.round_deadline_s, usage)
+        return _train(context, state, round, document, context.deadline(state.spec.round_deadline_s), usage)
     return f"{client}: does not take part in round {round}"
 
 
 def _train(
-    context: Context, state: RunState, round: int, document: SliceDoc, deadline: float, usage: MetricsArtifact | None
+    context: Context, state: RunState, round: int, document: SliceDoc, deadline: Deadline, usage: MetricsArtifact | None
 ) -> str:
     spec, client, base = state.spec, document.client, state.base(round)
     matched, learner = state.record.client(client), context.learner(state, client)
@@ -223,7 +223,7 @@ def _falls_back(spec: RunSpec, client: str, learner: Learner) -> bool:
     return bool(seen)
 
 
-def _read(context: Context, document: SliceDoc, state: RunState, deadline: float) -> RawRecords:
+def _read(context: Context, document: SliceDoc, state: RunState, deadline: Deadline) -> RawRecords:
     ranges, size = (
         parse_ranges(document.ranges_text),
         get_codec(state.record.client(document.client).format).record_size,

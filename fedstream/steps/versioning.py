@@ -59,7 +59,7 @@ def publish_version(
             return number, _write_version(state, keys, number, best, files)
         except ObjectConflict:
             log.info("version %d of %s is being written by another publisher", number, state.record.model.name)
-            _await_rival(state, keys.version(number, "manifest.json"))
+            _await_rival(context, state, keys.version(number, "manifest.json"))
             if found := published_version(state):
                 return found
     raise StoreError(
@@ -67,10 +67,10 @@ def publish_version(
     )
 
 
-def _await_rival(state: RunState, key: str) -> None:
+def _await_rival(context: Context, state: RunState, key: str) -> None:
     """Wait up to RIVAL_S seconds for another publisher's manifest."""
-    deadline = time.monotonic() + RIVAL_S
-    while not state.store.exists(key) and time.monotonic() < deadline:
+    deadline = context.deadline(RIVAL_S)
+    while not state.store.exists(key) and not deadline.passed:
         time.sleep(0.1)
 
 

@@ -15,6 +15,7 @@ tf = tensorflow()
 processor = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(processor, [tf.config.LogicalDeviceConfiguration()] * 2)
 import numpy as np
+from fedstream.deadline import Deadline
 from fedstream.model.files import load_keras, save_keras
 from fedstream.model.keras_model import get_weights, set_weights
 from fedstream.model.examples import Examples
@@ -88,7 +89,7 @@ try:
     train(["CPU:0", "CPU:1"])
 except Exception as error:
     said["diverged"] = str(error)
-x, deadline = x * 0, 0.0
+x, deadline = x * 0, Deadline(0.0)
 try:
     train(["CPU:0", "CPU:1"], deadline=deadline)
 except Exception as error:

@@ -12,7 +12,7 @@ from fedstream.record.form_values import packed, parse_form
 from fedstream.record.pipeline_options import PipelineOptions
 from fedstream.record.spec import RunSpec, parse_spec
 
-GOOD = {"run": "r", "model": "builtin:digits-mlp"}
+GOOD = {"run": "r", "model": "builtin:digits-mlp", "evaluation_topic": "judge"}
 CHANGED: dict[str, Any] = {
     "data_restriction": {"site": "a"},
     "slices": "all",
@@ -23,6 +23,8 @@ CHANGED: dict[str, Any] = {
     "threads": 1,
     "baseline": True,
     "outlier_bound": 3.0,
+    "leave_one_out": True,
+    "clipping": {"norm": 1.0},
     "exchange": {"variables": ["*/kernel"], "compression": "topk", "fraction": 0.25},
     "rounds": 4,
     "sites": {"a": {"bootstrap_servers": "a:1"}},
