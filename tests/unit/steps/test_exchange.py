@@ -214,8 +214,8 @@ def test_a_client_trains_and_measures_with_its_own_variables() -> None:
 )
 @pytest.mark.parametrize("strategy", ["FedAvg", "FedAdam"])
 def test_what_a_client_keeps_survives_the_end_of_its_process(exchange: dict[str, Any], strategy: str) -> None:
-    whole = run(federation(), exchange=exchange, strategy=strategy, min_clients=7)
-    pieces = run_in_pieces(federation(), exchange=exchange, strategy=strategy, min_clients=7)
+    whole = run(federation(), exchange=exchange, strategy=strategy)
+    pieces = run_in_pieces(federation(), exchange=exchange, strategy=strategy)
     assert chain_of(pieces) == chain_of(whole)
     audit = verify_run(pieces.store, "r")
     assert audit.ok, audit.problems
@@ -224,7 +224,7 @@ def test_what_a_client_keeps_survives_the_end_of_its_process(exchange: dict[str,
 @pytest.mark.parametrize("strategy", sorted(BUILT_IN))
 def test_every_strategy_works_on_what_travels(strategy: str) -> None:
     exchange = {"personal": ["bias"], "compression": "int8"}
-    state = run(federation(*"abcdefg"), rounds=2, exchange=exchange, strategy=strategy, min_clients=7)
+    state = run(federation(*"abcdefg"), min_clients=7, rounds=2, exchange=exchange, strategy=strategy)
     assert {name for arrays in objects(state, "global").values() for name in arrays} == {"kernel"}
     audit = verify_run(state.store, "r")
     assert audit.ok, audit.problems
