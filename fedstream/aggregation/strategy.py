@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict
 from fedstream.aggregation.updates import Updates
 from fedstream.record.documents import Figures
 from fedstream.record.local_rule import NO_RULE, LocalRule
+from fedstream.record.sums import total as total
 from fedstream.record.weights import Weights
 
 
@@ -44,12 +45,15 @@ class Strategy(BaseModel):
     Attributes:
         paper: the paper that describes the strategy.
         when: when to use it, in one sentence.
+        of_mean: whether the strategy uses nothing of the updates but their mean. Central noise is added to that mean,
+            and other strategies refuse it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     paper: ClassVar[str]
     when: ClassVar[str]
+    of_mean: ClassVar[bool] = False
 
     @abstractmethod
     def aggregate(self, base: Weights, updates: Updates, state: Weights) -> Aggregated:
@@ -84,17 +88,3 @@ def is_optimized(name: str, array: np.ndarray) -> bool:
     an optimizer step could make a variance negative, so they become the mean of the clients' values.
     """
     return np.issubdtype(array.dtype, np.floating) and not name.rpartition("/")[2].startswith("moving_")
-
-
-def total(values: np.ndarray) -> float:
-    """Return the sum of numbers by halves, with elementwise additions, which every processor rounds alike.
-
-    Args:
-        values: one-dimensional, float64.
-    """
-    sums, size = values.copy(), values.size
-    while size > 1:
-        half = (size + 1) // 2
-        sums[: size - half] += sums[half:size]
-        size = half
-    return float(sums[0]) if size else 0.0

@@ -8,10 +8,12 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from fedstream.errors import SpecError
+from fedstream.record.clipping import Clipping
 from fedstream.record.document import Document
 from fedstream.record.form import Entry, explained, parse_form
 from fedstream.record.names import NAME, NAME_RULE, TOPIC
 from fedstream.record.operational import OPERATIONAL, identity, with_operational
+from fedstream.record.privacy import Privacy
 
 
 class Placement(Document):
@@ -165,6 +167,14 @@ class RunSpec(Document):
         ge=0,
         description="With three or more updates, reject each whose norm exceeds this multiple of the round's median; "
         "0 to reject none.",
+    )
+    clipping: Annotated[Clipping, Entry("aggregation")] = Field(
+        Clipping(), description='Limits of a client\'s change, such as {"norm": 1.0}; see docs/strategies.md.'
+    )
+    privacy: Annotated[Privacy, Entry("aggregation")] = Field(
+        Privacy(),
+        description='Differential privacy, such as {"where": "central", "noise_multiplier": 1, "max_epsilon": 8}; '
+        "see docs/privacy.md.",
     )
     rounds: Annotated[int, Entry("stopping")] = Field(
         15, ge=1, le=10_000, description="Total number of training rounds. It can grow when a run is submitted again."
