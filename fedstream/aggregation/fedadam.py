@@ -26,6 +26,7 @@ class FedAdam(Strategy):
     when: ClassVar[str] = (
         "FedAvg learns slowly: gradients are sparse or of very different sizes, as with embeddings and text."
     )
+    of_mean: ClassVar[bool] = True
 
     server_learning_rate: float = Field(0.1, gt=0, le=1_000, description="Step size of the server, eta in the paper.")
     beta_1: float = Field(0.9, ge=0, lt=1, description="Decay of the first moment.")

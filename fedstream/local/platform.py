@@ -14,6 +14,7 @@ from fedstream.local.kafka import KafkaServer
 from fedstream.local.paths import default_state_dir
 from fedstream.local.seaweedfs import SeaweedServer
 from fedstream.local.service import Service, ServiceStatus
+from fedstream.privacy.secret import FILE_VARIABLE, secret_file
 from fedstream.settings import KafkaSettings, StoreSettings
 
 LOCK_S = 900.0
@@ -106,9 +107,10 @@ class Platform:
             kafka = {"KAFKA_BOOTSTRAP_SERVERS": self.kafka.address}
         if self.external_store:
             return kafka | {name: self._environ[name] for name in STORE_VARIABLES if self._environ.get(name)}
+        noise = self._environ.get(FILE_VARIABLE) or str(secret_file(self.state_dir))
         store = self.store_settings
         values = (store.endpoint_url, store.access_key, store.secret_key, store.bucket)
-        return kafka | dict(zip(STORE_VARIABLES, values, strict=False))
+        return kafka | dict(zip(STORE_VARIABLES, values, strict=False)) | {FILE_VARIABLE: noise}
 
     def start(self, *, bound: bool = False) -> None:
         """Start the servers that are neither external nor running in parallel, and wait until they work.

@@ -7,13 +7,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 from fedstream.aggregation.outcome import Outcome, combine_updates, strategy_of
+from fedstream.aggregation.private import private_mean
 from fedstream.aggregation.updates import Update, Updates
+from fedstream.privacy.keys import commitment
+from fedstream.privacy.normals import Normals
+from fedstream.privacy.secret import required_secret
 from fedstream.record.documents import Aggregation, ClientEntry, Figures, Verdict
 from fedstream.record.extras import ArraySpec, split
 from fedstream.record.run import RunRecord
 from fedstream.record.weights import Weights, digest, from_bytes
+from fedstream.steps.noise import privacy_figures, round_key
 from fedstream.store.mapped import Downloads
 from fedstream.store.state import RunState
 
@@ -35,7 +41,12 @@ def returned_arrays(record: RunRecord, base: Weights) -> dict[str, ArraySpec]:
 
 
 def aggregate_round(
-    state: RunState, round: int, base: Weights, clients: Sequence[Verdict] | Sequence[ClientEntry], downloads: Downloads
+    state: RunState,
+    round: int,
+    base: Weights,
+    clients: Sequence[Verdict] | Sequence[ClientEntry],
+    downloads: Downloads,
+    secret: bytes | None = None,
 ) -> Outcome:
     """Aggregate a round's accepted updates with the run's strategy.
 
@@ -45,10 +56,33 @@ def aggregate_round(
         base: The global model that the clients received.
         clients: The selected clients, and the update of each that counts.
         downloads: Fetches the updates.
+        secret: The secret of the noise; only a run with central noise needs one.
 
     Raises:
         CorruptObject: An update or the server state does not match its digest.
         UpdateError: The strategy cannot compute a model from the updates.
+        SettingsError: The run has central noise, and there is no secret.
+        RunError: The round exceeds the budget of a private run.
+    """
+    spec, (updates, server_state) = state.record.spec, read_round(state, round, clients, downloads)
+    if not spec.privacy.where:
+        return combine_updates(spec, base, updates, server_state)
+    key = b""
+    if spec.privacy.central:
+        key = round_key(state, round, clients, required_secret(secret, f"the noise of run {state.run!r}"))
+        updates = private_mean(spec, base, updates, len(clients), Normals(key))
+    figures = privacy_figures(state, round, clients, commitment(key))
+    outcome = combine_updates(spec, base, updates, server_state)
+    return replace(outcome, figures=outcome.figures | figures)
+
+
+def read_round(
+    state: RunState, round: int, clients: Sequence[Verdict] | Sequence[ClientEntry], downloads: Downloads
+) -> tuple[Updates, Weights]:
+    """Return a round's accepted updates, and the server state that it builds on.
+
+    Raises:
+        CorruptObject: An update or the server state does not match its digest.
     """
     keys, before, server_state = state.keys.at(round), state.base(round), {}
     if before.server_state_digest:
@@ -63,7 +97,7 @@ def aggregate_round(
         for entry in clients
         if entry.accepted and entry.update_digest
     ]
-    return combine_updates(state.record.spec, base, Updates(updates), server_state)
+    return Updates(updates), server_state
 
 
 def beside_model(outcome: Outcome) -> Aggregation:

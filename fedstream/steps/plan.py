@@ -10,6 +10,7 @@ from typing import Any
 
 from fedstream import __version__
 from fedstream.aggregation.outcome import first_broadcast, strategy_of
+from fedstream.aggregation.private import check_private
 from fedstream.catalog.models import ensure_model
 from fedstream.errors import BrokerError, ObjectConflict, QuorumError, RunError, SpecError
 from fedstream.record.canonical import canonical_json, sha256_hex
@@ -91,7 +92,7 @@ def plan_training(
 
 
 def checked_spec(values: dict[str, Any]) -> RunSpec:
-    """Validate form values, including the strategy and its parameters.
+    """Validate form values, including the strategy and its parameters, and the guarantee of a private run.
 
     The result contains the defaults of omitted strategy parameters, so that they go on record too.
 
@@ -99,7 +100,9 @@ def checked_spec(values: dict[str, Any]) -> RunSpec:
         SpecError: A value is invalid.
     """
     spec = parse_spec(values)
-    return spec.model_copy(update={"strategy_config": strategy_of(spec).model_dump(mode="json")})
+    strategy = strategy_of(spec)
+    check_private(spec, strategy)
+    return spec.model_copy(update={"strategy_config": strategy.model_dump(mode="json")})
 
 
 def _record(context: Context, state: RunState, spec: RunSpec) -> RunRecord:

@@ -26,6 +26,7 @@ from fedstream.record.weights import Weights, from_bytes, to_bytes
 from fedstream.steps.context import Context
 from fedstream.steps.feeding import why_unexpected
 from fedstream.steps.global_model import global_weights
+from fedstream.steps.noise import local_noise
 from fedstream.steps.refusal import refusing, why_refused
 from fedstream.steps.retry import patiently
 from fedstream.steps.runtime import MetricsArtifact, step
@@ -96,7 +97,7 @@ def _train(
         mixed_precision=spec.mixed_precision,
         measure_only=state.selection(round).kind == "closing",
         deadline=deadline,
-        rule=strategy_of(spec).local_rule(),
+        rule=local_noise(state, round, client, strategy_of(spec).local_rule(), context.noise_secret),
         received=_received(context, state, round),
     )
     keys, weights = (
