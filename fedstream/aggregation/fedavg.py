@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import ClassVar
 
 import numpy as np
 
+from fedstream.aggregation.parallel import THREADS, in_order
 from fedstream.aggregation.rounding import rounded_means
 from fedstream.aggregation.strategy import Aggregated, Strategy
-from fedstream.aggregation.updates import BLOCK, Updates
+from fedstream.aggregation.updates import BLOCK, Place, Updates, as_sent, reader
 from fedstream.errors import UpdateError
 from fedstream.record.weights import Weights
-
-THREADS = 2
-"""Blocks at once. numpy releases the interpreter's lock, and two cores use nearly all of the memory's bandwidth."""
 
 
 class FedAvg(Strategy):
@@ -52,65 +49,85 @@ def federated_average(
         raise UpdateError("there is no update to average; at least one client must send one")
     divisor = math.gcd(*(count for count, _ in updates))
     counts = [count // divisor for count, _ in updates]
-    with ThreadPoolExecutor(threads) as pool:
-        return {
-            name: _average([weights[name] for _, weights in updates], counts, pool, threads) for name in updates[0][1]
-        }
+    sent = as_sent(updates[0][1])
+    floating = [name for name, array in sent.items() if np.issubdtype(array.dtype, np.floating)]
+    read = {name: [reader(weights, name) for _, weights in updates] for name in floating}
+    flat = {name: np.empty(sent[name].size, sent[name].dtype) for name in floating}
 
+    def fill(place: Place) -> None:
+        flat[place.name][place.part] = mean_of_block([values(place.part) for values in read[place.name]], counts)
 
-def _average(values: Sequence[np.ndarray], counts: Sequence[int], pool: ThreadPoolExecutor, threads: int) -> np.ndarray:
-    if not np.issubdtype(values[0].dtype, np.floating):
-        return values[0].copy()
-    flat = [value.reshape(-1) for value in values]
-    mean = np.empty_like(flat[0])
-
-    def fill(first: int) -> None:
-        for start in range(first, mean.size, threads * BLOCK):
-            block = slice(start, start + BLOCK)
-            mean[block] = mean_of_block([value[block] for value in flat], counts)
-
-    starts = range(0, min(mean.size, threads * BLOCK), BLOCK)
-    for _ in pool.map(fill, starts) if len(starts) > 1 else map(fill, starts):
+    places = (
+        Place(name, slice(start, start + BLOCK)) for name in floating for start in range(0, flat[name].size, BLOCK)
+    )
+    for _ in in_order(fill, places, threads):
         pass
-    return mean.reshape(values[0].shape)
+    return {name: flat[name].reshape(array.shape) if name in flat else array.copy() for name, array in sent.items()}
 
 
-def mean_of_block(values: Sequence[np.ndarray], counts: Sequence[int]) -> np.ndarray:
+def mean_of_block(values: Sequence[np.ndarray] | np.ndarray, counts: Sequence[int]) -> np.ndarray:
     """Return the exact weighted mean of each element, rounded once.
 
     A float64 sum and a bound of its error suffice, except for the few elements that the error could round differently.
+    One bound for the whole block rules out nearly all elements, and a bound of their own most of the others.
 
     Args:
-        values: of each update, one-dimensional, of one length and one floating dtype; all finite.
+        values: of each update, one-dimensional, of one length and one floating dtype; all finite. A two-dimensional
+            array with a row for each update is the fastest if all counts are 1.
         counts: weight of each update, at least 1.
     """
-    if values[0].dtype == np.float64:
-        return rounded_means(values, counts, np.arange(values[0].size))
+    dtype = values[0].dtype
+    if dtype == np.float64:
+        return rounded_means(list(values), counts, np.arange(values[0].size))
     mean, error = _plain_mean(values, counts)
     with np.errstate(over="ignore"):
-        low: np.ndarray = (mean - error).astype(values[0].dtype)
-        high: np.ndarray = (mean + error).astype(values[0].dtype)
-    bits = f"u{low.itemsize}"  # 0.0 and -0.0 are equal, but their bits are not
-    doubtful = np.flatnonzero(low.view(bits) != high.view(bits))
+        rounded: np.ndarray = mean.astype(dtype)
+    doubtful = _doubtful(mean, error, dtype)
     if doubtful.size:
-        low[doubtful] = rounded_means(values, counts, doubtful)
-    return low
+        own = _errors(values, counts, doubtful)
+        doubtful = doubtful[_doubtful(mean[doubtful], own, dtype)]
+    if doubtful.size:
+        rounded[doubtful] = rounded_means(list(values), counts, doubtful)
+    return rounded
 
 
-def _plain_mean(values: Sequence[np.ndarray], counts: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
-    """Return the mean in float64, and a bound of its error.
+def _doubtful(mean: np.ndarray, error: float | np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Return the indices of the means that the error could round differently."""
+    with np.errstate(over="ignore"):
+        low, high = (mean - error).astype(dtype), (mean + error).astype(dtype)
+    bits = f"u{dtype.itemsize}"  # 0.0 and -0.0 are equal, but their bits are not
+    return np.flatnonzero(low.view(bits) != high.view(bits))
 
-    None of the n + 4 roundings (products, sums, N, the division) is larger than 2**-53 of the sum of absolute values.
-    Slightly more than twice that also covers the roundings of the bound itself.
-    """
-    sums, sizes, product = np.full(values[0].size, -0.0), np.zeros(values[0].size), np.empty(values[0].size)
+
+def _plain_mean(values: Sequence[np.ndarray] | np.ndarray, counts: Sequence[int]) -> tuple[np.ndarray, float]:
+    """Return the mean in float64, and a bound of the error of each element."""
+    if isinstance(values, np.ndarray) and set(counts) == {1}:
+        sums = values.sum(axis=0, dtype=np.float64, initial=-0.0)
+        return sums / len(values), _error(len(values)) * float(max(values.max(), -values.min()))
+    sums, product, size = np.full(values[0].size, -0.0), np.empty(values[0].size), 0.0
     for value, count in zip(values, counts, strict=True):
         np.copyto(product, value)
-        product *= count
+        if count != 1:
+            product *= count
         sums += product
-        np.abs(product, out=product)
-        sizes += product
+        size += count * float(max(value.max(), -value.min()))
     total = float(sum(counts))
-    sizes *= (len(values) + 8) * 2.0**-52 / total
     sums /= total
-    return sums, sizes
+    return sums, _error(len(values)) * size / total
+
+
+def _errors(values: Sequence[np.ndarray] | np.ndarray, counts: Sequence[int], columns: np.ndarray) -> np.ndarray:
+    """Return a bound of the error of some of the plain means, each from its own values."""
+    sizes = np.zeros(columns.size)
+    for value, count in zip(values, counts, strict=True):
+        sizes += np.abs(value[columns], dtype=np.float64) * count
+    return sizes * (_error(len(values)) / sum(counts))
+
+
+def _error(updates: int) -> float:
+    """Return a bound of the error of a plain mean, as a multiple of the mean of absolute values.
+
+    None of the n + 4 roundings (products, sums, N, the division) is larger than 2**-53 of that mean. Slightly more than
+    twice that also covers the roundings of the bound itself, whose values it sums in the same way.
+    """
+    return (updates + 8) * 2.0**-52

@@ -22,6 +22,30 @@ $ fedstream run --name first --model tumours --strategy FedAdam --strategy-confi
 Updates are validated before a strategy sees them, and outliers are rejected (`outlier_bound`). The state that a
 strategy keeps on the server from round to round is stored as an object of the round; `fedstream verify` computes every
 model and every state again. The commits and the report contain the figures that a strategy returns.
+
+Some strategies need a number of updates in each round. A run whose quorum (`min_clients`) is smaller is refused when it
+is planned.
+
+## Clipping
+
+`clipping` limits the change of each accepted update, that is, the norm of its difference from the global model that the
+client received. It works with every strategy, and applies before the strategy:
+
+```console
+$ fedstream run --name first --model tumours --clipping '{"norm": 1.0, "quantile": 0.5}'
+```
+
+| field | default | allowed | meaning |
+|---|---|---|---|
+| `norm` | 0 | a number at least 0 | A larger change is scaled down to this norm; 0 for no clipping. |
+| `quantile` | 0 | a number at least 0 and below 1 | If above 0, the norm adapts: after each round it moves towards \
+this quantile of the norms of the changes (Andrew et al. 2021, arXiv 1905.03871). `norm` is then the first one. |
+| `learning_rate` | 0.2 | a number above 0 and at most 10 | How fast the norm adapts. |
+| `zero_above` | 0 | 0, or a number at least 1 | A change whose norm exceeds this multiple of the round's median \
+counts as no change; 0 for none. It needs three updates, and applies before clipping. |
+
+Every client whose update was clipped or zeroed is named in the figures of the round, in the commit and in the report.
+The arrays that clients send beside the weights for some strategies are not clipped.
 """
 
 OWN = f"""\

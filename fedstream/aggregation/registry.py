@@ -10,10 +10,15 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from fedstream.aggregation.bulyan import Bulyan
 from fedstream.aggregation.fedadam import FedAdam
 from fedstream.aggregation.fedavg import FedAvg
+from fedstream.aggregation.fedmedian import FedMedian
 from fedstream.aggregation.fedprox import FedProx
 from fedstream.aggregation.fedtrimmedavg import FedTrimmedAvg
+from fedstream.aggregation.geometricmedian import GeometricMedian
+from fedstream.aggregation.krum import Krum
+from fedstream.aggregation.multikrum import MultiKrum
 from fedstream.aggregation.strategy import Strategy
 from fedstream.errors import SpecError
 
@@ -24,7 +29,12 @@ BUILT_IN: dict[str, type[Strategy]] = {
     "FedAvg": FedAvg,
     "FedAdam": FedAdam,
     "FedProx": FedProx,
+    "FedMedian": FedMedian,
     "FedTrimmedAvg": FedTrimmedAvg,
+    "Krum": Krum,
+    "MultiKrum": MultiKrum,
+    "Bulyan": Bulyan,
+    "GeometricMedian": GeometricMedian,
 }
 
 

@@ -6,6 +6,7 @@ The fields of a strategy are its parameters.
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -13,7 +14,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from fedstream.aggregation.updates import Updates
-from fedstream.record.documents import Figures
+from fedstream.record.documents import FIGURE_TEXT, Figures
 from fedstream.record.local_rule import NO_RULE, LocalRule
 from fedstream.record.sums import total as total
 from fedstream.record.weights import Weights
@@ -67,6 +68,10 @@ class Strategy(BaseModel):
                 a run.
         """
 
+    def fewest(self) -> int:
+        """Return how many updates a round needs at least, for what the paper promises to hold."""
+        return 1
+
     def local_rule(self) -> LocalRule:
         """Return what the clients do in addition to plain training."""
         return NO_RULE
@@ -88,3 +93,23 @@ def is_optimized(name: str, array: np.ndarray) -> bool:
     an optimizer step could make a variance negative, so they become the mean of the clients' values.
     """
     return np.issubdtype(array.dtype, np.floating) and not name.rpartition("/")[2].startswith("moving_")
+
+
+def choice(updates: Updates, chosen: Sequence[int]) -> Figures:
+    """Return figures that name the clients whose updates are chosen, and those that are left out."""
+    clients = [update.client for update in updates]
+    return {
+        "chosen": named(clients[one] for one in chosen),
+        "left_out": named(client for one, client in enumerate(clients) if one not in set(chosen)),
+    }
+
+
+def named(clients: Iterable[str]) -> str:
+    """Return the names of clients as the text of a figure; names beyond its maximum length are only counted."""
+    text, names = "", list(clients)
+    for number, client in enumerate(names):
+        rest = f" and {len(names) - number} more"
+        if len(text) + len(client) + len(rest) + 2 > FIGURE_TEXT:
+            return text + rest
+        text += f", {client}" if text else client
+    return text or "none"

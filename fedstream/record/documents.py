@@ -16,8 +16,14 @@ CLASSES = 10_000
 With more classes, the labels are measurements, and the document of a slice would be as long as the slice.
 """
 
+FIGURE_TEXT = 20_000
+"""Maximum characters of a figure's text, enough for the names of 300 clients, however long they are."""
+
 Figures = Annotated[
-    dict[Annotated[str, Field(min_length=1, max_length=60)], Annotated[float, Field(allow_inf_nan=False)] | Word],
+    dict[
+        Annotated[str, Field(min_length=1, max_length=60)],
+        Annotated[float, Field(allow_inf_nan=False)] | Annotated[str, Field(max_length=FIGURE_TEXT)],
+    ],
     Field(max_length=30),
 ]
 """What a strategy reports about an aggregation: a few finite numbers and short texts, by name."""

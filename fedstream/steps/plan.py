@@ -9,7 +9,7 @@ import time
 from typing import Any
 
 from fedstream import __version__
-from fedstream.aggregation.outcome import first_broadcast, strategy_of
+from fedstream.aggregation.outcome import first_broadcast, strategy_of, too_few
 from fedstream.aggregation.private import check_private
 from fedstream.catalog.models import ensure_model
 from fedstream.errors import BrokerError, ObjectConflict, QuorumError, RunError, SpecError
@@ -20,7 +20,7 @@ from fedstream.record.documents import Commit, Decision, Submission
 from fedstream.record.layout import ModelKeys
 from fedstream.record.operational import operational
 from fedstream.record.run import AnnouncementRow, ModelReference, RunRecord
-from fedstream.record.selection import clients_asked
+from fedstream.record.selection import clients_asked, quorum
 from fedstream.record.spec import RunSpec, changed_field, parse_spec
 from fedstream.record.weights import digest, from_bytes, to_bytes
 from fedstream.steps.context import Context
@@ -215,6 +215,12 @@ def _check(brokers: Brokers, spec: RunSpec, model: ModelDescription, matching: M
         )
     if len(matched) < (needed := max(1, spec.min_clients)):
         raise QuorumError(f"{len(matched)} clients match and the quorum is {needed}. {_why_none(matching.rows)}")
+    asked = clients_asked(spec, len(matched))
+    if why := too_few(spec, quorum(spec, asked)):
+        raise SpecError(
+            f"{why}, but a round asks {asked} clients and its quorum is {quorum(spec, asked)}; "
+            "raise min_clients, or use other parameters"
+        )
     _check_evaluation(spec, matching)
     evaluation = matching.evaluations[0] if matching.evaluations else None
     if shared := shared_records(matching.clients, evaluation, brokers.default_servers):

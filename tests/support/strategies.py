@@ -1,5 +1,7 @@
 """Strategies of another package, as an installation would offer them, and updates made of plain arrays."""
 
+from fractions import Fraction
+
 import numpy as np
 from pydantic import Field
 
@@ -15,6 +17,21 @@ def updates_of(*clients):
     extras).
     """
     return Updates(Update(f"c{number}", *client) for number, client in enumerate(clients))
+
+
+def krum_reference(rows, byzantine, count, among=None):
+    """Return the clients with the lowest scores of Krum, in fractions; of equal scores, the first ones."""
+    among = range(len(rows)) if among is None else among
+    exact = [[Fraction(float(value)) for value in np.atleast_1d(row)] for row in rows]
+
+    def square(one, other):
+        return sum((a - b) ** 2 for a, b in zip(exact[one], exact[other], strict=True))
+
+    neighbours = len(among) - byzantine - 2
+    scores = {
+        one: sum(sorted(square(one, other) for other in among if other != one)[: max(neighbours, 0)]) for one in among
+    }
+    return sorted(sorted(among, key=lambda one: (scores[one], one))[:count])
 
 
 class Variates(LocalRule):

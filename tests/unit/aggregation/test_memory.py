@@ -13,8 +13,9 @@ from fedstream.store.mapped import map_weights
 SIZE, CLIENTS = 1_000_000, 20
 MODEL = 4 * SIZE
 
-RESULTS = {"FedAdam": 5}
-"""Models that a strategy holds at once, of which one is the new one: FedAdam has two moments, old and new."""
+RESULTS = {"FedAdam": 5, "GeometricMedian": 2}
+"""Models that a strategy holds at once, of which one is the new one: FedAdam has two moments, old and
+new, and GeometricMedian has the point before and after a step."""
 
 
 @pytest.fixture(scope="module")

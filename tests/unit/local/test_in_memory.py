@@ -7,8 +7,8 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
+from support.in_memory import MODEL, SPEC, send
 
 from fedstream.audit import verify_run
 from fedstream.catalog.versions import find_latest
@@ -18,31 +18,13 @@ from fedstream.steps.context import Context
 from fedstream.store.disk import DiskStore
 from fedstream.store.memory import MemoryStore
 from fedstream.stream.announcement import MODEL_CONTROL_TOPIC
-from fedstream.stream.send import send_dataset
 from fedstream.worker.worker import LocalWorker, Refused, ask_for
-
-MODEL = "builtin:numpy-softmax"
-SPEC = {"run": "first", "model": MODEL, "rounds": 3, "epochs": 3, "batch_size": 10}
-
-
-def digits(seed: int, records: int = 150) -> tuple[np.ndarray, np.ndarray]:
-    """Return pictures whose label is the row that is bright; the two last rows are of two classes each."""
-    rng = np.random.default_rng(seed)
-    labels = rng.integers(0, 10, records).astype(np.uint8)
-    pictures = rng.integers(0, 4, (records, 8, 8)).astype(np.uint8)
-    pictures.reshape(records, 64)[np.arange(records), labels * 6] = 16
-    return pictures, labels
 
 
 @pytest.fixture(params=["memory", "disk"])
 def context(request: pytest.FixtureRequest, tmp_path: Path) -> Context:
     store = MemoryStore() if request.param == "memory" else DiskStore(tmp_path / "store")
     return replace(Context.in_memory(), store=store)
-
-
-def send(context: Context, *clients: str) -> None:
-    for number, client in enumerate(clients):
-        send_dataset(context.brokers.at(""), client, client, *digits(number), validation_rate=0.2)
 
 
 def test_a_run_learns_is_published_and_verified(context: Context) -> None:
@@ -104,7 +86,7 @@ def test_a_worker_answers_with_a_manifest_or_a_refusal() -> None:
 
 def test_neither_tensorflow_nor_kafka_nor_kubeflow_is_imported() -> None:
     code = (
-        "import sys; sys.path.insert(0, 'tests/unit/local'); import test_in_memory as t\n"
+        "import sys; sys.path[:0] = ['tests', 'tests/unit/local']; import test_in_memory as t\n"
         "context = t.Context.in_memory(); t.send(context, 'north', 'south'); t.run_inprocess(t.SPEC, context=context)\n"
         "print([name for name in ('tensorflow', 'keras', 'kafka', 'kfp', 'kubernetes') if name in sys.modules])"
     )

@@ -35,7 +35,7 @@ def test_figures_that_are_there_are_written_and_read(data):
 @pytest.mark.parametrize(
     "figures",
     [
-        {"a": "x" * 201},
+        {"a": "x" * 20_001},
         {"a" * 61: 1.0},
         {"": 1.0},
         {"a": [1]},
