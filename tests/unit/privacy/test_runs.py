@@ -9,8 +9,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from fedstream.audit import verify_run
+from fedstream.cli.app import app
 from fedstream.errors import RunError, SettingsError, SpecError
 from fedstream.local.inprocess import run_inprocess
 from fedstream.privacy.accounting import epsilon
@@ -22,6 +24,7 @@ from fedstream.steps.context import Context
 from fedstream.steps.plan import checked_spec
 from fedstream.steps.rollback import rollback
 from fedstream.store.disk import DiskStore
+from fedstream.store.objects import ObjectStore
 from fedstream.stream.send import send_dataset
 
 SECRET = bytes(range(32))
@@ -136,6 +139,21 @@ def test_without_the_secret_verify_says_what_is_left_open(context: Context) -> N
     ((rounds, what),) = [(part.rounds, part.what) for part in audit.unproven]
     assert rounds == [1, 2, 3]
     assert what == "the noise was not made again without its secret; it is as large as it should be"
+
+
+def test_the_command_says_what_is_left_open(context: Context, tmp_path: Path, monkeypatch: Any) -> None:
+    run(context)
+    monkeypatch.setattr(ObjectStore, "from_env", lambda: context.store)
+    monkeypatch.setenv("FEDSTREAM_HOME", str(tmp_path))
+    monkeypatch.setenv("FEDSTREAM_NOISE_SECRET", "")
+    without = CliRunner().invoke(app, ["verify", "first"], env={"COLUMNS": "300"})
+    assert without.exit_code == 0
+    assert "reproduced bit for bit, except:" in without.stdout
+    assert "rounds 1–3: the noise was not made again without its secret" in without.stdout
+    monkeypatch.setenv("FEDSTREAM_NOISE_SECRET", SECRET.hex())
+    assert "except" not in CliRunner().invoke(app, ["verify", "first"], env={"COLUMNS": "300"}).stdout
+    monkeypatch.setenv("FEDSTREAM_NOISE_SECRET", SECRET[::-1].hex())
+    assert CliRunner().invoke(app, ["verify", "first"]).exit_code == 1
 
 
 def test_a_server_optimizer_works_on_the_noised_mean(context: Context) -> None:
