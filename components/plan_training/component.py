@@ -36,7 +36,7 @@ def plan_training(
     strategy_config: Dict[str, Any] = {},
     outlier_bound: float = 10.0,
     clipping: Dict[str, Any] = {"norm": 0.0, "quantile": 0.0, "learning_rate": 0.2, "zero_above": 0.0},
-    privacy: Dict[str, Any] = {"where": "", "noise_multiplier": 0.0, "delta": 1e-05, "max_epsilon": 0.0},
+    privacy: Dict[str, Any] = {"where": "", "noise_multiplier": 0.0, "delta": 0.0, "max_epsilon": 0.0},
     rounds: int = 15,
     target_metric: str = "accuracy",
     target_value: float = 0.0,
@@ -89,8 +89,8 @@ def plan_training(
         outlier_bound: With three or more updates, reject each whose norm exceeds this multiple of the round's median; 0
             to reject none.
         clipping: Limits of a client's change, such as {"norm": 1.0}; see docs/strategies.md.
-        privacy: Differential privacy, such as {"where": "central", "noise_multiplier": 1, "max_epsilon": 8}; see
-            docs/privacy.md.
+        privacy: Differential privacy, such as {"where": "central", "noise_multiplier": 1, "delta": 0.00001,
+            "max_epsilon": 8}; see docs/privacy.md.
         rounds: Total number of training rounds. It can grow when a run is submitted again.
         target_metric: Metric that decides on the target, patience and the best model.
         target_value: The run stops when the metric reaches this value; 0 for no target.

@@ -22,7 +22,7 @@ class Privacy(Document):
 
     where: Literal["", "central", "local"] = ""
     noise_multiplier: float = Field(default=0.0, ge=0, le=1_000_000)
-    delta: float = Field(default=1e-5, gt=0, lt=1)
+    delta: float = Field(default=0.0, ge=0, lt=1)
     max_epsilon: float = Field(default=0.0, ge=0, le=1_000_000)
 
     @model_validator(mode="after")
@@ -31,10 +31,12 @@ class Privacy(Document):
             raise ValueError(
                 f"noise_multiplier is {self.noise_multiplier:g}; noise needs at least {LEAST_NOISE:g}, usually about 1"
             )
+        if self.where and not self.delta:
+            raise ValueError("delta is 0; set it well below 1 / number of clients, such as 0.00001")
         if self.where and not self.max_epsilon:
             raise ValueError("max_epsilon is 0; set the epsilon that the run may spend, such as 8")
-        if not self.where and (self.noise_multiplier or self.max_epsilon):
-            raise ValueError("it has a noise_multiplier or a max_epsilon, but `where` is neither central nor local")
+        if not self.where and (self.noise_multiplier or self.delta or self.max_epsilon):
+            raise ValueError("it has a noise_multiplier, a delta or a max_epsilon, but `where` is neither central nor local")
         return self
 
     @property

@@ -173,8 +173,8 @@ class RunSpec(Document):
     )
     privacy: Annotated[Privacy, Entry("aggregation")] = Field(
         Privacy(),
-        description='Differential privacy, such as {"where": "central", "noise_multiplier": 1, "max_epsilon": 8}; '
-        "see docs/privacy.md.",
+        description="Differential privacy, such as "
+        '{"where": "central", "noise_multiplier": 1, "delta": 0.00001, "max_epsilon": 8}; see docs/privacy.md.',
     )
     rounds: Annotated[int, Entry("stopping")] = Field(
         15, ge=1, le=10_000, description="Total number of training rounds. It can grow when a run is submitted again."

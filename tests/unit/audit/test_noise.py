@@ -17,7 +17,7 @@ SPEC = parse_spec(
         "run": "a",
         "model": "m",
         "clipping": {"norm": 0.5},
-        "privacy": {"where": "central", "noise_multiplier": STD / 0.5, "max_epsilon": 99},
+        "privacy": {"where": "central", "noise_multiplier": STD / 0.5, "delta": 0.1, "max_epsilon": 99},
     }
 )
 RNG = np.random.default_rng(0)

@@ -52,7 +52,7 @@ def test_the_figure_bounds_the_exact_one_closely(multiplier: float, rounds: int)
 
 
 def test_local_noise_protects_any_records_against_any_others() -> None:
-    local = Privacy(where="local", noise_multiplier=2.0, max_epsilon=8.0)
+    local = Privacy(where="local", noise_multiplier=2.0, delta=1e-5, max_epsilon=8.0)
     assert epsilon(local, 7) == epsilon(central(1.0), 7)
 
 

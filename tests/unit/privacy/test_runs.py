@@ -28,7 +28,7 @@ from fedstream.store.objects import ObjectStore
 from fedstream.stream.send import send_dataset
 
 SECRET = bytes(range(32))
-CENTRAL = {"where": "central", "noise_multiplier": 1.0, "max_epsilon": 100.0}
+CENTRAL = {"where": "central", "noise_multiplier": 1.0, "delta": 1e-5, "max_epsilon": 100.0}
 LOCAL = CENTRAL | {"where": "local"}
 SPEC: dict[str, Any] = {
     "run": "first",
