@@ -36,7 +36,9 @@ class Privacy(Document):
         if self.where and not self.max_epsilon:
             raise ValueError("max_epsilon is 0; set the epsilon that the run may spend, such as 8")
         if not self.where and (self.noise_multiplier or self.delta or self.max_epsilon):
-            raise ValueError("it has a noise_multiplier, a delta or a max_epsilon, but `where` is neither central nor local")
+            raise ValueError(
+                "it has a noise_multiplier, a delta or a max_epsilon, but `where` is neither central nor local"
+            )
         return self
 
     @property
