@@ -39,6 +39,10 @@ SMALL = "1Gi"
 """Memory limit of a task that holds neither records nor weights."""
 
 
+NOISE = {"noise": "FEDSTREAM_NOISE_SECRET"}
+"""Key of a secret from which noise is made."""
+
+
 def connect(
     task: PipelineTask, config_map: str, store_secret: str, kafka_secret: str, memory: str = SMALL
 ) -> PipelineTask:
@@ -67,4 +71,15 @@ def connect(
         task, kafka_secret, {"username": "KAFKA_USERNAME", "password": "KAFKA_PASSWORD"}, optional=True
     )
     kubernetes.use_secret_as_volume(task, kafka_secret, mount_path=KAFKA_FILES, optional=True)
+    return task
+
+
+def with_noise(task: PipelineTask, secret: str) -> PipelineTask:
+    """Let a task make noise from the key `noise` of a secret. No other task may read it, or it could subtract it.
+
+    Args:
+        task: The task.
+        secret: Name of the secret; it or its key can be absent.
+    """
+    kubernetes.use_secret_as_env(task, secret, NOISE, optional=True)
     return task

@@ -39,6 +39,7 @@ def plan_training(
         "leave_one_out": False,
         "clipping": {"norm": 0.0, "quantile": 0.0, "learning_rate": 0.2, "zero_above": 0.0},
         "exchange": {"variables": "default", "personal": [], "compression": "none", "fraction": 0.01},
+        "privacy": {"where": "", "noise_multiplier": 0.0, "delta": 0.0, "max_epsilon": 0.0},
     },
     rounds: int = 15,
     target_metric: str = "accuracy",
@@ -93,7 +94,8 @@ def plan_training(
             median; 0 to reject none. leave_one_out: Also measure what each round's model would be without each client's
             update, on the evaluation topic. This takes one evaluation for each client. clipping: Limits of a client's
             change, such as {"norm": 1.0}; see docs/strategies.md. exchange: What travels, such as {"compression":
-            "int8"}; see docs/exchange.md.
+            "int8"}; see docs/exchange.md. privacy: Differential privacy, such as {"where": "central",
+            "noise_multiplier": 1, "delta": 0.00001, "max_epsilon": 8}; see docs/privacy.md.
         rounds: Total number of training rounds. It can grow when a run is submitted again.
         target_metric: Metric that decides on the target, patience and the best model.
         target_value: The run stops when the metric reaches this value; 0 for no target.

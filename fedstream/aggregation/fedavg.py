@@ -27,6 +27,7 @@ class FedAvg(Strategy):
 
     paper: ClassVar[str] = "McMahan et al. 2017, arXiv 1602.05629, algorithm 1"
     when: ClassVar[str] = "The first choice: it has no parameters, and every client's records count the same."
+    of_mean: ClassVar[bool] = True
 
     def aggregate(self, base: Weights, updates: Updates, state: Weights) -> Aggregated:
         return Aggregated(federated_average(updates.weighted))

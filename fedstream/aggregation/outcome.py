@@ -14,6 +14,7 @@ from fedstream.aggregation.registry import make_strategy
 from fedstream.aggregation.strategy import Strategy
 from fedstream.aggregation.updates import Updates
 from fedstream.errors import UpdateError
+from fedstream.record.clipping import Clipping
 from fedstream.record.documents import Contribution, Figures
 from fedstream.record.extras import spec_of, why_not
 from fedstream.record.spec import RunSpec
@@ -63,7 +64,9 @@ def combine_updates(spec: RunSpec, base: Weights, updates: Updates, state: Weigh
     strategy = strategy_of(spec)
     if why := too_few(spec, len(updates)):
         raise UpdateError(f"{why}, and this round has {len(updates)}; use other parameters in a new run")
-    clipped = clip(spec.clipping, base, updates, _of_clipping(state))
+    # Noise was added to changes that were clipped before it; to clip them again would leave nothing but noise.
+    limits = Clipping() if spec.privacy.where else spec.clipping
+    clipped = clip(limits, base, updates, _of_clipping(state))
     made = strategy.aggregate(base, clipped.updates, _of_strategy(state))
     if problem := why_not(
         {name: spec_of(array) for name, array in base.items()}, made.weights, "variable", "the global model"
@@ -86,7 +89,7 @@ def combine_updates(spec: RunSpec, base: Weights, updates: Updates, state: Weigh
         kept,
         _broadcast(spec, strategy, made.weights, made.state),
         figures,
-        contributions(base, made.weights, updates),
+        {} if spec.privacy.central else contributions(base, made.weights, updates),
     )
 
 

@@ -12,11 +12,12 @@ from pydantic import Field
 
 from fedstream.aggregation.fedavg import federated_average
 from fedstream.aggregation.server_optimizer import Sgd, optimized, parts
-from fedstream.aggregation.strategy import Aggregated, Strategy, is_optimized, total
+from fedstream.aggregation.strategy import Aggregated, Strategy, is_optimized
 from fedstream.aggregation.updates import Updates, reader
 from fedstream.aggregation.weighting import SCALAR, power, reported, whole_weights
 from fedstream.record.extras import ArraySpec
 from fedstream.record.local_rule import Finished, LocalRule, LocalTraining
+from fedstream.record.sums import total
 from fedstream.record.weights import Weights
 
 TINY = 1e-10

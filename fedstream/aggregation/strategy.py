@@ -45,12 +45,15 @@ class Strategy(BaseModel):
     Attributes:
         paper: the paper that describes the strategy.
         when: when to use it, in one sentence.
+        of_mean: whether the strategy uses nothing of the updates but their mean. Central noise is added to that mean,
+            and other strategies refuse it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     paper: ClassVar[str]
     when: ClassVar[str]
+    of_mean: ClassVar[bool] = False
 
     @abstractmethod
     def aggregate(self, base: Weights, updates: Updates, state: Weights) -> Aggregated:
@@ -89,29 +92,6 @@ def is_optimized(name: str, array: np.ndarray) -> bool:
     an optimizer step could make a variance negative, so they become the mean of the clients' values.
     """
     return np.issubdtype(array.dtype, np.floating) and not name.rpartition("/")[2].startswith("moving_")
-
-
-ROW = 256
-"""Sums that `total` keeps beside each other; a row of them stays in the fastest cache."""
-
-
-def total(values: np.ndarray) -> float:
-    """Return the sum of numbers with elementwise additions, which every processor rounds alike.
-
-    Rows are added to each other first, then the halves of what is left. The sum along an array, or a dot product, has
-    an order of its own on each kind of processor.
-
-    Args:
-        values: one-dimensional, float64.
-    """
-    rows = values.size // ROW
-    sums = np.concatenate([values[: rows * ROW].reshape(rows, ROW).sum(axis=0), values[rows * ROW :]])
-    size = sums.size
-    while size > 1:
-        half = (size + 1) // 2
-        sums[: size - half] += sums[half:size]
-        size = half
-    return float(sums[0]) if size else 0.0
 
 
 def choice(updates: Updates, chosen: Sequence[int]) -> Figures:

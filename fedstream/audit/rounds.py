@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from fedstream import __version__
 from fedstream.aggregation.metrics import combine
+from fedstream.aggregation.outcome import Outcome
 from fedstream.audit.evidence import Evidence
 from fedstream.audit.initial import check_initial
+from fedstream.audit.noise import NOISE_ALONE, NOTHING, aggregate_without_secret
 from fedstream.audit.streams import Streams
 from fedstream.errors import FedstreamError, StoreUnavailable, UsageError
+from fedstream.privacy.accounting import within_budget
 from fedstream.record.decision import decide, measurements, model_round, rolled_back
 from fedstream.record.documents import (
     Aggregation,
@@ -23,10 +26,11 @@ from fedstream.record.judge import judge, why_wrong_selection, why_wrong_verdict
 from fedstream.record.layout import RunKeys
 from fedstream.record.measurement import why_implausible
 from fedstream.record.run import RunRecord
-from fedstream.record.weights import digest
+from fedstream.record.weights import Weights, digest
 from fedstream.steps.aggregation import aggregate_round, beside_model, same_figures
 from fedstream.steps.candidates import read_candidates, read_refusals
 from fedstream.steps.exchange import downloads_of
+from fedstream.store.mapped import Downloads
 from fedstream.store.state import RunState
 
 JUDGED = tuple(Verdict.model_fields)
@@ -40,10 +44,15 @@ class RoundAudit:
         evidence: Collects the problems.
         record: The run's spec.json.
         streams: Reads the records again; None not to read them.
+        secret: The secret of the noise; None to check what can be checked without it.
+
+    Attributes:
+        unproven: The rounds whose noise was not made again, and what that leaves open.
     """
 
-    def __init__(self, evidence: Evidence, record: RunRecord, streams: Streams | None) -> None:
-        self.evidence, self.record, self.streams = evidence, record, streams
+    def __init__(self, evidence: Evidence, record: RunRecord, streams: Streams | None, secret: bytes | None) -> None:
+        self.evidence, self.record, self.streams, self.secret = evidence, record, streams, secret
+        self.unproven: dict[int, str] = {}
         self.keys, self.state = RunKeys(record.spec.run), RunState(evidence.store, record.spec.run)
 
     def check(self, before: list[Commit], commit: Commit) -> None:
@@ -162,7 +171,8 @@ class RoundAudit:
         measured = model_round(before) if spec.federated_evaluation else commit.round
         same(key, "measured_round", commit.measured_round, measured if commit.metrics else None)
         history = [value for _, value in measurements([*before, commit], spec.target_metric)]
-        same(key, "decision", commit.decision, decide(spec, history) if commit.metrics else before[-1].decision)
+        decision = decide(spec, history) if commit.metrics else before[-1].decision
+        same(key, "decision", commit.decision, within_budget(self.record, [*before, commit], decision))
         versions = {manifest.code_version for manifest in manifests} | {
             __version__,
             *(other.code_version for other in before),
@@ -247,11 +257,13 @@ class RoundAudit:
         try:
             model = evidence.weights(base.weights)
             with downloads_of(evidence.store, self.record, model) as downloads:
-                outcome = aggregate_round(self.state, commit.round, model, commit.clients, downloads)
+                outcome = self._aggregate_again(commit, model, downloads)
         except StoreUnavailable:
             raise
         except (FedstreamError, ValueError, KeyError, ArithmeticError) as error:
             evidence.problem(keys.weights, f"cannot be aggregated again from the round's updates: {error}")
+            return
+        if outcome is None:
             return
         evidence.same(keys.weights, "digest", commit.weights_digest, digest(outcome.weights))
         again = beside_model(outcome)
@@ -261,3 +273,14 @@ class RoundAudit:
             evidence.same(keys.commit, "figures", commit.figures, again.figures)
         if said.contributions:  # Earlier versions recorded none.
             evidence.same(keys.commit, "contributions", said.contributions, again.contributions)
+
+    def _aggregate_again(self, commit: Commit, base: Weights, downloads: Downloads) -> Outcome | None:
+        """Aggregate a round again, as far as that is possible without the secret of its noise."""
+        if self.secret or not self.record.spec.privacy.central:
+            return aggregate_round(self.state, commit.round, base, commit.clients, downloads, self.secret)
+        recorded = self.evidence.weights(self.keys.at(commit.round).weights)
+        outcome, wrong = aggregate_without_secret(self.state, commit, base, recorded, downloads)
+        if wrong:
+            self.evidence.problem(self.keys.at(commit.round).weights, wrong)
+        self.unproven[commit.round] = NOISE_ALONE if outcome else NOTHING
+        return outcome

@@ -22,6 +22,13 @@ from fedstream.store.store import Store
 from fedstream.stream.broker import Brokers
 
 
+class Unproven(BaseModel):
+    """What could not be computed again in some rounds, and what is known of it all the same."""
+
+    rounds: list[int]
+    what: str
+
+
 class VerifyReport(BaseModel):
     """The result of `fedstream verify`.
 
@@ -32,6 +39,7 @@ class VerifyReport(BaseModel):
             rounds were removed.
         objects_checked: Number of objects whose bytes were hashed.
         records_checked: Number of records that were read again (with --stream).
+        unproven: What could not be computed again without the secret of the noise; empty if there is nothing.
         problems: Everything that does not match; empty if the run is intact.
     """
 
@@ -40,6 +48,7 @@ class VerifyReport(BaseModel):
     head: str | None
     objects_checked: int
     records_checked: int
+    unproven: list[Unproven] = []
     problems: list[Problem]
 
     @property
@@ -47,7 +56,9 @@ class VerifyReport(BaseModel):
         return not self.problems
 
 
-def verify_run(store: Store, run: str, *, brokers: Brokers | None = None, expect: str = "") -> VerifyReport:
+def verify_run(
+    store: Store, run: str, *, brokers: Brokers | None = None, expect: str = "", noise_secret: bytes | None = None
+) -> VerifyReport:
     """Verify a run from the bucket, and with `brokers` also from the records of its clients and its evaluation topic.
 
     1. Read the chain.
@@ -61,6 +72,7 @@ def verify_run(store: Store, run: str, *, brokers: Brokers | None = None, expect
         brokers: Brokers from which to read the records again; the models are then evaluated on the evaluation topic
             again, which imports TensorFlow. None not to read the records.
         expect: SHA-256 of a commit that the run must contain; empty for none.
+        noise_secret: The secret of a private run's noise; None to check of the noise what can be checked without it.
 
     Raises:
         UsageError: The name of the run is invalid.
@@ -68,6 +80,7 @@ def verify_run(store: Store, run: str, *, brokers: Brokers | None = None, expect
         StoreUnavailable: The store does not work.
     """
     keys, evidence, streams = RunKeys(check_name("run", run)), Evidence(store), None
+    unproven: dict[int, str] = {}
     if not store.exists(keys.spec):
         raise RunError(f"there is no run {run!r} in {store.name}")
     record = evidence.document(RunRecord, keys.spec)
@@ -83,10 +96,11 @@ def verify_run(store: Store, run: str, *, brokers: Brokers | None = None, expect
         check_expected(evidence, chain, expect)
     if record and versions and not evidence.accused(keys.spec):
         streams = Streams(RunState(store, run), brokers, record.spec.round_deadline_s) if brokers else None
-        rounds = RoundAudit(evidence, record, streams)
+        rounds = RoundAudit(evidence, record, streams, noise_secret)
         for number, commit in enumerate(commits):
             if not evidence.accused(keys.at(number).commit):
                 rounds.check(commits[:number], commit)
+        unproven = rounds.unproven
         versions.check(commits)
         if not evidence.accused(keys.at(len(commits)).commit):  # otherwise the number of rounds is unknown
             check_strays(evidence, record, commits, listed)
@@ -96,5 +110,9 @@ def verify_run(store: Store, run: str, *, brokers: Brokers | None = None, expect
         head=chain[-1].digest if len(chain) > 1 else None,
         objects_checked=evidence.checked,
         records_checked=streams.records if streams else 0,
+        unproven=[
+            Unproven(rounds=[number for number in unproven if unproven[number] == what], what=what)
+            for what in sorted(set(unproven.values()))
+        ],
         problems=evidence.problems,
     )

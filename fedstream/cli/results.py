@@ -13,7 +13,7 @@ from fedstream.cli.options import Json, RunName
 from fedstream.cli.output import out, print_json, print_table, print_warnings, write_file
 from fedstream.errors import UsageError
 from fedstream.report.elements import RoundView
-from fedstream.text import count, duration
+from fedstream.text import count, duration, spans
 
 
 def rounds(run: RunName, json: Json = False) -> None:
@@ -101,12 +101,14 @@ def verify(
     """Verify a run.
 
     This walks the hash chain, hashes every object, judges every update, and aggregates every round again, bit for bit.
-    It needs only the bucket, and with --stream also the brokers. The exit code is 1 if anything does not match.
+    It needs only the bucket, and with --stream also the brokers. The exit code is 1 if anything does not match. With
+    FEDSTREAM_NOISE_SECRET, it also makes the noise of a private run again.
 
     Anyone who can delete objects from the bucket can remove the last rounds of a run without a trace. Keep the head
     that this command prints, and pass it to --expect later to check that the run still contains that commit.
     """
     from fedstream.audit import verify_run
+    from fedstream.privacy.secret import noise_secret
     from fedstream.store.objects import ObjectStore
     from fedstream.stream.broker import EnvironmentBrokers
 
@@ -115,7 +117,13 @@ def verify(
             f"--expect {expect!r} is not a digest; pass the 64 hexadecimal digits that `fedstream verify` "
             "prints as the head"
         )
-    report = verify_run(ObjectStore.from_env(), run, brokers=EnvironmentBrokers() if stream else None, expect=expect)
+    report = verify_run(
+        ObjectStore.from_env(),
+        run,
+        brokers=EnvironmentBrokers() if stream else None,
+        expect=expect,
+        noise_secret=noise_secret(),
+    )
     if json:
         print_json(report.model_dump(mode="json"))
     else:
@@ -125,7 +133,13 @@ def verify(
         if report.ok:
             read = f", {report.records_checked} records" if stream else ""
             checked = f"{count(report.rounds + 1, 'commit')}, {report.objects_checked} objects{read}"
-            out.print(f"[green]✓[/] run {run}: {checked}, every global model reproduced bit for bit", highlight=False)
+            how = "every global model reproduced bit for bit"
+            if report.unproven:
+                how = "every global model reproduced bit for bit, except:"
+            out.print(f"[green]✓[/] run {run}: {checked}, {how}", highlight=False)
+            for part in report.unproven:
+                what = f"  round{'s' if len(part.rounds) > 1 else ''} {spans(part.rounds)}: {part.what}"
+                out.print(what, highlight=False, soft_wrap=True)
             out.print(
                 f"  head: {report.head} (keep it: `fedstream verify {run} --expect HEAD` detects later whether "
                 "rounds were removed)",

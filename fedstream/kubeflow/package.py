@@ -16,6 +16,9 @@ CHANNEL = "pipelinechannel--"
 CLIENTS_KEY = "client_store_secret"
 """The form value with the name of the Secret of the clients' pods."""
 
+NOISE_KEY = "noise_secret"
+"""The form value with the name of the Secret from which noise is made."""
+
 
 @dataclass(frozen=True)
 class Source:
@@ -164,12 +167,15 @@ def _least_memory(executors: dict[str, Any]) -> str:
 def _sources(platform: dict[str, Any]) -> tuple[Source, ...]:
     """Return the ConfigMaps and Secrets of all pods, each once.
 
-    The clients' Secret is left out: it can grant less than the doctor tries, and it can differ by site.
+    The clients' Secret is left out: it can grant less than the doctor tries, and it can differ by site. So is that of
+    the noise, which only the step that makes it may read.
     """
     found: list[Source] = []
     for executor in platform.values():
         found += [
-            source for source in _taken(executor) if source not in found and source.parameter not in ("", CLIENTS_KEY)
+            source
+            for source in _taken(executor)
+            if source not in found and source.parameter not in ("", CLIENTS_KEY, NOISE_KEY)
         ]
     return tuple(found)
 

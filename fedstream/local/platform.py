@@ -15,6 +15,7 @@ from fedstream.local.paths import default_state_dir
 from fedstream.local.seaweedfs import SeaweedServer
 from fedstream.local.service import Service
 from fedstream.local.status import ServiceStatus
+from fedstream.privacy.secret import FILE_VARIABLE, secret_file
 from fedstream.settings import KafkaSettings, StoreSettings
 
 LOCK_S = 900.0
@@ -107,9 +108,10 @@ class Platform:
             kafka = {"KAFKA_BOOTSTRAP_SERVERS": self.kafka.address}
         if self.external_store:
             return kafka | {name: self._environ[name] for name in STORE_VARIABLES if self._environ.get(name)}
+        noise = self._environ.get(FILE_VARIABLE) or str(secret_file(self.state_dir))
         store = self.store_settings
         values = (store.endpoint_url, store.access_key, store.secret_key, store.bucket)
-        return kafka | dict(zip(STORE_VARIABLES, values, strict=False))
+        return kafka | dict(zip(STORE_VARIABLES, values, strict=False)) | {FILE_VARIABLE: noise}
 
     def start(self, *, bound: bool = False) -> None:
         """Start the servers that are neither external nor running in parallel, and wait until they work.

@@ -43,3 +43,8 @@ class PipelineOptions(Document):
     kafka_secret: Annotated[str, WHERE, OPERATIONAL] = Field(
         "fedstream-kafka", description="Secret with Kafka's username and password. It can be absent."
     )
+    noise_secret: Annotated[str, WHERE, OPERATIONAL] = Field(
+        "fedstream-noise",
+        description="Secret with the noise of central differential privacy, which only aggregate reads. "
+        "It can be absent; see docs/privacy.md.",
+    )

@@ -16,6 +16,7 @@ from fedstream.record.form_values import explained, parse_form
 from fedstream.record.names import NAME, NAME_RULE, TOPIC
 from fedstream.record.operational import OPERATIONAL, identity, with_operational
 from fedstream.record.placement import BESIDE_PLACEMENTS, Placement, Site, with_placement
+from fedstream.record.privacy import Privacy
 
 
 class RunSpec(Document):
@@ -122,6 +123,11 @@ class RunSpec(Document):
     )
     exchange: Annotated[Exchange, Entry("aggregation", within="aggregation_options")] = Field(
         Exchange(), description='What travels, such as {"compression": "int8"}; see docs/exchange.md.'
+    )
+    privacy: Annotated[Privacy, Entry("aggregation", within="aggregation_options")] = Field(
+        Privacy(),
+        description="Differential privacy, such as "
+        '{"where": "central", "noise_multiplier": 1, "delta": 0.00001, "max_epsilon": 8}; see docs/privacy.md.',
     )
     rounds: Annotated[int, Entry("stopping")] = Field(
         15, ge=1, le=10_000, description="Total number of training rounds. It can grow when a run is submitted again."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
@@ -15,6 +16,12 @@ def kind_name(kind: str, restores: int | None = None) -> str:
     if kind == "rollback":
         return f"rollback to {restores}"
     return "closing pass" if kind == "closing" else kind
+
+
+def _shown(figure: float | str) -> str:
+    if isinstance(figure, float):
+        return f"{figure:.4g}"
+    return f"{figure[:12]}…" if re.fullmatch("[0-9a-f]{64}", figure) else figure
 
 
 @dataclass(frozen=True)
@@ -73,11 +80,8 @@ class RoundView:
 
     @property
     def figures(self) -> str:
-        """What the strategy says of the round's aggregation; empty where it says nothing."""
-        return "; ".join(
-            f"{name} {value if isinstance(value, str) else format(value, '.4g')}"
-            for name, value in self.commit.figures.items()
-        )
+        """What the commit says of the round's aggregation; empty where it says nothing. Digests are shortened."""
+        return "; ".join(f"{name} {_shown(value)}" for name, value in self.commit.figures.items())
 
     @property
     def records(self) -> int:

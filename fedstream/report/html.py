@@ -19,6 +19,7 @@ from fedstream.report import figures, tables
 from fedstream.report.contributions import contribution_rows
 from fedstream.report.elements import RoundView
 from fedstream.report.interval import METHOD, interval
+from fedstream.report.privacy import privacy_note
 from fedstream.report.view import RunView
 from fedstream.text import capital, clean, count, duration, score, size, spans
 
@@ -44,6 +45,7 @@ def render_report(view: RunView) -> str:
             view=view,
             spec=view.spec,
             tiles=_tiles(view),
+            privacy=privacy_note(view),
             learning=figures.learning(view),
             curves=figures.client_curves(view, view.metric),
             scores=None if len(view.clients) <= figures.SMALL_MULTIPLES else figures.client_scores(view, view.metric),

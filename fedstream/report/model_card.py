@@ -10,6 +10,7 @@ from fedstream.record.selection import clients_asked, quorum
 from fedstream.report.elements import RoundView
 from fedstream.report.interval import METHOD, interval
 from fedstream.report.markdown import code, table
+from fedstream.report.privacy import privacy_note
 from fedstream.report.tables import AloneRow, alone_rows, alone_summary, class_rows, client_rows, contributors
 from fedstream.report.view import RunView
 from fedstream.text import count, markdown, score, spans
@@ -273,7 +274,8 @@ def _limits(view: RunView, item: RoundView) -> list[str]:
     elif view.trained < view.asked:
         limits.append(f"Training ended after {view.trained} of {view.asked} rounds: {markdown(view.decision)}.")
     limits.append(
-        "Updates were averaged without clipping or added noise, so the run does not provide differential privacy."
+        markdown(privacy_note(view))
+        or "Updates were averaged without added noise, so the run does not provide differential privacy."
     )
     return ["## Limits", "\n".join(f"- {limit}" for limit in limits)]
 

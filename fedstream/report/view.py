@@ -8,6 +8,7 @@ from datetime import datetime
 
 from fedstream.catalog.versions import MANIFEST, list_versions
 from fedstream.errors import CorruptObject, ObjectNotFound
+from fedstream.privacy.accounting import why_exhausted
 from fedstream.record.attendance import Attendance, attendance
 from fedstream.record.canonical import sha256_hex
 from fedstream.record.decision import best_round, lineage, rounds_behind, trained_rounds
@@ -127,7 +128,8 @@ class RunView:
         ):
             return self.head.commit.decision.reason
         if self.pending is None:
-            return f"all {self.trained} training rounds are done"
+            exhausted = why_exhausted(self.record, [view.commit for view in self.rounds])
+            return exhausted or f"all {self.trained} training rounds are done"
         if self.pending.kind == "closing":
             return "the closing pass, which only evaluates, is next"
         return f"round {self.trained + 1} is next"

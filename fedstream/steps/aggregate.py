@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fedstream.errors import CorruptObject, ObjectConflict, QuorumError
+from fedstream.privacy.secret import required_secret
 from fedstream.record.documents import Aggregation, Selection, Verdict, Verdicts
 from fedstream.record.judge import judge, quorum_of, why_wrong_selection, why_wrong_verdicts
 from fedstream.record.weights import Weights, from_bytes, to_bytes
@@ -10,6 +11,7 @@ from fedstream.steps.aggregation import aggregate_round, beside_model
 from fedstream.steps.candidates import arrived, read_candidates, read_refusals
 from fedstream.steps.context import Context
 from fedstream.steps.exchange import downloads_of
+from fedstream.steps.noise import check_same_secret
 from fedstream.steps.runtime import step
 from fedstream.store.mapped import Downloads
 from fedstream.store.state import RunState, log
@@ -32,6 +34,8 @@ def aggregate(context: Context, run: str, round: int, attempt: str) -> str:
     Raises:
         QuorumError: Too few updates were accepted; the message says why each client is missing.
         CorruptObject: The selection or the verdicts on record do not follow from the spec and the updates.
+        SettingsError: The run has central noise, and there is no secret for it.
+        RunError: The noise on record was made with another secret.
     """
     state = context.run(run)
     keys, selection, base = state.keys.at(round), state.selection(round), state.base(round)
@@ -39,11 +43,14 @@ def aggregate(context: Context, run: str, round: int, attempt: str) -> str:
         raise CorruptObject(f"{keys.selection}: {wrong}; it was changed, see `fedstream verify {run}`")
     base_key = state.base_keys(round).weights
     weights = from_bytes(state.store.get_verified(base_key, base.weights_digest), base_key)
+    secret = _noise_secret(context, state, selection.kind)
     with downloads_of(state.store, state.record, weights) as downloads:
         verdicts = _freeze(state, selection, weights, attempt, downloads)
         if selection.kind == "closing":
             return base_key
-        outcome = aggregate_round(state, round, weights, verdicts.verdicts, downloads)
+        if secret:
+            check_same_secret(state, round, secret)
+        outcome = aggregate_round(state, round, weights, verdicts.verdicts, downloads, secret)
     for key, arrays in ((keys.server_state, outcome.state), (keys.broadcast, outcome.broadcast)):
         if arrays:
             state.store.put_new(key, to_bytes(arrays))
@@ -52,6 +59,13 @@ def aggregate(context: Context, run: str, round: int, attempt: str) -> str:
     state.store.put_new(keys.weights, to_bytes(outcome.weights))
     log.info("round %d: global model from %d updates", round, sum(verdict.accepted for verdict in verdicts.verdicts))
     return keys.weights
+
+
+def _noise_secret(context: Context, state: RunState, kind: str) -> bytes | None:
+    """Return the secret of the noise, before the round is closed, so that a round without it stays open."""
+    if kind != "training" or not state.record.spec.privacy.central:
+        return None
+    return required_secret(context.noise_secret(), f"the noise of run {state.run!r}")
 
 
 def _freeze(state: RunState, selection: Selection, base: Weights, attempt: str, downloads: Downloads) -> Verdicts:

@@ -7,13 +7,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 from fedstream.aggregation.outcome import Outcome, combine_updates
+from fedstream.aggregation.private import private_mean
 from fedstream.aggregation.updates import Update, Updates
+from fedstream.privacy.keys import commitment
+from fedstream.privacy.normals import Normals
+from fedstream.privacy.secret import required_secret
 from fedstream.record.documents import Aggregation, ClientEntry, Figures, Verdict
 from fedstream.record.extras import split
 from fedstream.record.weights import Weights, digest, from_bytes
 from fedstream.steps.exchange import decoder
+from fedstream.steps.noise import privacy_figures, round_key
 from fedstream.store.mapped import Downloads
 from fedstream.store.state import RunState
 
@@ -25,7 +31,12 @@ Sums of a hundred million float64 values differ by less.
 
 
 def aggregate_round(
-    state: RunState, round: int, base: Weights, clients: Sequence[Verdict] | Sequence[ClientEntry], downloads: Downloads
+    state: RunState,
+    round: int,
+    base: Weights,
+    clients: Sequence[Verdict] | Sequence[ClientEntry],
+    downloads: Downloads,
+    secret: bytes | None = None,
 ) -> Outcome:
     """Aggregate a round's accepted updates with the run's strategy.
 
@@ -35,10 +46,33 @@ def aggregate_round(
         base: The global model that the clients received.
         clients: The selected clients, and the update of each that counts.
         downloads: Fetches the updates.
+        secret: The secret of the noise; only a run with central noise needs one.
 
     Raises:
         CorruptObject: An update or the server state does not match its digest.
         UpdateError: The strategy cannot compute a model from the updates.
+        SettingsError: The run has central noise, and there is no secret.
+        RunError: The round exceeds the budget of a private run.
+    """
+    spec, (updates, server_state) = state.record.spec, read_round(state, round, base, clients, downloads)
+    if not spec.privacy.where:
+        return combine_updates(spec, base, updates, server_state)
+    key = b""
+    if spec.privacy.central:
+        key = round_key(state, round, clients, required_secret(secret, f"the noise of run {state.run!r}"))
+        updates = private_mean(spec, base, updates, len(clients), Normals(key))
+    figures = privacy_figures(state, round, clients, commitment(key))
+    outcome = combine_updates(spec, base, updates, server_state)
+    return replace(outcome, figures=outcome.figures | figures)
+
+
+def read_round(
+    state: RunState, round: int, base: Weights, clients: Sequence[Verdict] | Sequence[ClientEntry], downloads: Downloads
+) -> tuple[Updates, Weights]:
+    """Return a round's accepted updates, and the server state that it builds on.
+
+    Raises:
+        CorruptObject: An update or the server state does not match its digest.
     """
     spec, keys, before, server_state = state.record.spec, state.keys.at(round), state.base(round), {}
     if before.server_state_digest:
@@ -55,7 +89,7 @@ def aggregate_round(
         for entry in clients
         if entry.accepted and entry.update_digest
     ]
-    return combine_updates(spec, base, Updates(updates, len(state.record.clients)), server_state)
+    return Updates(updates, len(state.record.clients)), server_state
 
 
 def beside_model(outcome: Outcome) -> Aggregation:

@@ -6,12 +6,14 @@ argument.
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from fedstream.deadline import Deadline
 from fedstream.model.learner import Learner, Learners, kind_of
+from fedstream.privacy.secret import noise_secret
 from fedstream.record.documents import SliceDoc
 from fedstream.record.layout import ModelKeys
 from fedstream.store.kept import Kept
@@ -35,6 +37,7 @@ class Context:
         store: Store that holds the records of runs.
         brokers: The Kafka clusters.
         clock: Monotonic clock, in seconds, for deadlines.
+        noise_secret: Returns the secret of a private run's noise, or None; it is read where noise is made.
         learners: The open models.
         records: Slices that were read, by `slice_id`.
         weights: Safetensors that were read, by digest.
@@ -44,6 +47,7 @@ class Context:
     store: Store
     brokers: Brokers
     clock: Callable[[], float] = time.monotonic
+    noise_secret: Callable[[], bytes | None] = noise_secret
     learners: Learners = field(default_factory=Learners)
     records: Kept[RawRecords] = field(default_factory=lambda: Kept(KEPT_BYTES, lambda records: records.nbytes))
     weights: Kept[bytes] = field(default_factory=lambda: Kept(KEPT_BYTES, len))
@@ -61,7 +65,8 @@ class Context:
     @classmethod
     def in_memory(cls) -> Context:
         """Return a context that needs no server and ends with the process."""
-        return cls(MemoryStore(), MemoryBrokers())
+        secret = secrets.token_bytes(32)
+        return cls(MemoryStore(), MemoryBrokers(), noise_secret=lambda: secret)
 
     def run(self, name: str) -> RunState:
         """Return the state of a run.

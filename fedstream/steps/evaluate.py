@@ -8,6 +8,7 @@ from typing import Any
 from fedstream import __version__
 from fedstream.aggregation.metrics import combine
 from fedstream.errors import CorruptObject, ObjectNotFound, RunError
+from fedstream.privacy.accounting import within_budget
 from fedstream.record.canonical import sha256_hex
 from fedstream.record.decision import decide, measurements
 from fedstream.record.documents import Aggregation, ClientEntry, Commit, Contribution, Manifest, Verdict
@@ -111,14 +112,15 @@ def _commit(context: Context, state: RunState, round: int) -> Commit:
         if state.record.evaluation
         else _of_clients(state, commit)
     )
-    return _decided(state, commit.model_copy(update=measured)) if measured["metrics"] else commit
+    return _decided(state, commit.model_copy(update=measured))
 
 
 def _decided(state: RunState, commit: Commit) -> Commit:
-    """Return a commit with the decision that follows from its metrics and those of earlier rounds."""
-    before = [state.ledger.commit(round) for round in range(commit.round)]
-    history = measurements([*before, commit], state.spec.target_metric)
-    return commit.model_copy(update={"decision": decide(state.spec, [value for _, value in history])})
+    """Return a commit with the decision that follows from its metrics, those of earlier rounds, and the budget."""
+    commits = [*(state.ledger.commit(round) for round in range(commit.round)), commit]
+    history = measurements(commits, state.spec.target_metric)
+    decision = decide(state.spec, [value for _, value in history]) if commit.metrics else commit.decision
+    return commit.model_copy(update={"decision": within_budget(state.record, commits, decision)})
 
 
 def _judged(state: RunState, round: int, verdict: Verdict) -> Manifest | None:

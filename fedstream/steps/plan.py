@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from fedstream.aggregation.outcome import strategy_of, too_few
+from fedstream.aggregation.private import check_private
 from fedstream.catalog.models import ensure_model
 from fedstream.deadline import Deadline
 from fedstream.errors import BrokerError, ObjectConflict, QuorumError, RunError, SpecError
@@ -92,7 +93,7 @@ def plan_training(
 
 
 def checked_spec(values: dict[str, Any]) -> RunSpec:
-    """Validate form values, including the strategy and its parameters.
+    """Validate form values, including the strategy and its parameters, and the guarantee of a private run.
 
     The result contains the defaults of omitted strategy parameters, so that they go on record too.
 
@@ -100,7 +101,9 @@ def checked_spec(values: dict[str, Any]) -> RunSpec:
         SpecError: A value is invalid.
     """
     spec = parse_spec(values)
-    return spec.model_copy(update={"strategy_config": strategy_of(spec).model_dump(mode="json")})
+    strategy = strategy_of(spec)
+    check_private(spec, strategy)
+    return spec.model_copy(update={"strategy_config": strategy.model_dump(mode="json")})
 
 
 def _record(context: Context, state: RunState, spec: RunSpec) -> RunRecord:

@@ -29,6 +29,7 @@ from fedstream.steps.context import Context
 from fedstream.steps.exchange import PERSONAL, kept_arrays, of_rule, written
 from fedstream.steps.feeding import why_unexpected
 from fedstream.steps.global_model import global_weights
+from fedstream.steps.noise import local_noise
 from fedstream.steps.refusal import refusing, why_refused
 from fedstream.steps.retry import patiently
 from fedstream.steps.runtime import MetricsArtifact, step
@@ -106,7 +107,7 @@ def _train(
         mixed_precision=spec.mixed_precision,
         measure_only=state.selection(round).kind == "closing",
         deadline=deadline,
-        rule=strategy_of(spec).local_rule(),
+        rule=local_noise(state, round, client, strategy_of(spec).local_rule(), context.noise_secret),
         received=_received(context, state, round),
         state=of_rule(kept),
         parts=state.record.parts,

@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import Literal
 
 from fedstream.errors import CorruptObject, ObjectNotFound, RunError, SpecError
+from fedstream.privacy.accounting import why_exhausted
 from fedstream.record.canonical import sha256_hex
 from fedstream.record.decision import lineage, trained_rounds
 from fedstream.record.documents import Commit, Manifest, Selection, SliceDoc, Submission, Verdicts
@@ -175,7 +176,8 @@ class RunState:
                 f"run {planned!r} has no initial model yet, because plan_training did not finish; submit the run again"
             )
         head = commits[-1]
-        if head.decision.action != "stop" and trained_rounds(commits) < rounds:
+        wanted = head.decision.action != "stop" and trained_rounds(commits) < rounds
+        if wanted and not why_exhausted(self.record, self.ledger.commits()):
             return head.round + 1, "training"
         if self.record.spec.federated_evaluation and self._unmeasured(commits):
             return head.round + 1, "closing"

@@ -17,7 +17,7 @@ from fedstream.components import (
 from fedstream.components import publish as publish_version
 from fedstream.components.form import FORM as PLANNED
 from fedstream.pipelines.form import taking_form
-from fedstream.pipelines.wiring import connect
+from fedstream.pipelines.wiring import connect, with_noise
 from kfp import dsl, kubernetes
 
 from fedstream.record.form import packed_form
@@ -41,6 +41,7 @@ def one_round(
     store_secret: str,
     client_store_secret: str,
     kafka_secret: str,
+    noise_secret: str,
 ) -> None:
     """Run one round of a run.
 
@@ -54,6 +55,7 @@ def one_round(
         store_secret: Secret with the run's key for the store.
         client_store_secret: Secret with the clients' key for the store.
         kafka_secret: Secret with Kafka's credentials.
+        noise_secret: Secret with the noise of central differential privacy.
     """
     names = {"config_map": config_map, "store_secret": store_secret, "kafka_secret": kafka_secret}
     selected = connect(select_clients(run=run, round=round, rounds=rounds), **names)
@@ -75,11 +77,13 @@ def one_round(
             memory=memory,
         )
         connect(trained, memory=memory, **names | {"store_secret": slice["store_secret"]})
+        with_noise(trained, slice["store_secret"])  # local noise is the client's own
         trained.set_accelerator_type(slice["gpu_type"]).set_accelerator_limit(slice["gpu_count"])
         kubernetes.add_node_selector_json(trained, slice["node_selector"])
         kubernetes.add_toleration_json(trained, slice["tolerations"])
     collected = dsl.Collected(trained.outputs["Output"])
     aggregated = connect(aggregate(run=run, round=round, attempt=attempt, trained=collected), memory=memory, **names)
+    with_noise(aggregated, noise_secret)
     connect(evaluate(run=run, round=round), memory=memory, **names).after(aggregated)
 
 
@@ -110,6 +114,7 @@ def federated_training(form: Dict[str, Any]) -> int:
                 attempt=attempt,
                 memory=memory,
                 client_store_secret=opened["store_secret"],
+                noise_secret=form["noise_secret"],
                 **names,
             )
             done.set_caching_options(False)

@@ -13,6 +13,7 @@ from fedstream.cli.services import services_app
 from fedstream.errors import PlatformError
 from fedstream.local import paths, seaweedfs
 from fedstream.local.platform import Platform
+from fedstream.privacy.secret import FILE_VARIABLE, noise_secret
 
 KAFKA = {
     "KAFKA_BOOTSTRAP_SERVERS": "kafka.example:9093",
@@ -76,6 +77,22 @@ def test_credentials_are_random_private_and_made_once(tmp_path: Path) -> None:
     path.write_text("{}")
     with pytest.raises(PlatformError, match="remove it to create new ones"):
         _ = Platform(tmp_path / "one", environ={}).store_settings
+
+
+def test_the_secret_of_the_noise_is_a_private_file_that_no_variable_contains(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remember_ports(tmp_path)
+    platform = Platform(tmp_path, environ={})
+    for part in (platform.kafka, platform.seaweedfs):
+        monkeypatch.setattr(type(part), "running", True)
+    variables = platform.env
+    file = Path(variables[FILE_VARIABLE])
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert len(noise_secret(variables) or b"") == 32
+    assert file.read_text().strip() not in str(variables)
+    own = Platform(tmp_path, environ={FILE_VARIABLE: "/mine"})
+    assert own.env[FILE_VARIABLE] == "/mine"
 
 
 def test_the_store_program_is_found_without_the_path(monkeypatch: pytest.MonkeyPatch) -> None:

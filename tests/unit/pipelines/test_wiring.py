@@ -48,7 +48,7 @@ def test_every_task_gets_addresses_from_the_config_map_and_credentials_from_secr
     assert addresses["optional"]
     assert addresses["configMapNameParameter"]["componentInputParameter"].endswith("config_map")
     assert [(key["configMapKey"], key["envVar"]) for key in addresses["keyToEnv"]] == [(name, name) for name in CONFIG]
-    store, kafka = pod["secretAsEnv"]
+    store, kafka, *_ = pod["secretAsEnv"]
     assert store["secretNameParameter"] == KEYS.get(
         task, {"componentInputParameter": store["secretNameParameter"].get("componentInputParameter")}
     )
@@ -74,7 +74,23 @@ def test_every_task_gets_addresses_from_the_config_map_and_credentials_from_secr
 def test_every_variable_that_the_settings_read_reaches_a_pod():
     read = set(re.findall(r'"((?:KAFKA|S3|AWS|MODEL_REGISTRY)_[A-Z0-9_]+)"', Path(settings.__file__).read_text()))
     secret = {key["envVar"] for source in PODS["local-train"]["secretAsEnv"] for key in source["keyToEnv"]}
-    assert read == secret | set(CONFIG)
+    assert read | {"FEDSTREAM_NOISE_SECRET"} == secret | set(CONFIG)
+
+
+def test_only_the_step_that_makes_noise_can_read_its_secret():
+    """Central noise is the server's, and local noise that of the client's site."""
+    noise = {
+        name: source
+        for name, pod in PODS.items()
+        for source in pod["secretAsEnv"]
+        if "FEDSTREAM_NOISE_SECRET" in {key["envVar"] for key in source["keyToEnv"]}
+    }
+    assert noise.keys() == {"aggregate", "local-train"}
+    for source in noise.values():
+        assert source["keyToEnv"] == [{"secretKey": "noise", "envVar": "FEDSTREAM_NOISE_SECRET"}]
+        assert source["optional"]
+    assert noise["aggregate"]["secretNameParameter"]["componentInputParameter"].endswith("noise_secret")
+    assert noise["local-train"]["secretNameParameter"] == KEYS["local-train"]
 
 
 def test_a_training_runs_where_its_client_s_ingest_says():

@@ -1,0 +1,1 @@
+"""Differential privacy: noise from a secret, and what it costs. Pure, except for reading the secret."""
