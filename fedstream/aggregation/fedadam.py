@@ -17,7 +17,6 @@ class FedAdam(ServerOptimized):
     when: ClassVar[str] = (
         "FedAvg learns slowly: gradients are sparse or of very different sizes, as with embeddings and text."
     )
-    of_mean: ClassVar[bool] = True
 
     server_learning_rate: Rate = 0.1
     beta_1: Beta1 = 0.9

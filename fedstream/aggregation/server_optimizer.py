@@ -126,6 +126,8 @@ class Adaptive:
 class ServerOptimized(Strategy):
     """A strategy whose server runs an optimizer along the mean change of the clients, weighted by their examples."""
 
+    of_mean: ClassVar[bool] = True
+
     @abstractmethod
     def optimizer_of_server(self) -> Optimizer:
         """Return the optimizer, with the strategy's parameters."""
