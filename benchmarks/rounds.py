@@ -14,8 +14,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from fedstream import steps
-from fedstream.local.datasets import deal, load_dataset
+from fedstream.local.datasets import load_dataset
 from fedstream.local.inprocess import NO_BUDGET, InProcess
+from fedstream.local.partition import deal
 from fedstream.local.platform import Platform
 from fedstream.settings import KafkaSettings
 from fedstream.steps.context import Context
