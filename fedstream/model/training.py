@@ -20,9 +20,10 @@ from fedstream.model._tensorflow import keras, set_threads, tensorflow
 from fedstream.model.devices import device_name, gpu_names
 from fedstream.model.evaluation import evaluate_model, finite, traced
 from fedstream.model.examples import Examples
-from fedstream.model.keras_model import as_targets, get_weights, set_weights, to_numpy
+from fedstream.model.keras_model import MetricsReset, Restored, as_targets, get_weights, set_weights, to_numpy
 from fedstream.model.learner import TrainingConfig, TrainResult
 from fedstream.model.rules import corrected, finished
+from fedstream.model.shuffle import orders
 from fedstream.model.twin import fit_mirrored, twin_of
 from fedstream.record.documents import Metrics
 from fedstream.record.local_rule import LocalTraining
@@ -53,6 +54,8 @@ class Trainer:
         self.model = model
         self._traced: dict[Any, Any] = {}
         self._twins: dict[tuple[tuple[str, ...], bool], Trainer] = {}
+        self._reset_metrics = MetricsReset(model)
+        self._restore_optimizer: Restored | None = None
 
     def train(
         self, weights: Weights, examples: Examples, config: TrainingConfig, devices: Sequence[str] | None = None
@@ -88,7 +91,7 @@ class Trainer:
         learner = self._twin(devices, config.mixed_precision) if len(devices) > 1 or config.mixed_precision else self
         if learner is not self:
             set_weights(learner.model, weights)
-        with _fresh(learner.model, config), corrected(learner.model, config.rule, weights, config.received):
+        with learner._fresh(config), corrected(learner.model, config.rule, weights, config.received):
             fit = learner._fit_mirrored if len(devices) > 1 else learner._fit
             values, rate = fit(x, y, trained_on, config), _learning_rate(learner.model)
         trained = get_weights(learner.model)
@@ -106,7 +109,32 @@ class Trainer:
         key = ("measure", target.shape[1:], target.dtype)
         if key not in self._traced:
             self._traced[key] = traced(self.model, target.shape[1:], target.dtype)
-        return evaluate_model(self.model, x, y, step=self._traced[key])
+        return evaluate_model(self.model, x, y, step=self._traced[key], reset=self._reset_metrics)
+
+    @contextmanager
+    def _fresh(self, config: TrainingConfig) -> Iterator[None]:
+        """Set up the model for one training, and give its optimizer back as it was."""
+        optimizer = self.model.optimizer
+        if not optimizer.built:
+            optimizer.build(self.model.trainable_variables)
+        if self._restore_optimizer is None:
+            self._restore_optimizer = Restored(optimizer.variables)
+        # XLA would take seconds to compile what a small client computes in less, and has its own rounding.
+        self.model.jit_compile = False
+        _seed_generators(self.model, config.seed)
+        try:
+            if config.learning_rate is not None:
+                optimizer.learning_rate = config.learning_rate
+            yield
+        except TypeError as error:
+            if "LearningRateSchedule" not in str(error):
+                raise
+            raise ModelError(
+                f"model {self.model.name!r} is compiled with a learning rate schedule, so no other can be set; "
+                "use learning rate 0"
+            ) from error
+        finally:
+            self._restore_optimizer()
 
     def _twin(self, devices: Sequence[str], mixed_precision: bool) -> Trainer:
         key = (tuple(devices), mixed_precision)
@@ -128,8 +156,8 @@ class Trainer:
             {} if config.rule.corrects else self._traced
         )  # what a rule adds is traced into the function
         steps, values = self._steps(samples, labels, config.batch_size, kept), dict[str, float]()
-        for order in _orders(index, config):
-            model.reset_metrics()
+        for order in orders(index, config.seed, config.epochs):
+            self._reset_metrics()
             for first in range(0, len(order), STEPS_PER_CALL * config.batch_size):
                 some = order[first : first + STEPS_PER_CALL * config.batch_size]
                 values = {name: float(value) for name, value in steps(samples, labels, tf.constant(some)).items()}
@@ -169,16 +197,6 @@ class Trainer:
         return kept[key]
 
 
-def _orders(index: NDArray[np.intp], config: TrainingConfig) -> Iterator[NDArray[np.int64]]:
-    """Yield the record numbers of each epoch in the order of `fit`,
-    which starts a pass after each epoch and drops it.
-    """
-    numbers = _shuffled(index, config.seed).batch(len(index))
-    for _ in range(config.epochs):
-        yield next(iter(numbers)).numpy()
-        iter(numbers)
-
-
 def _shuffled(index: NDArray[np.intp], seed: int) -> Any:
     """Return record numbers in another order on each pass. Memory holds the records themselves only once.
 
@@ -210,32 +228,6 @@ def _batches(model: Any, x: NDArray[Any], y: NDArray[Any], index: NDArray[np.int
         return batches.map(
             lambda batch: (tf.cast(tf.gather(samples, batch), dtype), tf.gather(labels, batch))
         ).prefetch(2)
-
-
-@contextmanager
-def _fresh(model: Any, config: TrainingConfig) -> Iterator[None]:
-    """Set up the model for one training, and give its optimizer back as it was."""
-    optimizer = model.optimizer
-    if not optimizer.built:
-        optimizer.build(model.trainable_variables)
-    before = [to_numpy(variable) for variable in optimizer.variables]
-    # XLA would take seconds to compile what a small client computes in less, and has its own rounding.
-    model.jit_compile = False
-    _seed_generators(model, config.seed)
-    try:
-        if config.learning_rate is not None:
-            optimizer.learning_rate = config.learning_rate
-        yield
-    except TypeError as error:
-        if "LearningRateSchedule" not in str(error):
-            raise
-        raise ModelError(
-            f"model {model.name!r} is compiled with a learning rate schedule, so no other can be set; "
-            "use learning rate 0"
-        ) from error
-    finally:
-        for variable, value in zip(optimizer.variables, before, strict=True):
-            variable.assign(value)
 
 
 def _learning_rate(model: Any) -> float:

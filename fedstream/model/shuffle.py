@@ -1,0 +1,60 @@
+"""The order in which a training visits its records: that of `tf.data.Dataset.shuffle`, computed without TensorFlow.
+
+A pipeline of TensorFlow takes milliseconds to set up, which is as long as a small client trains. The numbers are those
+of TensorFlow's kernels: RandomSeedGenerator and ShuffleDatasetOp of tensorflow/core/kernels/data, and PhiloxRandom of
+tensorflow/core/lib/random.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+MULTIPLIERS = np.array([[0xD2511F53], [0xCD9E8D57]], np.uint64)
+WEYL = np.array([[0x9E3779B9], [0xBB67AE85]], np.uint64)
+ROUNDS = 10
+"""Philox4x32-10 (Salmon et al., Parallel Random Numbers: As Easy as 1, 2, 3, SC 2011, section 3.3)."""
+
+LOW, HALF = np.uint64(0xFFFFFFFF), np.uint64(32)
+
+
+def orders(index: NDArray[np.intp], seed: int, epochs: int) -> Iterator[NDArray[np.int64]]:
+    """Yield the record numbers of each epoch, in the order of Keras' `fit`.
+
+    That is `Dataset.from_tensor_slices(index).shuffle(len(index), seed)` with the seed (seed, seed) of its kernel. `fit`
+    starts a pass after each epoch and drops it, so an epoch has the order of every second pass.
+
+    Args:
+        index: Record numbers, shape (n,), at least one.
+        seed: Seed, in [0, 2**31).
+        epochs: Number of epochs.
+    """
+    seeds = philox(seed, seed, 4 * epochs)
+    for epoch in range(epochs):
+        first, second = (int(word) for word in seeds[4 * epoch : 4 * epoch + 2])
+        yield _shuffled(index, philox(first, second, len(index)))
+
+
+def philox(seed: int, seed2: int, count: int) -> NDArray[np.uint32]:
+    """Return the first numbers of TensorFlow's PhiloxRandom(seed, seed2), uint32 (count,)."""
+    blocks = np.arange((count + 3) // 4, dtype=np.uint64)
+    even = np.stack([blocks, np.full_like(blocks, seed2 & 0xFFFFFFFF)])
+    odd = np.stack([np.zeros_like(blocks), np.full_like(blocks, seed2 >> 32)])
+    key = np.array([[seed & 0xFFFFFFFF], [seed >> 32]], np.uint64)
+    for _ in range(ROUNDS):
+        product = (MULTIPLIERS * even)[::-1]
+        even, odd = (product >> HALF) ^ odd ^ key, product & LOW
+        key = (key + WEYL) & LOW
+    words = np.stack([even[0], odd[0], even[1], odd[1]], axis=1)
+    return words.ravel()[:count].astype(np.uint32)
+
+
+def _shuffled(index: NDArray[np.intp], numbers: NDArray[np.uint32]) -> NDArray[np.int64]:
+    """Return the index in the order in which random numbers draw from it (Fisher and Yates)."""
+    left = index.astype(np.int64).tolist()
+    offsets = (numbers % np.arange(len(left), 0, -1, dtype=np.uint32)).tolist()
+    for at, offset in enumerate(offsets):
+        left[at], left[at + offset] = left[at + offset], left[at]
+    return np.array(left, np.int64)
