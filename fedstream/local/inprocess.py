@@ -8,6 +8,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterable
 from contextlib import closing
+from dataclasses import replace
 from typing import Any
 
 from fedstream import steps
@@ -15,6 +16,7 @@ from fedstream.record.documents import Manifest
 from fedstream.record.spec import parse_spec
 from fedstream.steps import rounds as order
 from fedstream.steps.context import Context
+from fedstream.store.remembered import Remembered
 from fedstream.worker.worker import LocalWorker, Refused, Worker, ask_for
 
 NO_BUDGET = 10**9
@@ -39,13 +41,18 @@ def run_inprocess(
         worker: Trains the clients; None for a LocalWorker.
     """
     attempt, spec = uuid.uuid4().hex, parse_spec(values)
-    context = context or Context.from_env()
+    context = remembering(context or Context.from_env())
     with closing(context.brokers):
         for slot in steps.plan_training.within(context, values, node_budget):
             round, _ = steps.open_round.within(context, spec.run, spec.rounds, attempt, slot)
             if round >= 0:
                 order.run_round(InProcess(context, spec.run, round, spec.rounds, attempt, worker))
         return steps.publish.within(context, spec.run, spec.rounds)
+
+
+def remembering(context: Context) -> Context:
+    """Return a context for all steps of a run in this process, which reads no object of the store twice."""
+    return replace(context, store=Remembered(context.store), runs={})
 
 
 def run_round(run: str, round: int, rounds: int, attempt: str = "alone") -> None:

@@ -30,6 +30,9 @@ DTYPES = {
 }
 """What numpy and safetensors both know."""
 
+PLAIN = {"ResourceVariable", "UnliftedInitializerVariable"}
+"""TensorFlow's classes of variables on one device; the second is of those that are made in a traced function."""
+
 
 def travelling(model: Any) -> dict[str, Any]:
     """Return the variables that travel between clients and the aggregation: name -> Keras variable, in Keras' order.
@@ -85,8 +88,8 @@ def assign(variable: Any, value: Any) -> None:
 
 
 def _is_plain(value: Any) -> bool:
-    """Return whether a variable's value is on one device and not mirrored, sharded or uninitialized."""
-    return type(value).__name__ == "ResourceVariable"
+    """Return whether a variable's value is on one device, and neither mirrored nor sharded."""
+    return type(value).__name__ in PLAIN
 
 
 class Restored:

@@ -225,9 +225,7 @@ def _read(context: Context, document: SliceDoc, state: RunState, deadline: float
 
 def _write_manifest(state: RunState, manifest: Manifest) -> None:
     try:
-        state.store.put_new_json(
-            state.keys.at(manifest.round).manifest(manifest.client), manifest.model_dump(mode="json")
-        )
+        state.put_new(state.keys.at(manifest.round).manifest(manifest.client), manifest)
     except ObjectConflict:
         log.info(
             "another submission has finished client %s in round %d; its manifest counts",

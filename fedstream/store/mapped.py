@@ -1,23 +1,26 @@
 """Weights mapped from files.
 
-The values of an array are read from the disk where they are used, and need no memory of their own.
+The values of an array are read from the disk where they are used, and need no memory of their own. Small updates are
+held in memory instead, because a file takes longer than reading them.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import TracebackType
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError, deserialize, safe_open
 
 from fedstream.errors import CorruptObject
+from fedstream.record.canonical import sha256_hex
 from fedstream.record.extras import ArraySpec
 from fedstream.record.weights import Weights
-from fedstream.store.store import Store
+from fedstream.store.store import Store, check_digest
 
 _DTYPES = {
     "BOOL": "?",
@@ -38,6 +41,10 @@ _DTYPES = {
 
 HEADER_BYTES = 16 << 20
 """Maximum bytes of a header, far more than the names and shapes of a model need."""
+
+
+SMALL_BYTES, HELD_BYTES = 1 << 20, 64 << 20
+"""Maximum bytes of an update that is held in memory, and of all of them together."""
 
 
 def largest_update(base: Weights, returned: Mapping[str, ArraySpec] | None = None) -> int:
@@ -72,7 +79,7 @@ class Downloads:
     def __init__(self, store: Store, limit: int) -> None:
         self._store = store
         self._limit = limit
-        self._folder = TemporaryDirectory(prefix="fedstream-", ignore_cleanup_errors=True)
+        self._held = 0 if limit <= HEADER_BYTES + SMALL_BYTES else HELD_BYTES
         self._read: dict[tuple[str, str], Weights] = {}
 
     def weights(self, key: str, digest: str) -> Weights:
@@ -83,10 +90,29 @@ class Downloads:
             ObjectNotFound: there is no such object.
         """
         if (key, digest) not in self._read:
-            path = Path(self._folder.name) / f"{len(self._read)}.safetensors"
-            self._store.download(key, digest, path, self._limit)
-            self._read[key, digest] = map_weights(path, key)
+            self._read[key, digest] = self._hold(key, digest) or self._map(key, digest)
         return self._read[key, digest]
+
+    def _hold(self, key: str, digest: str) -> Weights | None:
+        """Return the weights of a small object from memory, or None if it has to be mapped."""
+        if self._held >= HELD_BYTES:
+            return None
+        try:
+            data = self._store.get(key, SMALL_BYTES)
+        except CorruptObject:  # larger than any honest update of this model
+            return None
+        check_digest(key, sha256_hex(data), digest)
+        self._held += len(data)
+        return view_weights(data, key)
+
+    def _map(self, key: str, digest: str) -> Weights:
+        path = Path(self._folder.name) / f"{len(self._read)}.safetensors"
+        self._store.download(key, digest, path, self._limit)
+        return map_weights(path, key)
+
+    @cached_property
+    def _folder(self) -> TemporaryDirectory[str]:
+        return TemporaryDirectory(prefix="fedstream-", ignore_cleanup_errors=True)
 
     def __enter__(self) -> Downloads:
         return self
@@ -95,7 +121,8 @@ class Downloads:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._read.clear()
-        self._folder.cleanup()
+        if "_folder" in self.__dict__:
+            self._folder.cleanup()
 
 
 def map_weights(path: Path, where: str) -> Weights:
@@ -108,13 +135,38 @@ def map_weights(path: Path, where: str) -> Weights:
     Raises:
         CorruptObject: the file is not valid safetensors.
     """
-    try:
+    def mapped() -> np.ndarray:
         with safe_open(path, framework="np"):  # checks that the sizes and offsets in the header fit the file
-            mapped = np.asarray(np.memmap(path, np.uint8, "r"))
-        start = 8 + int.from_bytes(mapped[:8].tobytes(), "little")
-        header = json.loads(mapped[8:start].tobytes())
+            return np.asarray(np.memmap(path, np.uint8, "r"))
+
+    return _arrays(mapped, where)
+
+
+def view_weights(data: bytes, where: str) -> Weights:
+    """Return the weights in safetensors bytes as read-only views of the bytes.
+
+    Args:
+        data: the bytes.
+        where: key of the object, for the message.
+
+    Raises:
+        CorruptObject: the bytes are not valid safetensors.
+    """
+
+    def checked() -> np.ndarray:
+        deserialize(data)
+        return np.frombuffer(data, np.uint8)
+
+    return _arrays(checked, where)
+
+
+def _arrays(read: Callable[[], np.ndarray], where: str) -> Weights:
+    try:
+        content = read()
+        start = 8 + int.from_bytes(content[:8].tobytes(), "little")
+        header = json.loads(content[8:start].tobytes())
         header.pop("__metadata__", None)
-        return {name: _array(mapped[start:], **header[name]) for name in sorted(header)}
+        return {name: _array(content[start:], **header[name]) for name in sorted(header)}
     except (SafetensorError, KeyError, ValueError, TypeError, OSError, RecursionError) as error:
         raise CorruptObject(
             f"{where} holds no valid safetensors ({error}); it is damaged, or was not written by fedstream"
