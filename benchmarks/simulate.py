@@ -1,7 +1,7 @@
 """The digits job without servers: a plain loop, fedstream simulate, and other simulators.
 
-The job is 10 clients x 20 rounds, an MLP of 64-64-64-10, SGD with 0.1, batches of 10, one epoch. Each runs in a process of
-its own. The overhead of a round is what it takes beyond a plain loop of the same training: of Keras for fedstream, of
+The job is 10 clients x 20 rounds, an MLP of 64-64-64-10, SGD with 0.1, batches of 10, one epoch. Each runs in a process
+of its own. The overhead of a round is what it takes beyond a plain loop of the same training: of Keras for fedstream, of
 numpy for the others, which train in numpy.
 """
 
@@ -20,7 +20,7 @@ import numpy as np
 
 ROOT = Path(__file__).parents[1]
 PEERS = ROOT / ".venv-peers" / "bin" / "python"
-"""The environment of the other simulators, made by `make bench`."""
+"""Python of the environment of the other simulators, which `make bench` makes."""
 
 FEDSTREAM = {"plain loop, Keras": "plain_keras", "fedstream simulate": "simulated"}
 OTHERS = {"plain loop, numpy": "plain_numpy", "Flower": "flower_digits", "pfl": "pfl_digits"}
@@ -35,6 +35,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--clients", type=int, default=10)
     parser.add_argument("--turns", type=int, default=3, help="how often each is run; the best turn counts")
+    parser.add_argument("--peers", type=Path, default=PEERS, help="Python of the environment of the other simulators")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     figures: dict[str, dict[str, Any]] = {}
@@ -44,9 +45,9 @@ def main() -> None:
             figures[name] = best(options, [sys.executable, "-m", f"benchmarks.digits.{module}"], data)
         for name, module in OTHERS.items():
             figures[name] = (
-                best(options, [str(PEERS), str(ROOT / "benchmarks" / "peers" / f"{module}.py")], data)
-                if PEERS.exists()
-                else {"skipped": "there is no .venv-peers; make it with `make bench`"}
+                best(options, [str(options.peers), str(ROOT / "benchmarks" / "peers" / f"{module}.py")], data)
+                if options.peers.exists()
+                else {"skipped": f"there is no {options.peers}; make it with `make bench`"}
             )
     for name, floor in FLOORS.items():
         if "skipped" not in figures[name] | figures[floor]:
@@ -91,7 +92,10 @@ def one(command: list[str], data: Path, rounds: int) -> dict[str, Any]:
     if "skipped" in said:
         return dict(said)
     # The first round of each traces or compiles, starts workers, or fills caches.
-    warm = {unit: statistics.median(values[1:]) * 1000 for unit, values in (("wall_ms", said["wall"]), ("cpu_ms", said["cpu"]))}
+    warm = {
+        unit: statistics.median(values[1:]) * 1000
+        for unit, values in (("wall_ms", said["wall"]), ("cpu_ms", said["cpu"]))
+    }
     return {**warm, "first_ms": said["wall"][0] * 1000, "accuracy": said["accuracy"], "peak_mib": said["peak_mib"]}
 
 

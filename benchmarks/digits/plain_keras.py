@@ -6,7 +6,7 @@ import sys
 
 import numpy as np
 
-from benchmarks.peers.job import LEARNING_RATE, Job, read_job, report
+from benchmarks.peers.job import LEARNING_RATE, read_job, report
 from fedstream.model.builtin import build_builtin
 
 BATCH = 10
@@ -48,7 +48,7 @@ def main(path: str, rounds: int) -> None:
                 variable.assign(value)
             updates.append([value.numpy() for value in train(x, y, tf.constant(rng.permutation(len(y))))])
         counts = [len(y) for _, y in job.clients]
-        weights = [np.average(values, axis=0, weights=counts).astype(np.float32) for values in zip(*updates, strict=True)]
+        weights = average(updates, counts)
         for variable, value in zip(variables, weights, strict=True):
             variable.assign(value)
         return float(measure(*test))

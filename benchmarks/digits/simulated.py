@@ -6,6 +6,7 @@ import contextlib
 import json
 import sys
 import time
+from itertools import pairwise
 
 from benchmarks.peers.job import LEARNING_RATE, peak_mib
 from fedstream.local import inprocess
@@ -28,9 +29,7 @@ def main(path: str, rounds: int) -> None:
     outcome = simulate(
         source, Setting(partition="column:owner"), spec, MemoryStore(), None, lambda *_: contextlib.nullcontext()
     )
-    wall, cpu = (
-        [after[unit] - before[unit] for before, after in zip(began, began[1:], strict=False)] for unit in (0, 1)
-    )
+    wall, cpu = ([after[unit] - before[unit] for before, after in pairwise(began)] for unit in (0, 1))
     print(json.dumps({"wall": wall, "cpu": cpu, "accuracy": outcome["metrics"]["accuracy"], "peak_mib": peak_mib()}))
 
 

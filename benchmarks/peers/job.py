@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 
@@ -34,7 +37,7 @@ def read_job(path: str) -> Job:
 def initial(seed: int = 0) -> list[np.ndarray]:
     """Return kernels and biases as Keras initialises them (Glorot and zeros)."""
     rng, weights = np.random.default_rng(seed), []
-    for before, after in zip(SIZES, SIZES[1:]):
+    for before, after in pairwise(SIZES):
         limit = np.sqrt(6 / (before + after))
         weights += [rng.uniform(-limit, limit, (before, after)).astype(np.float32), np.zeros(after, np.float32)]
     return weights
@@ -43,7 +46,7 @@ def initial(seed: int = 0) -> list[np.ndarray]:
 def forward(weights: list[np.ndarray], x: np.ndarray) -> list[np.ndarray]:
     """Return the input and the output of each layer; the last one before softmax."""
     layers = [x.reshape(len(x), -1).astype(np.float32) / 16]
-    for kernel, bias in zip(weights[::2], weights[1::2]):
+    for kernel, bias in zip(weights[::2], weights[1::2], strict=True):
         inputs = np.maximum(layers[-1], 0) if len(layers) > 1 else layers[-1]
         layers.append(inputs @ kernel + bias)
     return layers
@@ -71,12 +74,35 @@ def train(weights: list[np.ndarray], x: np.ndarray, y: np.ndarray, rng: np.rando
     return weights
 
 
+def average(updates: list[list[np.ndarray]], counts: list[int]) -> list[np.ndarray]:
+    """Return the mean of the updates, weighted by the number of records."""
+    return [np.average(values, axis=0, weights=counts).astype(np.float32) for values in zip(*updates, strict=True)]
+
+
 def accuracy(weights: list[np.ndarray], x: np.ndarray, y: np.ndarray) -> float:
     return float(np.mean(forward(weights, x)[-1].argmax(axis=1) == y))
 
 
 def peak_mib() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def tree_usage() -> tuple[float, float]:
+    """Return the CPU seconds and the resident MiB of this process and all its descendants that still run."""
+    parents, cpu, resident = {}, {}, {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text().rpartition(") ")[2].split()
+        except OSError:  # it has ended
+            continue
+        number = int(stat.parent.name)
+        parents[number] = int(fields[1])
+        cpu[number] = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        resident[number] = int(fields[21]) * os.sysconf("SC_PAGE_SIZE") / 2**20
+    own = {os.getpid()}
+    while more := {number for number, parent in parents.items() if parent in own} - own:
+        own |= more
+    return sum(cpu.get(number, 0.0) for number in own), sum(resident.get(number, 0.0) for number in own)
 
 
 def report(run_round: Callable[[], float], rounds: int) -> None:

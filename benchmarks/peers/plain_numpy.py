@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 import numpy as np
-from job import accuracy, initial, read_job, report, train
+from job import accuracy, average, initial, read_job, report, train
 
 
 def main(path: str, rounds: int) -> None:
@@ -16,7 +16,9 @@ def main(path: str, rounds: int) -> None:
         nonlocal weights
         updates = [train(weights, x, y, rng) for x, y in job.clients]
         counts = [len(y) for _, y in job.clients]
-        weights = [np.average(values, axis=0, weights=counts).astype(np.float32) for values in zip(*updates)]
+        weights = [
+            np.average(values, axis=0, weights=counts).astype(np.float32) for values in zip(*updates, strict=True)
+        ]
         return accuracy(weights, job.x_test, job.y_test)
 
     report(run_round, rounds)

@@ -6,7 +6,7 @@ The steps are those of the pipeline, in the same order; clients train one after 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import closing
 from dataclasses import replace
 from typing import Any
@@ -27,7 +27,7 @@ def run_inprocess(
     values: dict[str, Any],
     node_budget: int = NO_BUDGET,
     context: Context | None = None,
-    worker: Worker | None = None,
+    worker: Callable[[Context], Worker] = LocalWorker,
 ) -> int:
     """Run to the end and return the published version, or 0 if the node budget ended before the run.
 
@@ -38,7 +38,7 @@ def run_inprocess(
         values: Fields of RunSpec.
         node_budget: Node budget of `plan_training`.
         context: The context in which the steps run; None for the one that the environment describes.
-        worker: Trains the clients; None for a LocalWorker.
+        worker: Makes the worker that trains the clients.
     """
     attempt, spec = uuid.uuid4().hex, parse_spec(values)
     context = remembering(context or Context.from_env())
@@ -78,14 +78,20 @@ class InProcess:
         round: Number of the round.
         rounds: Total number of training rounds.
         attempt: Id of the submission.
-        worker: Trains the clients; None for a LocalWorker.
+        worker: Makes the worker that trains the clients.
     """
 
     def __init__(
-        self, context: Context, run: str, round: int, rounds: int, attempt: str, worker: Worker | None = None
+        self,
+        context: Context,
+        run: str,
+        round: int,
+        rounds: int,
+        attempt: str,
+        worker: Callable[[Context], Worker] = LocalWorker,
     ) -> None:
         self._context, self._where, self._rounds, self._attempt = context, (run, round), rounds, attempt
-        self._worker = worker or LocalWorker(context)
+        self._worker = worker(context)
 
     def select_clients(self) -> list[str]:
         return steps.select_clients.within(self._context, *self._where, self._rounds)

@@ -12,7 +12,6 @@ from fedstream.model.devices import gpu_names, what_is_there
 from fedstream.model.examples import Examples
 from fedstream.model.export import to_saved_model
 from fedstream.model.files import describe, load_keras, save_keras
-from fedstream.model.keras_model import set_weights
 from fedstream.model.learner import Learner, TrainingConfig, TrainResult
 from fedstream.model.training import Trainer
 from fedstream.model.usage import measured
@@ -61,5 +60,5 @@ class KerasLearner:
         return "" if gpu_names() else what_is_there()
 
     def _with(self, weights: Weights) -> Any:
-        set_weights(self._trainer.model, weights)
+        self._trainer.set_weights(weights)
         return self._trainer.model

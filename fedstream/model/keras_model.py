@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from fedstream.errors import ModelError
-from fedstream.model._tensorflow import tensorflow
+from fedstream.model.variables import Variables
 from fedstream.record.description import SPARSE_LOSS
 from fedstream.record.weights import Weights
 
@@ -29,9 +29,6 @@ DTYPES = {
     "uint64",
 }
 """What numpy and safetensors both know."""
-
-PLAIN = {"ResourceVariable", "UnliftedInitializerVariable"}
-"""TensorFlow's classes of variables on one device; the second is of those that are made in a traced function."""
 
 
 def travelling(model: Any) -> dict[str, Any]:
@@ -63,67 +60,7 @@ def travelling(model: Any) -> dict[str, Any]:
 
 def get_weights(model: Any) -> Weights:
     """Return copies of the model's weights, by name."""
-    return {name: to_numpy(variable) for name, variable in travelling(model).items()}
-
-
-def to_numpy(variable: Any) -> np.ndarray:
-    """Return a copy of a Keras variable's value."""
-    value, raw = variable.value, tensorflow().raw_ops
-    if not _is_plain(value):
-        return np.array(value.numpy())
-    return np.array(raw.ReadVariableOp(resource=value.handle, dtype=value.dtype).numpy())
-
-
-def assign(variable: Any, value: Any) -> None:
-    """Set a Keras variable to an array or tensor of its shape.
-
-    This is the operation that `variable.assign` ends in; what comes before it takes ten times as long.
-    """
-    own, tf = variable.value, tensorflow()
-    if not _is_plain(own):
-        variable.assign(value)
-        return
-    fits = isinstance(value, np.ndarray) and value.dtype == own.dtype.as_numpy_dtype
-    tf.raw_ops.AssignVariableOp(resource=own.handle, value=value if fits else tf.convert_to_tensor(value, own.dtype))
-
-
-def _is_plain(value: Any) -> bool:
-    """Return whether a variable's value is on one device, and neither mirrored nor sharded."""
-    return type(value).__name__ in PLAIN
-
-
-class Restored:
-    """Sets variables back to the values that they had when they were first seen.
-
-    Args:
-        variables: Keras variables.
-    """
-
-    def __init__(self, variables: Sequence[Any]) -> None:
-        self._values = [(variable, to_numpy(variable)) for variable in variables]
-
-    def __call__(self) -> None:
-        for variable, value in self._values:
-            assign(variable, value)
-
-
-class MetricsReset:
-    """Resets a model's metrics, as `model.reset_metrics` does, which takes as long as some steps of training.
-
-    Args:
-        model: Compiled Keras model.
-    """
-
-    def __init__(self, model: Any) -> None:
-        self._model, self._known = model, -1
-        self._restore: Restored | None = None
-
-    def __call__(self) -> None:
-        variables = [variable for metric in self._model.metrics for variable in metric.variables]
-        if self._restore is None or len(variables) != self._known:  # Keras makes more of them with the first batch
-            self._model.reset_metrics()
-            self._restore, self._known = Restored(variables), len(variables)
-        self._restore()
+    return Variables(travelling(model)).read()
 
 
 def set_weights(model: Any, weights: Weights) -> None:
@@ -133,6 +70,16 @@ def set_weights(model: Any, weights: Weights) -> None:
         ModelError: Names or shapes do not match the model's.
     """
     variables = travelling(model)
+    check_names(model, variables, weights)
+    Variables(variables).assign(weights)
+
+
+def check_names(model: Any, variables: Mapping[str, Any], weights: Weights) -> None:
+    """Check that weights are those of a model.
+
+    Raises:
+        ModelError: Names or shapes do not match the model's.
+    """
     if single := sorted(variables.keys() ^ weights.keys()):
         where = "model" if single[0] in variables else "weights"
         raise ModelError(f"the weights are not of model {model.name!r}: variable {single[0]!r} is in the {where} only")
@@ -143,7 +90,6 @@ def set_weights(model: Any, weights: Weights) -> None:
                 f"the weights are not of model {model.name!r}: variable {name!r} has shape {got}, "
                 f"the model's has {expected}"
             )
-        assign(variable, weights[name])
 
 
 def loss_name(model: Any) -> str:

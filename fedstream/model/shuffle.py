@@ -23,8 +23,8 @@ LOW, HALF = np.uint64(0xFFFFFFFF), np.uint64(32)
 def orders(index: NDArray[np.intp], seed: int, epochs: int) -> Iterator[NDArray[np.int64]]:
     """Yield the record numbers of each epoch, in the order of Keras' `fit`.
 
-    That is `Dataset.from_tensor_slices(index).shuffle(len(index), seed)` with the seed (seed, seed) of its kernel. `fit`
-    starts a pass after each epoch and drops it, so an epoch has the order of every second pass.
+    That is the order of a data set of the index, shuffled with a buffer of all records and the seed (seed, seed) of the
+    kernel. `fit` starts a pass after each epoch and drops it, so an epoch has the order of every second pass.
 
     Args:
         index: Record numbers, shape (n,), at least one.

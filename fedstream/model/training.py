@@ -10,6 +10,7 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -17,14 +18,16 @@ from numpy.typing import NDArray
 
 from fedstream.errors import ModelError
 from fedstream.model._tensorflow import keras, set_threads, tensorflow
+from fedstream.model.batches import batches
 from fedstream.model.devices import device_name, gpu_names
 from fedstream.model.evaluation import evaluate_model, finite, traced
 from fedstream.model.examples import Examples
-from fedstream.model.keras_model import MetricsReset, Restored, as_targets, get_weights, set_weights, to_numpy
+from fedstream.model.keras_model import as_targets, check_names, get_weights, travelling
 from fedstream.model.learner import TrainingConfig, TrainResult
 from fedstream.model.rules import corrected, finished
 from fedstream.model.shuffle import orders
 from fedstream.model.twin import fit_mirrored, twin_of
+from fedstream.model.variables import MetricsReset, Restored, Variables
 from fedstream.record.documents import Metrics
 from fedstream.record.local_rule import LocalTraining
 from fedstream.record.weights import Weights
@@ -54,6 +57,8 @@ class Trainer:
         self.model = model
         self._traced: dict[Any, Any] = {}
         self._twins: dict[tuple[tuple[str, ...], bool], Trainer] = {}
+        self._travelling = travelling(model)
+        self._variables = Variables(self._travelling)
         self._reset_metrics = MetricsReset(model)
         self._restore_optimizer: Restored | None = None
 
@@ -80,7 +85,7 @@ class Trainer:
         name = device_name(devices)
         x, y, held_out = examples.x, examples.y, examples.held_out
         trained_on, measured_on = np.flatnonzero(~held_out), np.flatnonzero(held_out)
-        set_weights(self.model, weights)
+        self.set_weights(weights)
         incoming = self._measure(x, y, measured_on)
         if config.measure_only:
             return TrainResult({}, len(measured_on), incoming, None, None, name)
@@ -90,18 +95,27 @@ class Trainer:
             )
         learner = self._twin(devices, config.mixed_precision) if len(devices) > 1 or config.mixed_precision else self
         if learner is not self:
-            set_weights(learner.model, weights)
+            learner.set_weights(weights)
         with learner._fresh(config), corrected(learner.model, config.rule, weights, config.received):
             fit = learner._fit_mirrored if len(devices) > 1 else learner._fit
-            values, rate = fit(x, y, trained_on, config), _learning_rate(learner.model)
-        trained = get_weights(learner.model)
+            values, rate = fit(x, y, trained_on, config), learner._learning_rate()
+        trained = learner._variables.read()
         _check_finite(trained, values, config)
         steps = config.epochs * math.ceil(len(trained_on) / config.batch_size)
         new, extras = finished(config.rule, LocalTraining(weights, trained, config.received, steps, rate, config.seed))
         if learner is not self or new is not trained:
-            set_weights(self.model, new)
+            self.set_weights(new)
         training = Metrics(num_examples=len(trained_on), values=finite(values))
         return TrainResult(new, len(trained_on), incoming, self._measure(x, y, measured_on), training, name, extras)
+
+    def set_weights(self, weights: Weights) -> None:
+        """Set the model's weights.
+
+        Raises:
+            ModelError: Names or shapes do not match the model's.
+        """
+        check_names(self.model, self._travelling, weights)
+        self._variables.assign(weights)
 
     def measure(self, x: NDArray[Any], y: NDArray[Any]) -> Metrics:
         """Measure the weights that the model has now on labelled records."""
@@ -124,7 +138,7 @@ class Trainer:
         _seed_generators(self.model, config.seed)
         try:
             if config.learning_rate is not None:
-                optimizer.learning_rate = config.learning_rate
+                self._set_learning_rate(config.learning_rate)
             yield
         except TypeError as error:
             if "LearningRateSchedule" not in str(error):
@@ -135,6 +149,21 @@ class Trainer:
             ) from error
         finally:
             self._restore_optimizer()
+
+    @cached_property
+    def _rate(self) -> Variables | None:
+        """The variable of the optimizer's learning rate; None if it has a schedule."""
+        rate = self.model.optimizer.learning_rate
+        return Variables({"rate": rate}) if isinstance(rate, keras().Variable) else None
+
+    def _set_learning_rate(self, value: float) -> None:
+        if self._rate:
+            self._rate.assign({"rate": np.asarray(value)})
+        else:
+            self.model.optimizer.learning_rate = value  # raises a TypeError
+
+    def _learning_rate(self) -> float:
+        return float(self._rate.read()["rate"] if self._rate else self.model.optimizer.learning_rate)
 
     def _twin(self, devices: Sequence[str], mixed_precision: bool) -> Trainer:
         key = (tuple(devices), mixed_precision)
@@ -170,7 +199,7 @@ class Trainer:
         self, x: NDArray[Any], y: NDArray[Any], index: NDArray[np.intp], config: TrainingConfig
     ) -> dict[str, float]:
         return fit_mirrored(
-            self.model, _batches(self.model, x, y, index, config), config.epochs, _Deadline(config.deadline).check
+            self.model, batches(self.model, x, y, index, config), config.epochs, _Deadline(config.deadline).check
         )
 
     def _steps(self, samples: Any, labels: Any, batch_size: int, kept: dict[Any, Any]) -> Any:
@@ -195,44 +224,6 @@ class Trainer:
                 steps, input_signature=[*signature, tf.TensorSpec([None], tf.int64)], autograph=False
             )
         return kept[key]
-
-
-def _shuffled(index: NDArray[np.intp], seed: int) -> Any:
-    """Return record numbers in another order on each pass. Memory holds the records themselves only once.
-
-    The order is that of `Dataset.shuffle` after `tf.random.set_seed`, which would make TensorFlow discard and optimize
-    again all traced functions.
-    """
-    tf = tensorflow()
-    variant = tf.raw_ops.ShuffleDatasetV3(
-        input_dataset=tf.data.experimental.to_variant(tf.data.Dataset.from_tensor_slices(index)),
-        buffer_size=len(index),
-        seed=seed,
-        seed2=seed,
-        seed_generator=tf.raw_ops.DummySeedGenerator(),
-        output_types=[tf.int64],
-        output_shapes=[[]],
-        reshuffle_each_iteration=True,
-        metadata="",
-    )
-    return tf.data.experimental.from_variant(variant, tf.TensorSpec([], tf.int64))
-
-
-def _batches(model: Any, x: NDArray[Any], y: NDArray[Any], index: NDArray[np.intp], config: TrainingConfig) -> Any:
-    """Return batches of records, for a model on several devices."""
-    tf = tensorflow()
-    dtype = model.inputs[0].dtype
-    with tf.device("CPU:0"):
-        samples, labels = tf.constant(x), tf.constant(as_targets(model, y))
-        batches = _shuffled(index, config.seed).batch(config.batch_size)
-        return batches.map(
-            lambda batch: (tf.cast(tf.gather(samples, batch), dtype), tf.gather(labels, batch))
-        ).prefetch(2)
-
-
-def _learning_rate(model: Any) -> float:
-    rate = model.optimizer.learning_rate
-    return float(to_numpy(rate) if isinstance(rate, keras().Variable) else rate)
 
 
 def _seed_generators(model: Any, seed: int) -> None:

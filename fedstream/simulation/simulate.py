@@ -7,7 +7,8 @@ or in a folder.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -74,9 +75,9 @@ def simulate(
     context = Context(store, MemoryBrokers(), learners=LEARNERS)
     check_on_record(context.run(spec.run), spec)
     _check_same(context, spec.run, _send(context.brokers.at(""), source, federation))
-    worker: Worker = (
-        AttackedWorker(context, federation.attack, federation.attackers) if federation.attack else LocalWorker(context)
-    )
+    worker: Callable[[Context], Worker] = LocalWorker
+    if federation.attack:
+        worker = partial(AttackedWorker, attack=federation.attack, attackers=federation.attackers)
     with progress(store, spec), logged_to(log):
         version = run_inprocess(spec.model_dump(mode="json"), NO_BUDGET, context, worker)
     return outcome(store, spec.run, spec.rounds, version)

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from fedstream.model.examples import Examples
 from fedstream.model.learner import Learner, Learners, kind_of
 from fedstream.record.documents import SliceDoc
 from fedstream.record.layout import ModelKeys
@@ -36,6 +37,7 @@ class Context:
         clock: Monotonic clock, in seconds, for deadlines.
         learners: The open models.
         records: Slices that were read, by `slice_id`.
+        examples: Slices that were decoded and split, by `slice_id` and what the decoding and the split depend on.
         weights: Safetensors that were read, by digest.
         runs: What was read of each run; its plan and its commits never change.
     """
@@ -45,6 +47,7 @@ class Context:
     clock: Callable[[], float] = time.monotonic
     learners: Learners = field(default_factory=Learners)
     records: Kept[RawRecords] = field(default_factory=lambda: Kept(KEPT_BYTES, lambda records: records.nbytes))
+    examples: Kept[Examples] = field(default_factory=lambda: Kept(KEPT_BYTES, lambda examples: examples.nbytes))
     weights: Kept[bytes] = field(default_factory=lambda: Kept(KEPT_BYTES, len))
     runs: dict[str, RunState] = field(default_factory=dict)
 

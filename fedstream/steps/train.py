@@ -103,9 +103,12 @@ def _train(
         state.keys.at(round),
         global_weights(context, state, state.ledger.model_round(round - 1), base.weights_digest),
     )
-    examples = Examples(
-        *decode_in_order(state.record, matched, records),
-        split_mask(spec.seed, records.partitions, records.offsets, matched.held_out_rate),
+    examples = context.examples.get(
+        f"{context.slice_id(document)}/{matched.held_out_rate}/{spec.seed}/{state.run}",
+        lambda: Examples(
+            *decode_in_order(state.record, matched, records),
+            split_mask(spec.seed, records.partitions, records.offsets, matched.held_out_rate),
+        ),
     )
     result = mode_of(spec).train(learner, weights, examples, config)
     update = None if config.measure_only else to_bytes(join(result.weights, result.extras))

@@ -135,6 +135,7 @@ def map_weights(path: Path, where: str) -> Weights:
     Raises:
         CorruptObject: the file is not valid safetensors.
     """
+
     def mapped() -> np.ndarray:
         with safe_open(path, framework="np"):  # checks that the sizes and offsets in the header fit the file
             return np.asarray(np.memmap(path, np.uint8, "r"))
@@ -154,7 +155,7 @@ def view_weights(data: bytes, where: str) -> Weights:
     """
 
     def checked() -> np.ndarray:
-        deserialize(data)
+        deserialize(data)  # type: ignore[no-untyped-call]
         return np.frombuffer(data, np.uint8)
 
     return _arrays(checked, where)
