@@ -1,8 +1,8 @@
 """The digits job without servers: a plain loop, fedstream simulate, and other simulators.
 
-The job is 10 clients x 20 rounds, an MLP of 64-64-64-10, SGD with 0.1, batches of 10, one epoch. Each runs in a process
-of its own. The overhead of a round is what it takes beyond a plain loop of the same training: of Keras for fedstream, of
-numpy for the others, which train in numpy.
+The job is 10 clients x 20 rounds, an MLP of 64-64-64-10, SGD with 0.1, batches of 10, one epoch. Each way of running it
+has a process of its own. The overhead of a round is what it takes beyond a plain loop of the same training: of Keras
+for fedstream, of numpy for the others, which train in numpy.
 """
 
 from __future__ import annotations

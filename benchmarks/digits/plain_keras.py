@@ -6,7 +6,7 @@ import sys
 
 import numpy as np
 
-from benchmarks.peers.job import LEARNING_RATE, read_job, report
+from benchmarks.peers.job import LEARNING_RATE, average, read_job, report
 from fedstream.model.builtin import build_builtin
 
 BATCH = 10

@@ -16,9 +16,7 @@ def main(path: str, rounds: int) -> None:
         nonlocal weights
         updates = [train(weights, x, y, rng) for x, y in job.clients]
         counts = [len(y) for _, y in job.clients]
-        weights = [
-            np.average(values, axis=0, weights=counts).astype(np.float32) for values in zip(*updates, strict=True)
-        ]
+        weights = average(updates, counts)
         return accuracy(weights, job.x_test, job.y_test)
 
     report(run_round, rounds)
