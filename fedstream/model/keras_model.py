@@ -70,22 +70,31 @@ def set_weights(model: Any, weights: Weights) -> None:
         ModelError: Names or shapes do not match the model's.
     """
     variables = travelling(model)
-    check_names(model, variables, weights)
+    check_shapes(model, shapes_of(variables), weights)
     Variables(variables).assign(weights)
 
 
-def check_names(model: Any, variables: Mapping[str, Any], weights: Weights) -> None:
+def shapes_of(variables: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of Keras variables, by name."""
+    return {name: tuple(variable.shape) for name, variable in variables.items()}
+
+
+def check_shapes(model: Any, shapes: Mapping[str, tuple[int, ...]], weights: Weights) -> None:
     """Check that weights are those of a model.
+
+    Args:
+        model: The model, for the message.
+        shapes: Shapes of its variables, by name.
+        weights: The weights.
 
     Raises:
         ModelError: Names or shapes do not match the model's.
     """
-    if single := sorted(variables.keys() ^ weights.keys()):
-        where = "model" if single[0] in variables else "weights"
+    if single := sorted(shapes.keys() ^ weights.keys()):
+        where = "model" if single[0] in shapes else "weights"
         raise ModelError(f"the weights are not of model {model.name!r}: variable {single[0]!r} is in the {where} only")
-    for name, variable in variables.items():
-        got, expected = weights[name].shape, tuple(variable.shape)
-        if got != expected:
+    for name, expected in shapes.items():
+        if (got := weights[name].shape) != expected:
             raise ModelError(
                 f"the weights are not of model {model.name!r}: variable {name!r} has shape {got}, "
                 f"the model's has {expected}"

@@ -8,16 +8,17 @@ tensorflow/core/lib/random.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-MULTIPLIERS = np.array([[0xD2511F53], [0xCD9E8D57]], np.uint64)
-WEYL = np.array([[0x9E3779B9], [0xBB67AE85]], np.uint64)
-ROUNDS = 10
+MULTIPLIERS, WEYL = (0xD2511F53, 0xCD9E8D57), (0x9E3779B9, 0xBB67AE85)
+ROUNDS, LOW = 10, 0xFFFFFFFF
 """Philox4x32-10 (Salmon et al., Parallel Random Numbers: As Easy as 1, 2, 3, SC 2011, section 3.3)."""
 
-LOW, HALF = np.uint64(0xFFFFFFFF), np.uint64(32)
+Word: TypeAlias = Any
+"""A number below 2**32, or an array of them (uint64)."""
 
 
 def orders(index: NDArray[np.intp], seed: int, epochs: int) -> Iterator[NDArray[np.int64]]:
@@ -39,16 +40,23 @@ def orders(index: NDArray[np.intp], seed: int, epochs: int) -> Iterator[NDArray[
 
 def philox(seed: int, seed2: int, count: int) -> NDArray[np.uint32]:
     """Return the first numbers of TensorFlow's PhiloxRandom(seed, seed2), uint32 (count,)."""
+    low, high = seed2 & LOW, seed2 >> 32
+    if count <= 4:
+        return np.array(_block(0, 0, low, high, seed)[:count], np.uint32)
     blocks = np.arange((count + 3) // 4, dtype=np.uint64)
-    even = np.stack([blocks, np.full_like(blocks, seed2 & 0xFFFFFFFF)])
-    odd = np.stack([np.zeros_like(blocks), np.full_like(blocks, seed2 >> 32)])
-    key = np.array([[seed & 0xFFFFFFFF], [seed >> 32]], np.uint64)
-    for _ in range(ROUNDS):
-        product = (MULTIPLIERS * even)[::-1]
-        even, odd = (product >> HALF) ^ odd ^ key, product & LOW
-        key = (key + WEYL) & LOW
-    words = np.stack([even[0], odd[0], even[1], odd[1]], axis=1)
+    zeros = np.zeros_like(blocks)
+    words = np.stack(_block(blocks, zeros, zeros + low, zeros + high, seed), axis=1)
     return words.ravel()[:count].astype(np.uint32)
+
+
+def _block(zero: Word, one: Word, two: Word, three: Word, seed: int) -> tuple[Word, Word, Word, Word]:
+    """Return the four numbers of a counter, or of an array of counters."""
+    key, key2 = seed & LOW, seed >> 32
+    for _ in range(ROUNDS):
+        first, second = zero * MULTIPLIERS[0], two * MULTIPLIERS[1]
+        zero, one, two, three = second >> 32 ^ one ^ key, second & LOW, first >> 32 ^ three ^ key2, first & LOW
+        key, key2 = (key + WEYL[0]) & LOW, (key2 + WEYL[1]) & LOW
+    return zero, one, two, three
 
 
 def _shuffled(index: NDArray[np.intp], numbers: NDArray[np.uint32]) -> NDArray[np.int64]:

@@ -22,7 +22,7 @@ from fedstream.model.batches import batches
 from fedstream.model.devices import device_name, gpu_names
 from fedstream.model.evaluation import evaluate_model, finite, traced
 from fedstream.model.examples import Examples
-from fedstream.model.keras_model import as_targets, check_names, get_weights, travelling
+from fedstream.model.keras_model import as_targets, check_shapes, get_weights, shapes_of, travelling
 from fedstream.model.learner import TrainingConfig, TrainResult
 from fedstream.model.rules import corrected, finished
 from fedstream.model.shuffle import orders
@@ -57,8 +57,7 @@ class Trainer:
         self.model = model
         self._traced: dict[Any, Any] = {}
         self._twins: dict[tuple[tuple[str, ...], bool], Trainer] = {}
-        self._travelling = travelling(model)
-        self._variables = Variables(self._travelling)
+        self._shapes, self._variables = shapes_of(travelling(model)), Variables(travelling(model))
         self._reset_metrics = MetricsReset(model)
         self._restore_optimizer: Restored | None = None
 
@@ -114,7 +113,7 @@ class Trainer:
         Raises:
             ModelError: Names or shapes do not match the model's.
         """
-        check_names(self.model, self._travelling, weights)
+        check_shapes(self.model, self._shapes, weights)
         self._variables.assign(weights)
 
     def measure(self, x: NDArray[Any], y: NDArray[Any]) -> Metrics:
@@ -135,7 +134,7 @@ class Trainer:
             self._restore_optimizer = Restored(optimizer.variables)
         # XLA would take seconds to compile what a small client computes in less, and has its own rounding.
         self.model.jit_compile = False
-        _seed_generators(self.model, config.seed)
+        _seed(self._generators, config.seed)
         try:
             if config.learning_rate is not None:
                 self._set_learning_rate(config.learning_rate)
@@ -149,6 +148,12 @@ class Trainer:
             ) from error
         finally:
             self._restore_optimizer()
+
+    @cached_property
+    def _generators(self) -> list[Any]:
+        """The random generators of layers such as Dropout, which are not weights to Keras."""
+        weights = {id(variable) for variable in self.model.weights}
+        return [variable for variable in self.model.non_trainable_variables if id(variable) not in weights]
 
     @cached_property
     def _rate(self) -> Variables | None:
@@ -226,13 +231,11 @@ class Trainer:
         return kept[key]
 
 
-def _seed_generators(model: Any, seed: int) -> None:
-    """Set the random generators of layers such as Dropout from the seed.
+def _seed(generators: Sequence[Any], seed: int) -> None:
+    """Set the random generators of layers from the seed.
 
     A loaded model has their state from the file, which is the same in every round.
     """
-    weights = {id(variable) for variable in model.weights}
-    generators = [variable for variable in model.non_trainable_variables if id(variable) not in weights]
     for number, variable in enumerate(generators):
         derived = int.from_bytes(hashlib.sha256(f"{seed}/{number}".encode()).digest()[:4], "big") >> 1
         variable.assign(np.array([derived, 0], dtype=variable.dtype))

@@ -112,12 +112,13 @@ def _train(
     )
     result = mode_of(spec).train(learner, weights, examples, config)
     update = None if config.measure_only else to_bytes(join(result.weights, result.extras))
+    digest = sha256_hex(update) if update else None
     manifest = Manifest(
         run=state.run,
         round=round,
         client=client,
         base_digest=base.weights_digest,
-        update_digest=sha256_hex(update) if update else None,
+        update_digest=digest,
         num_examples=result.num_examples,
         slice_key=keys.slice(client),
         slice_digest=document.digest,
@@ -133,8 +134,8 @@ def _train(
         trained=result.trained,
         training=result.training,
     )
-    if update:
-        state.store.put_new(keys.update(client, sha256_hex(update)), update)
+    if update and digest:
+        state.store.put_new(keys.update(client, digest), update)
         alone = _alone(context, state, round, client, examples, config) if spec.baseline else None
         manifest = manifest.model_copy(update={"alone": alone})
     _write_manifest(state, manifest)
@@ -207,13 +208,11 @@ def _falls_back(spec: RunSpec, client: str, learner: Learner) -> bool:
 
 
 def _read(context: Context, document: SliceDoc, state: RunState, deadline: float) -> RawRecords:
-    ranges, size = (
-        parse_ranges(document.ranges_text),
-        get_codec(state.record.client(document.client).format).record_size,
-    )
     broker = context.broker_of(state, document.client)
 
     def read() -> RawRecords:
+        ranges = parse_ranges(document.ranges_text)
+        size = get_codec(state.record.client(document.client).format).record_size
         records = patiently(deadline, lambda left_s: broker.read_ranges(ranges, left_s, size))
         if records.digest != document.digest:
             raise RecordError(

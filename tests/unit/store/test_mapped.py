@@ -11,7 +11,9 @@ from hypothesis.extra import numpy as hnp
 
 from fedstream.errors import CorruptObject
 from fedstream.record.weights import digest, from_bytes, to_bytes
-from fedstream.store.mapped import map_weights
+from fedstream.store import mapped as mapping
+from fedstream.store.mapped import SMALL_BYTES, Downloads, largest_update, map_weights
+from fedstream.store.memory import MemoryStore
 
 DTYPES = [
     np.float16,
@@ -120,3 +122,51 @@ def test_a_header_that_lies_is_corrupt(mapped, entry):
 def test_an_absurd_header_length_is_corrupt(mapped):
     with pytest.raises(CorruptObject, match=r"^updates/a "):
         mapped(struct.pack("<Q", 2**62) + b"{}")
+
+
+UPDATE = {"w": np.arange(3, dtype=np.float32)}
+
+
+@pytest.fixture
+def small(monkeypatch, tmp_path):
+    """Return a store and the downloads of a small model, whose temporary folder is tmp_path."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    store = MemoryStore()
+    with Downloads(store, largest_update(UPDATE)) as downloads:
+        yield store, downloads
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_small_update_needs_no_file(small, tmp_path):
+    store, downloads = small
+    key_digest = store.put_new("u", to_bytes(UPDATE))
+    found = downloads.weights("u", key_digest)
+    assert found["w"].tolist() == [0, 1, 2]
+    assert not found["w"].flags.writeable
+    assert downloads.weights("u", key_digest) is found
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_small_update_is_checked(small):
+    store, downloads = small
+    key_digest = store.put_new("u", b"no weights")
+    with pytest.raises(CorruptObject, match=r"u has digest .*, but 0000"):
+        downloads.weights("u", "0" * 64)
+    with pytest.raises(CorruptObject, match="u holds no valid safetensors"):
+        downloads.weights("u", key_digest)
+
+
+def test_an_update_that_is_larger_than_the_model_is_mapped(small, tmp_path):
+    store, downloads = small
+    large = {"w": np.zeros(SMALL_BYTES // 4 + 1, np.float32)}
+    assert downloads.weights("u", store.put_new("u", to_bytes(large)))["w"].shape == large["w"].shape
+    assert len(list(tmp_path.rglob("*.safetensors"))) == 1
+
+
+def test_only_so_many_bytes_are_held(small, tmp_path, monkeypatch):
+    store, downloads = small
+    data = to_bytes(UPDATE)
+    monkeypatch.setattr(mapping, "HELD_BYTES", len(data))
+    for key in ("a", "b"):
+        downloads.weights(key, store.put_new(key, data))
+    assert len(list(tmp_path.rglob("*.safetensors"))) == 1
