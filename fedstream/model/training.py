@@ -214,9 +214,10 @@ class Trainer:
                 for first in range(0, len(order), STEPS_PER_CALL * config.batch_size):
                     some = order[first : first + STEPS_PER_CALL * config.batch_size]
                     values = {name: float(value) for name, value in steps(samples, labels, tf.constant(some)).items()}
-                    progress.check((first + len(some) - 1) // config.batch_size)
                     _check_loss(values["loss"], config)
-                progress.finished_epoch(values)
+                    if first + len(some) == len(order):
+                        progress.finished_epoch(values)
+                    progress.check((first + len(some) - 1) // config.batch_size)
         model.optimizer.finalize_variable_values(model.trainable_weights)
 
     def _fit_mirrored(

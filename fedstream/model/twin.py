@@ -79,13 +79,13 @@ def fit_mirrored(model: KerasModel, batches: Iterable[Any], epochs: int, progres
     for _ in range(epochs):
         model.reset_metrics()
         for number, (samples, labels) in enumerate(batches):
+            progress.check(number)
             shares = [_share(model, samples, labels, replica) for replica in range(strategy.num_replicas_in_sync)]
             step(
                 strategy.experimental_distribute_values_from_function(
                     lambda context, s=shares: s[context.replica_id_in_sync_group]
                 )
             )
-            progress.check(number)
         values = {name: float(value) for name, value in model.get_metrics_result().items()}
         progress.finished_epoch(values)
         if not math.isfinite(values["loss"]):

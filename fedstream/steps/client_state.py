@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fedstream.errors import CorruptObject, ObjectNotFound
 from fedstream.record.decision import last_accepted
 from fedstream.record.weights import Weights, from_bytes
 from fedstream.steps.context import Context
@@ -24,12 +25,17 @@ def client_state(context: Context, state: RunState, round: int, client: str) -> 
         Name -> array; empty if no update of the client was accepted yet, or if it kept nothing.
 
     Raises:
-        CorruptObject: The arrays in the store do not match the digest in the commit.
-        ObjectNotFound: They are not in the store.
+        CorruptObject: The arrays are not in the store, or do not match the digest in the commit.
     """
     found = last_accepted(state.ledger.commit, round - 1, client)
     digest = found[1].client_state_digest if found else None
     if found is None or digest is None:
         return {}
     key = state.keys.at(found[0]).client_state(client, digest)
-    return from_bytes(context.bytes_of(key, digest), key)
+    try:
+        return from_bytes(context.bytes_of(key, digest), key)
+    except (CorruptObject, ObjectNotFound) as error:
+        raise CorruptObject(
+            f"what {client} kept in round {found[0]} cannot be read: {error}; "
+            f"restore that object, or go back to a round before it with `fedstream rollback {state.run}`"
+        ) from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,7 @@ from support.small_model import CLASSES, N, X, Y, gradient, make
 
 from fedstream.aggregation.qfedavg import Losses
 from fedstream.aggregation.scaffold import ControlVariates
+from fedstream.deadline import Deadline
 from fedstream.errors import ModelError
 from fedstream.model._tensorflow import keras
 from fedstream.model.examples import Examples
@@ -22,8 +22,8 @@ from fedstream.model.training import Trainer
 from fedstream.record.local_rule import NO_RULE, Proximal
 from fedstream.record.weights import Weights, digest
 
-BATCH = 1
-"""Of 54 records, so that an epoch needs more than one call of the graph, and the deadline can pass within it."""
+BATCH, N_TRAINED = 1, 54
+"""Of N_TRAINED records, so that an epoch needs more than one call of the graph, and the deadline can pass within it."""
 
 
 def trained(model: Any, weights: Weights, devices: Any = None, **config: Any) -> TrainResult:
@@ -31,17 +31,17 @@ def trained(model: Any, weights: Weights, devices: Any = None, **config: Any) ->
     return Trainer(model).train(weights, Examples(X, Y, np.arange(N) % 10 == 0), how, devices)
 
 
-def late_in_epoch(number: int, monkeypatch: pytest.MonkeyPatch) -> float:
-    """Return a deadline that passes once that epoch has begun."""
+def late_after(epochs: int, monkeypatch: pytest.MonkeyPatch, at_its_end: bool = False) -> Deadline:
+    """Return a deadline that passes once so many epochs are finished: within the next epoch, or before it begins."""
     real = Progress.check
 
     def check(self: Progress, batch: int) -> None:
-        if self.epochs == number - 1:
-            self._deadline = time.monotonic() - 1
+        if self.epochs == epochs and (batch == N_TRAINED - 1) == at_its_end:
+            self._deadline = Deadline.after(0)
         real(self, batch)
 
     monkeypatch.setattr(Progress, "check", check)
-    return time.monotonic() + 600
+    return Deadline.after(600)
 
 
 OPTIMIZERS = {
@@ -56,7 +56,7 @@ def test_what_counts_is_the_model_of_the_last_whole_epoch(optimizer: str, monkey
     model = make(keras().layers.BatchNormalization(), optimizer=OPTIMIZERS[optimizer]())
     weights = get_weights(model)
     whole = trained(model, weights, epochs=2)
-    partial = trained(model, weights, deadline=late_in_epoch(3, monkeypatch))
+    partial = trained(model, weights, deadline=late_after(2, monkeypatch))
     assert digest(partial.weights) == digest(whole.weights)
     assert (partial.epochs, whole.epochs) == (2, None)
     assert (partial.training, partial.trained) == (whole.training, whole.trained)
@@ -65,13 +65,25 @@ def test_what_counts_is_the_model_of_the_last_whole_epoch(optimizer: str, monkey
 def test_a_first_epoch_that_is_not_finished_is_no_work(monkeypatch: pytest.MonkeyPatch) -> None:
     model = make()
     with pytest.raises(ModelError, match="training passed the round's deadline at step"):
-        trained(model, get_weights(model), deadline=late_in_epoch(1, monkeypatch))
+        trained(model, get_weights(model), deadline=late_after(0, monkeypatch))
+
+
+@pytest.mark.parametrize(("finished", "counted"), [(2, 2), (4, None)])
+def test_an_epoch_that_ends_at_the_deadline_counts(
+    finished: int, counted: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = make()
+    weights = get_weights(model)
+    whole = trained(model, weights, epochs=finished)
+    partial = trained(model, weights, deadline=late_after(finished, monkeypatch, at_its_end=True))
+    assert digest(partial.weights) == digest(whole.weights)
+    assert partial.epochs == counted
 
 
 def test_a_rule_without_partial_work_is_late_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
     model = make()
     with pytest.raises(ModelError, match="training passed the round's deadline at step"):
-        trained(model, get_weights(model), rule=NO_RULE, deadline=late_in_epoch(3, monkeypatch))
+        trained(model, get_weights(model), rule=NO_RULE, deadline=late_after(2, monkeypatch))
 
 
 def test_scaffolds_correction_and_variate_are_those_of_the_paper() -> None:

@@ -182,10 +182,10 @@ def test_any_flipped_byte_is_named_by_verify_and_stops_only_its_client(context):
         flipped = data[:position] + bytes([data[position] ^ 1 << rng.randrange(8)]) + data[position + 1 :]
         context.store.objects[key] = flipped, at
         assert {problem.key for problem in verify_run(context.store, "r").problems} == {key}
-    refused = steps.client("b").reason
-    assert refused == (
-        f"{key} has digest {sha256_hex(flipped)}, but {sha256_hex(data)} is on record; "
-        "it was changed after it was written"
+    assert steps.client("b").reason == (
+        f"what b kept in round 1 cannot be read: {key} has digest {sha256_hex(flipped)}, but {sha256_hex(data)} is on "
+        "record; it was changed after it was written; restore that object, or go back to a round before it with "
+        "`fedstream rollback r`"
     )
     assert steps.client("a").client == "a"
 
@@ -196,7 +196,8 @@ def test_a_missing_state_is_named_and_stops_only_its_client(context):
     key = key_of(context, "b", 1)
     del context.store.objects[key]
     assert [(p.key, p.what) for p in verify_run(context.store, "r").problems] == [(key, "is missing")]
-    assert steps.client("b").reason == f"there is no object {key!r} in the store in memory"
+    assert steps.client("b").reason.startswith(f"what b kept in round 1 cannot be read: there is no object {key!r}")
+    assert steps.client("a").client == "a"
 
 
 def test_a_state_of_a_stranger_is_named(context):
