@@ -12,7 +12,7 @@ import textwrap
 from pathlib import Path
 from typing import Any, Dict, List
 
-from fedstream.record.form import FormField, Kind, form_of
+from fedstream.record.form import FormField, Kind, packed_form
 from fedstream.record.pipeline_options import PipelineOptions
 from fedstream.record.spec import RunSpec
 
@@ -26,7 +26,7 @@ WIDTH = 120
 """Characters in a line of the component, as the formatter has it."""
 
 COMPONENT = Path(__file__).parent / "plan_training" / "component.py"
-FORM = [field for field in form_of(RunSpec, PipelineOptions) if field.name in (*RunSpec.model_fields, "node_budget")]
+FORM = packed_form(RunSpec) + [field for field in packed_form(PipelineOptions) if field.name == "node_budget"]
 
 
 def parameters(fields: list[FormField]) -> list[inspect.Parameter]:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import pandas
     from numpy.typing import NDArray
 
+    from fedstream.model._tensorflow import KerasModel
     from fedstream.record.attendance import Absence
     from fedstream.record.description import ModelDescription
     from fedstream.stream.announcement import DataAnnouncement
@@ -106,7 +107,9 @@ def to_arrays(data: Any, labels: Any) -> tuple[NDArray[Any], NDArray[Any], list[
     return data.to_numpy(np.float32), np.asarray(labels), [str(name) for name in data.columns]
 
 
-def add_model(model: Any, name: str) -> ModelDescription:
+def add_model(
+    model: str | Path | KerasModel, name: str, lora_rank: int | None = None, lora_layers: str = "*"
+) -> ModelDescription:
     """Add a compiled model that new runs can start from, and return its description.
 
         fedstream.add_model(model, "mine")
@@ -114,19 +117,23 @@ def add_model(model: Any, name: str) -> ModelDescription:
     Args:
         model: A compiled keras.Model, the path of a .keras file, or a `package.module:function` that returns a model.
         name: Name by which runs refer to the model. New runs use the model that was added last under this name.
+        lora_rank: Rank of LoRA adapters to train in place of the model's kernels; None for no adapters.
+        lora_layers: Glob pattern of the layers that have adapters; by default, all that support LoRA.
 
     Raises:
-        UsageError: The name is invalid, or the model is not found.
-        ModelError: The model cannot be trained here; the message says why.
+        UsageError: The name or the rank is invalid, or the model is not found.
+        ModelError: The model cannot be trained here, or no layer can have an adapter; the message says why.
     """
     from fedstream.catalog import models
     from fedstream.catalog.additions import check_name
     from fedstream.model.files import save_keras
-    from fedstream.model.source import read_model
+    from fedstream.model.source import read_model, with_lora
     from fedstream.store.objects import ObjectStore
 
     check_name(name)
     data = read_model(str(model)) if isinstance(model, str | Path) else save_keras(model)
+    if lora_rank is not None:
+        data = with_lora(data, lora_rank, lora_layers)
     return models.add_model(ObjectStore.from_env(), name, data)
 
 
@@ -163,7 +170,7 @@ def run(name: str, *, model: str, progress: bool = True, **fields: Any) -> RunRe
     return RunResult(**{field: outcome[field] for field in RunResult.__dataclass_fields__})
 
 
-def load_model(version: str) -> Any:
+def load_model(version: str) -> KerasModel:
     """Return a published model as a compiled keras.Model, checked against its manifest.
 
         fedstream.load_model("digits@champion")
@@ -183,7 +190,7 @@ def load_model(version: str) -> Any:
     return load_keras(read_version_file(store, find_version(store, *parse_version(version))))
 
 
-def predict(model: Any, samples: NDArray[Any]) -> NDArray[Any]:
+def predict(model: str | KerasModel, samples: NDArray[Any]) -> NDArray[Any]:
     """Return a model's predictions, shape (n, ...); for a classifier, a probability for each class.
 
         fedstream.predict("digits@champion", pictures).argmax(axis=1)

@@ -68,6 +68,15 @@ def count(number: int, noun: str) -> str:
     return f"{number:,} {plural}"
 
 
+def size(count: float) -> str:
+    """Format a number of bytes: `512 B`, `24.3 KiB`."""
+    for unit in ("B", "KiB", "MiB"):
+        if count < 1024:
+            return f"{count:.0f} B" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1024
+    return f"{count:.1f} GiB"
+
+
 def duration(seconds: float) -> str:
     """Format a duration with its two largest units."""
     whole = int(seconds)

@@ -18,11 +18,11 @@ from kfp.compiler.compiler_utils import KubernetesManifestOptions
 
 from fedstream import __version__
 from fedstream.aggregation.registry import strategy_names
-from fedstream.record.form import form_of
+from fedstream.record.form import form_of, packed_form
 from fedstream.record.pipeline_options import PipelineOptions
 from fedstream.record.spec import RunSpec
 
-FORM = form_of(RunSpec, PipelineOptions)
+FORM = packed_form(RunSpec, PipelineOptions)
 
 CHOICES = {"strategy": strategy_names()}
 """Drop-downs in addition to those that follow from a field's type."""
@@ -95,7 +95,7 @@ def _dump(documents: list[dict[str, Any]]) -> str:
 def _stale() -> Iterator[tuple[Path, str]]:
     """Yield each generated file that is out of date, with the content that it should have."""
     if PAGE.parent.is_dir():
-        yield from _changed({PAGE: form_page(FORM)})
+        yield from _changed({PAGE: form_page(form_of(RunSpec, PipelineOptions))})
     for name, pipeline in PIPELINES.items():
         texts = {path_of(name): compile_text(pipeline)}
         if MANIFESTS.is_dir():

@@ -14,6 +14,9 @@ You can set these values of a run in the form of the Kubeflow UI, which sorts th
 `fedstream run` and `fedstream submit`. The form takes lists and objects as JSON. On the command line, separate names by
 commas, and give an object as JSON or as the path of a file that contains it.
 
+Values that are rarely used are keys of one object in the form, such as `min_data` in `data_options`. The object's
+default shows its keys. Keys that are left out keep their defaults, and an unknown key is refused.
+
 A value marked with * is operational: it determines how a run is carried out, not what it is, and
 [can change when the run is submitted again](kubeflow.md#submit-again-with-other-operational-values). In `sites`, this
 applies to `placement` and `store_secret`. The number of `rounds` can grow.
@@ -38,7 +41,7 @@ def _cells(field: FormField) -> list[str]:
     )
     choices = f" One of {', '.join(f'`{choice}`' for choice in field.choices)}." if field.choices else ""
     return [
-        f"`{field.name}`{'*' if field.operational else ''}",
+        f"`{field.name}`{'*' if field.operational else ''}{f' in `{field.within}`' if field.within else ''}",
         f"`{field.flag}`",
         default,
         field.description.replace("|", "\\|") + choices,

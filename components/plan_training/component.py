@@ -20,23 +20,27 @@ def plan_training(
     client_fraction: float = 1.0,
     min_clients: int = 0,
     evaluation_topic: str = "",
-    data_restriction: Dict[str, Any] = {},
-    slices: str = "newest",
-    own_topics: bool = False,
-    min_data: int = 1,
-    validation_rate: float = 0.1,
+    data_options: Dict[str, Any] = {
+        "data_restriction": {},
+        "slices": "newest",
+        "own_topics": False,
+        "min_data": 1,
+        "validation_rate": 0.1,
+    },
     epochs: int = 1,
     batch_size: int = 32,
     learning_rate: float = 0.0,
-    mixed_precision: bool = False,
+    training_options: Dict[str, Any] = {"mixed_precision": False, "threads": 2, "baseline": False},
     seed: int = 0,
-    threads: int = 2,
-    baseline: bool = False,
     strategy: str = "FedAvg",
     strategy_config: Dict[str, Any] = {},
-    outlier_bound: float = 10.0,
-    clipping: Dict[str, Any] = {"norm": 0.0, "quantile": 0.0, "learning_rate": 0.2, "zero_above": 0.0},
-    privacy: Dict[str, Any] = {"where": "", "noise_multiplier": 0.0, "delta": 0.0, "max_epsilon": 0.0},
+    aggregation_options: Dict[str, Any] = {
+        "outlier_bound": 10.0,
+        "leave_one_out": False,
+        "clipping": {"norm": 0.0, "quantile": 0.0, "learning_rate": 0.2, "zero_above": 0.0},
+        "exchange": {"variables": "default", "personal": [], "compression": "none", "fraction": 0.01},
+        "privacy": {"where": "", "noise_multiplier": 0.0, "delta": 0.0, "max_epsilon": 0.0},
+    },
     rounds: int = 15,
     target_metric: str = "accuracy",
     target_value: float = 0.0,
@@ -68,29 +72,30 @@ def plan_training(
             are named, otherwise for 1.
         evaluation_topic: Labelled records to measure each global model on: a topic, or offsets such as topic:0:0:360;
             empty for federated evaluation.
-        data_restriction: Must equal the restrictions of an announcement; {} for streams without any.
-        slices: Which announcements of a client count: newest for only the latest one, all for all of them.
-        own_topics: Accept only announcements of topics whose names begin with the client's name and a dot, as the
-            access rules of a secured broker enforce.
-        min_data: Minimum number of records that a client must have announced.
-        validation_rate: Fraction of the records to hold out at clients whose announcement sets none.
+        data_options: Rarely used values in one object; keys that are left out keep their defaults. data_restriction:
+            Must equal the restrictions of an announcement; {} for streams without any. slices: Which announcements of a
+            client count: newest for only the latest one, all for all of them. own_topics: Accept only announcements of
+            topics whose names begin with the client's name and a dot, as the access rules of a secured broker enforce.
+            min_data: Minimum number of records that a client must have announced. validation_rate: Fraction of the
+            records to hold out at clients whose announcement sets none.
         epochs: Passes over a client's records in a round.
         batch_size: Records in one optimizer step.
         learning_rate: Learning rate of the clients' optimizer; 0 for the rate that the model was compiled with.
-        mixed_precision: Train in half precision: float16 on GPUs, bfloat16 on processors. Weights and measurements stay
-            float32.
+        training_options: Rarely used values in one object; keys that are left out keep their defaults. mixed_precision:
+            Train in half precision: float16 on GPUs, bfloat16 on processors. Weights and measurements stay float32.
+            threads: TensorFlow threads per training. Their number affects the digests. baseline: Also train each client
+            alone, once, for comparison in the report. This takes as long as the client's part of the run.
         seed: Seed for client selection, splits and shuffles.
-        threads: TensorFlow threads per training. Their number affects the digests.
-        baseline: Also train each client alone, once, for comparison in the report. This takes as long as the client's
-            part of the run.
         strategy: How updates become the next global model. `fedstream strategies` lists the strategies.
         strategy_config: Parameters of the strategy, such as {"server_learning_rate": 0.05} for FedAdam; parameters that
             are left out keep their defaults.
-        outlier_bound: With three or more updates, reject each whose norm exceeds this multiple of the round's median; 0
-            to reject none.
-        clipping: Limits of a client's change, such as {"norm": 1.0}; see docs/strategies.md.
-        privacy: Differential privacy, such as {"where": "central", "noise_multiplier": 1, "delta": 0.00001,
-            "max_epsilon": 8}; see docs/privacy.md.
+        aggregation_options: Rarely used values in one object; keys that are left out keep their defaults.
+            outlier_bound: With three or more updates, reject each whose norm exceeds this multiple of the round's
+            median; 0 to reject none. leave_one_out: Also measure what each round's model would be without each client's
+            update, on the evaluation topic. This takes one evaluation for each client. clipping: Limits of a client's
+            change, such as {"norm": 1.0}; see docs/strategies.md. exchange: What travels, such as {"compression":
+            "int8"}; see docs/exchange.md. privacy: Differential privacy, such as {"where": "central",
+            "noise_multiplier": 1, "delta": 0.00001, "max_epsilon": 8}; see docs/privacy.md.
         rounds: Total number of training rounds. It can grow when a run is submitted again.
         target_metric: Metric that decides on the target, patience and the best model.
         target_value: The run stops when the metric reaches this value; 0 for no target.

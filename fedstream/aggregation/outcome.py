@@ -9,12 +9,13 @@ import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
 from fedstream.aggregation.clipping import clip
+from fedstream.aggregation.contribution import contributions
 from fedstream.aggregation.registry import make_strategy
 from fedstream.aggregation.strategy import Strategy
 from fedstream.aggregation.updates import Updates
 from fedstream.errors import UpdateError
 from fedstream.record.clipping import Clipping
-from fedstream.record.documents import Figures
+from fedstream.record.documents import Contribution, Figures
 from fedstream.record.extras import spec_of, why_not
 from fedstream.record.spec import RunSpec
 from fedstream.record.weights import Weights
@@ -34,12 +35,14 @@ class Outcome:
         state: the server state, of the strategy and of clipping; empty for none.
         broadcast: arrays that go out with the model; empty for none.
         figures: numbers and short texts about the aggregation.
+        contributions: what each client contributed.
     """
 
     weights: Weights
     state: Weights
     broadcast: Weights
     figures: Figures
+    contributions: dict[str, Contribution]
 
 
 def strategy_of(spec: RunSpec) -> Strategy:
@@ -81,7 +84,13 @@ def combine_updates(spec: RunSpec, base: Weights, updates: Updates, state: Weigh
             "correct the strategy"
         ) from error
     kept = made.state | {f"{CLIPPING}{name}": array for name, array in clipped.state.items()}
-    return Outcome(made.weights, kept, _broadcast(spec, strategy, made.weights, made.state), figures)
+    return Outcome(
+        made.weights,
+        kept,
+        _broadcast(spec, strategy, made.weights, made.state),
+        figures,
+        contributions(base, made.weights, updates),
+    )
 
 
 def too_few(spec: RunSpec, updates: int) -> str:

@@ -46,6 +46,13 @@ counts as no change; 0 for none. It needs three updates, and applies before clip
 
 Every client whose update was clipped or zeroed is named in the figures of the round, in the commit and in the report.
 The arrays that clients send beside the weights for some strategies are not clipped.
+
+## Partial work
+
+With FedProx and FedNova, partial work is accepted: a client that reaches `round_deadline_s` while it trains sends the
+model of the whole epochs that it has finished, and its manifest and the commit say how many these are. How far a client
+comes depends on its machine, so such a training cannot be repeated bit for bit; the model of its round can. With the
+other strategies, a client that passes its deadline is left out of the round.
 """
 
 OWN = f"""\
@@ -89,8 +96,8 @@ FedDamped = "mine.strategies:FedDamped"
 `updates` can be read more than once; `updates.blocks()` yields the values of all clients block by block, which keeps
 the memory small. A strategy that keeps something between rounds returns it as `state`. A strategy that needs its
 clients' help returns a `LocalRule` from `local_rule()`: it determines what the clients add to the gradient of each
-step, how they change the trained weights, and which arrays they send back. `broadcast()` returns the arrays that go out
-to the clients with the model.
+step, how they change the trained weights, which arrays they send back, and which they keep for their next round.
+`broadcast()` returns the arrays that go out to the clients with the model.
 """
 
 

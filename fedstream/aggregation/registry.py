@@ -11,14 +11,21 @@ from typing import Any
 from pydantic import ValidationError
 
 from fedstream.aggregation.bulyan import Bulyan
+from fedstream.aggregation.fedadagrad import FedAdagrad
 from fedstream.aggregation.fedadam import FedAdam
 from fedstream.aggregation.fedavg import FedAvg
+from fedstream.aggregation.fedavgm import FedAvgM
 from fedstream.aggregation.fedmedian import FedMedian
+from fedstream.aggregation.fednova import FedNova
+from fedstream.aggregation.fedopt import FedOpt
 from fedstream.aggregation.fedprox import FedProx
 from fedstream.aggregation.fedtrimmedavg import FedTrimmedAvg
+from fedstream.aggregation.fedyogi import FedYogi
 from fedstream.aggregation.geometricmedian import GeometricMedian
 from fedstream.aggregation.krum import Krum
 from fedstream.aggregation.multikrum import MultiKrum
+from fedstream.aggregation.qfedavg import QFedAvg
+from fedstream.aggregation.scaffold import Scaffold
 from fedstream.aggregation.strategy import Strategy
 from fedstream.errors import SpecError
 
@@ -27,10 +34,17 @@ GROUP = "fedstream.strategies"
 
 BUILT_IN: dict[str, type[Strategy]] = {
     "FedAvg": FedAvg,
+    "FedAdagrad": FedAdagrad,
     "FedAdam": FedAdam,
+    "FedAvgM": FedAvgM,
+    "FedNova": FedNova,
+    "FedOpt": FedOpt,
     "FedProx": FedProx,
     "FedMedian": FedMedian,
     "FedTrimmedAvg": FedTrimmedAvg,
+    "FedYogi": FedYogi,
+    "QFedAvg": QFedAvg,
+    "SCAFFOLD": Scaffold,
     "Krum": Krum,
     "MultiKrum": MultiKrum,
     "Bulyan": Bulyan,

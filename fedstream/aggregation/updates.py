@@ -25,12 +25,15 @@ class Update:
         weights: name -> array, with the names, shapes and dtypes of the global model, all finite. The arrays can be
             mapped from a file: they are read where they are used, and need no memory of their own.
         extras: the arrays that the strategy's LocalRule returns, checked in the same way; they can be mapped too.
+        steps: optimizer steps that the client took, at least 1; they follow from its examples, the batch size and the
+            epochs on record.
     """
 
     client: str
     num_examples: int
     weights: Mapping[str, np.ndarray]
     extras: Mapping[str, np.ndarray] = field(default_factory=dict)
+    steps: int = 1
 
 
 class Moved(Mapping[str, np.ndarray]):
@@ -113,12 +116,17 @@ class Updates(Sequence[Update]):
 
     Args:
         updates: updates of different clients, in any order; at least one.
+        population: number of clients of the run, whether they took part in the round or not; 0 for those of the
+            updates.
+
+    Attributes:
+        population: number of clients of the run, at least the number of updates.
 
     Raises:
         UpdateError: there is no update, or a client has two.
     """
 
-    def __init__(self, updates: Iterable[Update]) -> None:
+    def __init__(self, updates: Iterable[Update], population: int = 0) -> None:
         self._updates = sorted(updates, key=lambda update: update.client)
         if not self._updates:
             raise UpdateError("there is no update to aggregate; at least one client must send one")
@@ -126,6 +134,7 @@ class Updates(Sequence[Update]):
         clients = [update.client for update in self._updates]
         if twice := sorted({client for client in clients if clients.count(client) > 1}):
             raise UpdateError(f"client {twice[0]!r} has two updates in one round; only one can count")
+        self.population = max(population, len(self._updates))
 
     def __len__(self) -> int:
         return len(self._updates)

@@ -54,7 +54,7 @@ def aggregate_without_secret(
     Raises:
         RunError: The round exceeds the budget.
     """
-    spec, (updates, server_state) = state.record.spec, read_round(state, commit.round, commit.clients, downloads)
+    spec, (updates, server_state) = state.record.spec, read_round(state, commit.round, base, commit.clients, downloads)
     committed = str(commit.figures.get(COMMITMENT, ""))
     figures = privacy_figures(state, commit.round, commit.clients, committed)
     if not re.fullmatch("[0-9a-f]{64}", committed):
@@ -62,7 +62,7 @@ def aggregate_without_secret(
     outcome = combine_updates(spec, base, only(recorded), server_state)
     if digest(outcome.weights) == digest(recorded):
         wrong = why_implausible_noise(spec, base, updates, len(commit.clients), recorded)
-        return replace(outcome, figures=outcome.figures | figures), wrong
+        return replace(outcome, figures=outcome.figures | figures, contributions={}), wrong
     said = {name: value for name, value in commit.figures.items() if name in figures}
     return None, "" if same_figures(said, figures) else f"its commit says {said}, expected {figures}"
 

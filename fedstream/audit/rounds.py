@@ -4,23 +4,37 @@ from __future__ import annotations
 
 from fedstream import __version__
 from fedstream.aggregation.metrics import combine
-from fedstream.aggregation.outcome import Outcome, first_broadcast
+from fedstream.aggregation.outcome import Outcome
 from fedstream.audit.evidence import Evidence
+from fedstream.audit.initial import check_initial
 from fedstream.audit.noise import NOISE_ALONE, NOTHING, aggregate_without_secret
 from fedstream.audit.streams import Streams
 from fedstream.errors import FedstreamError, StoreUnavailable, UsageError
 from fedstream.privacy.accounting import within_budget
 from fedstream.record.decision import decide, measurements, model_round, rolled_back
-from fedstream.record.documents import Aggregation, ClientEntry, Commit, Manifest, Selection, SliceDoc, Verdicts
+from fedstream.record.documents import (
+    Aggregation,
+    ClientEntry,
+    Commit,
+    Manifest,
+    Selection,
+    SliceDoc,
+    Verdict,
+    Verdicts,
+)
 from fedstream.record.judge import judge, why_wrong_selection, why_wrong_verdicts
 from fedstream.record.layout import RunKeys
 from fedstream.record.measurement import why_implausible
 from fedstream.record.run import RunRecord
-from fedstream.record.weights import Weights, digest, from_bytes
-from fedstream.steps.aggregation import aggregate_round, beside_model, returned_arrays, same_figures
+from fedstream.record.weights import Weights, digest
+from fedstream.steps.aggregation import aggregate_round, beside_model, same_figures
 from fedstream.steps.candidates import read_candidates, read_refusals
-from fedstream.store.mapped import Downloads, largest_update
+from fedstream.steps.exchange import downloads_of
+from fedstream.store.mapped import Downloads
 from fedstream.store.state import RunState
+
+JUDGED = tuple(Verdict.model_fields)
+"""Fields of a verdict that the commit repeats."""
 
 
 class RoundAudit:
@@ -44,27 +58,11 @@ class RoundAudit:
     def check(self, before: list[Commit], commit: Commit) -> None:
         """Check a commit, given the earlier commits."""
         if commit.kind == "initial":
-            self._check_initial(commit)
+            check_initial(self.evidence, self.record, commit)
         elif commit.kind == "rollback":
             self._check_rollback(before, commit)
         else:
             self._check_round(before, commit)
-
-    def _check_initial(self, commit: Commit) -> None:
-        keys = self.keys.at(0)
-        self.evidence.same(keys.commit, "weights_digest", commit.weights_digest, self.record.model.weights_digest)
-        if not self.evidence.has_digest(keys.weights, commit.weights_digest):
-            return
-        try:
-            broadcast = first_broadcast(self.record.spec, self.evidence.weights(keys.weights))
-        except FedstreamError as error:
-            self.evidence.problem(self.keys.spec, str(error))
-            return
-        self.evidence.same(
-            keys.commit, "broadcast_digest", commit.broadcast_digest, digest(broadcast) if broadcast else None
-        )
-        if commit.broadcast_digest:
-            self.evidence.has_digest(keys.broadcast, commit.broadcast_digest)
 
     def _check_rollback(self, before: list[Commit], commit: Commit) -> None:
         key = self.keys.at(commit.round).commit
@@ -89,14 +87,10 @@ class RoundAudit:
                 self.evidence.problem(keys.selection, wrong)
             same(keys.selection, "kind", selection.kind, commit.kind)
         if self.evidence.has_digest(keys.verdicts, commit.verdicts_digest) and verdicts:
-            said = [
-                (v.client, v.accepted, v.reason, v.num_examples, v.update_digest, v.manifest_digest)
-                for v in verdicts.verdicts
-            ]
-            entries = [
-                (e.client, e.accepted, e.reason, e.num_examples, e.update_digest, e.manifest_digest)
-                for e in commit.clients
-            ]
+            entries, said = (
+                [tuple(getattr(one, name) for name in JUDGED) for one in of]
+                for of in (commit.clients, verdicts.verdicts)
+            )
             same(keys.commit, "clients", entries, said)
         if strangers := {entry.client for entry in commit.clients} - {client.client for client in self.record.clients}:
             self.evidence.problem(keys.commit, f"client {min(strangers)!r} is not a client of the run")
@@ -144,6 +138,9 @@ class RoundAudit:
                 self.evidence.problem(key, what)
         if entry.update_digest:
             self.evidence.has_digest(keys.update(entry.client, entry.update_digest), entry.update_digest)
+        if entry.client_state_digest:
+            own = keys.client_state(entry.client, entry.client_state_digest)
+            self.evidence.has_digest(own, entry.client_state_digest)
         key = keys.manifest(entry.client)
         if not entry.manifest_digest or not self.evidence.has_digest(key, entry.manifest_digest) or not entry.accepted:
             return None
@@ -152,7 +149,9 @@ class RoundAudit:
             for name in (
                 "client",
                 "update_digest",
+                "client_state_digest",
                 "num_examples",
+                "epochs",
                 "slice_digest",
                 "slice_document",
                 "incoming",
@@ -216,7 +215,9 @@ class RoundAudit:
             return
         refusals = read_refusals(self.state, commit.round)
         try:
-            candidates = read_candidates(self.state, selection, evidence.weights(base), self._load, {}, verdicts)
+            weights = evidence.weights(base)
+            with downloads_of(evidence.store, self.record, weights) as downloads:
+                candidates = read_candidates(self.state, selection, weights, downloads, {}, verdicts)
         except StoreUnavailable:
             raise
         except FedstreamError as error:
@@ -230,7 +231,12 @@ class RoundAudit:
     def _of_clients(self, commit: Commit) -> list[str]:
         keys, clients = self.keys.at(commit.round), [entry.client for entry in commit.clients]
         updates = [keys.update(entry.client, entry.update_digest) for entry in commit.clients if entry.update_digest]
-        return [*map(keys.slice, clients), *map(keys.manifest, clients), *updates]
+        states = [
+            keys.client_state(entry.client, entry.client_state_digest)
+            for entry in commit.clients
+            if entry.client_state_digest
+        ]
+        return [*map(keys.slice, clients), *map(keys.manifest, clients), *updates, *states]
 
     def _check_aggregation(self, before: list[Commit], commit: Commit) -> None:
         """Aggregate the round again and compare the global model, unless the inputs are damaged."""
@@ -238,11 +244,7 @@ class RoundAudit:
         whole = evidence.has_digest(keys.weights, commit.weights_digest)
         for key, wanted in ((keys.server_state, commit.server_state_digest), (keys.broadcast, commit.broadcast_digest)):
             whole &= not wanted or evidence.has_digest(key, wanted)
-        said = Aggregation(
-            server_state_digest=commit.server_state_digest,
-            broadcast_digest=commit.broadcast_digest,
-            figures=commit.figures,
-        )
+        said = commit.aggregation
         if said != Aggregation() and (document := evidence.document(Aggregation, keys.aggregation)):
             evidence.same(keys.aggregation, "content", document, said)
         updates = [
@@ -254,7 +256,7 @@ class RoundAudit:
             return
         try:
             model = evidence.weights(base.weights)
-            with Downloads(evidence.store, largest_update(model, returned_arrays(self.record, model))) as downloads:
+            with downloads_of(evidence.store, self.record, model) as downloads:
                 outcome = self._aggregate_again(commit, model, downloads)
         except StoreUnavailable:
             raise
@@ -269,6 +271,8 @@ class RoundAudit:
         evidence.same(keys.commit, "broadcast_digest", commit.broadcast_digest, again.broadcast_digest)
         if not same_figures(commit.figures, again.figures):
             evidence.same(keys.commit, "figures", commit.figures, again.figures)
+        if said.contributions:  # Earlier versions recorded none.
+            evidence.same(keys.commit, "contributions", said.contributions, again.contributions)
 
     def _aggregate_again(self, commit: Commit, base: Weights, downloads: Downloads) -> Outcome | None:
         """Aggregate a round again, as far as that is possible without the secret of its noise."""
@@ -280,6 +284,3 @@ class RoundAudit:
             self.evidence.problem(self.keys.at(commit.round).weights, wrong)
         self.unproven[commit.round] = NOISE_ALONE if outcome else NOTHING
         return outcome
-
-    def _load(self, key: str, digest: str) -> Weights:
-        return from_bytes(self.evidence.store.get_verified(key, digest), key)

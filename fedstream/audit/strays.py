@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from fedstream.audit.evidence import Evidence
 from fedstream.errors import SpecError
-from fedstream.record.documents import Commit, Opening, Refusal, Submission
+from fedstream.record.documents import Aggregation, Commit, Opening, Refusal, Submission
 from fedstream.record.layout import RunKeys
 from fedstream.record.names import NAME
 from fedstream.record.run import RunRecord
@@ -22,9 +22,7 @@ ATTEMPT = r"[A-Za-z0-9_-]{1,128}"
 BESIDE: dict[str, Callable[[Commit], object]] = {
     "server_state.safetensors": lambda commit: commit.kind == "training" and commit.server_state_digest,
     "broadcast.safetensors": lambda commit: commit.kind in ("initial", "training") and commit.broadcast_digest,
-    "aggregation.json": lambda commit: (
-        commit.kind == "training" and (commit.server_state_digest or commit.broadcast_digest or commit.figures)
-    ),
+    "aggregation.json": lambda commit: commit.kind == "training" and commit.aggregation != Aggregation(),
 }
 """What an aggregation may make beside the global model, and whether a commit says that it did."""
 
@@ -100,11 +98,11 @@ def _why_bad_opening(evidence: Evidence, key: str, attempt: str, slot: int, numb
 def _why_bad_client_object(evidence: Evidence, record: RunRecord, key: str, name: str) -> str:
     found = re.fullmatch(
         rf"(?:slices/(?P<slice>{NAME})|updates/(?P<manifest>{NAME})|refusals/{ATTEMPT}/(?P<refusal>{NAME}))\.json"
-        rf"|updates/(?P<update>{NAME})-(?P<digest>[0-9a-f]{{64}})\.safetensors",
+        rf"|(?:updates|client_states)/(?P<arrays>{NAME})-(?P<digest>[0-9a-f]{{64}})\.safetensors",
         name,
     )
     client = (
-        next((found[group] for group in ("slice", "manifest", "refusal", "update") if found[group]), "")
+        next((found[group] for group in ("slice", "manifest", "refusal", "arrays") if found[group]), "")
         if found
         else ""
     )

@@ -5,12 +5,13 @@ from __future__ import annotations
 from functools import cached_property
 
 from fedstream.audit.evidence import shortened
+from fedstream.deadline import Deadline
 from fedstream.errors import FedstreamError
 from fedstream.record.documents import Commit, Metrics, SliceDoc
 from fedstream.record.offsets import OffsetRange
 from fedstream.record.run import MatchedClient
 from fedstream.steps.context import Context
-from fedstream.steps.evaluation import measure_on, read_evaluation
+from fedstream.steps.evaluation import measure_left_out, measure_on, read_evaluation
 from fedstream.steps.feeding import why_not_fed
 from fedstream.steps.ingest import describe_slice
 from fedstream.store.state import RunState
@@ -76,16 +77,17 @@ class Streams:
                     f"expected {commit.evaluation_digest}"
                 )
             measured = measure_on(self._context, self.state, commit.round, commit.weights_digest, records)
+            left_out = measure_left_out(self._context, self.state, commit, records) if commit.left_out else {}
         except FedstreamError as error:
             return f"its model cannot be evaluated again: {error}"
-        return why_different(commit.metrics, measured)
+        return why_different(commit.metrics, measured) or _why_other_left_out(commit, left_out)
 
     @cached_property
     def _evaluation(self) -> RawRecords:
         evaluation: MatchedClient | None = self.state.record.evaluation
         assert evaluation is not None
         self.records += evaluation.records
-        return read_evaluation(self.brokers.at(""), evaluation, self.deadline_s)
+        return read_evaluation(self.brokers.at(""), evaluation, Deadline.after(self.deadline_s))
 
     def _read(self, client: MatchedClient, ranges: list[OffsetRange]) -> SliceDoc | str:
         """Return the slice document of the current records, or why there is none."""
@@ -102,6 +104,22 @@ def _counts(document: SliceDoc) -> str:
     return shortened(", ".join(f"{label}: {count}" for label, count in sorted(document.class_counts.items())) or "none")
 
 
+def _why_other_left_out(commit: Commit, left_out: dict[str, float]) -> str:
+    if commit.left_out.keys() != left_out.keys():
+        return (
+            f"it says what the model is without {shortened(', '.join(sorted(commit.left_out)))}, "
+            f"but that can be measured without {shortened(', '.join(sorted(left_out)) or 'none of them')}"
+        )
+    for client, value in left_out.items():
+        if _apart(commit.left_out[client], value):
+            return f"without {client}, its model has {commit.left_out[client]:g}, but measured again it has {value:g}"
+    return ""
+
+
+def _apart(said: float, measured: float) -> bool:
+    return not abs(said - measured) <= TOLERANCE * max(1.0, abs(measured))
+
+
 def why_different(said: Metrics, measured: Metrics) -> str:
     """Return how two measurements of the same model and records differ; empty if they differ within the tolerance."""
     if said.num_examples != measured.num_examples:
@@ -112,7 +130,7 @@ def why_different(said: Metrics, measured: Metrics) -> str:
             f"{', '.join(sorted(measured.values))}"
         )
     for name, value in sorted(measured.values.items()):
-        if abs(said.values[name] - value) > TOLERANCE * max(1.0, abs(value)):
+        if _apart(said.values[name], value):
             return f"its {name} is {said.values[name]:g}, but measured again it is {value:g}"
     ours, theirs = said.confusion or [], measured.confusion or []
     moved = sum(abs(a - b) for one, other in zip(ours, theirs, strict=False) for a, b in zip(one, other, strict=False))

@@ -43,11 +43,13 @@ def add_model(
     store.put_new(keys.initial(sha256, "safetensors"), weights)
     try:
         store.put_new_json(keys.initial(sha256, "json"), description.model_dump(mode="json"))
-    except ObjectConflict as error:
-        raise ModelError(
-            f"this file was already added as {name!r} with different names of columns or classes; "
-            "add it under another name"
-        ) from error
+    except ObjectConflict as error:  # an earlier version of fedstream may have described the same file with fewer words
+        given, description = description, read_description(store, name, sha256)
+        if (given.features, given.classes) != (description.features, description.classes):
+            raise ModelError(
+                f"this file was already added as {name!r} with different names of columns or classes; "
+                "add it under another name"
+            ) from error
     record_addition(store, name, sha256)
     return description
 

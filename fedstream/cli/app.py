@@ -13,7 +13,7 @@ from fedstream.cli.doctor import doctor
 from fedstream.cli.infer import infer
 from fedstream.cli.model import model_app
 from fedstream.cli.output import print_error
-from fedstream.cli.results import report, rollback, rounds, verify
+from fedstream.cli.results import contributions, report, rollback, rounds, verify
 from fedstream.cli.run import demo, run_command
 from fedstream.cli.runs import runs
 from fedstream.cli.services import services_app
@@ -34,7 +34,7 @@ app.add_typer(services_app, name="services")
 app.add_typer(stream_app, name="stream")
 app.add_typer(model_app, name="model")
 app.command("run")(run_command)
-for command in (demo, rounds, verify, rollback, report, runs, strategies, submit, infer, doctor):
+for command in (demo, rounds, contributions, verify, rollback, report, runs, strategies, submit, infer, doctor):
     app.command()(command)
 
 

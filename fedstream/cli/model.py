@@ -49,6 +49,13 @@ def add(
             help="Names of the model's classes 0, 1, ..., separated by commas, or a .json list.", show_default=False
         ),
     ] = "",
+    lora_rank: Annotated[
+        int | None,
+        typer.Option(help="Train LoRA adapters of this rank in place of the model's kernels.", show_default=False),
+    ] = None,
+    lora_layers: Annotated[
+        str, typer.Option(help="With --lora-rank, a glob pattern of the layers that have adapters.")
+    ] = "*",
     json: Json = False,
 ) -> None:
     """Add a compiled Keras model for new runs to start from.
@@ -59,20 +66,29 @@ def add(
     different order are reordered, and streams with other names are rejected.
 
         fedstream model add model.keras --name mine --features age,bmi,pressure --classes benign,malignant
+
+    With --lora-rank, runs train and exchange only small adapters, which are merged when the model is published:
+
+        fedstream model add big.keras --name big --lora-rank 8 --lora-layers "*/query"
     """
     from fedstream.catalog.additions import check_name, current
     from fedstream.catalog.models import add_model
     from fedstream.cli.options import parse_names
-    from fedstream.model.source import read_model
+    from fedstream.model.source import read_model, with_lora
     from fedstream.store.objects import ObjectStore
 
     check_name(name)
+    if lora_rank is None and lora_layers != "*":
+        raise UsageError("--lora-layers says which layers have LoRA adapters; give their rank with --lora-rank")
     store = ObjectStore.from_env()
     store.check()
     before = current(store, name)
     with err.status("Checking the model (starting TensorFlow) ..."):
+        data = read_model(source)
+        if lora_rank is not None:
+            data = with_lora(data, lora_rank, lora_layers)
         description = add_model(
-            store, name, read_model(source), parse_names("--features", features), parse_names("--classes", classes)
+            store, name, data, parse_names("--features", features), parse_names("--classes", classes)
         )
     replaced = before.digest if before and before.digest != description.keras_digest else None
     if json:

@@ -1,8 +1,9 @@
-"""The commands on the record of a run: `fedstream rounds`, `verify`, `rollback` and `report`."""
+"""The commands on the record of a run: `fedstream rounds`, `contributions`, `verify`, `rollback` and `report`."""
 
 from __future__ import annotations
 
 import re
+from dataclasses import asdict, astuple
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -50,6 +51,32 @@ def _row(item: RoundView, names: list[str], decided: bool) -> list[object]:
         time,
         *([decision] if decided else []),
     ]
+
+
+def contributions(run: RunName, json: Json = False) -> None:
+    """Show what each client contributed to a run: its rounds, examples, and share of the global models.
+
+    The norm is the mean length of its updates, and the cosine says how far they point in the direction that the global
+    model took, from -1 to 1. The value is the amount by which the target metric is better with its update than without
+    it; it is measured in runs with --leave-one-out. --json adds the numbers of each round.
+    """
+    from fedstream.report.contributions import contribution_rows
+    from fedstream.report.history import CONTRIBUTION, to_history
+    from fedstream.report.view import build_view
+    from fedstream.store.objects import ObjectStore
+
+    view = build_view(ObjectStore.from_env(), run)
+    rows = contribution_rows(view)
+    if json:
+        frame = to_history(view).clients
+        frame = frame[(frame.kind == "training") & frame.accepted][["round", "client", "num_examples", *CONTRIBUTION]]
+        print_json({"run": run, "clients": [asdict(row) for row in rows], "rounds": to_records(frame)})
+        return
+    print_table(
+        f"run {run}: contributions in {count(view.trained, 'training round')}",
+        ["client", "rounds", "examples", "share", "norm", "cosine", f"value ({view.metric})"],
+        [["" if value is None else value for value in astuple(row)] for row in rows],
+    )
 
 
 def verify(

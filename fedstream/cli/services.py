@@ -13,7 +13,7 @@ import typer
 
 from fedstream.cli.output import err, out, print_json, print_table
 from fedstream.local.platform import Platform
-from fedstream.local.service import ServiceStatus
+from fedstream.local.status import ServiceStatus
 
 services_app = typer.Typer(no_args_is_help=True, help="Manage an embedded Apache Kafka and S3 store on this machine.")
 

@@ -123,7 +123,7 @@ def submit(
 @contextmanager
 def _observed(spec: RunSpec) -> Iterator[Observer]:
     """Show the table of rounds during the context if the store can be read from here, else the state of the tasks."""
-    from fedstream.kubeflow.api import CHECK_S
+    from fedstream.kubeflow.calls import CHECK_S
     from fedstream.kubeflow.observer import Observer
 
     try:

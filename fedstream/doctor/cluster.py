@@ -6,24 +6,23 @@ import base64
 import re
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fedstream.doctor.checks import Check, Finding, SkippedError, is_named
 from fedstream.doctor.probe import PARTS, Probe
+from fedstream.doctor.resources import FORBIDDEN, allowed, read_resource, status_of
 from fedstream.errors import ClusterError, SettingsError
 from fedstream.kubeflow.kube import TIMEOUT, explained, kube_client
 from fedstream.kubeflow.nodes import Node
 from fedstream.kubeflow.package import Package, Source
 from fedstream.kubeflow.placing import fitting, read_nodes
-from fedstream.record.spec import Placement
+from fedstream.record.placement import Placement
 from fedstream.settings import START_HINT, KafkaSettings, StoreSettings
 
 if TYPE_CHECKING:
     from kubernetes.client import ApiClient
 
 OLDEST_KUBEFLOW = (2, 15)
-
-FORBIDDEN, NOT_FOUND = 403, 404
 
 NEEDED = (
     ("get", "configmaps", ""),
@@ -112,7 +111,7 @@ class Cluster:
         missing = [
             f"{verb} {resource}{f'/{sub}' if sub else ''}"
             for verb, resource, sub in NEEDED
-            if not self._may(verb, resource, sub)
+            if not allowed(self.client, self.options.namespace, verb, resource, sub)
         ]
         if missing:
             raise ClusterError(
@@ -121,26 +120,13 @@ class Cluster:
             )
         return f"you have all permissions that these checks need in namespace {self.options.namespace!r}"
 
-    def _may(self, verb: str, resource: str, subresource: str) -> bool:
-        from kubernetes.client import AuthorizationV1Api
-
-        wanted = {"namespace": self.options.namespace, "verb": verb, "resource": resource, "subresource": subresource}
-        review = {
-            "apiVersion": "authorization.k8s.io/v1",
-            "kind": "SelfSubjectAccessReview",
-            "spec": {"resourceAttributes": wanted},
-        }
-        with explained(self.client, "review your permissions"):
-            answer = AuthorizationV1Api(self.client).create_self_subject_access_review(review, _request_timeout=TIMEOUT)
-        return bool(answer.status.allowed)
-
     def namespace(self) -> str:
         """Check that the namespace of the pods exists."""
         name = self.options.namespace
         try:
-            found = self._read("namespace", name)
+            found = read_resource(self.client, "namespace", name)
         except ClusterError as error:
-            if _status(error) == FORBIDDEN:
+            if status_of(error) == FORBIDDEN:
                 return f"you are not allowed to read {name} itself; it is assumed to exist"
             raise
         if found is None:
@@ -154,7 +140,7 @@ class Cluster:
     def config_map(self) -> str:
         """Check that the ConfigMap exists, and read the variables that the steps use."""
         name, read = self._config_map
-        found = self._read("config_map", name)
+        found = read_resource(self.client, "config_map", name, self.options.namespace)
         if found is None:
             raise ClusterError(
                 f"there is no config map {name!r} in namespace {self.options.namespace!r}; {APPLY}, "
@@ -181,7 +167,7 @@ class Cluster:
         """Check that a Secret exists and has the keys that the steps read."""
         name = self.options.names[parameter]
         sources = [source for source in self.options.package.sources if source.parameter == parameter]
-        found = self._read("secret", name)
+        found = read_resource(self.client, "secret", name, self.options.namespace)
         if found is None:
             if all(source.optional for source in sources):
                 self._secrets[parameter] = {}
@@ -241,7 +227,7 @@ class Cluster:
         try:
             return read_nodes(self.client)
         except ClusterError as error:
-            if _status(error) == FORBIDDEN:
+            if status_of(error) == FORBIDDEN:
                 raise SkippedError(
                     "you are not allowed to list nodes and the pods on them; ask the cluster's administrator"
                 ) from error
@@ -288,23 +274,3 @@ class Cluster:
         return Probe(self.client, options.namespace, options.images, options.package, options.names, parts).run(
             options.until
         )
-
-    def _read(self, kind: str, name: str) -> Any:
-        """Return a namespace, ConfigMap or Secret; None if it does not exist."""
-        from kubernetes.client import CoreV1Api
-
-        api, where = CoreV1Api(self.client), self.options.namespace
-        try:
-            with explained(self.client, f"read {kind.replace('_', ' ')} {name!r}"):
-                if kind == "namespace":
-                    return api.read_namespace(name, _request_timeout=TIMEOUT)
-                return getattr(api, f"read_namespaced_{kind}")(name, where, _request_timeout=TIMEOUT)
-        except ClusterError as error:
-            if _status(error) == NOT_FOUND:
-                return None
-            raise
-
-
-def _status(error: ClusterError) -> int:
-    """Return the HTTP status that caused an error; 0 if there is none."""
-    return int(getattr(error.__cause__, "status", 0) or 0)

@@ -9,28 +9,16 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, TypeVar
-
-from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_exponential_jitter
+from typing import TYPE_CHECKING, Any
 
 from fedstream.errors import ClusterAway, ClusterError
+from fedstream.kubeflow import calls
 from fedstream.kubeflow.connection import SERVICE, Connection
-from fedstream.kubeflow.kube import TIMEOUT, message_of, reason_of
 from fedstream.kubeflow.package import Package
 from fedstream.kubeflow.progress import last_change, nodes_of
 
 if TYPE_CHECKING:
-    from kfp_server_api import ApiException, V2beta1Experiment, V2beta1Pipeline, V2beta1PipelineVersion, V2beta1Run
-
-T = TypeVar("T")
-
-CHECK_S = 5.0
-"""Seconds to retry the first call: a person is waiting."""
-
-PATIENCE_S = 120.0
-"""Seconds to retry later calls: the API's pod can move to another node while a run is followed."""
-
-NOT_FOUND, TOO_MANY = 404, 429
+    from kfp_server_api import V2beta1Experiment, V2beta1Pipeline, V2beta1PipelineVersion, V2beta1Run
 
 GONE = 5
 """The API's own code for "not found"; a 404 without it comes from a proxy or gateway in between."""
@@ -65,6 +53,7 @@ class PipelinesApi:
         import kfp_server_api as generated
 
         self.connection = connection
+        self._server = calls.Server(connection)
         self._experiments = generated.ExperimentServiceApi(connection.client)
         self._pipelines = generated.PipelineServiceApi(connection.client)
         self._upload = generated.PipelineUploadServiceApi(connection.client)
@@ -83,10 +72,8 @@ class PipelinesApi:
             ClusterAway: Nothing answers within a few seconds.
             ClusterError: The server that answers is not Kubeflow Pipelines.
         """
-        answer, where = (
-            self._call("report its health", self._get, "/apis/v2beta1/healthz", patience_s=CHECK_S),
-            self.connection.where,
-        )
+        answer = self._server.get("report its health", "/apis/v2beta1/healthz", calls.CHECK_S)
+        where = self.connection.where
         if isinstance(answer, dict) and answer.get("apiServerReady") is False:
             raise ClusterAway(
                 f"the web interface of Kubeflow Pipelines at {where} cannot reach its API; "
@@ -100,26 +87,11 @@ class PipelinesApi:
         ui = self.connection.ui or (self.connection.client.configuration.host if "apiServerReady" in answer else "")
         return {**answer, "tag_name": answer.get("tag_name") or answer.get("apiServerTagName", ""), "ui": ui}
 
-    def _get(self, path: str, _request_timeout: tuple[int, int]) -> Any:
-        headers = {"Accept": "application/json"}
-        client = self.connection.client
-        return client.call_api(
-            path,
-            "GET",
-            {},
-            [],
-            headers,
-            response_type="object",
-            auth_settings=["Bearer"],
-            _return_http_data_only=True,
-            _request_timeout=_request_timeout,
-        )
-
     def experiment(self, name: str, namespace: str) -> str:
         """Return the ID of the experiment with this name, which is created if it does not exist."""
         from kfp_server_api import V2beta1Experiment
 
-        listed = self._call(
+        listed = self._server.call(
             "list experiments",
             self._experiments.experiment_service_list_experiments,
             filter=_named(name),
@@ -128,7 +100,7 @@ class PipelinesApi:
         if listed.experiments:
             return str(listed.experiments[0].experiment_id)
         body = V2beta1Experiment(display_name=name, namespace=namespace or None)
-        made: V2beta1Experiment = self._call(
+        made: V2beta1Experiment = self._server.call(
             f"create experiment {name!r}", self._experiments.experiment_service_create_experiment, body
         )
         return str(made.experiment_id)
@@ -166,7 +138,7 @@ class PipelinesApi:
         return Version(pipeline_id, str(made.pipeline_version_id), uploaded=True)
 
     def _pipeline(self, name: str, namespace: str) -> V2beta1Pipeline | None:
-        listed = self._call(
+        listed = self._server.call(
             "list pipelines",
             self._pipelines.pipeline_service_list_pipelines,
             filter=_named(name, "name"),
@@ -176,13 +148,13 @@ class PipelinesApi:
 
     def _version(self, pipeline_id: str, name: str) -> V2beta1PipelineVersion | None:
         listing, chosen = self._pipelines.pipeline_service_list_pipeline_versions, _named(name, "name")
-        listed = self._call("list pipeline versions", listing, pipeline_id, filter=chosen)
+        listed = self._server.call("list pipeline versions", listing, pipeline_id, filter=chosen)
         return listed.pipeline_versions[0] if listed.pipeline_versions else None
 
     def _made(self, what: str, find: Callable[[], Any], make: Callable[..., Any], *args: Any, **options: Any) -> Any:
         """Create a resource, or find it if another submission created it in the meantime or the answer was lost."""
         try:
-            return self._call(what, make, *args, **options)
+            return self._server.call(what, make, *args, **options)
         except ClusterError:
             if found := find():
                 return found
@@ -200,7 +172,7 @@ class PipelinesApi:
             "page_size": 100,
             **_in(namespace),
         }
-        listed = self._call("list runs", self._runs.run_service_list_runs, **options)
+        listed = self._server.call("list runs", self._runs.run_service_list_runs, **options)
         return next((run for run in listed.runs or [] if parameters_of(run).get("run") == name), None)
 
     def create_run(
@@ -223,7 +195,7 @@ class PipelinesApi:
             created: V2beta1Run = self._made(f"create run {name!r}", find, make, body, patience_s=0.0)
             return created
 
-        return _patiently(once, PATIENCE_S)
+        return calls.patiently(once, calls.PATIENCE_S)
 
     def run(self, run_id: str) -> V2beta1Run:
         """Return a run with its tasks.
@@ -232,9 +204,9 @@ class PipelinesApi:
             ClusterError: The run was deleted, or the API does not answer for minutes.
         """
         try:
-            found: V2beta1Run = self._call(f"get run {run_id}", self._runs.run_service_get_run, run_id)
+            found: V2beta1Run = self._server.call(f"get run {run_id}", self._runs.run_service_get_run, run_id)
         except ClusterError as error:
-            if _code(error) == GONE:
+            if calls.code(error) == GONE:
                 raise ClusterError(
                     f"submission {run_id} was deleted, which also stopped its pods; "
                     "submit the same run again to continue it"
@@ -257,7 +229,7 @@ class PipelinesApi:
     def _workflow(self, run_id: str) -> str:
         """Return the last copy of a run's workflow that Kubeflow has; it outlives the workflow itself."""
         try:
-            answer = self._call(f"get the workflow of run {run_id}", self._get, f"/apis/v1beta1/runs/{run_id}")
+            answer = self._server.get(f"get the workflow of run {run_id}", f"/apis/v1beta1/runs/{run_id}")
         except ClusterAway:
             raise
         except ClusterError:
@@ -273,82 +245,16 @@ class PipelinesApi:
             ClusterError: The run is still in progress.
         """
         try:
-            self._call(f"terminate run {run_id}", self._runs.run_service_terminate_run, run_id, patience_s=0.0)
+            self._server.call(f"terminate run {run_id}", self._runs.run_service_terminate_run, run_id, patience_s=0.0)
         except ClusterAway:
             if self.run(run_id).state in UNDER_WAY:
                 raise
-        self._call(f"archive run {run_id}", self._runs.run_service_archive_run, run_id)
-
-    def _call(
-        self, what: str, call: Callable[..., Any], *args: Any, patience_s: float | None = None, **options: Any
-    ) -> Any:
-        """Call the API, and retry for `patience_s` while it does not answer; a definite answer is not retried."""
-        import urllib3
-        from kfp_server_api import ApiException
-
-        def once() -> Any:
-            try:
-                return call(*args, **options, _request_timeout=TIMEOUT)
-            except ApiException as error:
-                raise self._refused(what, error) from error
-            except (urllib3.exceptions.HTTPError, OSError) as error:
-                raise ClusterAway(
-                    f"Kubeflow Pipelines at {self.connection.where} does not answer ({reason_of(error)}) when "
-                    f"asked to {what}; "
-                    f"check that it runs, and {self.connection.absent}"
-                ) from error
-
-        return _patiently(once, PATIENCE_S if patience_s is None else patience_s)
-
-    def _refused(self, what: str, error: ApiException) -> ClusterError:
-        """Explain why the API rejected a request."""
-        connection, status = self.connection, error.status or 0
-        said = message_of(error.body) or " ".join(str(error.reason or "").split())
-        where = f"Kubeflow Pipelines at {connection.where}"
-        if not status:
-            return ClusterError(
-                f"the certificate of {where} cannot be verified ({said}); pass its certificate authority's file "
-                "with --ca-file"
-            )
-        if status in (401, 403) or 300 <= status < 400:
-            return ClusterError(
-                f"{where} does not allow this caller to {what} (HTTP {status}: {said}); {connection.rejected}, "
-                "and check --namespace"
-            )
-        if status >= 500 or status == TOO_MANY:
-            return ClusterAway(
-                f"{where} failed to {what} (HTTP {status}: {said}); {connection.absent}, or try again later: "
-                "a run that has started continues"
-            )
-        if status == NOT_FOUND:
-            return ClusterError(
-                f"{where} does not exist or has no such resource (HTTP 404 when asked to {what}: {said}); "
-                f"{connection.absent}"
-            )
-        return ClusterError(
-            f"{where} refuses to {what} (HTTP {status}): {said}; correct that value and submit the run again"
-        )
-
-
-def _code(error: ClusterError) -> int:
-    """Return the API's own error code; 0 if the answer did not come from the API."""
-    try:
-        return int(json.loads(getattr(error.__cause__, "body", ""))["code"])
-    except (ValueError, TypeError, KeyError):
-        return 0
+        self._server.call(f"archive run {run_id}", self._runs.run_service_archive_run, run_id)
 
 
 def parameters_of(run: V2beta1Run) -> dict[str, Any]:
     """Return the form values of a run."""
     return (run.runtime_config.parameters if run.runtime_config else None) or {}
-
-
-def _patiently(call: Callable[[], T], patience_s: float) -> T:
-    """Retry a call for `patience_s` while nothing answers."""
-    wait = wait_exponential_jitter(multiplier=0.1, max=5.0, jitter=0.5)
-    return Retrying(
-        stop=stop_after_delay(patience_s), wait=wait, retry=retry_if_exception_type(ClusterAway), reraise=True
-    )(call)
 
 
 def _named(name: str, key: str = "display_name") -> str:

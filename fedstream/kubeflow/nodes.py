@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from fedstream.record.spec import Placement
+from fedstream.record.placement import Placement
 
 if TYPE_CHECKING:
     from kubernetes.client import V1Node, V1Pod

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from fedstream.errors import ClusterError
 from fedstream.kubeflow.kube import TIMEOUT, explained
 from fedstream.kubeflow.nodes import Node, misfit, nodes_of
-from fedstream.record.spec import Placement, RunSpec
+from fedstream.record.placement import Placement
+from fedstream.record.spec import RunSpec
 
 if TYPE_CHECKING:
     from kubernetes.client import ApiClient

@@ -7,7 +7,8 @@ from typing import Any
 
 from fedstream.errors import SpecError, UsageError
 from fedstream.kubeflow.package import Package
-from fedstream.record.form import parse_form
+from fedstream.record.form import form_of, packed_form
+from fedstream.record.form_values import packed, parse_form
 from fedstream.record.pipeline_options import PipelineOptions
 from fedstream.record.spec import RunSpec, parse_spec
 from fedstream.steps.plan import checked_spec
@@ -21,17 +22,23 @@ def form_values(spec: RunSpec, given: dict[str, Any], package: Package) -> dict[
     """
     given = {name: value for name, value in given.items() if value is not None}
     parse_form(PipelineOptions, given)
-    values = spec.model_dump(mode="json") | given
-    defaults = parse_spec({"run": spec.run, "model": spec.model}).model_dump(mode="json")
-    unknown = [name for name, value in values.items() if name not in package.parameters and value != defaults.get(name)]
-    if unknown:
-        raise UsageError(
-            f"pipeline {package.name!r} in {str(package.path)!r} has no parameter {unknown[0]!r}; omit it, "
-            "or pass another --package-file"
-        )
+    _check_parameters(spec, given, package)
+    values = packed(spec) | given
     if "memory" in values:
         _check_memory(values["memory"], package.least_memory)
     return {name: value for name, value in values.items() if name in package.parameters}
+
+
+def _check_parameters(spec: RunSpec, given: dict[str, Any], package: Package) -> None:
+    """Check that the pipeline has a parameter for each value that is not the default."""
+    defaults = parse_spec({"run": spec.run, "model": spec.model}).model_dump(mode="json")
+    values = spec.model_dump(mode="json") | given
+    for field in form_of(RunSpec, PipelineOptions):
+        if field.parameter not in package.parameters and values.get(field.name) != defaults.get(field.name):
+            raise UsageError(
+                f"pipeline {package.name!r} in {str(package.path)!r} has no parameter {field.parameter!r}"
+                f"{f' for {field.name}' if field.within else ''}; omit it, or pass another --package-file"
+            )
 
 
 def _check_memory(memory: str, least: str) -> None:
@@ -68,8 +75,8 @@ def difference(running: dict[str, Any], wanted: dict[str, Any], package: Package
 
 def _read(values: dict[str, Any], package: Package) -> dict[str, Any]:
     typed = {name: _typed(value, package.types.get(name, "")) for name, value in values.items()}
-    spec = checked_spec({name: value for name, value in typed.items() if name in RunSpec.model_fields})
-    return typed | spec.model_dump(mode="json")
+    names = [field.name for field in packed_form(RunSpec)]
+    return typed | packed(checked_spec({name: typed[name] for name in names if name in typed}))
 
 
 def _typed(value: Any, kind: str) -> Any:

@@ -13,7 +13,8 @@ from fedstream.local import process
 from fedstream.local.kafka import KafkaServer
 from fedstream.local.paths import default_state_dir
 from fedstream.local.seaweedfs import SeaweedServer
-from fedstream.local.service import Service, ServiceStatus
+from fedstream.local.service import Service
+from fedstream.local.status import ServiceStatus
 from fedstream.privacy.secret import FILE_VARIABLE, secret_file
 from fedstream.settings import KafkaSettings, StoreSettings
 

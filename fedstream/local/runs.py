@@ -12,6 +12,7 @@ from fedstream.errors import UsageError
 from fedstream.local.inprocess import run_inprocess
 from fedstream.local.launch import run_pipeline
 from fedstream.local.paths import default_state_dir
+from fedstream.record.form_values import packed
 from fedstream.record.spec import RunSpec
 from fedstream.settings import KafkaSettings
 from fedstream.steps.outcome import outcome
@@ -52,7 +53,7 @@ def run(
     _check(spec, kafka, store, log)
     with progress(store, spec):
         if runner == "kfp":
-            version = run_pipeline({**spec.model_dump(mode="json"), "node_budget": node_budget}, log)
+            version = run_pipeline({**packed(spec), "node_budget": node_budget}, log)
         else:
             with _logged_to(log):
                 version = run_inprocess(values, node_budget)

@@ -13,9 +13,15 @@ from contextlib import contextmanager
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO, TypeAlias
 
 from fedstream.errors import ModelError, install_hint
+
+if TYPE_CHECKING:
+    import keras as keras_package
+
+KerasModel: TypeAlias = "keras_package.Model"
+"""A Keras model, as the type of parameters; nothing imports Keras for it."""
 
 DEFAULT_THREADS = 2
 """Default number of intra-op threads, which is also the default of a run's spec."""

@@ -53,7 +53,7 @@ def check_archive(data: bytes, where: str) -> dict[str, bytes]:
     """
     contents = read_archive(data, where)
     config = _config(contents, where)
-    for part in _objects(config):
+    for part in walk(config):
         if part.get("class_name") == "Lambda" and "config" in part:
             name = part["config"].get("name", "?") if isinstance(part["config"], dict) else "?"
             raise ModelError(
@@ -128,8 +128,8 @@ def write_archive(contents: Mapping[str, bytes]) -> bytes:
     return target.getvalue()
 
 
-def canonical_archive(data: bytes) -> bytes:
-    """Rewrite a .keras file so that the same model is always the same bytes.
+def canonical_archive(data: bytes, more: Mapping[str, bytes] | None = None) -> bytes:
+    """Rewrite a .keras file, with more entries, so that the same model is always the same bytes.
 
     Entries are sorted, and stored uncompressed and without times. The date of saving is dropped. The ids of shared
     objects, which are memory addresses, are renumbered from 0.
@@ -138,7 +138,7 @@ def canonical_archive(data: bytes) -> bytes:
     contents[CONFIG] = _compact(_renumber(json.loads(contents[CONFIG])))
     metadata = json.loads(contents[METADATA])
     contents[METADATA] = _compact({key: value for key, value in metadata.items() if key != "date_saved"})
-    return write_archive(contents)
+    return write_archive(contents | dict(more or {}))
 
 
 def _config(contents: Mapping[str, bytes], where: str) -> dict[str, Any]:
@@ -157,7 +157,7 @@ def _config(contents: Mapping[str, bytes], where: str) -> dict[str, Any]:
 
 def _renumber(config: Any) -> Any:
     numbers: dict[int, int] = {}
-    for part in _objects(config):
+    for part in walk(config):
         if "shared_object_id" in part:
             if (
                 part.get("class_name") == "DTypePolicy"
@@ -168,13 +168,14 @@ def _renumber(config: Any) -> Any:
     return config
 
 
-def _objects(value: Any) -> Iterator[dict[str, Any]]:
+def walk(value: Any) -> Iterator[dict[str, Any]]:
+    """Yield all objects of a configuration."""
     if isinstance(value, dict):
         yield value
         value = list(value.values())
     if isinstance(value, list):
         for item in value:
-            yield from _objects(item)
+            yield from walk(item)
 
 
 def _compact(value: Any) -> bytes:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from fedstream.errors import ModelError
-from fedstream.model._tensorflow import keras, set_threads
+from fedstream.model._tensorflow import KerasModel, keras, set_threads
 from fedstream.model.files import save_keras
 from fedstream.model.numpy_learner import SoftmaxModel
 
@@ -36,7 +36,7 @@ def builtin_file(name: str, threads: int | None = None, gpu_memory_mib: int | No
     return save_keras(build_builtin(name))
 
 
-def build_builtin(name: str) -> Any:
+def build_builtin(name: str) -> KerasModel:
     """Return a compiled Keras model.
 
     Raises:
@@ -49,14 +49,14 @@ def build_builtin(name: str) -> Any:
     return KERAS[name.removeprefix(PREFIX)]()
 
 
-def digits_mlp() -> Any:
+def digits_mlp() -> KerasModel:
     """Return a model for scikit-learn's digits: 8 by 8 pixels of 0 to 16, 8,970 weights."""
     return _compile(
         "digits_mlp", (8, 8), [_scale(16), _flatten(), _dense("hidden1", 64, 1), _dense("hidden2", 64, 2), _softmax(3)]
     )
 
 
-def mnist_2nn() -> Any:
+def mnist_2nn() -> KerasModel:
     """Return the 2NN of McMahan et al. (2017), which has 199,210 weights.
 
     Source: Communication-Efficient Learning of Deep Networks from Decentralized Data.
@@ -68,7 +68,7 @@ def mnist_2nn() -> Any:
     )
 
 
-def mnist_cnn() -> Any:
+def mnist_cnn() -> KerasModel:
     """Return the CNN of the same paper: 1,663,370 weights."""
     layers = keras().layers
     convolutions = [
@@ -83,10 +83,10 @@ def mnist_cnn() -> Any:
     return _compile("mnist_cnn", (28, 28), [*convolutions, _dense("hidden", 512, 3), _softmax(4)])
 
 
-KERAS: dict[str, Callable[[], Any]] = {"digits-mlp": digits_mlp, "mnist-2nn": mnist_2nn, "mnist-cnn": mnist_cnn}
+KERAS: dict[str, Callable[[], KerasModel]] = {"digits-mlp": digits_mlp, "mnist-2nn": mnist_2nn, "mnist-cnn": mnist_cnn}
 
 
-def _compile(name: str, shape: tuple[int, ...], layers: list[Any]) -> Any:
+def _compile(name: str, shape: tuple[int, ...], layers: list[Any]) -> KerasModel:
     model = keras().Sequential([keras().Input(shape, name="record"), *layers], name=name)
     model.compile(
         optimizer=keras().optimizers.SGD(0.1, name="sgd"), loss="sparse_categorical_crossentropy", metrics=["accuracy"]

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from fedstream.errors import ModelError
-from fedstream.model._tensorflow import tensorflow
+from fedstream.model._tensorflow import KerasModel, tensorflow
 from fedstream.model.keras_model import as_targets, num_classes
 from fedstream.record.documents import CONFUSED, Metrics
 
@@ -23,7 +23,7 @@ Step = Callable[[Any, Any], tuple[Any, Any, dict[str, Any]]]
 
 
 def evaluate_model(
-    model: Any, x: np.ndarray, y: np.ndarray, batch_size: int = 512, step: Step | None = None
+    model: KerasModel, x: np.ndarray, y: np.ndarray, batch_size: int = 512, step: Step | None = None
 ) -> Metrics:
     """Return the loss and the compiled metrics over exactly these records, and the confusion matrix of a classifier.
 
@@ -67,7 +67,7 @@ def evaluate_model(
     )
 
 
-def traced(model: Any, label_shape: Sequence[int], label_type: Any) -> Step:
+def traced(model: KerasModel, label_shape: Sequence[int], label_type: Any) -> Step:
     """Return a step for `evaluate_model` that is traced once, for a model that is measured again and again.
 
     Args:
@@ -83,7 +83,7 @@ def traced(model: Any, label_shape: Sequence[int], label_type: Any) -> Step:
     return tf.function(partial(_step, model), input_signature=signature, autograph=False)  # type: ignore[no-any-return]
 
 
-def _step(model: Any, inputs: Any, target: Any) -> tuple[Any, Any, dict[str, Any]]:
+def _step(model: KerasModel, inputs: Any, target: Any) -> tuple[Any, Any, dict[str, Any]]:
     predicted = model(inputs, training=False)
     loss = model.compute_loss(x=inputs, y=target, y_pred=predicted, training=False)
     return predicted, loss, model.compute_metrics(inputs, target, predicted)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import Any
 
-from fedstream.model._tensorflow import tensorflow
+from fedstream.model._tensorflow import KerasModel, tensorflow
 
 
-def to_saved_model(model: Any) -> dict[str, bytes]:
+def to_saved_model(model: KerasModel) -> dict[str, bytes]:
     """Return a SavedModel for serving: relative file name -> bytes.
 
     The files differ between exports, because TensorFlow numbers its functions within a process, but the weights do not.

@@ -5,12 +5,12 @@ from __future__ import annotations
 import tempfile
 import warnings
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from fedstream.errors import ModelError
-from fedstream.model._tensorflow import keras, set_threads
+from fedstream.model._tensorflow import KerasModel, keras, set_threads
+from fedstream.model.adapters import enable, entry_of, read_entry
 from fedstream.model.archive import ADVICE, canonical_archive, check_archive, write_archive
 from fedstream.model.evaluation import evaluate_model
 from fedstream.model.keras_model import get_weights, loss_name, num_classes, record_shape, travelling
@@ -21,8 +21,8 @@ from fedstream.record.weights import to_bytes
 SUFFIX = ".keras"
 
 
-def load_keras(source: bytes | str | Path, threads: int | None = None) -> Any:
-    """Load a compiled model, in Keras' safe mode.
+def load_keras(source: bytes | str | Path, threads: int | None = None) -> KerasModel:
+    """Load a compiled model, in Keras' safe mode, with the LoRA adapters that its file asks for.
 
     Args:
         source: Path or bytes of a .keras file.
@@ -37,6 +37,7 @@ def load_keras(source: bytes | str | Path, threads: int | None = None) -> Any:
     """
     where, data = _read(source)
     contents = check_archive(data, where)
+    adapters = read_entry(contents, where)
     set_threads(threads)
     with tempfile.NamedTemporaryFile(suffix=SUFFIX) as file, warnings.catch_warnings():
         # An optimizer that was saved before its first step has no state to load.
@@ -52,10 +53,11 @@ def load_keras(source: bytes | str | Path, threads: int | None = None) -> Any:
             ) from error
     if not getattr(model, "compiled", False):
         raise ModelError(f"the model in {where} is not compiled; call `model.compile(...)` before saving it")
+    enable(model, adapters)
     return model
 
 
-def save_keras(model: Any) -> bytes:
+def save_keras(model: KerasModel) -> bytes:
     """Return a model as .keras bytes: the same architecture, compile arguments and weights are always the same bytes.
 
     Raises:
@@ -70,7 +72,7 @@ def save_keras(model: Any) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"model{SUFFIX}"
         keras().saving.save_model(model, path)
-        return canonical_archive(path.read_bytes())
+        return canonical_archive(path.read_bytes(), entry_of(model))
 
 
 def describe(data: bytes, name: str, where: str = "") -> tuple[ModelDescription, bytes]:
@@ -94,7 +96,8 @@ def describe(data: bytes, name: str, where: str = "") -> tuple[ModelDescription,
         loss=loss_name(model),
         metrics=[],
         variables=[
-            VariableDescription(name=path, shape=list(v.shape), dtype=v.dtype) for path, v in travelling(model).items()
+            VariableDescription(name=path, shape=list(v.shape), dtype=v.dtype, trainable=v.trainable)
+            for path, v in travelling(model).items()
         ],
         keras_digest=sha256_hex(data),
         weights_digest=sha256_hex(weights),
@@ -113,7 +116,7 @@ def _read(source: bytes | str | Path) -> tuple[str, bytes]:
         raise ModelError(f"cannot read model file {str(source)!r}: {error.strerror}") from error
 
 
-def _try(model: Any, description: ModelDescription) -> list[str]:
+def _try(model: KerasModel, description: ModelDescription) -> list[str]:
     """Measure the model on two records of zeros, and return the names of its metrics."""
     sparse = description.num_classes is not None
     labels = np.zeros((2, *(description.output_shape[:-1] if sparse else description.output_shape)))

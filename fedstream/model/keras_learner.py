@@ -7,7 +7,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from fedstream.model._tensorflow import keras, set_threads
+from fedstream.model._tensorflow import KerasModel, keras, set_threads
+from fedstream.model.adapters import has_adapters, merged, without_adapters
 from fedstream.model.devices import gpu_names, what_is_there
 from fedstream.model.examples import Examples
 from fedstream.model.export import to_saved_model
@@ -30,21 +31,20 @@ def open_learner(data: bytes, threads: int | None = None, gpu_memory_mib: int | 
     """
     set_threads(threads, gpu_memory_mib)
     keras().utils.set_random_seed(0)  # a layer that draws a seed of its own as it is made; each training sets it anew
-    return KerasLearner(load_keras(data, threads))
+    return KerasLearner(load_keras(data, threads), data)
 
 
 class KerasLearner:
     """A Keras model, loaded once."""
 
-    def __init__(self, model: Any) -> None:
-        self._trainer = Trainer(model)
+    def __init__(self, model: KerasModel, file: bytes) -> None:
+        self._trainer, self._file = Trainer(model), file
 
     def train(self, weights: Weights, examples: Examples, config: TrainingConfig) -> TrainResult:
         with measured(config.threads) as used:
             result = self._trainer.train(weights, examples, config)
-        return replace(
-            result, figures=used.figures(result.num_examples * (1 if config.measure_only else config.epochs))
-        )
+        passes = 1 if config.measure_only else result.epochs or config.epochs
+        return replace(result, figures=used.figures(result.num_examples * passes))
 
     def measure(self, weights: Weights, x: NDArray[Any], y: NDArray[Any]) -> Metrics:
         self._with(weights)
@@ -52,6 +52,9 @@ class KerasLearner:
 
     def export(self, weights: Weights) -> dict[str, bytes]:
         model = self._with(weights)
+        if has_adapters(model):
+            model, plain = load_keras(without_adapters(self._file)), merged(model)
+            set_weights(model, plain)
         return {
             "model.keras": save_keras(model),
             **{f"saved_model/{name}": data for name, data in to_saved_model(model).items()},
@@ -60,6 +63,6 @@ class KerasLearner:
     def why_no_gpu(self) -> str:
         return "" if gpu_names() else what_is_there()
 
-    def _with(self, weights: Weights) -> Any:
+    def _with(self, weights: Weights) -> KerasModel:
         set_weights(self._trainer.model, weights)
         return self._trainer.model

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from fedstream.errors import ModelError
+from fedstream.model._tensorflow import KerasModel
 from fedstream.record.description import SPARSE_LOSS
 from fedstream.record.weights import Weights
 
@@ -30,7 +31,7 @@ DTYPES = {
 """What numpy and safetensors both know."""
 
 
-def travelling(model: Any) -> dict[str, Any]:
+def travelling(model: KerasModel) -> dict[str, Any]:
     """Return the variables that travel between clients and the aggregation: name -> Keras variable, in Keras' order.
 
     These are the trainable variables and the non-trainable state of layers, such as BatchNormalization's moving
@@ -57,7 +58,7 @@ def travelling(model: Any) -> dict[str, Any]:
     return variables
 
 
-def get_weights(model: Any) -> Weights:
+def get_weights(model: KerasModel) -> Weights:
     """Return copies of the model's weights, by name."""
     return {name: to_numpy(variable) for name, variable in travelling(model).items()}
 
@@ -67,7 +68,7 @@ def to_numpy(variable: Any) -> np.ndarray:
     return np.array(variable.value.numpy())
 
 
-def set_weights(model: Any, weights: Weights) -> None:
+def set_weights(model: KerasModel, weights: Weights) -> None:
     """Set the model's weights.
 
     Raises:
@@ -87,7 +88,7 @@ def set_weights(model: Any, weights: Weights) -> None:
         variable.assign(weights[name])
 
 
-def loss_name(model: Any) -> str:
+def loss_name(model: KerasModel) -> str:
     """Return the compiled loss as Keras spells it in words, such as `sparse_categorical_crossentropy`.
 
     Raises:
@@ -104,7 +105,7 @@ def loss_name(model: Any) -> str:
     return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
 
 
-def record_shape(model: Any, tensors: Sequence[Any] | None, what: str) -> list[int]:
+def record_shape(model: KerasModel, tensors: Sequence[Any] | None, what: str) -> list[int]:
     """Return the shape of the model's one input or output, without the batch.
 
     Raises:
@@ -124,12 +125,12 @@ def record_shape(model: Any, tensors: Sequence[Any] | None, what: str) -> list[i
     return [int(size) for size in shape]
 
 
-def num_classes(model: Any) -> int | None:
+def num_classes(model: KerasModel) -> int | None:
     """Return the number of classes, when labels are class numbers."""
     return int(model.outputs[0].shape[-1]) if loss_name(model) == SPARSE_LOSS else None
 
 
-def as_targets(model: Any, y: np.ndarray) -> np.ndarray:
+def as_targets(model: KerasModel, y: np.ndarray) -> np.ndarray:
     """Return labels as the model's loss expects them: int64 class numbers (n,), or float32 of the given shape."""
     if loss_name(model) != SPARSE_LOSS:
         return y.astype(np.float32)

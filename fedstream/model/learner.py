@@ -13,9 +13,11 @@ from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
+from fedstream.deadline import Deadline
 from fedstream.model.examples import Examples
 from fedstream.record.description import ModelDescription
 from fedstream.record.documents import Metrics
+from fedstream.record.exchange import Parts
 from fedstream.record.local_rule import NO_RULE, LocalRule
 from fedstream.record.weights import Weights
 
@@ -35,9 +37,12 @@ class TrainingConfig:
         threads: Number of TensorFlow's intra-op threads.
         mixed_precision: Train in half precision; weights stay float32, and the model is evaluated in float32.
         measure_only: Evaluate the received model without training.
-        deadline: Value of `time.monotonic()` at which training is aborted; None for no deadline.
+        deadline: When training is aborted; None for no deadline.
         rule: Local rule of the strategy, in addition to plain training.
         received: Arrays that came with the global model, for the rule; name -> array.
+        state: Arrays that the client kept, for the rule; name -> array.
+        parts: Which variables travel and which are personal; None if all travel. Training leaves all others as they
+            are.
     """
 
     epochs: int = 1
@@ -47,9 +52,11 @@ class TrainingConfig:
     threads: int = 2
     mixed_precision: bool = False
     measure_only: bool = False
-    deadline: float | None = None
+    deadline: Deadline | None = None
     rule: LocalRule = NO_RULE
     received: Weights = field(default_factory=dict)
+    state: Weights = field(default_factory=dict)
+    parts: Parts | None = None
 
 
 @dataclass(frozen=True)
@@ -57,13 +64,15 @@ class TrainResult:
     """The result of a client's training.
 
     Attributes:
-        weights: name -> array; empty if the model was only evaluated.
+        weights: All variables of the model; name -> array; empty if the model was only evaluated.
         num_examples: Number of training records, or of evaluation records if the model was only evaluated.
         incoming: Metrics of the received model on the held-out records; None without such records.
         trained: Metrics of the trained model on them; None without such records, or if the model was only evaluated.
         training: Means over the last epoch while the weights changed; None if the model was only evaluated.
         device: Name of the device.
         extras: Arrays that the local rule returns in addition to the weights; name -> array.
+        state: Arrays that the client keeps for its next round; name -> array.
+        epochs: Number of passes that were finished before the deadline, if they are fewer than asked for.
         figures: Resources that the training used, by name; see fedstream.model.usage.
     """
 
@@ -74,6 +83,8 @@ class TrainResult:
     training: Metrics | None
     device: str
     extras: Weights = field(default_factory=dict)
+    state: Weights = field(default_factory=dict)
+    epochs: int | None = None
     figures: dict[str, float] = field(default_factory=dict)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import time
 from typing import Any
 
 import numpy as np
@@ -19,7 +18,6 @@ from fedstream.record.canonical import canonical_json, sha256_hex
 from fedstream.record.description import SPARSE_LOSS, ModelDescription, VariableDescription
 from fedstream.record.document import Document
 from fedstream.record.documents import CONFUSED, Metrics
-from fedstream.record.local_rule import LocalTraining
 from fedstream.record.weights import Weights, to_bytes
 
 DEVICE = "CPU (numpy)"
@@ -63,7 +61,7 @@ def describe(data: bytes, name: str) -> tuple[ModelDescription, bytes]:
         loss=SPARSE_LOSS,
         metrics=["accuracy"],
         variables=[
-            VariableDescription(name=path, shape=list(value.shape), dtype=str(value.dtype))
+            VariableDescription(name=path, shape=list(value.shape), dtype=str(value.dtype), trainable=True)
             for path, value in weights.items()
         ],
         keras_digest=sha256_hex(data),
@@ -96,17 +94,30 @@ class SoftmaxLearner:
             raise ModelError(
                 f"no record is left to train on: all {len(x)} are held out; send more records or hold out fewer"
             )
-        new = self._descend(weights, samples, labels, config)
+        new, epochs = self._descend(weights, samples, labels, config)
         if not all(np.isfinite(value).all() for value in new.values()):
             raise ModelError(
                 "training diverged: a weight is not finite; use a smaller learning rate, or look for NaN in the records"
             )
-        steps = config.epochs * math.ceil(len(samples) / config.batch_size)
+        steps = epochs * math.ceil(len(samples) / config.batch_size)
         rate = config.learning_rate or self._model.learning_rate
-        new, extras = finished(config.rule, LocalTraining(weights, new, config.received, steps, rate, config.seed))
-        trained = self.measure(new, x[held_out], y[held_out]) if held_out.any() else None
+
+        def loss() -> float:
+            return self.measure(weights, x[~held_out], y[~held_out]).values["loss"]
+
+        made = finished(config, weights, new, steps, rate, loss)
+        trained = self.measure(made.weights, x[held_out], y[held_out]) if held_out.any() else None
+        training = self.measure(made.weights, x[~held_out], y[~held_out])
         return TrainResult(
-            new, len(samples), incoming, trained, self.measure(new, x[~held_out], y[~held_out]), DEVICE, extras
+            made.weights,
+            len(samples),
+            incoming,
+            trained,
+            training,
+            DEVICE,
+            made.extras,
+            made.state,
+            epochs if epochs < config.epochs else None,
         )
 
     def measure(self, weights: Weights, x: NDArray[Any], y: NDArray[Any]) -> Metrics:
@@ -129,10 +140,11 @@ class SoftmaxLearner:
 
     def _descend(
         self, weights: Weights, samples: NDArray[np.float64], labels: NDArray[np.int64], config: TrainingConfig
-    ) -> Weights:
+    ) -> tuple[Weights, int]:
+        """Return the trained weights, and the number of finished epochs."""
         rng, rate = np.random.default_rng(config.seed), config.learning_rate or self._model.learning_rate
         new = {name: value.astype(np.float64) for name, value in weights.items()}
-        for _ in range(config.epochs):
+        for epochs in range(1, config.epochs + 1):
             order = rng.permutation(len(samples))
             for first in range(0, len(order), config.batch_size):
                 batch = order[first : first + config.batch_size]
@@ -140,17 +152,22 @@ class SoftmaxLearner:
                 error[np.arange(len(batch)), labels[batch]] -= 1
                 gradients = {"kernel": samples[batch].T @ error / len(batch), "bias": error.mean(axis=0)}
                 for name, gradient in gradients.items():
+                    if config.parts and name not in config.parts.trained:
+                        continue
+                    corrects = config.rule.corrects and (config.parts is None or name in config.parts.shared)
                     term = (
-                        config.rule.gradient(name, new[name], weights[name], config.received)
-                        if config.rule.corrects
+                        config.rule.gradient(name, new[name], weights[name], config.received, config.state)
+                        if corrects
                         else None
                     )
                     new[name] -= rate * (gradient if term is None else gradient + term)
-            if config.deadline is not None and time.monotonic() > config.deadline:
+            if config.deadline and config.deadline.passed:
+                if config.rule.partial_work:
+                    return _rounded(new), epochs
                 raise ModelError(
                     "training passed the round's deadline; give the round more time, or train fewer epochs"
                 )
-        return {name: value.astype(np.float32) for name, value in new.items()}
+        return _rounded(new), config.epochs
 
     def _flat(self, x: NDArray[Any]) -> NDArray[np.float64]:
         return x.reshape(len(x), -1).astype(np.float64) * self._model.scale
@@ -159,6 +176,10 @@ class SoftmaxLearner:
         scores = samples @ weights["kernel"].astype(np.float64) + weights["bias"]
         powers = np.exp(scores - scores.max(axis=1, keepdims=True))
         return np.asarray(powers / powers.sum(axis=1, keepdims=True))
+
+
+def _rounded(weights: Weights) -> Weights:
+    return {name: value.astype(np.float32) for name, value in weights.items()}
 
 
 def _read(data: bytes) -> SoftmaxModel:

@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedstream.errors import ModelError, RecordError
-from fedstream.model._tensorflow import tensorflow
+from fedstream.model._tensorflow import KerasModel, tensorflow
 
 Predict = Callable[[NDArray[Any]], NDArray[Any]]
 """Samples (n, *input_shape) of any numeric type -> predictions (n, *output_shape)."""
 
 
-def predictor(model: Any) -> Predict:
+def predictor(model: KerasModel) -> Predict:
     """Return a function that predicts; its graph is traced here, so that the first batch does not wait for it.
 
     The function raises RecordError for invalid values in the samples, such as an index outside an embedding, and

@@ -8,12 +8,13 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from fedstream.errors import ModelError, UsageError
-from fedstream.model._tensorflow import keras
-from fedstream.model.archive import check_archive
-from fedstream.model.files import save_keras
+from fedstream.model._tensorflow import KerasModel, keras
+from fedstream.model.adapters import ENTRY, MAX_LAYERS, MAX_RANK, Adapters, adaptable, enable, entry
+from fedstream.model.archive import check_archive, write_archive
+from fedstream.model.files import load_keras, save_keras
+from fedstream.record.exchange import listed, matches
 
 SEED = 0
 """Seed of the initial weights of a model that a function builds: built twice, it is the same file."""
@@ -41,7 +42,37 @@ def read_model(source: str) -> bytes:
     return save_keras(model)
 
 
-def load_callable(name: str) -> Callable[[], Any]:
+def with_lora(data: bytes, rank: int, layers: str = "*") -> bytes:
+    """Return the .keras file with LoRA adapters beside layers of its model.
+
+    Args:
+        data: Bytes of a .keras file.
+        rank: Rank of the adapters.
+        layers: Glob pattern of the paths of the layers; by default, all layers that support LoRA.
+
+    Raises:
+        UsageError: The rank is out of range.
+        ModelError: No layer supports LoRA or matches the pattern, or the model already has adapters.
+    """
+    if not 1 <= rank <= MAX_RANK:
+        raise UsageError(f"the rank of LoRA adapters is {rank}, expected 1 to {MAX_RANK:,}")
+    model = load_keras(data)
+    found = adaptable(model)
+    if not found:
+        raise ModelError(
+            f"no layer of model {model.name!r} supports LoRA; Dense, EinsumDense, Embedding and convolutions do"
+        )
+    if enabled := [name for name, layer in found.items() if layer.lora_enabled]:
+        raise ModelError(f"model {model.name!r} already has LoRA adapters, such as that of {enabled[0]!r}")
+    chosen = [name for name in found if matches(name, layers)]
+    if not 1 <= len(chosen) <= MAX_LAYERS:
+        raise ModelError(f"{layers!r} matches no layer that supports LoRA; those of the model are {listed([*found])}")
+    adapters = Adapters(rank=rank, layers=sorted(chosen))
+    enable(model, adapters)
+    return write_archive(check_archive(data, "the model") | {ENTRY: entry(adapters)})
+
+
+def load_callable(name: str) -> Callable[[], KerasModel]:
     """Return the function that `package.module:function` names; the current folder is searched first.
 
     Raises:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -16,16 +15,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedstream.errors import ModelError
-from fedstream.model._tensorflow import keras, set_threads, tensorflow
+from fedstream.model._tensorflow import KerasModel, keras, set_threads, tensorflow
 from fedstream.model.devices import device_name, gpu_names
 from fedstream.model.evaluation import evaluate_model, finite, traced
 from fedstream.model.examples import Examples
 from fedstream.model.keras_model import as_targets, get_weights, set_weights, to_numpy
 from fedstream.model.learner import TrainingConfig, TrainResult
-from fedstream.model.rules import corrected, finished
+from fedstream.model.progress import Progress
+from fedstream.model.rules import corrected, finished, fixed
 from fedstream.model.twin import fit_mirrored, twin_of
 from fedstream.record.documents import Metrics
-from fedstream.record.local_rule import LocalTraining
 from fedstream.record.weights import Weights
 
 STEPS_PER_CALL = 32
@@ -33,7 +32,7 @@ STEPS_PER_CALL = 32
 
 
 def train_client(
-    model: Any, examples: Examples, config: TrainingConfig, devices: Sequence[str] | None = None
+    model: KerasModel, examples: Examples, config: TrainingConfig, devices: Sequence[str] | None = None
 ) -> TrainResult:
     """Train a model that holds the global weights, once. See `Trainer`, which can go on with the next client."""
     return Trainer(model).train(get_weights(model), examples, config, devices)
@@ -49,7 +48,7 @@ class Trainer:
         model: Compiled Keras model, loaded after `configure(threads, ...)`.
     """
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: KerasModel) -> None:
         self.model = model
         self._traced: dict[Any, Any] = {}
         self._twins: dict[tuple[tuple[str, ...], bool], Trainer] = {}
@@ -88,17 +87,36 @@ class Trainer:
         learner = self._twin(devices, config.mixed_precision) if len(devices) > 1 or config.mixed_precision else self
         if learner is not self:
             set_weights(learner.model, weights)
-        with _fresh(learner.model, config), corrected(learner.model, config.rule, weights, config.received):
+        with _fresh(learner.model, config), corrected(learner.model, config, weights):
+            progress = Progress(learner.model, config.deadline, config.rule.partial_work)
             fit = learner._fit_mirrored if len(devices) > 1 else learner._fit
-            values, rate = fit(x, y, trained_on, config), _learning_rate(learner.model)
+            fit(x, y, trained_on, config, progress)
+            values, rate = progress.values, _learning_rate(learner.model)
         trained = get_weights(learner.model)
         _check_finite(trained, values, config)
-        steps = config.epochs * math.ceil(len(trained_on) / config.batch_size)
-        new, extras = finished(config.rule, LocalTraining(weights, trained, config.received, steps, rate, config.seed))
-        if learner is not self or new is not trained:
-            set_weights(self.model, new)
+        steps = progress.epochs * math.ceil(len(trained_on) / config.batch_size)
+
+        def loss() -> float:
+            set_weights(self.model, weights)
+            measured = self.measure(x[trained_on], y[trained_on]).values
+            set_weights(self.model, trained)
+            return measured.get("loss", math.nan)
+
+        made = finished(config, weights, trained, steps, rate, loss)
+        if learner is not self or made.weights is not trained:
+            set_weights(self.model, made.weights)
         training = Metrics(num_examples=len(trained_on), values=finite(values))
-        return TrainResult(new, len(trained_on), incoming, self._measure(x, y, measured_on), training, name, extras)
+        return TrainResult(
+            made.weights,
+            len(trained_on),
+            incoming,
+            self._measure(x, y, measured_on),
+            training,
+            name,
+            made.extras,
+            made.state,
+            progress.epochs if progress.epochs < config.epochs else None,
+        )
 
     def measure(self, x: NDArray[Any], y: NDArray[Any]) -> Metrics:
         """Measure the weights that the model has now on labelled records."""
@@ -118,38 +136,40 @@ class Trainer:
         return self.measure(x[index], y[index]) if len(index) else None
 
     def _fit(
-        self, x: NDArray[Any], y: NDArray[Any], index: NDArray[np.intp], config: TrainingConfig
-    ) -> dict[str, float]:
+        self, x: NDArray[Any], y: NDArray[Any], index: NDArray[np.intp], config: TrainingConfig, progress: Progress
+    ) -> None:
         """Train like Keras' `fit`, in a function that is traced once for all clients; `fit` traces one per client."""
-        tf, model, deadline = tensorflow(), self.model, _Deadline(config.deadline)
+        tf, model = tensorflow(), self.model
         with tf.device("CPU:0"):
             samples, labels = tf.constant(x), tf.constant(as_targets(model, y))
         kept: dict[Any, Any] = (
             {} if config.rule.corrects else self._traced
         )  # what a rule adds is traced into the function
-        steps, values = self._steps(samples, labels, config.batch_size, kept), dict[str, float]()
-        for order in _orders(index, config):
-            model.reset_metrics()
-            for first in range(0, len(order), STEPS_PER_CALL * config.batch_size):
-                some = order[first : first + STEPS_PER_CALL * config.batch_size]
-                values = {name: float(value) for name, value in steps(samples, labels, tf.constant(some)).items()}
-                deadline.check((first + len(some) - 1) // config.batch_size)
-                _check_loss(values["loss"], config)
+        steps, values = self._steps(samples, labels, config, kept), dict[str, float]()
+        with progress.until_deadline(), fixed(model, config.parts):
+            for order in _orders(index, config):
+                model.reset_metrics()
+                for first in range(0, len(order), STEPS_PER_CALL * config.batch_size):
+                    some = order[first : first + STEPS_PER_CALL * config.batch_size]
+                    values = {name: float(value) for name, value in steps(samples, labels, tf.constant(some)).items()}
+                    progress.check((first + len(some) - 1) // config.batch_size)
+                    _check_loss(values["loss"], config)
+                progress.finished_epoch(values)
         model.optimizer.finalize_variable_values(model.trainable_weights)
-        return values
 
     def _fit_mirrored(
-        self, x: NDArray[Any], y: NDArray[Any], index: NDArray[np.intp], config: TrainingConfig
-    ) -> dict[str, float]:
-        return fit_mirrored(
-            self.model, _batches(self.model, x, y, index, config), config.epochs, _Deadline(config.deadline).check
-        )
+        self, x: NDArray[Any], y: NDArray[Any], index: NDArray[np.intp], config: TrainingConfig, progress: Progress
+    ) -> None:
+        batches = _batches(self.model, x, y, index, config)
+        with progress.until_deadline(), fixed(self.model, config.parts):
+            fit_mirrored(self.model, batches, config.epochs, progress)
 
-    def _steps(self, samples: Any, labels: Any, batch_size: int, kept: dict[Any, Any]) -> Any:
+    def _steps(self, samples: Any, labels: Any, config: TrainingConfig, kept: dict[Any, Any]) -> Any:
         """Return a function that trains on numbered records in batches and returns the means since the last reset."""
-        tf, model = tensorflow(), self.model
+        tf, model, batch_size = tensorflow(), self.model, config.batch_size
         signature = [tf.TensorSpec([None, *array.shape[1:]], array.dtype) for array in (samples, labels)]
-        key = (batch_size, *((tuple(spec.shape[1:]), spec.dtype) for spec in signature))
+        trained = config.parts and config.parts.trained
+        key = (batch_size, trained, *((tuple(spec.shape[1:]), spec.dtype) for spec in signature))
         if key not in kept:
 
             def steps(samples: Any, labels: Any, order: Any) -> Any:
@@ -200,7 +220,9 @@ def _shuffled(index: NDArray[np.intp], seed: int) -> Any:
     return tf.data.experimental.from_variant(variant, tf.TensorSpec([], tf.int64))
 
 
-def _batches(model: Any, x: NDArray[Any], y: NDArray[Any], index: NDArray[np.intp], config: TrainingConfig) -> Any:
+def _batches(
+    model: KerasModel, x: NDArray[Any], y: NDArray[Any], index: NDArray[np.intp], config: TrainingConfig
+) -> Any:
     """Return batches of records, for a model on several devices."""
     tf = tensorflow()
     dtype = model.inputs[0].dtype
@@ -213,7 +235,7 @@ def _batches(model: Any, x: NDArray[Any], y: NDArray[Any], index: NDArray[np.int
 
 
 @contextmanager
-def _fresh(model: Any, config: TrainingConfig) -> Iterator[None]:
+def _fresh(model: KerasModel, config: TrainingConfig) -> Iterator[None]:
     """Set up the model for one training, and give its optimizer back as it was."""
     optimizer = model.optimizer
     if not optimizer.built:
@@ -238,12 +260,12 @@ def _fresh(model: Any, config: TrainingConfig) -> Iterator[None]:
             variable.assign(value)
 
 
-def _learning_rate(model: Any) -> float:
+def _learning_rate(model: KerasModel) -> float:
     rate = model.optimizer.learning_rate
     return float(to_numpy(rate) if isinstance(rate, keras().Variable) else rate)
 
 
-def _seed_generators(model: Any, seed: int) -> None:
+def _seed_generators(model: KerasModel, seed: int) -> None:
     """Set the random generators of layers such as Dropout from the seed.
 
     A loaded model has their state from the file, which is the same in every round.
@@ -270,17 +292,3 @@ def _check_finite(weights: Weights, values: dict[str, float], config: TrainingCo
 def _diverged(what: str, config: TrainingConfig) -> ModelError:
     rate = "the compiled learning rate" if config.learning_rate is None else f"learning rate {config.learning_rate:g}"
     return ModelError(f"training diverged with {rate}: {what}; use a smaller rate, or look for NaN in the records")
-
-
-class _Deadline:
-    """Gives training up when its time is over; looked at every STEPS_PER_CALL steps."""
-
-    def __init__(self, deadline: float | None) -> None:
-        self.deadline = deadline
-
-    def check(self, batch: int, logs: Any = None) -> None:
-        if self.deadline is not None and time.monotonic() > self.deadline:
-            raise ModelError(
-                f"training passed the round's deadline at step {batch + 1} of an epoch; "
-                "give the round more time, or train fewer epochs"
-            )

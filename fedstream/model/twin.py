@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
 
-from fedstream.model._tensorflow import keras, tensorflow
+from fedstream.model._tensorflow import KerasModel, keras, tensorflow
 from fedstream.model.files import load_keras, save_keras
 from fedstream.model.keras_model import as_targets, num_classes
+from fedstream.model.progress import Progress
 
 
-def twin_of(model: Any, devices: Sequence[str], mixed_precision: bool) -> Any:
+def twin_of(model: KerasModel, devices: Sequence[str], mixed_precision: bool) -> KerasModel:
     """Return a copy of a compiled model, with its weights and its optimizer's state.
 
     The model itself stays as it is, so that it is measured on one device in float32: as it will be published.
@@ -36,7 +37,7 @@ def twin_of(model: Any, devices: Sequence[str], mixed_precision: bool) -> Any:
     return twin
 
 
-def compute_in_half(model: Any, policy: str) -> None:
+def compute_in_half(model: KerasModel, policy: str) -> None:
     """Make a compiled model compute in float16, with loss scaling, or in bfloat16, which needs none.
 
     Variables stay float32 under the same names. So do the computations of the output layers, to keep the precision of
@@ -60,10 +61,8 @@ def compute_in_half(model: Any, policy: str) -> None:
         model.optimizer.build(model.trainable_variables)
 
 
-def fit_mirrored(
-    model: Any, batches: Iterable[Any], epochs: int, after_step: Callable[[int], None]
-) -> dict[str, float]:
-    """Train a mirrored model as `fit` trains a plain one, and return the means over the last epoch.
+def fit_mirrored(model: KerasModel, batches: Iterable[Any], epochs: int, progress: Progress) -> None:
+    """Train a mirrored model as `fit` trains a plain one.
 
     Each batch is distributed to the devices, and its records are weighted so that the gradients of all devices add up
     to the gradient of the whole batch.
@@ -73,11 +72,10 @@ def fit_mirrored(
         model: A twin on several devices.
         batches: Pairs of samples and labels, in another order on each pass.
         epochs: Number of passes.
-        after_step: Called after each step with its number in the epoch.
+        progress: Hears of each step and each epoch.
     """
     tf, strategy = tensorflow(), model.distribute_strategy
     step = tf.function(lambda shares: strategy.run(model.train_step, args=(shares,)), reduce_retracing=True)
-    values: dict[str, float] = {}
     for _ in range(epochs):
         model.reset_metrics()
         for number, (samples, labels) in enumerate(batches):
@@ -87,14 +85,14 @@ def fit_mirrored(
                     lambda context, s=shares: s[context.replica_id_in_sync_group]
                 )
             )
-            after_step(number)
+            progress.check(number)
         values = {name: float(value) for name, value in model.get_metrics_result().items()}
+        progress.finished_epoch(values)
         if not math.isfinite(values["loss"]):
             break
         iter(
             batches
         )  # `fit` starts a pass after each epoch and drops it: without that, the next epoch's order would be another
-    return values
 
 
 @functools.cache
@@ -106,7 +104,7 @@ def _mirrored(devices: tuple[str, ...]) -> Any:
     return tensorflow().distribute.MirroredStrategy(devices)
 
 
-def _share(model: Any, samples: Any, labels: Any, replica: int) -> tuple[Any, Any, Any]:
+def _share(model: KerasModel, samples: Any, labels: Any, replica: int) -> tuple[Any, Any, Any]:
     """Return a device's part of a batch, with weights.
 
     If there are fewer records than devices, a device without records gets one of weight 0.
@@ -119,7 +117,7 @@ def _share(model: Any, samples: Any, labels: Any, replica: int) -> tuple[Any, An
     return samples[mine], labels[mine], tensorflow().fill(shape, weight)
 
 
-def _build_metrics(model: Any) -> None:
+def _build_metrics(model: KerasModel) -> None:
     """Make the metrics' variables, which cannot be made in the middle of a step on several devices."""
     shape = model.outputs[0].shape[1:] if num_classes(model) is None else model.outputs[0].shape[1:-1]
     model.test_on_batch(
@@ -127,7 +125,7 @@ def _build_metrics(model: Any) -> None:
     )
 
 
-def _output_layers(model: Any) -> list[Any]:
+def _output_layers(model: KerasModel) -> list[Any]:
     outputs = [tensor._keras_history.operation for tensor in model.outputs]
     return [
         inner

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from fedstream import __version__
 from fedstream.errors import UsageError
-from fedstream.record.documents import Commit, Decision
+from fedstream.record.documents import ClientEntry, Commit, Decision
 from fedstream.record.spec import RunSpec
 
 LOWER_IS_BETTER = ("loss", "error", "mse", "mae", "rmse", "entropy")
@@ -54,6 +54,26 @@ def lineage(commits: Sequence[Commit]) -> list[Commit]:
 def trained_rounds(commits: Sequence[Commit]) -> int:
     """Return the number of training rounds that count."""
     return sum(commit.kind == "training" for commit in lineage(commits))
+
+
+def last_accepted(commit_of: Callable[[int], Commit], round: int, client: str) -> tuple[int, ClientEntry] | None:
+    """Return the last training round that counts in which a client's update was accepted, and its entry there.
+
+    Args:
+        commit_of: returns the commit of a round; asked from the last one backwards, and no further than needed.
+        round: the last round to consider.
+        client: name of the client.
+    """
+    while round > 0:
+        commit = commit_of(round)
+        if commit.restores is not None:  # what it went back to counts, not what lies between
+            round = commit.restores
+            continue
+        for entry in commit.clients:
+            if commit.kind == "training" and entry.client == client and entry.accepted:
+                return round, entry
+        round -= 1
+    return None
 
 
 def next_pass(kind: str, trained: int) -> str:

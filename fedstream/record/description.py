@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from fedstream.errors import ModelError
 from fedstream.record.names import invalid_names
@@ -23,6 +23,8 @@ class VariableDescription(BaseModel):
         name: Keras path of the variable, which is the same in every process.
         shape: dimensions of the variable.
         dtype: numpy's name for the type.
+        trainable: whether training changes the variable by its gradient; absent in a model that an earlier version of
+            fedstream added.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -30,6 +32,7 @@ class VariableDescription(BaseModel):
     name: str
     shape: list[int]
     dtype: str
+    trainable: bool | None = Field(default=None, exclude_if=lambda trainable: trainable is None)
 
 
 class ModelDescription(BaseModel):

@@ -137,7 +137,11 @@ class Manifest(Document):
     Attributes:
         base_digest: digest of the global model that the client received.
         update_digest: digest of the new weights; absent when the client only measured.
+        client_state_digest: digest of the arrays that the client keeps for its next round; not written if there are
+            none.
         num_examples: number of records trained on; if the client only measured, of held-out records.
+        epochs: passes over the records that the client finished before its deadline, if these are fewer than the run
+            asks for; only with a strategy that accepts partial work.
         slice_digest: digest of the records.
         slice_document: SHA-256 of the bytes of the slice's document.
         device: device that the training ran on.
@@ -155,7 +159,9 @@ class Manifest(Document):
     client: Word
     base_digest: Digest
     update_digest: Digest | None
+    client_state_digest: Digest | None = Field(default=None, exclude_if=lambda digest: digest is None)
     num_examples: Number
+    epochs: Count | None = Field(default=None, exclude_if=lambda epochs: epochs is None)
     slice_key: Reason
     slice_digest: Digest
     slice_document: Digest
@@ -187,7 +193,9 @@ class Verdict(Document):
     accepted: bool
     reason: str
     num_examples: Number
+    epochs: Count | None = Field(default=None, exclude_if=lambda epochs: epochs is None)
     update_digest: Digest | None = None
+    client_state_digest: Digest | None = Field(default=None, exclude_if=lambda digest: digest is None)
     manifest_digest: Digest | None = None
 
 
@@ -199,6 +207,19 @@ class Verdicts(Document):
     verdicts: list[Verdict]
 
 
+class Contribution(Document):
+    """How one client's update relates to the step of the global model in a round.
+
+    Attributes:
+        norm: Euclidean norm of the update's change of the model that the client received.
+        cosine: cosine of the angle between that change and the change of the global model: 1 for the same direction, 0
+            for none in common; absent if one of them is zero.
+    """
+
+    norm: float = Field(ge=0, allow_inf_nan=False)
+    cosine: float | None = Field(default=None, ge=-1, le=1)
+
+
 class Aggregation(Document):
     """aggregation.json: what an aggregation produced beside the global model.
 
@@ -208,11 +229,13 @@ class Aggregation(Document):
         server_state_digest: digest of the strategy's state, if it keeps one.
         broadcast_digest: digest of the arrays that go out with the global model, if there are any.
         figures: what the strategy reports about the aggregation.
+        contributions: what each accepted update contributed; client -> contribution.
     """
 
     server_state_digest: Digest | None = None
     broadcast_digest: Digest | None = None
     figures: Figures = {}
+    contributions: dict[Word, Contribution] = {}
 
 
 class Decision(Document):
@@ -228,19 +251,23 @@ class ClientEntry(Document):
     Attributes:
         slice_digest: digest of the client's records.
         slice_document: SHA-256 of the bytes of the slice's document.
+        contribution: what the update contributed to the global model; absent if it was not accepted.
     """
 
     client: str
     accepted: bool
     reason: str
     num_examples: Number
+    epochs: Count | None = Field(default=None, exclude_if=lambda epochs: epochs is None)
     update_digest: Digest | None
+    client_state_digest: Digest | None = Field(default=None, exclude_if=lambda digest: digest is None)
     manifest_digest: Digest | None
     slice_digest: Digest | None
     slice_document: Digest | None = None
     ranges: list[SliceRange]
     incoming: Metrics | None
     trained: Metrics | None
+    contribution: Contribution | None = Field(default=None, exclude_if=lambda contribution: contribution is None)
 
 
 class Commit(Document):
@@ -257,6 +284,7 @@ class Commit(Document):
         metrics: metrics of that model.
         evaluation_digest: digest of the records of the evaluation topic that the model was measured on; absent under
             federated evaluation.
+        left_out: with `leave_one_out`, the target metric that the global model would have without each client's update.
         restores: in a rollback, the round whose global model the run goes back to.
         decision: whether the run continues.
         verdicts_digest: digest of verdicts.json; absent in round 0.
@@ -276,11 +304,22 @@ class Commit(Document):
     measured_round: Count | None = None
     metrics: Metrics | None = None
     evaluation_digest: Digest | None = None
+    left_out: dict[Word, float] = Field(default={}, exclude_if=lambda left_out: not left_out)
     restores: Count | None = None
     decision: Decision
     verdicts_digest: Digest | None = None
     figures: Figures = Field(default={}, exclude_if=lambda figures: not figures)
     code_version: str
+
+    @property
+    def aggregation(self) -> Aggregation:
+        """What the commit says that the aggregation produced beside the global model."""
+        return Aggregation(
+            server_state_digest=self.server_state_digest,
+            broadcast_digest=self.broadcast_digest,
+            figures=self.figures,
+            contributions={entry.client: entry.contribution for entry in self.clients if entry.contribution},
+        )
 
     @model_validator(mode="after")
     def _kind_fits(self) -> Commit:

@@ -6,11 +6,13 @@ They go out with the global model and come back in a client's update, where thei
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
 from fedstream.record.weights import Weights
+
+T = TypeVar("T")
 
 EXTRA = "extra//"
 """Prefix of such an array in an update.
@@ -42,13 +44,23 @@ def spec_of(array: np.ndarray) -> ArraySpec:
 
 def join(weights: Mapping[str, np.ndarray], extras: Mapping[str, np.ndarray]) -> Weights:
     """Return the content of an update: the weights, and the extra arrays under their prefix."""
-    return {**weights, **{f"{EXTRA}{name}": array for name, array in extras.items()}}
+    return {**weights, **prefixed(EXTRA, extras)}
 
 
 def split(arrays: Mapping[str, np.ndarray]) -> tuple[Weights, Weights]:
     """Return the weights and the extra arrays of an update."""
     weights = {name: array for name, array in arrays.items() if not name.startswith(EXTRA)}
-    return weights, {name.removeprefix(EXTRA): array for name, array in arrays.items() if name.startswith(EXTRA)}
+    return weights, unprefixed(EXTRA, arrays)
+
+
+def prefixed(prefix: str, arrays: Mapping[str, T]) -> dict[str, T]:
+    """Return arrays, or what is required of them, under names with a prefix."""
+    return {f"{prefix}{name}": array for name, array in arrays.items()}
+
+
+def unprefixed(prefix: str, arrays: Mapping[str, T]) -> dict[str, T]:
+    """Return those arrays whose names have a prefix, without it."""
+    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
 
 
 def why_not(expected: Mapping[str, ArraySpec], arrays: Mapping[str, np.ndarray], what: str, whole: str) -> str:

@@ -7,16 +7,12 @@ agree.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar, get_args, get_origin
+from typing import Any, Literal, get_args, get_origin
 
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import BaseModel, TypeAdapter
 from pydantic.fields import FieldInfo
 
-from fedstream.errors import SpecError
-from fedstream.record.names import NAME_RULE
 from fedstream.record.operational import is_operational
-
-Model = TypeVar("Model", bound=BaseModel)
 
 Group = Literal["who", "data", "training", "aggregation", "stopping", "where it runs"]
 GROUPS: tuple[Group, ...] = get_args(Group)
@@ -34,10 +30,13 @@ class Entry:
     Attributes:
         group: entries that are shown together.
         flag: option on the command line; empty for `--` and the field's name.
+        within: parameter of the pipeline that holds this field and other rarely used ones as a JSON object; empty for a
+            parameter of the field's own.
     """
 
     group: Group
     flag: str = ""
+    within: str = ""
 
 
 @dataclass(frozen=True)
@@ -54,6 +53,7 @@ class FormField:
         required: whether the entry has no default.
         default: default as a JSON value; None if there is none.
         operational: whether a later submission of the same run can change the value.
+        within: parameter of the pipeline that holds the entry in a JSON object; empty for a parameter of its own.
     """
 
     name: str
@@ -65,6 +65,12 @@ class FormField:
     required: bool
     default: Any
     operational: bool
+    within: str = ""
+
+    @property
+    def parameter(self) -> str:
+        """Name of the pipeline's parameter that holds the entry."""
+        return self.within or self.name
 
 
 def form_of(*models: type[BaseModel]) -> list[FormField]:
@@ -73,7 +79,7 @@ def form_of(*models: type[BaseModel]) -> list[FormField]:
     Entries are sorted by group, and within a group they keep the order of the models.
 
     Raises:
-        TypeError: a field has no Entry, no description, or a type that a form cannot show.
+        TypeError: a field has no Entry, no description, a type that a form cannot show, or no default within an object.
     """
     fields = [
         _form_field(f"{model.__name__}.{name}", name, field)
@@ -83,29 +89,30 @@ def form_of(*models: type[BaseModel]) -> list[FormField]:
     return sorted(fields, key=lambda field: GROUPS.index(field.group))
 
 
-def parse_form(model: type[Model], values: dict[str, Any]) -> Model:
-    """Validate the given values.
+def packed_form(*models: type[BaseModel]) -> list[FormField]:
+    """Return the entries of a form as the parameters of a pipeline: all that are `within` one object are one entry.
 
-    Raises:
-        SpecError: a field is wrong. One line names each wrong field, the given value and what is expected.
+    Its default is an object of their defaults, which shows its keys.
     """
-    try:
-        return model.model_validate(values)
-    except ValidationError as error:
-        raise SpecError(explained(error)) from error
+    order: dict[str, list[FormField]] = {}
+    for field in form_of(*models):
+        order.setdefault(field.parameter, []).append(field)
+    return [_object(name, fields) if fields[0].within else fields[0] for name, fields in order.items()]
 
 
-def explained(error: ValidationError) -> str:
-    """Return one line that names each wrong field, the given value and what is expected."""
-    return "; ".join(_explained(problem) for problem in error.errors())
-
-
-def _explained(problem: Any) -> str:
-    where = ".".join(str(part) for part in problem["loc"])
-    what = NAME_RULE if problem["type"] == "string_pattern_mismatch" else problem["msg"].removeprefix("Value error, ")
-    if not where or problem["type"] == "missing":
-        return f"{where}: {what}" if where else what
-    return f"{where}: {what} (given: {problem['input']!r})"
+def _object(name: str, fields: list[FormField]) -> FormField:
+    keys = " ".join(f"{field.name}: {field.description}" for field in fields)
+    return FormField(
+        name=name,
+        group=fields[0].group,
+        flag="",
+        description=f"Rarely used values in one object; keys that are left out keep their defaults. {keys}",
+        kind="document",
+        choices=(),
+        required=False,
+        default={field.name: field.default for field in fields},
+        operational=all(field.operational for field in fields),
+    )
 
 
 def _form_field(where: str, name: str, field: FieldInfo) -> FormField:
@@ -114,6 +121,8 @@ def _form_field(where: str, name: str, field: FieldInfo) -> FormField:
         raise TypeError(
             f"{where} needs an Entry in its annotation, as Annotated[int, Entry('training')], and a description"
         )
+    if entry.within and field.is_required():
+        raise TypeError(f"{where} needs a default, because keys of {entry.within} can be left out")
     return FormField(
         name=name,
         group=entry.group,
@@ -124,6 +133,7 @@ def _form_field(where: str, name: str, field: FieldInfo) -> FormField:
         required=field.is_required(),
         default=None if field.is_required() else TypeAdapter(Any).dump_python(field.default, mode="json"),
         operational=is_operational(field),
+        within=entry.within,
     )
 
 

@@ -168,7 +168,7 @@ def _why_wrong(expected: Verdict, said: Verdict, refusals: set[str]) -> str:
         return ""
     # A later version can give the reason for a rejection in other words.
     words = {"reason"} if not expected.accepted else set()
-    difference = _first_difference(said.model_dump(exclude=words), expected.model_dump(exclude=words))
+    difference = _first_difference(*({name: value for name, value in v if name not in words} for v in (said, expected)))
     return f"of client {said.client!r} it says that {difference}" if difference else ""
 
 
@@ -185,7 +185,9 @@ def _verdict(candidate: Candidate, reason: str) -> Verdict:
         accepted=not reason,
         reason=reason or "valid",
         num_examples=counts.num_examples if counts else 0,
+        epochs=counts.epochs if counts else None,
         update_digest=counts.update_digest if counts else None,
+        client_state_digest=counts.client_state_digest if counts else None,
         manifest_digest=candidate.manifest_digest,
     )
 
@@ -218,8 +220,10 @@ def _why_unexpected(
     }
     if difference := _first_difference({name: getattr(candidate.manifest, name) for name in expected}, expected):
         return f"in its manifest {difference}"
-    if selection.kind == "closing" and candidate.manifest and candidate.manifest.update_digest:
-        return "its manifest names an update, but this round only measures"
+    manifest = candidate.manifest
+    if selection.kind == "closing" and manifest and (manifest.update_digest or manifest.client_state_digest):
+        what = "an update" if manifest.update_digest else "a client state"
+        return f"its manifest names {what}, but this round only measures"
     return ""
 
 
@@ -239,6 +243,8 @@ def _why_unusable(
         return ""
     if reason := _why_bad_count(manifest.num_examples, records):
         return reason
+    if manifest.epochs is not None and not 1 <= manifest.epochs < record.spec.epochs:
+        return f"epochs is {manifest.epochs}, but partial work has at least 1 and fewer than {record.spec.epochs}"
     return weights.problem if weights else "its weights are not in the store"
 
 

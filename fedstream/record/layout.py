@@ -93,6 +93,10 @@ class RoundKeys:
         """
         return f"{self.root}/updates/{client}-{digest}.safetensors"
 
+    def client_state(self, client: str, digest: str) -> str:
+        """Return the key of the arrays that a client keeps for its next round; its manifest names the digest."""
+        return f"{self.root}/client_states/{client}-{digest}.safetensors"
+
     def manifest(self, client: str) -> str:
         return f"{self.root}/updates/{client}.json"
 

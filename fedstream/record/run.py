@@ -8,6 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from fedstream.errors import SpecError
 from fedstream.record.document import Digest, Document, Word
+from fedstream.record.exchange import Parts
 from fedstream.record.format import RAW, StreamFormat
 from fedstream.record.names import MODEL_NAME, NAME
 from fedstream.record.spec import RunSpec
@@ -89,6 +90,7 @@ class RunRecord(Document):
         features: names of the columns, in the order in which the model takes them; empty if neither the model nor a
             client names any.
         classes: names of the classes 0, 1, ...; empty under the same condition.
+        parts: which variables travel and which are personal; absent if all travel.
     """
 
     layout: int = LAYOUT
@@ -99,6 +101,7 @@ class RunRecord(Document):
     announcements: list[AnnouncementRow]
     features: list[str] = []
     classes: list[str] = []
+    parts: Parts | None = Field(default=None, exclude_if=lambda parts: parts is None)
 
     @field_validator("layout")
     @classmethod

@@ -10,68 +10,13 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from fedstream.errors import SpecError
 from fedstream.record.clipping import Clipping
 from fedstream.record.document import Document
-from fedstream.record.form import Entry, explained, parse_form
+from fedstream.record.exchange import Exchange
+from fedstream.record.form import Entry
+from fedstream.record.form_values import explained, parse_form
 from fedstream.record.names import NAME, NAME_RULE, TOPIC
 from fedstream.record.operational import OPERATIONAL, identity, with_operational
+from fedstream.record.placement import BESIDE_PLACEMENTS, Placement, Site, with_placement
 from fedstream.record.privacy import Privacy
-
-
-class Placement(Document):
-    """Where a client's training runs, and which resources it can use there.
-
-    Attributes:
-        node_selector: Kubernetes node labels, all of which must match.
-        tolerations: Kubernetes tolerations, as in a pod's YAML.
-        gpu_type: resource name such as `nvidia.com/gpu`; empty for none.
-        gpu_count: number of these resources; for shared memory, in the unit that its device plugin counts.
-        gpu_memory_mib: upper limit, in MiB, of the memory that the training uses on each GPU, where pods share one; 0
-            to allocate more as needed.
-        cpu_fallback: if a GPU is requested but none is available, train on the processor instead of leaving the client
-            out.
-    """
-
-    node_selector: dict[str, str] = {}
-    tolerations: list[dict[str, Any]] = []
-    gpu_type: str = ""
-    gpu_count: int = Field(default=0, ge=0, le=1_000_000)
-    gpu_memory_mib: int = Field(default=0, ge=0, le=1_000_000)
-    cpu_fallback: bool = False
-
-    @model_validator(mode="after")
-    def _gpu_is_whole(self) -> Placement:
-        if bool(self.gpu_type) != bool(self.gpu_count):
-            raise ValueError(f"gpu_type is {self.gpu_type!r} and gpu_count is {self.gpu_count}; set both or neither")
-        return self
-
-
-class Site(Document):
-    """How one client differs from the run's defaults.
-
-    Attributes:
-        bootstrap_servers: the client's own brokers; empty for the default brokers.
-        placement: where the client's training runs; absent for the run's default.
-        store_secret: Kubernetes secret with the key that the client's training pods use for the store; empty for the
-            secret that all clients share.
-    """
-
-    bootstrap_servers: str = ""
-    placement: Annotated[Placement | None, OPERATIONAL] = None
-    store_secret: Annotated[str, OPERATIONAL] = Field(
-        default="", max_length=253, pattern=r"^([a-z0-9]([a-z0-9.-]*[a-z0-9])?)?$"
-    )
-
-
-BESIDE_PLACEMENTS = ("cpu_fallback", "gpu_memory_mib")
-"""Fields that used to belong to a RunSpec and now belong to a Placement."""
-
-
-def _with_placement(beside: dict[str, Any], holder: Any, default: Any = None) -> Any:
-    """Add values to the placement of a site or of a run.
-
-    A placement of the wrong type stays as it is, so that validation can name it.
-    """
-    placement = holder.get("placement", default) if isinstance(holder, dict) else None
-    return holder | {"placement": beside | placement} if isinstance(placement, dict) else holder
 
 
 class RunSpec(Document):
@@ -107,22 +52,22 @@ class RunSpec(Document):
         description="Labelled records to measure each global model on: a topic, or offsets such as topic:0:0:360; "
         "empty for federated evaluation.",
     )
-    data_restriction: Annotated[dict[str, Any], Entry("data")] = Field(
+    data_restriction: Annotated[dict[str, Any], Entry("data", within="data_options")] = Field(
         {}, description="Must equal the restrictions of an announcement; {} for streams without any."
     )
-    slices: Annotated[Literal["newest", "all"], Entry("data")] = Field(
+    slices: Annotated[Literal["newest", "all"], Entry("data", within="data_options")] = Field(
         "newest",
         description="Which announcements of a client count: newest for only the latest one, all for all of them.",
     )
-    own_topics: Annotated[bool, Entry("data")] = Field(
+    own_topics: Annotated[bool, Entry("data", within="data_options")] = Field(
         False,
         description="Accept only announcements of topics whose names begin with the client's name and a dot, "
         "as the access rules of a secured broker enforce.",
     )
-    min_data: Annotated[int, Entry("data")] = Field(
+    min_data: Annotated[int, Entry("data", within="data_options")] = Field(
         1, ge=1, description="Minimum number of records that a client must have announced."
     )
-    validation_rate: Annotated[float, Entry("data")] = Field(
+    validation_rate: Annotated[float, Entry("data", within="data_options")] = Field(
         0.1, ge=0, lt=1, description="Fraction of the records to hold out at clients whose announcement sets none."
     )
     epochs: Annotated[int, Entry("training")] = Field(
@@ -136,7 +81,7 @@ class RunSpec(Document):
         ge=0,
         description="Learning rate of the clients' optimizer; 0 for the rate that the model was compiled with.",
     )
-    mixed_precision: Annotated[bool, Entry("training")] = Field(
+    mixed_precision: Annotated[bool, Entry("training", within="training_options")] = Field(
         False,
         description="Train in half precision: float16 on GPUs, bfloat16 on processors. "
         "Weights and measurements stay float32.",
@@ -144,10 +89,10 @@ class RunSpec(Document):
     seed: Annotated[int, Entry("training")] = Field(
         0, ge=0, lt=2**31, description="Seed for client selection, splits and shuffles."
     )
-    threads: Annotated[int, Entry("training")] = Field(
+    threads: Annotated[int, Entry("training", within="training_options")] = Field(
         2, ge=1, le=256, description="TensorFlow threads per training. Their number affects the digests."
     )
-    baseline: Annotated[bool, Entry("training")] = Field(
+    baseline: Annotated[bool, Entry("training", within="training_options")] = Field(
         False,
         description="Also train each client alone, once, for comparison in the report. "
         "This takes as long as the client's part of the run.",
@@ -162,16 +107,24 @@ class RunSpec(Document):
         description='Parameters of the strategy, such as {"server_learning_rate": 0.05} for FedAdam; '
         "parameters that are left out keep their defaults.",
     )
-    outlier_bound: Annotated[float, Entry("aggregation")] = Field(
+    outlier_bound: Annotated[float, Entry("aggregation", within="aggregation_options")] = Field(
         10.0,
         ge=0,
         description="With three or more updates, reject each whose norm exceeds this multiple of the round's median; "
         "0 to reject none.",
     )
-    clipping: Annotated[Clipping, Entry("aggregation")] = Field(
+    leave_one_out: Annotated[bool, Entry("aggregation", within="aggregation_options")] = Field(
+        False,
+        description="Also measure what each round's model would be without each client's update, on the evaluation "
+        "topic. This takes one evaluation for each client.",
+    )
+    clipping: Annotated[Clipping, Entry("aggregation", within="aggregation_options")] = Field(
         Clipping(), description='Limits of a client\'s change, such as {"norm": 1.0}; see docs/strategies.md.'
     )
-    privacy: Annotated[Privacy, Entry("aggregation")] = Field(
+    exchange: Annotated[Exchange, Entry("aggregation", within="aggregation_options")] = Field(
+        Exchange(), description='What travels, such as {"compression": "int8"}; see docs/exchange.md.'
+    )
+    privacy: Annotated[Privacy, Entry("aggregation", within="aggregation_options")] = Field(
         Privacy(),
         description="Differential privacy, such as "
         '{"where": "central", "noise_multiplier": 1, "delta": 0.00001, "max_epsilon": 8}; see docs/privacy.md.',
@@ -217,8 +170,8 @@ class RunSpec(Document):
             return values
         rest = {name: value for name, value in values.items() if name not in beside}
         if isinstance(sites := rest.get("sites"), dict):
-            rest["sites"] = {client: _with_placement(beside, site) for client, site in sites.items()}
-        return _with_placement(beside, rest, default={})
+            rest["sites"] = {client: with_placement(beside, site) for client, site in sites.items()}
+        return with_placement(beside, rest, default={})
 
     @field_validator("evaluation_topic")
     @classmethod
@@ -235,6 +188,12 @@ class RunSpec(Document):
         if duplicates := sorted({client for client in clients if clients.count(client) > 1}):
             raise ValueError(f"client {duplicates[0]!r} is named twice")
         return sorted(clients)
+
+    @model_validator(mode="after")
+    def _clients_can_be_left_out(self) -> RunSpec:
+        if self.leave_one_out and not self.evaluation_topic:
+            raise ValueError("leave_one_out measures models on an evaluation topic; name one in evaluation_topic")
+        return self
 
     @model_validator(mode="after")
     def _quorum_is_reachable(self) -> RunSpec:
@@ -267,7 +226,7 @@ class RunSpec(Document):
 
 
 def parse_spec(values: dict[str, Any]) -> RunSpec:
-    """Validate form values.
+    """Validate form values, which are fields of RunSpec or parameters of the pipeline.
 
     Raises:
         SpecError: a field is wrong. One line names each wrong field, the given value and what is expected.

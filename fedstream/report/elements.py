@@ -37,6 +37,7 @@ class RoundView:
         seconds: Whole seconds from the selection of the clients to the commit, on the store's clock; None for round 0.
         counts: Whether the last commit builds on it; False for a round that was undone by a rollback.
         behind: Number of training rounds behind its model, which is the number of a training round.
+        sent: Bytes of each accepted update in the store, by client.
     """
 
     commit: Commit
@@ -47,6 +48,7 @@ class RoundView:
     seconds: float | None = None
     counts: bool = True
     behind: int = 0
+    sent: dict[str, int] = field(default_factory=dict)
 
     @property
     def number(self) -> int:

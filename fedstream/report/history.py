@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from fedstream.record.documents import ClientEntry, Metrics
+from fedstream.report.contributions import share_of, value_of
+from fedstream.report.elements import RoundView
 from fedstream.report.view import RunView, build_view
 from fedstream.store.objects import ObjectStore
 from fedstream.store.store import Store
@@ -21,12 +23,14 @@ ROUND_COLUMNS = [
     "clients",
     "accepted",
     "records",
+    "bytes",
     "seconds",
     "counts",
     "decision",
     "reason",
     "weights_digest",
 ]
+CONTRIBUTION = ["share", "norm", "cosine", "value"]
 TAKEN = {"round", "kind", *ROUND_COLUMNS}
 """Names of columns that a metric cannot have."""
 
@@ -38,12 +42,14 @@ class History:
     Attributes:
         rounds: One row for each round, with the columns round, kind, one column for each metric of the round's own
             global model (NaN if it was not measured), measured_on (number of records), clients (number asked),
-            accepted, records (number trained on), seconds, counts (False for a round undone by a rollback), decision,
-            reason, weights_digest.
+            accepted, records (number trained on), bytes (of all accepted updates), seconds, counts (False for a round
+            undone by a rollback), decision, reason, weights_digest.
         clients: One row for each client and round, with the columns round, kind, client, accepted, reason,
-            num_examples, incoming_METRIC and trained_METRIC (the received and the trained model on the client's
+            num_examples, share (of all examples in accepted updates), norm and cosine (of the update's change, compared
+            with that of the global model), value (by how much the target metric is better with the update; NaN if that
+            was not measured), incoming_METRIC and trained_METRIC (the received and the trained model on the client's
             held-out records), records (number in its slice), ranges (topic:partition:start:end,...), slice_digest,
-            update_digest.
+            update_digest, bytes (of its update in the store).
     """
 
     rounds: pandas.DataFrame
@@ -73,7 +79,7 @@ def to_history(view: RunView) -> History:
     round_columns = ["round", "kind", *names, *ROUND_COLUMNS]
     measured = [f"{which}_{name}" for name in names for which in ("incoming", "trained")]
     verdict = ["round", "kind", "client", "accepted", "reason", "num_examples"]
-    client_columns = [*verdict, *measured, "records", "ranges", "slice_digest", "update_digest"]
+    client_columns = [*verdict, *CONTRIBUTION, *measured, "records", "ranges", "slice_digest", "update_digest", "bytes"]
     rounds = [
         {
             "round": item.number,
@@ -83,6 +89,7 @@ def to_history(view: RunView) -> History:
             "clients": len(item.commit.clients),
             "accepted": len(item.accepted),
             "records": item.records,
+            "bytes": sum(item.sent.values()),
             "seconds": item.seconds,
             "counts": item.counts,
             "decision": item.commit.decision.action,
@@ -92,7 +99,7 @@ def to_history(view: RunView) -> History:
         for item in view.rounds
     ]
     clients = [
-        _client_row(item.number, item.commit.kind, entry, names)
+        _client_row(item, entry, names, view.metric) | {"bytes": item.sent.get(entry.client, 0)}
         for item in view.rounds
         for entry in item.commit.clients
     ]
@@ -104,14 +111,19 @@ def metrics_of(view: RunView) -> list[str]:
     return [name for name in view.metric_names if name not in TAKEN]
 
 
-def _client_row(round: int, kind: str, entry: ClientEntry, names: list[str]) -> dict[str, Any]:
+def _client_row(item: RoundView, entry: ClientEntry, names: list[str], metric: str) -> dict[str, Any]:
+    told = entry.contribution
     return {
-        "round": round,
-        "kind": kind,
+        "round": item.number,
+        "kind": item.commit.kind,
         "client": entry.client,
         "accepted": entry.accepted,
         "reason": entry.reason,
         "num_examples": entry.num_examples,
+        "share": share_of(item, entry),
+        "norm": told.norm if told else None,
+        "cosine": told.cosine if told else None,
+        "value": value_of(item, entry.client, metric),
         **_values(entry.incoming, names, "incoming_"),
         **_values(entry.trained, names, "trained_"),
         "records": sum(part.end - part.start for part in entry.ranges),

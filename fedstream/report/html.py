@@ -16,11 +16,12 @@ from fedstream.record.form import form_of
 from fedstream.record.selection import clients_asked, quorum
 from fedstream.record.spec import RunSpec
 from fedstream.report import figures, tables
+from fedstream.report.contributions import contribution_rows
 from fedstream.report.elements import RoundView
 from fedstream.report.interval import METHOD, interval
 from fedstream.report.privacy import privacy_note
 from fedstream.report.view import RunView
-from fedstream.text import capital, clean, count, duration, score, spans
+from fedstream.text import capital, clean, count, duration, score, size, spans
 
 MAX_ROWS = tables.MAX_ROWS
 
@@ -55,6 +56,7 @@ def render_report(view: RunView) -> str:
             else None,
             measured=measured,
             client_rows=rows,
+            contributions=contribution_rows(view),
             alone_rows=tables.alone_rows(view),
             alone_summary=tables.alone_summary,
             announcements=[row for row in view.record.announcements if row.related],
@@ -86,6 +88,7 @@ def _environment() -> Environment:
     )
     environment.filters.update(
         score=score,
+        size=size,
         duration=duration,
         spans=spans,
         capital=capital,

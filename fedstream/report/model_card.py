@@ -9,10 +9,11 @@ from fedstream.record.documents import Metrics
 from fedstream.record.selection import clients_asked, quorum
 from fedstream.report.elements import RoundView
 from fedstream.report.interval import METHOD, interval
+from fedstream.report.markdown import code, table
 from fedstream.report.privacy import privacy_note
-from fedstream.report.tables import AloneRow, alone_rows, alone_summary, class_rows, client_rows
+from fedstream.report.tables import AloneRow, alone_rows, alone_summary, class_rows, client_rows, contributors
 from fedstream.report.view import RunView
-from fedstream.text import count, markdown, markdown_code, score, spans
+from fedstream.text import count, markdown, score, spans
 
 MAX_ROWS = 200
 """Maximum number of clients that are listed; the HTML report and the ledger contain all of them."""
@@ -25,10 +26,6 @@ MAX_ABSENT = 20
 
 MAX_NAMES = 100
 """Maximum number of names of features, and of classes, that are listed."""
-
-
-class _Markdown(str):
-    """Text that is already Markdown; all other text in a table is escaped."""
 
 
 def render_model_card(view: RunView, round: int) -> str:
@@ -77,7 +74,7 @@ def _head(view: RunView, item: RoundView) -> list[str]:
         front += [
             f"    - type: {json.dumps(metric)}\n      value: {value!r}" for metric, value in item.metrics.values.items()
         ]
-    owners = count(len(_contributors(view, item.number)), "client")
+    owners = count(len(contributors(view, item.number)), "client")
     said = (
         f"Global model of round {item.number} of the federated run `{view.run}`, "
         f"trained with {view.record.spec.strategy} on the records of {owners}."
@@ -104,11 +101,11 @@ def _model(view: RunView, item: RoundView) -> list[str]:
         ("published weights", item.commit.weights_digest),
         ("fedstream", item.commit.code_version),
     ]
-    return ["## Model", _table(["what", "value"], rows)]
+    return ["## Model", table(["what", "value"], rows)]
 
 
 def _data(view: RunView, round: int) -> list[str]:
-    used = _contributors(view, round)
+    used = contributors(view, round)
     total = sum(used.values())
     rows = []
     for row in client_rows(view)[:MAX_ROWS]:
@@ -116,11 +113,11 @@ def _data(view: RunView, round: int) -> list[str]:
         numbers = spans(number for number, _ in row.client.trained if number <= round)
         rows.append(
             (
-                _code(name),
+                code(name),
                 f"{row.client.matched.records:,}",
                 numbers or "none",
                 f"{part / total:.1%}" if total else "–",
-                _code(row.client.matched.ranges),
+                code(row.client.matched.ranges),
             )
         )
     lines = [
@@ -128,7 +125,7 @@ def _data(view: RunView, round: int) -> list[str]:
         f"{count(len(view.clients), 'client')} announced "
         f"{count(sum(client.matched.records for client in view.clients), 'record')} in total. "
         "The records stay in the clients' Kafka: neither the object store nor this model's files contain any.",
-        _table(
+        table(
             ["client", "records announced", "updates counted in rounds", "weight", "topic:partition:start:end"], rows
         ),
         f"A client's weight is its share of the {count(total, 'example')} in all accepted updates up to round {round}.",
@@ -146,7 +143,7 @@ def _named(what: str, names: Sequence[str]) -> list[str]:
     if not names:
         return []
     more = f" and {len(names) - MAX_NAMES:,} more" if len(names) > MAX_NAMES else ""
-    return [f"{what}: {', '.join(_code(name) for name in names[:MAX_NAMES])}{more}."]
+    return [f"{what}: {', '.join(code(name) for name in names[:MAX_NAMES])}{more}."]
 
 
 def _training(view: RunView, round: int) -> list[str]:
@@ -170,7 +167,7 @@ def _training(view: RunView, round: int) -> list[str]:
     devices = sorted(
         {f"{manifest.device}{' (no GPU available)' if manifest.cpu_fallback else ''}" for manifest in manifests}
     )
-    return ["## Training", _table(["what", "value"], [*rows, ("devices", ", ".join(devices[:MAX_DEVICES]) or "–")])]
+    return ["## Training", table(["what", "value"], [*rows, ("devices", ", ".join(devices[:MAX_DEVICES]) or "–")])]
 
 
 def _metrics(view: RunView, item: RoundView) -> list[str]:
@@ -179,7 +176,7 @@ def _metrics(view: RunView, item: RoundView) -> list[str]:
     lines = [
         "## Metrics",
         f"Measured on {_measured_on(view, item.metrics)}. {METHOD}",
-        _table(
+        table(
             ["metric", "value", "95 % interval"],
             [
                 (name, score(value), interval(name, value, item.metrics.num_examples) or "–")
@@ -196,7 +193,7 @@ def _metrics(view: RunView, item: RoundView) -> list[str]:
     if len(entries) > 1:
         ordered = sorted((entry.incoming.values[view.metric], entry.client) for entry in entries if entry.incoming)
         (low, lowest), (high, highest) = ordered[0], ordered[-1]
-        ends = f"between {score(low)} ({_code(lowest)}) and {score(high)} ({_code(highest)})"
+        ends = f"between {score(low)} ({code(lowest)}) and {score(high)} ({code(highest)})"
         lines.append(f"On the held-out records of each client, {markdown(view.metric)} is {ends}.")
     if rows := class_rows(item.metrics, view.classes):
         cells = [
@@ -210,7 +207,7 @@ def _metrics(view: RunView, item: RoundView) -> list[str]:
         ]
         lines += [
             "### By class",
-            _table(["class", "records", "recall", "precision", "95 % interval of the recall"], cells),
+            table(["class", "records", "recall", "precision", "95 % interval of the recall"], cells),
         ]
     return [*lines, *_alone(view)]
 
@@ -226,13 +223,13 @@ def _alone(view: RunView) -> list[str]:
     )
     cells = [
         (
-            _code(row.client),
+            code(row.client),
             f"{row.held_out:,}",
             *(f"{score(value)}{f' ({sure})' if sure else ''}" for value, sure in _pairs(row)),
         )
         for row in rows
     ]
-    return ["### Alone and together", said, _table(["client", "held-out records", "alone", "together"], cells)]
+    return ["### Alone and together", said, table(["client", "held-out records", "alone", "together"], cells)]
 
 
 def _pairs(row: AloneRow) -> list[tuple[float, str]]:
@@ -265,7 +262,7 @@ def _limits(view: RunView, item: RoundView) -> list[str]:
             f"It was chosen as the best of {models} by the {metric} that is given above, "
             "which is therefore somewhat optimistic."
         )
-    if idle := [client.name for client in view.clients if client.name not in _contributors(view, item.number)]:
+    if idle := [client.name for client in view.clients if client.name not in contributors(view, item.number)]:
         limits.append(f"It contains no update of {_names(idle)}.")
     limits += [f"{markdown(str(absence))}." for absence in view.attendance.absent[:MAX_ABSENT]]
     if (more := len(view.attendance.absent) - MAX_ABSENT) > 0:
@@ -284,42 +281,20 @@ def _limits(view: RunView, item: RoundView) -> list[str]:
 
 
 def _lineage(view: RunView, item: RoundView) -> list[str]:
-    rows = [("run", _code(view.run)), ("round", item.number), ("commit", item.digest), ("spec.json", view.spec_digest)]
+    rows = [("run", code(view.run)), ("round", item.number), ("commit", item.digest), ("spec.json", view.spec_digest)]
     if view.head:
         rows.append((f"last commit (round {view.head.number})", view.head.digest))
     return [
         "## Lineage",
-        _table(["what", "value"], rows),
+        table(["what", "value"], rows),
         f"To verify it bit for bit:\n\n```\nfedstream verify {view.run} --stream\n```",
     ]
 
 
-def _contributors(view: RunView, round: int) -> dict[str, int]:
-    """Return client -> examples in its accepted updates up to a round."""
-    used: dict[str, int] = {}
-    for client in view.clients:
-        if examples := sum(entry.num_examples for number, entry in client.trained if number <= round):
-            used[client.name] = examples
-    return used
-
-
 def _names(names: Sequence[str]) -> str:
-    shown = ", ".join(_code(name) for name in names[:10])
+    shown = ", ".join(code(name) for name in names[:10])
     return shown if len(names) <= 10 else f"{shown} and {len(names) - 10} more"
 
 
 def _shape(shape: Sequence[int]) -> str:
     return " × ".join(map(str, shape)) or "scalar"
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
-    for row in rows:
-        cells = [cell if isinstance(cell, _Markdown) else markdown(str(cell)) for cell in row]
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
-
-
-def _code(text: str) -> _Markdown:
-    """Format a text from outside as inline code that nothing in the text can close."""
-    return _Markdown(markdown_code(text))

@@ -25,6 +25,7 @@ class ClientRow:
         received: Metric of the last model that it received, on its held-out records.
         sure: The 95 % interval of that metric as text; empty for none.
         gain: Mean of trained - received over the rounds that have both.
+        sent: Mean bytes of its updates in the store; None for no update.
     """
 
     client: ClientView
@@ -33,15 +34,20 @@ class ClientRow:
     sure: str
     gain: float | None
     held_out: int
+    sent: float | None
 
 
 def client_rows(view: RunView) -> list[ClientRow]:
     """Return a row for each client, by name."""
     total = sum(client.examples for client in view.clients)
-    return [_client_row(client, total, view.metric) for client in view.clients]
+    sent: dict[str, list[int]] = {}
+    for item in view.rounds:
+        for name, size in item.sent.items():
+            sent.setdefault(name, []).append(size)
+    return [_client_row(client, total, view.metric, sent.get(client.name, [])) for client in view.clients]
 
 
-def _client_row(client: ClientView, total: int, metric: str) -> ClientRow:
+def _client_row(client: ClientView, total: int, metric: str, sent: Sequence[int]) -> ClientRow:
     received, trained = client.curve("incoming", metric), dict(client.curve("trained", metric))
     gains = [trained[number] - value for number, value in received if number in trained]
     held_out = client.received[1].num_examples if client.received else 0
@@ -52,6 +58,7 @@ def _client_row(client: ClientView, total: int, metric: str) -> ClientRow:
         sure=interval(metric, received[-1][1], held_out) if received else "",
         gain=sum(gains) / len(gains) if gains else None,
         held_out=held_out,
+        sent=sum(sent) / len(sent) if sent else None,
     )
 
 
@@ -198,3 +205,12 @@ def class_rows(metrics: Metrics | None, names: Sequence[str] = ()) -> list[Class
             )
         )
     return rows
+
+
+def contributors(view: RunView, round: int) -> dict[str, int]:
+    """Return client -> examples in its accepted updates up to a round."""
+    used: dict[str, int] = {}
+    for client in view.clients:
+        if examples := sum(entry.num_examples for number, entry in client.trained if number <= round):
+            used[client.name] = examples
+    return used

@@ -221,9 +221,15 @@ def _rounds(commits: list[Commit], digests: list[str], infos: dict[str, ObjectIn
                 seconds=(end.last_modified - start.last_modified).total_seconds() if start and end else None,
                 counts=commit.round in kept,
                 behind=behind[commit.round],
+                sent=_sent(keys, commit, infos),
             )
         )
     return views
+
+
+def _sent(keys: RoundKeys, commit: Commit, infos: dict[str, ObjectInfo]) -> dict[str, int]:
+    updates = {entry.client: keys.update(entry.client, entry.update_digest or "") for entry in commit.clients}
+    return {client: infos[key].size for client, key in updates.items() if key in infos}
 
 
 def _clients(store: Store, record: RunRecord, commits: list[Commit], infos: dict[str, ObjectInfo]) -> list[ClientView]:

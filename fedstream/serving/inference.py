@@ -6,39 +6,33 @@ import logging
 import threading
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 from kafka import ConsumerRebalanceListener, TopicPartition
 from kafka.errors import (
     CommitFailedError,
     IllegalGenerationError,
     KafkaTimeoutError,
-    MessageSizeTooLargeError,
     RebalanceInProgressError,
-    RecordListTooLargeError,
-    UnknownError,
     UnknownMemberIdError,
 )
 from kafka.structs import OffsetAndMetadata
 
-from fedstream.errors import BrokerAway, RecordError, TopicError, UsageError
+from fedstream.errors import BrokerAway, RecordError, UsageError
 from fedstream.serving.predictions import answers
+from fedstream.serving.storing import Message, check_topics, store, where
 from fedstream.serving.versions import Served, ServedVersion
 from fedstream.settings import KafkaSettings
-from fedstream.stream.client import REQUEST_MS, close_producer, consumer, open_producer
+from fedstream.stream.client import close_producer, consumer, open_producer
 from fedstream.stream.reader import topic_bounds
 
 if TYPE_CHECKING:
     from kafka import KafkaConsumer, KafkaProducer
     from kafka.consumer.fetcher import ConsumerRecord
-    from kafka.producer.future import FutureRecordMetadata
-
-Message: TypeAlias = "tuple[ConsumerRecord, bytes | None, list[tuple[str, bytes]]]"
-"""The record that a message answers, the message's value, and the headers added to those of the record."""
 
 log = logging.getLogger("fedstream.serving")
 
@@ -205,21 +199,11 @@ class Inference:
         writer = open_producer(self._kafka, idempotent=False)
         try:
             if self._heard is None:
-                self._check_topics(writer)
+                topics = filter(None, (self._streams.output_topic, self._streams.error_topic))
+                check_topics(writer, topics, self._kafka.bootstrap_servers)
             yield writer
         finally:
             close_producer(writer)
-
-    def _check_topics(self, writer: KafkaProducer) -> None:
-        for topic in filter(None, (self._streams.output_topic, self._streams.error_topic)):
-            try:
-                writer.partitions_for(topic)
-            except KafkaTimeoutError as error:
-                servers = self._kafka.bootstrap_servers
-                raise TopicError(
-                    f"there is no topic {topic!r} at {servers}, and the broker does not create it "
-                    "automatically; create it first"
-                ) from error
 
     def _answer(self, writer: KafkaProducer, served: Served, batch: list[ConsumerRecord]) -> None:
         """Send the predictions and the records that cannot be predicted, and wait until they are stored."""
@@ -232,14 +216,14 @@ class Inference:
                 messages.append((record, answer, served.headers))
         streams = self._streams
         large = RecordError(f"its prediction is too large for topic {streams.output_topic!r}")
-        wrong += [(record, large) for record in self._store(writer, streams.output_topic, messages)]
+        wrong += [(record, large) for record in store(writer, streams.output_topic, messages)]
         if streams.error_topic:
             told = [(record, record.value, [("fedstream-error", str(error).encode())]) for record, error in wrong]
-            if left := self._store(writer, streams.error_topic, told):
+            if left := store(writer, streams.error_topic, told):
                 log.warning(
                     "records too large for topic %r, which stay in the input only: %s",
                     streams.error_topic,
-                    ", ".join(map(_where, left)),
+                    ", ".join(map(where, left)),
                 )
         self.counts.records += len(batch)
         self.counts.predictions += len(batch) - len(wrong)
@@ -251,50 +235,9 @@ class Inference:
                 "%d of %d records cannot be predicted; the first is %s: %s",
                 len(wrong),
                 len(batch),
-                _where(record),
+                where(record),
                 error,
             )
-
-    def _store(self, writer: KafkaProducer, topic: str, messages: Iterable[Message]) -> list[ConsumerRecord]:
-        """Send messages and wait until they are stored.
-
-        Returns:
-            The records whose messages are too large; retrying them would block all others.
-        """
-        pending: list[tuple[ConsumerRecord, FutureRecordMetadata]] = []
-        large: list[ConsumerRecord] = []
-        for record, value, headers in messages:
-            try:
-                pending.append((record, self._send(writer, topic, record, value, headers)))
-            except MessageSizeTooLargeError:
-                large.append(record)
-        # kafka-python 3.0 raises this when it splits a batch that was too large; each future has its own result.
-        with suppress(UnknownError):
-            writer.flush(REQUEST_MS / 1000)
-        for record, future in pending:
-            try:
-                future.get(REQUEST_MS / 1000)
-            except (MessageSizeTooLargeError, RecordListTooLargeError):
-                large.append(record)
-        return large
-
-    def _send(
-        self,
-        writer: KafkaProducer,
-        topic: str,
-        record: ConsumerRecord,
-        value: bytes | None,
-        headers: list[tuple[str, bytes]],
-    ) -> FutureRecordMetadata:
-        passed_on = [(name, said or b"") for name, said in record.headers]
-        if value is None and record.key is None:
-            value = b""  # kafka-python requires a value or a key
-        return writer.send(
-            topic,
-            value=value,
-            key=record.key,
-            headers=[*passed_on, *headers, ("fedstream-source", _where(record).encode())],
-        )
 
     def _commit(self, reader: KafkaConsumer, batch: list[ConsumerRecord]) -> None:
         try:
@@ -335,7 +278,3 @@ class Inference:
 
 def _partition(record: ConsumerRecord) -> TopicPartition:
     return TopicPartition(record.topic, record.partition)
-
-
-def _where(record: ConsumerRecord) -> str:
-    return f"{record.topic}:{record.partition}:{record.offset}"

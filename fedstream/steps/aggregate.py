@@ -7,12 +7,13 @@ from fedstream.privacy.secret import required_secret
 from fedstream.record.documents import Aggregation, Selection, Verdict, Verdicts
 from fedstream.record.judge import judge, quorum_of, why_wrong_selection, why_wrong_verdicts
 from fedstream.record.weights import Weights, from_bytes, to_bytes
-from fedstream.steps.aggregation import aggregate_round, beside_model, returned_arrays
+from fedstream.steps.aggregation import aggregate_round, beside_model
 from fedstream.steps.candidates import arrived, read_candidates, read_refusals
 from fedstream.steps.context import Context
+from fedstream.steps.exchange import downloads_of
 from fedstream.steps.noise import check_same_secret
 from fedstream.steps.runtime import step
-from fedstream.store.mapped import Downloads, largest_update
+from fedstream.store.mapped import Downloads
 from fedstream.store.state import RunState, log
 
 
@@ -43,7 +44,7 @@ def aggregate(context: Context, run: str, round: int, attempt: str) -> str:
     base_key = state.base_keys(round).weights
     weights = from_bytes(state.store.get_verified(base_key, base.weights_digest), base_key)
     secret = _noise_secret(context, state, selection.kind)
-    with Downloads(state.store, largest_update(weights, returned_arrays(state.record, weights))) as downloads:
+    with downloads_of(state.store, state.record, weights) as downloads:
         verdicts = _freeze(state, selection, weights, attempt, downloads)
         if selection.kind == "closing":
             return base_key
@@ -102,7 +103,7 @@ def _judge(
     said: Verdicts | None,
     downloads: Downloads,
 ) -> list[Verdict]:
-    candidates = read_candidates(state, selection, base, downloads.weights, reasons, said)
+    candidates = read_candidates(state, selection, base, downloads, reasons, said)
     return judge(state.record, selection, state.base(selection.round).weights_digest, candidates)
 
 

@@ -9,16 +9,16 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
-from fedstream.aggregation.outcome import Outcome, combine_updates, strategy_of
+from fedstream.aggregation.outcome import Outcome, combine_updates
 from fedstream.aggregation.private import private_mean
 from fedstream.aggregation.updates import Update, Updates
 from fedstream.privacy.keys import commitment
 from fedstream.privacy.normals import Normals
 from fedstream.privacy.secret import required_secret
 from fedstream.record.documents import Aggregation, ClientEntry, Figures, Verdict
-from fedstream.record.extras import ArraySpec, split
-from fedstream.record.run import RunRecord
+from fedstream.record.extras import split
 from fedstream.record.weights import Weights, digest, from_bytes
+from fedstream.steps.exchange import decoder
 from fedstream.steps.noise import privacy_figures, round_key
 from fedstream.store.mapped import Downloads
 from fedstream.store.state import RunState
@@ -28,16 +28,6 @@ CLOSE = 1e-9
 
 Sums of a hundred million float64 values differ by less.
 """
-
-
-def returned_arrays(record: RunRecord, base: Weights) -> dict[str, ArraySpec]:
-    """Return the arrays that each update of a run contains in addition to the weights.
-
-    Args:
-        record: The run's record.
-        base: The global model that the clients received.
-    """
-    return strategy_of(record.spec).local_rule().returns(base)
 
 
 def aggregate_round(
@@ -64,7 +54,7 @@ def aggregate_round(
         SettingsError: The run has central noise, and there is no secret.
         RunError: The round exceeds the budget of a private run.
     """
-    spec, (updates, server_state) = state.record.spec, read_round(state, round, clients, downloads)
+    spec, (updates, server_state) = state.record.spec, read_round(state, round, base, clients, downloads)
     if not spec.privacy.where:
         return combine_updates(spec, base, updates, server_state)
     key = b""
@@ -73,37 +63,46 @@ def aggregate_round(
         updates = private_mean(spec, base, updates, len(clients), Normals(key))
     figures = privacy_figures(state, round, clients, commitment(key))
     outcome = combine_updates(spec, base, updates, server_state)
-    return replace(outcome, figures=outcome.figures | figures)
+    # What an update contributed to a mean with noise would be a figure without noise.
+    told = {} if spec.privacy.central else outcome.contributions
+    return replace(outcome, figures=outcome.figures | figures, contributions=told)
 
 
 def read_round(
-    state: RunState, round: int, clients: Sequence[Verdict] | Sequence[ClientEntry], downloads: Downloads
+    state: RunState, round: int, base: Weights, clients: Sequence[Verdict] | Sequence[ClientEntry], downloads: Downloads
 ) -> tuple[Updates, Weights]:
     """Return a round's accepted updates, and the server state that it builds on.
+
+    The arguments are those of `aggregate_round`.
 
     Raises:
         CorruptObject: An update or the server state does not match its digest.
     """
-    keys, before, server_state = state.keys.at(round), state.base(round), {}
+    spec, keys, before, server_state = state.record.spec, state.keys.at(round), state.base(round), {}
     if before.server_state_digest:
         key = state.base_keys(round).server_state
         server_state = from_bytes(state.store.get_verified(key, before.server_state_digest), key)
+    decode = decoder(state.record, base)
     updates = [
         Update(
             entry.client,
             entry.num_examples,
-            *split(downloads.weights(keys.update(entry.client, entry.update_digest), entry.update_digest)),
+            *split(downloads.weights(keys.update(entry.client, entry.update_digest), entry.update_digest, decode)),
+            (entry.epochs or spec.epochs) * math.ceil(entry.num_examples / spec.batch_size),
         )
         for entry in clients
         if entry.accepted and entry.update_digest
     ]
-    return Updates(updates), server_state
+    return Updates(updates, len(state.record.clients)), server_state
 
 
 def beside_model(outcome: Outcome) -> Aggregation:
     """Return what an aggregation produced in addition to the global model."""
     return Aggregation(
-        server_state_digest=_digest(outcome.state), broadcast_digest=_digest(outcome.broadcast), figures=outcome.figures
+        server_state_digest=_digest(outcome.state),
+        broadcast_digest=_digest(outcome.broadcast),
+        figures=outcome.figures,
+        contributions=outcome.contributions,
     )
 
 

@@ -10,11 +10,14 @@ from datetime import UTC, datetime, timedelta
 
 from fedstream.aggregation.validation import examine
 from fedstream.errors import CorruptObject, ObjectNotFound
-from fedstream.record.documents import Refusal, Selection, SliceDoc, Verdicts
+from fedstream.record.documents import Manifest, Refusal, Selection, SliceDoc, Verdicts
+from fedstream.record.extras import ArraySpec, why_not
 from fedstream.record.judge import NO_UPDATE, Candidate, Examined
+from fedstream.record.layout import RoundKeys
 from fedstream.record.weights import Weights
-from fedstream.steps.aggregation import returned_arrays
+from fedstream.steps.exchange import decoder, kept_arrays, returned_arrays, rule_of
 from fedstream.steps.feeding import why_not_fed
+from fedstream.store.mapped import Downloads
 from fedstream.store.state import RunState
 
 SLACK = timedelta(seconds=2)
@@ -25,15 +28,12 @@ SLACK = timedelta(seconds=2)
 
 NEVER = datetime.min.replace(tzinfo=UTC)
 
-Load = Callable[[str, str], Weights]
-"""Maps a key and a SHA-256 to weights; raises CorruptObject or ObjectNotFound."""
-
 
 def read_candidates(
     state: RunState,
     selection: Selection,
     base: Weights,
-    load: Load,
+    downloads: Downloads,
     reasons: Mapping[str, str],
     said: Verdicts | None = None,
 ) -> list[Candidate]:
@@ -43,7 +43,7 @@ def read_candidates(
         state: The run.
         selection: The selected clients, and whether they train or only measure.
         base: The global model that the clients received.
-        load: Reads the weights of an update.
+        downloads: Fetches updates, and the arrays that clients keep.
         reasons: The reason of each client that refused to take part.
         said: The verdicts on record, if there are any. A manifest that arrived after them and that they do not mention
             is ignored.
@@ -60,9 +60,19 @@ def read_candidates(
         if times.get(keys.manifest(client), NEVER) + SLACK > times.get(keys.verdicts, NEVER)
     }
     here = {client for client in selection.clients if keys.manifest(client) in times} - late
-    returned = returned_arrays(state.record, base)
+    decode, kept = decoder(state.record, base), kept_arrays(state.record, base)
+    returned, partial_work = returned_arrays(state.record, base), rule_of(state.record).partial_work
+
+    def of_update(key: str, digest: str) -> Examined:
+        return examine(base, downloads.weights(key, digest, decode), returned)
+
+    def examined(client: str, manifest: Manifest) -> Examined | None:
+        if manifest.epochs is not None and not partial_work:
+            return Examined(f"it ended after {manifest.epochs} epochs, but the strategy accepts no partial work")
+        return _examined(keys, client, manifest, of_update, downloads, kept)
+
     return [
-        _read(state, selection, client, load, lambda update: examine(base, update, returned))
+        _read(state, selection, client, examined)
         if client in here
         else Candidate(client, problem=reasons.get(client) or NO_UPDATE)
         for client in selection.clients
@@ -95,16 +105,14 @@ def read_refusals(state: RunState, round: int) -> dict[str, dict[str, str]]:
 
 
 def _read(
-    state: RunState, selection: Selection, client: str, load: Load, examined: Callable[[Weights], Examined]
+    state: RunState, selection: Selection, client: str, examined: Callable[[str, Manifest], Examined | None]
 ) -> Candidate:
-    keys = state.keys.at(selection.round)
     digest, document, document_digest = state.manifest_digest(selection.round, client), None, None
     try:
         manifest = state.manifest(selection.round, client)
         document, document_digest = _slice(state, selection.round, client)
         not_fed = why_not_fed(state, selection.round, document, client) if document else ""
-        wanted = manifest.update_digest if selection.kind == "training" else None
-        weights = _examine(load, keys.update(client, wanted), wanted, examined) if wanted else None
+        weights = examined(client, manifest) if selection.kind == "training" else None
     except CorruptObject as error:
         return Candidate(
             client, manifest_digest=digest, slice=document, slice_document=document_digest, problem=str(error)
@@ -117,8 +125,25 @@ def _slice(state: RunState, round: int, client: str) -> tuple[SliceDoc | None, s
     return document, state.slice_digest(round, client) if document else None
 
 
-def _examine(load: Load, key: str, digest: str, examined: Callable[[Weights], Examined]) -> Examined:
+def _examined(
+    keys: RoundKeys,
+    client: str,
+    manifest: Manifest,
+    of_update: Callable[[str, str], Examined],
+    downloads: Downloads,
+    kept: Mapping[str, ArraySpec],
+) -> Examined | None:
+    """Return the result of examining the arrays that a manifest names; None if it names no update."""
+    update, own = manifest.update_digest, manifest.client_state_digest
+    if update is None:
+        return None
+    if bool(own) != bool(kept):
+        words = ("a", "does not ask for") if own else ("no", "asks for")
+        return Examined(f"its manifest names {words[0]} client state, which the run {words[1]}")
     try:
-        return examined(load(key, digest))
+        result = of_update(keys.update(client, update), update)
+        state = downloads.weights(keys.client_state(client, own), own) if own and not result.problem else None
     except (CorruptObject, ObjectNotFound) as error:
         return Examined(str(error))
+    problem = why_not(kept, state, "client state array", "what the run asks for") if state is not None else ""
+    return Examined(problem) if problem else result

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from fedstream.deadline import Deadline
 from fedstream.model.learner import Learner, Learners, kind_of
 from fedstream.privacy.secret import noise_secret
 from fedstream.record.documents import SliceDoc
@@ -74,6 +75,10 @@ class Context:
             UsageError: The name is not a valid name of a run.
         """
         return self.runs.setdefault(name, RunState(self.store, name))
+
+    def deadline(self, seconds: float) -> Deadline:
+        """Return the deadline that many seconds from now."""
+        return Deadline.after(seconds, self.clock)
 
     def broker_of(self, state: RunState, client: str) -> Broker:
         """Return the cluster that stores a client's records."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from contextlib import suppress
 from typing import Any
 
@@ -12,15 +11,15 @@ from fedstream.errors import CorruptObject, ObjectNotFound, RunError
 from fedstream.privacy.accounting import within_budget
 from fedstream.record.canonical import sha256_hex
 from fedstream.record.decision import decide, measurements
-from fedstream.record.documents import Aggregation, ClientEntry, Commit, Manifest, Verdict
+from fedstream.record.documents import Aggregation, ClientEntry, Commit, Contribution, Manifest, Verdict
 from fedstream.record.run import MatchedClient
 from fedstream.steps.context import Context
-from fedstream.steps.evaluation import measure_on, read_evaluation
+from fedstream.steps.evaluation import measure_left_out, measure_on, read_evaluation
 from fedstream.steps.retry import patiently
 from fedstream.steps.runtime import MetricsArtifact, step
 from fedstream.store.state import RunState, log
 
-MEASURED = ("metrics", "measured_round", "evaluation_digest")
+MEASURED = ("metrics", "measured_round", "evaluation_digest", "left_out")
 """Fields of a commit that can differ slightly when another processor measures them."""
 
 
@@ -95,7 +94,10 @@ def _unmeasured(state: RunState, round: int) -> Commit:
         weights_digest=base.weights_digest if closing else sha256_hex(state.store.get(keys.weights)),
         server_state_digest=beside.server_state_digest,
         broadcast_digest=beside.broadcast_digest,
-        clients=[_entry(state, round, verdict, manifests.get(verdict.client)) for verdict in verdicts],
+        clients=[
+            _entry(state, round, verdict, manifests.get(verdict.client), beside.contributions.get(verdict.client))
+            for verdict in verdicts
+        ],
         decision=base.decision,
         verdicts_digest=sha256_hex(state.store.get(keys.verdicts)),
         figures=beside.figures,
@@ -134,7 +136,9 @@ def _judged(state: RunState, round: int, verdict: Verdict) -> Manifest | None:
     return None
 
 
-def _entry(state: RunState, round: int, verdict: Verdict, manifest: Manifest | None) -> ClientEntry:
+def _entry(
+    state: RunState, round: int, verdict: Verdict, manifest: Manifest | None, contribution: Contribution | None
+) -> ClientEntry:
     try:
         document = state.slice(round, verdict.client)
     except CorruptObject:
@@ -144,13 +148,16 @@ def _entry(state: RunState, round: int, verdict: Verdict, manifest: Manifest | N
         accepted=verdict.accepted,
         reason=verdict.reason,
         num_examples=verdict.num_examples,
+        epochs=verdict.epochs,
         update_digest=verdict.update_digest,
+        client_state_digest=verdict.client_state_digest,
         manifest_digest=verdict.manifest_digest,
         slice_digest=document.digest if document else None,
         slice_document=state.slice_digest(round, verdict.client) if document else None,
         ranges=document.ranges if document else [],
         incoming=manifest.incoming if manifest else None,
         trained=manifest.trained if manifest else None,
+        contribution=contribution,
     )
 
 
@@ -169,8 +176,8 @@ def _on_topic(context: Context, state: RunState, commit: Commit, evaluation: Mat
     Raises:
         RunError: The model's target metric is not finite.
     """
-    broker, deadline = context.brokers.at(""), time.monotonic() + state.spec.round_deadline_s
-    records = patiently(deadline, lambda left_s: read_evaluation(broker, evaluation, left_s))
+    broker, deadline = context.brokers.at(""), context.deadline(state.spec.round_deadline_s)
+    records = patiently(deadline, lambda _: read_evaluation(broker, evaluation, deadline))
     measured = measure_on(context, state, commit.round, commit.weights_digest, records)
     if state.spec.target_metric not in measured.values:
         raise RunError(
@@ -178,7 +185,13 @@ def _on_topic(context: Context, state: RunState, commit: Commit, evaluation: Mat
             f"{state.spec.target_metric}: training diverged; "
             "use a smaller learning rate in a new run"
         )
-    return {"metrics": measured, "measured_round": commit.round, "evaluation_digest": records.digest}
+    left_out = measure_left_out(context, state, commit, records) if state.spec.leave_one_out else {}
+    return {
+        "metrics": measured,
+        "measured_round": commit.round,
+        "evaluation_digest": records.digest,
+        "left_out": left_out,
+    }
 
 
 def _show(commit: Commit, metrics: MetricsArtifact | None) -> None:

@@ -5,12 +5,20 @@ This happens when a model is computed, and again when the run is verified.
 
 from __future__ import annotations
 
-import time
+from contextlib import suppress
+from typing import Any
 
-from fedstream.record.documents import Metrics
+from numpy.typing import NDArray
+
+from fedstream.deadline import Deadline
+from fedstream.errors import UpdateError
+from fedstream.record.documents import Commit, Metrics
 from fedstream.record.offsets import parse_ranges
 from fedstream.record.run import MatchedClient
+from fedstream.record.weights import from_bytes
+from fedstream.steps.aggregation import aggregate_round
 from fedstream.steps.context import Context
+from fedstream.steps.exchange import downloads_of
 from fedstream.steps.global_model import global_weights
 from fedstream.store.state import RunState
 from fedstream.stream.broker import Broker
@@ -19,20 +27,20 @@ from fedstream.stream.columns import decode_in_order
 from fedstream.stream.records import RawRecords
 
 
-def read_evaluation(broker: Broker, evaluation: MatchedClient, deadline_s: float) -> RawRecords:
+def read_evaluation(broker: Broker, evaluation: MatchedClient, deadline: Deadline) -> RawRecords:
     """Return the records of the evaluation topic.
 
     Args:
         broker: The cluster that stores them.
         evaluation: The matched announcement of the evaluation topic.
-        deadline_s: Time limit to wait for the records and read them, in seconds.
+        deadline: When to stop waiting for the records and reading them.
 
     Raises:
         StreamError: Some records are missing or cannot be read.
     """
-    deadline, ranges = time.monotonic() + deadline_s, parse_ranges(evaluation.ranges)
-    broker.wait_for_data(ranges, deadline_s)
-    return broker.read_ranges(ranges, max(1.0, deadline - time.monotonic()), get_codec(evaluation.format).record_size)
+    ranges = parse_ranges(evaluation.ranges)
+    broker.wait_for_data(ranges, deadline.left_s)
+    return broker.read_ranges(ranges, max(1.0, deadline.left_s), get_codec(evaluation.format).record_size)
 
 
 def measure_on(context: Context, state: RunState, round: int, weights_digest: str, records: RawRecords) -> Metrics:
@@ -51,7 +59,43 @@ def measure_on(context: Context, state: RunState, round: int, weights_digest: st
         CorruptObject: The weights in the store do not match the digest.
         RecordError: A record does not decode as announced.
     """
-    evaluation = state.record.evaluation
-    assert evaluation is not None
-    samples, labels = decode_in_order(state.record, evaluation, records)
-    return context.learner(state).measure(global_weights(context, state, round, weights_digest), samples, labels)
+    weights = global_weights(context, state, round, weights_digest)
+    return context.learner(state).measure(weights, *_decoded(state, records))
+
+
+def measure_left_out(context: Context, state: RunState, commit: Commit, records: RawRecords) -> dict[str, float]:
+    """Measure the global models that a round would have produced without each client's update.
+
+    Args:
+        context: The context in which the step runs.
+        state: The run.
+        commit: The commit of the round; only its clients and their updates are used.
+        records: Records of the evaluation topic.
+
+    Returns:
+        client -> target metric of the model without it. Clients are left out without whom there is no such model,
+        because the strategy needs more updates, or because it has no finite metric.
+
+    Raises:
+        CorruptObject: An update in the store does not match its digest.
+    """
+    base, key = state.base(commit.round).weights_digest, state.base_keys(commit.round).weights
+    whole = global_weights(context, state, state.ledger.model_round(commit.round - 1), base)
+    weights, learner, decoded = (
+        from_bytes(context.bytes_of(key, base), key),
+        context.learner(state),
+        _decoded(state, records),
+    )
+    found = {}
+    with downloads_of(state.store, state.record, weights) as downloads:
+        for left_out in (entry.client for entry in commit.clients if entry.accepted):
+            others = [entry for entry in commit.clients if entry.client != left_out]
+            with suppress(UpdateError, KeyError):
+                model = aggregate_round(state, commit.round, weights, others, downloads).weights
+                found[left_out] = learner.measure(whole | model, *decoded).values[state.spec.target_metric]
+    return found
+
+
+def _decoded(state: RunState, records: RawRecords) -> tuple[NDArray[Any], NDArray[Any]]:
+    assert state.record.evaluation is not None
+    return decode_in_order(state.record, state.record.evaluation, records)

@@ -1,14 +1,19 @@
-"""The global model of a run: the weights of a round, checked against the digest on record."""
+"""The global model of a run: the weights of a round, checked against the digest on record.
+
+A round's global.safetensors has the variables that travel. The others keep the values of the initial model.
+"""
 
 from __future__ import annotations
 
-from fedstream.record.weights import Weights, from_bytes
+from fedstream.record.exchange import Parts, select
+from fedstream.record.layout import ModelKeys
+from fedstream.record.weights import Weights, from_bytes, to_bytes
 from fedstream.steps.context import Context
 from fedstream.store.state import RunState
 
 
 def global_weights(context: Context, state: RunState, round: int, digest: str) -> Weights:
-    """Return the weights of the global model that a round produced.
+    """Return all weights of the global model that a round produced.
 
     Args:
         context: The context in which the step runs.
@@ -19,5 +24,14 @@ def global_weights(context: Context, state: RunState, round: int, digest: str) -
     Raises:
         CorruptObject: The weights in the store are damaged.
     """
-    key = state.keys.at(round).weights
-    return from_bytes(context.bytes_of(key, digest), key)
+    key, model = state.keys.at(round).weights, state.record.model
+    shared = from_bytes(context.bytes_of(key, digest), key)
+    if state.record.parts is None:
+        return shared
+    initial = ModelKeys(model.name).initial(model.keras_digest, "safetensors")
+    return from_bytes(context.bytes_of(initial, model.weights_digest), initial) | shared
+
+
+def first_global(parts: Parts | None, initial: bytes, key: str) -> bytes:
+    """Return the bytes of round 0's global model, given those of the initial weights and their key."""
+    return initial if parts is None else to_bytes(select(from_bytes(initial, key), parts))

@@ -5,7 +5,6 @@ The client trains on this slice. The records stay in Kafka.
 
 from __future__ import annotations
 
-import time
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,8 +16,8 @@ from fedstream.model.compatibility import check_labels
 from fedstream.record.documents import CLASSES, SliceDoc, SliceRange
 from fedstream.record.judge import why_not_planned
 from fedstream.record.offsets import OffsetRange
+from fedstream.record.placement import Placement
 from fedstream.record.run import MatchedClient
-from fedstream.record.spec import Placement
 from fedstream.steps.context import Context
 from fedstream.steps.feeding import ranges_of
 from fedstream.steps.refusal import refusing
@@ -84,7 +83,7 @@ def ingest_from_kafka(
 
 
 def _slice(context: Context, state: RunState, round: int, client: MatchedClient) -> SliceDoc:
-    broker, deadline = context.broker_of(state, client.client), time.monotonic() + state.spec.round_deadline_s
+    broker, deadline = context.broker_of(state, client.client), context.deadline(state.spec.round_deadline_s)
     ranges = ranges_of(state, round, client.client)
     if validated := _validated_before(state, round, client.client, ranges):
         patiently(deadline, lambda _: broker.check_retention(ranges))

@@ -5,20 +5,19 @@ These functions are pure: they map announcements to clients and reasons.
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from fedstream.errors import FedstreamError
-from fedstream.model.compatibility import check_fit
 from fedstream.record.description import ModelDescription
-from fedstream.record.offsets import OffsetRange, format_ranges, parse_ranges, total_records
+from fedstream.record.offsets import OffsetRange, format_ranges, total_records
 from fedstream.record.run import AnnouncementRow, MatchedClient
 from fedstream.record.spec import RunSpec
-from fedstream.steps.naming import Names, agree, features_of, names_misfit
-from fedstream.stream.announcement import DataAnnouncement, invalid_client_name, parse_data_announcement
+from fedstream.steps.admission import Heard, is_for_evaluation, why_not
+from fedstream.steps.naming import Names, agree, features_of
+from fedstream.stream.announcement import DataAnnouncement, parse_data_announcement
 from fedstream.stream.codec import get_codec
 from fedstream.stream.offers import gather, taken_back
 
@@ -46,23 +45,6 @@ REFUSED_OF_CLIENT, REFUSED_OF_OTHERS = 50, 500
 
 The newest are kept, so that a flood of announcements does not bloat the record.
 """
-
-
-@dataclass(frozen=True)
-class Heard:
-    """One message of a data control topic.
-
-    Attributes:
-        bootstrap_servers: Brokers that it was read from; empty for the default brokers.
-        partition: Partition of the message.
-        offset: Offset of the message.
-        data: Value of the message.
-    """
-
-    bootstrap_servers: str
-    partition: int
-    offset: int
-    data: bytes
 
 
 @dataclass(frozen=True)
@@ -164,10 +146,10 @@ def _read(spec: RunSpec, model: ModelDescription, heard: list[Heard]) -> _Read:
         name = "?"
         try:
             announcement = parse_data_announcement(message.data)
-            name, for_evaluation = announcement.client, _is_for_evaluation(spec, announcement)
+            name, for_evaluation = announcement.client, is_for_evaluation(spec, announcement)
             if for_evaluation:
                 found.measures.add(number)
-            reason = _why_not(spec, model, message, announcement, for_evaluation)
+            reason = why_not(spec, model, message, announcement, for_evaluation)
             if not reason:
                 (found.measuring if for_evaluation else found.fitting.setdefault(name, [])).append(
                     (number, announcement)
@@ -219,12 +201,6 @@ def _evaluations(spec: RunSpec, heard: list[Heard], read: _Read, names: Names) -
     return found
 
 
-def _is_for_evaluation(spec: RunSpec, announcement: DataAnnouncement) -> bool:
-    named = spec.evaluation_topic
-    topics = {r.topic for r in parse_ranges(named)} if ":" in named else {named}
-    return bool(named) and announcement.topics == topics
-
-
 def _same_records(one: MatchedClient, other: MatchedClient) -> bool:
     same = ("ranges", "input_format", "input_config", "features", "classes")
     return all(getattr(one, name) == getattr(other, name) for name in same)
@@ -245,56 +221,6 @@ def _shown(text: str) -> str:
     """
     plain = text if text.isprintable() else repr(text)[1:-1]
     return plain if len(plain) <= LONGEST else f"{plain[:LONGEST]}..."
-
-
-def _why_not(
-    spec: RunSpec, model: ModelDescription, heard: Heard, announcement: DataAnnouncement, for_evaluation: bool
-) -> str:
-    client = announcement.client
-    if reason := invalid_client_name(client):
-        return reason
-    if announcement.online and not announcement.withdrawn:
-        return (
-            f"announces the online stream {announcement.topic!r} without offsets; runs train on announced ranges only"
-        )
-    if spec.own_topics and (
-        foreign := sorted(topic for topic in announcement.topics if not topic.startswith(f"{client}."))
-    ):
-        return (
-            f"topic {foreign[0]!r} does not begin with {client + '.'!r}, "
-            "and the run accepts a client's own topics only (own_topics)"
-        )
-    if for_evaluation and heard.bootstrap_servers:
-        return f"announced at {heard.bootstrap_servers}, but the evaluation topic lies at the default brokers"
-    if (
-        for_evaluation
-        and ":" in spec.evaluation_topic
-        and announcement.ranges != parse_ranges(spec.evaluation_topic)
-        and not announcement.withdrawn
-    ):
-        return f"announces {format_ranges(announcement.ranges)}, but the run is measured on {spec.evaluation_topic}"
-    if not for_evaluation:
-        if spec.clients and client not in spec.clients:
-            return "not among the clients the run asks for"
-        if heard.bootstrap_servers != spec.bootstrap_of(client):
-            there, expected = (
-                servers or "the default brokers" for servers in (heard.bootstrap_servers, spec.bootstrap_of(client))
-            )
-            return f"announced at {there}, but the run's sites place it at {expected}"
-        if announcement.restrictions != spec.data_restriction and not announcement.withdrawn:
-            own, asked = (
-                json.dumps(restrictions, sort_keys=True)
-                for restrictions in (announcement.restrictions, spec.data_restriction)
-            )
-            return (
-                f"its restrictions {own} differ from the run's {asked}; to use these records, "
-                f"pass --data-restriction '{own}'"
-            )
-    if announcement.withdrawn:
-        return ""
-    codec = get_codec(announcement.format)
-    check_fit(model, codec)
-    return names_misfit(model, codec, announcement)
 
 
 def _too_few(spec: RunSpec, client: MatchedClient) -> str:

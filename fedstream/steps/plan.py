@@ -5,27 +5,30 @@ The step also decides the number of slots of the loop.
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 from fedstream import __version__
 from fedstream.aggregation.outcome import first_broadcast, strategy_of, too_few
 from fedstream.aggregation.private import check_private
 from fedstream.catalog.models import ensure_model
+from fedstream.deadline import Deadline
 from fedstream.errors import BrokerError, ObjectConflict, QuorumError, RunError, SpecError
 from fedstream.record.canonical import canonical_json, sha256_hex
 from fedstream.record.decision import trained_rounds
 from fedstream.record.description import ModelDescription
 from fedstream.record.documents import Commit, Decision, Submission
+from fedstream.record.exchange import parts_of
 from fedstream.record.layout import ModelKeys
 from fedstream.record.operational import operational
 from fedstream.record.run import AnnouncementRow, ModelReference, RunRecord
 from fedstream.record.selection import clients_asked, quorum
 from fedstream.record.spec import RunSpec, changed_field, parse_spec
 from fedstream.record.weights import digest, from_bytes, to_bytes
+from fedstream.steps.admission import Heard
 from fedstream.steps.context import Context
+from fedstream.steps.global_model import first_global
 from fedstream.steps.markdown import plan_page
-from fedstream.steps.matching import Heard, Matching, match, reasons
+from fedstream.steps.matching import Matching, match, reasons
 from fedstream.steps.overlaps import shared_records
 from fedstream.steps.retry import patiently
 from fedstream.steps.runtime import step
@@ -108,7 +111,8 @@ def checked_spec(values: dict[str, Any]) -> RunSpec:
 def _record(context: Context, state: RunState, spec: RunSpec) -> RunRecord:
     if not state.store.exists(state.keys.spec):
         model = ensure_model(state.store, spec.model, spec.threads, spec.placement.gpu_memory_mib or None)
-        matching = match(spec, model, _hear(context.brokers, spec))
+        parts = parts_of(spec.exchange, model)
+        matching = match(spec, model, _hear(context, spec))
         _check(context.brokers, spec, model, matching)
         record = RunRecord(
             spec=spec,
@@ -125,6 +129,7 @@ def _record(context: Context, state: RunState, spec: RunSpec) -> RunRecord:
             announcements=matching.rows,
             features=matching.names.features,
             classes=matching.names.classes,
+            parts=parts,
         )
         try:
             state.store.put_new(state.keys.spec, _spec_bytes(record))
@@ -184,11 +189,11 @@ def check_on_record(state: RunState, spec: RunSpec) -> None:
         )
 
 
-def _hear(brokers: Brokers, spec: RunSpec) -> list[Heard]:
-    messages, patience = [], time.monotonic() + AWAY_S
+def _hear(context: Context, spec: RunSpec) -> list[Heard]:
+    messages, patience = [], context.deadline(AWAY_S)
     for servers in spec.bootstrap_servers:
         try:
-            heard = _heard_at(brokers.at(servers), patience)
+            heard = _heard_at(context.brokers.at(servers), patience)
         except BrokerError:
             if not servers:
                 raise
@@ -198,7 +203,7 @@ def _hear(brokers: Brokers, spec: RunSpec) -> list[Heard]:
     return messages
 
 
-def _heard_at(broker: Broker, patience: float) -> list[tuple[int, int, bytes]]:
+def _heard_at(broker: Broker, patience: Deadline) -> list[tuple[int, int, bytes]]:
     return patiently(patience, lambda _: broker.read_announcements(DATA_CONTROL_TOPIC, CONTROL_DEADLINE_S))
 
 
@@ -259,7 +264,7 @@ def _write_round_zero(state: RunState, record: RunRecord) -> None:
     if state.ledger.head():
         return
     initial, keys = ModelKeys(record.model.name).initial(record.model.keras_digest, "safetensors"), state.keys.at(0)
-    weights = state.store.get_verified(initial, record.model.weights_digest)
+    weights = first_global(record.parts, state.store.get_verified(initial, record.model.weights_digest), initial)
     broadcast = first_broadcast(record.spec, from_bytes(weights, initial))
     state.store.put_new(keys.weights, weights)
     if broadcast:
@@ -271,7 +276,7 @@ def _write_round_zero(state: RunState, record: RunRecord) -> None:
             kind="initial",
             parent=sha256_hex(state.store.get(state.keys.spec)),
             base_digest=record.model.weights_digest,
-            weights_digest=record.model.weights_digest,
+            weights_digest=sha256_hex(weights),
             broadcast_digest=digest(broadcast) if broadcast else None,
             decision=Decision(action="continue", reason="initial model"),
             code_version=__version__,

@@ -5,41 +5,26 @@ The step also announces the version to the data owners, moves latest.json forwar
 
 from __future__ import annotations
 
-import json
-import time
-from typing import Any, Protocol
-from urllib.parse import urlencode, urlsplit
+from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import urlencode
 
-from fedstream import __version__
-from fedstream.catalog.models import read_description
-from fedstream.catalog.versions import find_published, names_a_version, read_pointer
-from fedstream.errors import BrokerError, ObjectConflict, StoreError
-from fedstream.record.canonical import canonical_json, sha256_hex
+from fedstream.record.canonical import sha256_hex
 from fedstream.record.documents import Commit
 from fedstream.record.layout import ModelKeys
-from fedstream.record.versions import LatestVersion, VersionManifest
-from fedstream.serving import kserve
+from fedstream.record.versions import VersionManifest
 from fedstream.settings import RegistrySettings
+from fedstream.steps.announcing import announce
 from fedstream.steps.context import Context
-from fedstream.steps.global_model import global_weights
 from fedstream.steps.publication import best_measured, why_unpublished
-from fedstream.steps.retry import patiently
 from fedstream.steps.runtime import step
+from fedstream.steps.versioning import publish_version, published_version, saved_model_uri
 from fedstream.store.state import RunState, log
-from fedstream.stream.announcement import MODEL_CONTROL_TOPIC, ModelAnnouncement
-from fedstream.stream.broker import Broker, Brokers
-from fedstream.stream.sink import announce_model
 
-MAX_TRIES = 20
-"""Number of version numbers to try when publishers race or were killed; far more than can be in flight at once."""
+if TYPE_CHECKING:
+    from fedstream.record.attendance import Attendance
+
 TOLD = 50
 """Maximum number of absent clients in the log, with their reasons; the report lists more."""
-RIVAL_S = 10.0
-"""Seconds that another publisher can take from its first file to its manifest before it is considered dead."""
-
-
-AWAY_S = 60.0
-"""Seconds that all brokers together can be unavailable while a version is announced; a restart takes less."""
 
 
 class ModelArtifact(Protocol):
@@ -87,35 +72,31 @@ def publish(
         RegistryError: The registry does not accept the version. The version is published nevertheless; a second call
             registers it.
     """
-    from fedstream.report.html import render_report
-    from fedstream.report.model_card import render_model_card
+    from fedstream.report.attachments import ATTACHMENTS, REPORT
     from fedstream.report.view import build_view
 
     registry = RegistrySettings.from_env()
     state = context.run(run)
     view = build_view(state.store, run, rounds)
-    report = render_report(view)
+    best, _ = best_measured(state)
+    pages = {page.name: page.render(view, best.round) for page in ATTACHMENTS}
     if report_path:
         with open(report_path, "w", encoding="utf-8") as page:
-            page.write(report)
-    commits = state.ledger.commits()
-    _show_confusion(commits, state.record.classes, confusion)
-    for absence in view.attendance.absent[:TOLD]:
-        log.warning("run %s: %s", run, absence)
-    if len(view.attendance.absent) > TOLD:
-        log.warning("run %s: %d more are in the report", run, len(view.attendance.absent) - TOLD)
+            page.write(pages[REPORT])
+    _show_confusion(state.ledger.commits(), state.record.classes, confusion)
+    _warn_of_absent(run, view.attendance)
     if view.pending:
         log.warning("run %s is not finished: %s; submit the same run again to continue it", run, view.decision)
         return 0
-    published = _published(state)
+    published = published_version(state)
     if not published and (reason := why_unpublished(state)):
         log.warning("run %s is finished, but not published: %s", run, reason)
         return 0
-    best, _ = best_measured(state)
-    pages = {"report.html": report.encode(), "model_card.md": render_model_card(view, best.round).encode()}
-    version, manifest = published or _version(context, state, best, pages)
+    version, manifest = published or publish_version(
+        context, state, best, {name: text.encode() for name, text in pages.items()}
+    )
     digest = sha256_hex(state.store.get(ModelKeys(state.record.model.name).version(version, "manifest.json")))
-    _announce(context.brokers, state, version, manifest, digest)
+    announce(context, state, version, manifest, digest)
     if model:
         model.metadata |= {
             key: value
@@ -135,6 +116,13 @@ def publish(
     return version
 
 
+def _warn_of_absent(run: str, attendance: Attendance) -> None:
+    for absence in attendance.absent[:TOLD]:
+        log.warning("run %s: %s", run, absence)
+    if len(attendance.absent) > TOLD:
+        log.warning("run %s: %d more are in the report", run, len(attendance.absent) - TOLD)
+
+
 def _show_confusion(commits: list[Commit], classes: list[str], confusion: ConfusionArtifact | None) -> None:
     matrices = [commit.metrics.confusion for commit in commits if commit.metrics and commit.metrics.confusion]
     if confusion and matrices:
@@ -142,169 +130,9 @@ def _show_confusion(commits: list[Commit], classes: list[str], confusion: Confus
         confusion.log_confusion_matrix(names, matrices[-1])
 
 
-def _published(state: RunState) -> tuple[int, VersionManifest] | None:
-    """Return the number and the manifest of the version that was published from the run's last commit, or None."""
-    found = find_published(state.store, state.record.model.name, state.run, _head(state))
-    return (found.number, found.manifest) if found else None
-
-
-def _head(state: RunState) -> str:
-    return state.ledger.digest(state.ledger.commits()[-1].round)
-
-
-def _version(context: Context, state: RunState, best: Commit, pages: dict[str, bytes]) -> tuple[int, VersionManifest]:
-    """Return the version of a commit: a new one, or the one that another publisher wrote for the same commit."""
-    keys = ModelKeys(state.record.model.name)
-    used = (keys.version_of(info.key) for info in state.store.list(keys.versions))
-    model_files = _model_files(context, state, best)
-    # A version that another publisher has written since then conflicts, as intended.
-    first = max((version[0] for version in used if version), default=0) + 1
-    for number in range(first, first + MAX_TRIES):
-        try:
-            files = pages | _numbered(state, number, best, model_files)
-            return number, _write_version(state, keys, number, best, files)
-        except ObjectConflict:
-            log.info("version %d of %s is being written by another publisher", number, state.record.model.name)
-            _await_rival(state, keys.version(number, "manifest.json"))
-            if found := _published(state):
-                return found
-    raise StoreError(
-        f"versions {first} to {first + MAX_TRIES - 1} of model {state.record.model.name!r} are all taken; publish again"
-    )
-
-
-def _await_rival(state: RunState, key: str) -> None:
-    """Wait up to RIVAL_S seconds for another publisher's manifest."""
-    deadline = time.monotonic() + RIVAL_S
-    while not state.store.exists(key) and time.monotonic() < deadline:
-        time.sleep(0.1)
-
-
-def _model_files(context: Context, state: RunState, best: Commit) -> dict[str, bytes]:
-    return context.learner(state).export(global_weights(context, state, best.round, best.weights_digest))
-
-
-def _numbered(state: RunState, number: int, best: Commit, model_files: dict[str, bytes]) -> dict[str, bytes]:
-    """Return the files of a version.
-
-    The folder of a SavedModel contains the number of the version. A SavedModel also comes with the YAML that serves it.
-    """
-    lineage = {"run": state.run, "round": str(best.round), "weights-digest": best.weights_digest}
-    folder = kserve.saved_model_folder(number)
-    files = {name.replace("saved_model", folder, 1): data for name, data in model_files.items()}
-    if files.keys() == model_files.keys():  # KServe has no server for this kind of model.
-        return files
-    return files | {
-        kserve.NAME: kserve.inference_service(
-            state.record.model.name, number, state.store.uri(_saved_model(state, number)), lineage
-        )
-    }
-
-
-def _saved_model(state: RunState, number: int) -> str:
-    return ModelKeys(state.record.model.name).version(number, "saved_model")
-
-
 def _register(state: RunState, registry: RegistrySettings, number: int, manifest: VersionManifest, digest: str) -> None:
     from fedstream.serving.registry import ModelRegistry
 
-    address = f"{state.store.uri(_saved_model(state, number))}?{urlencode(state.store.access)}"
+    address = f"{saved_model_uri(state, number)}?{urlencode(state.store.access)}"
     found = ModelRegistry(registry).register(manifest, digest, address)
     log.info("registered at %s as model version %s", registry.url, found)
-
-
-def _write_version(
-    state: RunState, keys: ModelKeys, number: int, best: Commit, files: dict[str, bytes]
-) -> VersionManifest:
-    for name, data in files.items():
-        state.store.put_new(keys.version(number, name), data)
-    _, measured = best_measured(state)
-    manifest = VersionManifest(
-        model=state.record.model.name,
-        version=number,
-        run=state.run,
-        round=best.round,
-        commit=state.ledger.digest(best.round),
-        head=_head(state),
-        weights_digest=best.weights_digest,
-        metrics=measured.values if measured else {},
-        files={name: sha256_hex(data) for name, data in files.items()},
-        features=state.record.features,
-        classes=state.record.classes,
-        code_version=__version__,
-    )
-    state.store.put_new_json(keys.version(number, "manifest.json"), manifest.model_dump(mode="json"))
-    return manifest
-
-
-def _announce(brokers: Brokers, state: RunState, version: int, manifest: VersionManifest, digest: str) -> None:
-    """Announce a version to the data owners, then move latest.json.
-
-    If the step is killed in between, the next publish announces the version again.
-    """
-    keys = ModelKeys(state.record.model.name)
-    latest = canonical_json(LatestVersion(version=version, manifest=digest).model_dump(mode="json"))
-    for _ in range(MAX_TRIES):
-        current, etag = read_pointer(state.store, keys.latest)
-        if current and current.version >= version and names_a_version(state.store, keys, current):
-            return
-        announcement = _announcement(state, manifest)
-        _tell(brokers, state, announcement)
-        if state.store.put_if_match(keys.latest, latest, etag):
-            return
-    raise StoreError(f"{keys.latest} changes faster than it can be moved; publish again")
-
-
-def _tell(brokers: Brokers, state: RunState, announcement: ModelAnnouncement) -> None:
-    """Announce a version at each broker.
-
-    A site's broker that does not answer is skipped, so that all other owners still receive the announcement.
-    """
-    patience = time.monotonic() + AWAY_S
-    for servers in state.record.spec.bootstrap_servers:
-        try:
-            _tell_at(brokers.at(servers), announcement, patience)
-        except BrokerError:
-            if not servers:
-                raise
-            log.warning(
-                "the brokers %s of a site do not answer; the version is not announced there", servers, exc_info=True
-            )
-
-
-def _tell_at(broker: Broker, announcement: ModelAnnouncement, patience: float) -> None:
-    patiently(patience, lambda _: announce_model(broker.writer(), announcement, MODEL_CONTROL_TOPIC))
-
-
-def _announcement(state: RunState, manifest: VersionManifest) -> ModelAnnouncement:
-    record, file = state.record, next(name for name in manifest.files if name.startswith("model."))
-    key = ModelKeys(record.model.name).version(manifest.version, file)
-    description, place = (
-        read_description(state.store, record.model.name, record.model.keras_digest),
-        urlsplit(state.store.uri(key)),
-    )
-    return ModelAnnouncement(
-        model_format={
-            "input_shape": _spaced(description.input_shape),
-            "output_shape": _spaced(description.output_shape),
-        },
-        federated_params={
-            "federated_string_id": state.run,
-            "data_restriction": json.dumps(record.spec.data_restriction, sort_keys=True),
-            "min_data": record.spec.min_data,
-        },
-        model=record.model.name,
-        version=manifest.version,
-        run=state.run,
-        bucket=place.netloc,
-        model_key=place.path.removeprefix("/"),
-        model_digest=manifest.files[file],
-        weights_digest=manifest.weights_digest,
-        head=manifest.head,
-        features=record.features,
-        classes=record.classes,
-    )
-
-
-def _spaced(shape: list[int]) -> str:
-    return " ".join(map(str, shape))

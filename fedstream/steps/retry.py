@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
+from fedstream.deadline import Deadline
 from fedstream.errors import BrokerAway
 from fedstream.store.state import log
 
@@ -15,11 +16,11 @@ AGAIN_S = 1.0
 """Seconds between two attempts; the client library itself waits for ten."""
 
 
-def patiently(deadline: float, call: Callable[[float], T]) -> T:
+def patiently(deadline: Deadline, call: Callable[[float], T]) -> T:
     """Call a function with the seconds that remain, and repeat the call while no broker answers.
 
     Args:
-        deadline: Value of `time.monotonic()` after which an unavailable broker is an error.
+        deadline: When an unavailable broker becomes an error.
         call: The function to call.
 
     Raises:
@@ -27,9 +28,9 @@ def patiently(deadline: float, call: Callable[[float], T]) -> T:
     """
     while True:
         try:
-            return call(max(1.0, deadline - time.monotonic()))
+            return call(max(1.0, deadline.left_s))
         except BrokerAway as error:
-            if time.monotonic() + AGAIN_S >= deadline:
+            if deadline.left_s <= AGAIN_S:
                 raise
             log.warning("waiting for the broker: %s", error)
             time.sleep(AGAIN_S)

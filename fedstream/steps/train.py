@@ -5,11 +5,11 @@ Only weights, counts and metrics leave the site.
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 
 from fedstream import __version__
 from fedstream.aggregation.outcome import strategy_of
+from fedstream.deadline import Deadline
 from fedstream.errors import ModelError, ObjectConflict, RecordError
 from fedstream.model.examples import Examples
 from fedstream.model.learner import Learner, TrainingConfig
@@ -17,13 +17,16 @@ from fedstream.model.modes import mode_of
 from fedstream.model.split import split_mask
 from fedstream.record.canonical import sha256_hex
 from fedstream.record.documents import Manifest, Metrics, SliceDoc
-from fedstream.record.extras import join
+from fedstream.record.exchange import select
+from fedstream.record.extras import unprefixed
 from fedstream.record.local_rule import NO_RULE
 from fedstream.record.offsets import parse_ranges
 from fedstream.record.selection import client_seed
 from fedstream.record.spec import RunSpec
 from fedstream.record.weights import Weights, from_bytes, to_bytes
+from fedstream.steps.client_state import client_state
 from fedstream.steps.context import Context
+from fedstream.steps.exchange import PERSONAL, kept_arrays, of_rule, written
 from fedstream.steps.feeding import why_unexpected
 from fedstream.steps.global_model import global_weights
 from fedstream.steps.noise import local_noise
@@ -77,17 +80,24 @@ def local_train(
             raise RecordError(
                 f"slice {slice_key} is not the planned one: {wrong}; it was changed after ingest_from_kafka wrote it"
             )
-        return _train(context, state, round, document, time.monotonic() + state.spec.round_deadline_s, usage)
+        return _train(context, state, round, document, context.deadline(state.spec.round_deadline_s), usage)
     return f"{client}: does not take part in round {round}"
 
 
 def _train(
-    context: Context, state: RunState, round: int, document: SliceDoc, deadline: float, usage: MetricsArtifact | None
+    context: Context, state: RunState, round: int, document: SliceDoc, deadline: Deadline, usage: MetricsArtifact | None
 ) -> str:
     spec, client, base = state.spec, document.client, state.base(round)
     matched, learner = state.record.client(client), context.learner(state, client)
     fallback = _falls_back(spec, client, learner)
     records = _read(context, document, state, deadline)
+    keys, weights = (
+        state.keys.at(round),
+        global_weights(context, state, state.ledger.model_round(round - 1), base.weights_digest),
+    )
+    shared = select(weights, state.record.parts)
+    kept = client_state(context, state, round, client) if kept_arrays(state.record, shared) else {}
+    weights |= unprefixed(PERSONAL, kept)
     config = TrainingConfig(
         epochs=spec.epochs,
         batch_size=spec.batch_size,
@@ -99,24 +109,26 @@ def _train(
         deadline=deadline,
         rule=local_noise(state, round, client, strategy_of(spec).local_rule(), context.noise_secret),
         received=_received(context, state, round),
-    )
-    keys, weights = (
-        state.keys.at(round),
-        global_weights(context, state, state.ledger.model_round(round - 1), base.weights_digest),
+        state=of_rule(kept),
+        parts=state.record.parts,
     )
     examples = Examples(
         *decode_in_order(state.record, matched, records),
         split_mask(spec.seed, records.partitions, records.offsets, matched.held_out_rate),
     )
     result = mode_of(spec).train(learner, weights, examples, config)
-    update = None if config.measure_only else to_bytes(join(result.weights, result.extras))
+    update, own = None, None
+    if not config.measure_only:
+        update, own = (to_bytes(arrays) if arrays else None for arrays in written(state.record, shared, result, kept))
     manifest = Manifest(
         run=state.run,
         round=round,
         client=client,
         base_digest=base.weights_digest,
         update_digest=sha256_hex(update) if update else None,
+        client_state_digest=sha256_hex(own) if own else None,
         num_examples=result.num_examples,
+        epochs=result.epochs,
         slice_key=keys.slice(client),
         slice_digest=document.digest,
         slice_document=state.slice_digest(round, client),
@@ -131,6 +143,8 @@ def _train(
         trained=result.trained,
         training=result.training,
     )
+    if own:
+        state.store.put_new(keys.client_state(client, sha256_hex(own)), own)
     if update:
         state.store.put_new(keys.update(client, sha256_hex(update)), update)
         alone = _alone(context, state, round, client, examples, config) if spec.baseline else None
@@ -144,6 +158,7 @@ def _train(
         f"{result.device}"
     )
     line += (
+        f"{f' for {result.epochs} of {spec.epochs} epochs, until its deadline' if result.epochs else ''}"
         f"{', because no GPU was found' if fallback else ''} "
         f"({', '.join(f'{name} {value:g}' for name, value in result.figures.items())})"
     )
@@ -163,7 +178,12 @@ def _alone(
         return None
     spec, initial = state.spec, global_weights(context, state, 0, state.ledger.commit(0).weights_digest)
     longer = replace(
-        config, epochs=spec.epochs * spec.rounds, seed=client_seed(spec.seed, 0, client), rule=NO_RULE, received={}
+        config,
+        epochs=spec.epochs * spec.rounds,
+        seed=client_seed(spec.seed, 0, client),
+        rule=NO_RULE,
+        received={},
+        state={},
     )
     try:
         alone = mode_of(spec).train(context.learner(state, client), initial, examples, longer).trained
@@ -204,7 +224,7 @@ def _falls_back(spec: RunSpec, client: str, learner: Learner) -> bool:
     return bool(seen)
 
 
-def _read(context: Context, document: SliceDoc, state: RunState, deadline: float) -> RawRecords:
+def _read(context: Context, document: SliceDoc, state: RunState, deadline: Deadline) -> RawRecords:
     ranges, size = (
         parse_ranges(document.ranges_text),
         get_codec(state.record.client(document.client).format).record_size,

@@ -6,13 +6,14 @@ The values of an array are read from the disk where they are used, and need no m
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import TracebackType
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
 
 from fedstream.errors import CorruptObject
 from fedstream.record.extras import ArraySpec
@@ -40,18 +41,9 @@ HEADER_BYTES = 16 << 20
 """Maximum bytes of a header, far more than the names and shapes of a model need."""
 
 
-def largest_update(base: Weights, returned: Mapping[str, ArraySpec] | None = None) -> int:
-    """Return the maximum number of bytes of a model's update as safetensors.
-
-    Args:
-        base: the model.
-        returned: the arrays that come back beside the weights; absent for none.
-    """
-    return (
-        HEADER_BYTES
-        + sum(value.nbytes for value in base.values())
-        + sum(spec.nbytes for spec in (returned or {}).values())
-    )
+def largest_update(*expected: Mapping[str, ArraySpec]) -> int:
+    """Return the maximum number of bytes of an update with these arrays as safetensors."""
+    return HEADER_BYTES + sum(spec.nbytes for arrays in expected for spec in arrays.values())
 
 
 class Downloads:
@@ -64,7 +56,7 @@ class Downloads:
         limit: maximum bytes of an object.
 
     Example:
-        >>> with Downloads(store, largest_update(base)) as downloads:  # doctest: +SKIP
+        >>> with Downloads(store, largest_update(expected)) as downloads:  # doctest: +SKIP
         ...     updates = [(examples, downloads.weights(key, digest)) for examples, key, digest in accepted]
         ...     mean = federated_average(updates)
     """
@@ -75,16 +67,26 @@ class Downloads:
         self._folder = TemporaryDirectory(prefix="fedstream-", ignore_cleanup_errors=True)
         self._read: dict[tuple[str, str], Weights] = {}
 
-    def weights(self, key: str, digest: str) -> Weights:
+    def weights(self, key: str, digest: str, decode: Callable[[Weights], Weights] | None = None) -> Weights:
         """Return the weights of an object. Their arrays can be read while the context lasts.
 
+        Args:
+            key: key of the object.
+            digest: SHA-256 of the object.
+            decode: makes weights of the object's arrays, once, which are written to the folder and mapped too; None if
+                the arrays are the weights.
+
         Raises:
-            CorruptObject: the object has another digest, exceeds the limit or is not valid safetensors.
+            CorruptObject: the object has another digest, exceeds the limit, is not valid safetensors or cannot be
+                decoded.
             ObjectNotFound: there is no such object.
         """
         if (key, digest) not in self._read:
             path = Path(self._folder.name) / f"{len(self._read)}.safetensors"
             self._store.download(key, digest, path, self._limit)
+            if decode:
+                decoded, path = decode(map_weights(path, key)), path.with_suffix(".decoded")
+                save_file(decoded, path)
             self._read[key, digest] = map_weights(path, key)
         return self._read[key, digest]
 

@@ -15,11 +15,12 @@ from fedstream.components import (
     select_clients,
 )
 from fedstream.components import publish as publish_version
+from fedstream.components.form import FORM as PLANNED
 from fedstream.pipelines.form import taking_form
 from fedstream.pipelines.wiring import connect, with_noise
 from kfp import dsl, kubernetes
 
-from fedstream.record.form import form_of
+from fedstream.record.form import packed_form
 from fedstream.record.pipeline_options import PipelineOptions
 from fedstream.record.spec import RunSpec
 
@@ -92,13 +93,13 @@ def one_round(
     "then a published model.",
     pipeline_config=dsl.PipelineConfig(active_deadline_seconds=RUN_DEADLINE_S),
 )
-@taking_form(form_of(RunSpec, PipelineOptions))
+@taking_form(packed_form(RunSpec, PipelineOptions))
 def federated_training(form: Dict[str, Any]) -> int:
     """Train one model on the streams of many clients."""
     run, rounds, memory = form["run"], form["rounds"], form["memory"]
     names = {name: form[name] for name in ("config_map", "store_secret", "kafka_secret")}
     attempt = dsl.PIPELINE_JOB_ID_PLACEHOLDER
-    slots = plan_training(**{name: form[name] for name in (*RunSpec.model_fields, "node_budget")})
+    slots = plan_training(**{field.name: form[field.name] for field in PLANNED})
     connect(slots, memory=memory, **names)
     each_slot = dsl.ParallelFor(slots.outputs["Output"], parallelism=1, name="rounds")
     with each_slot as slot:

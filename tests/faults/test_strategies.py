@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from support.strategies import install
 
-from fedstream.aggregation.registry import strategy_names
+from fedstream.aggregation.registry import BUILT_IN
 from fedstream.audit import verify_run
 from fedstream.record.weights import from_bytes
 from fedstream.report.html import render_report
@@ -175,5 +175,5 @@ def test_who_has_not_installed_the_strategy_is_told_so(variates, snapshot_of, mo
     whole = snapshot_of(variates.store)
     monkeypatch.setattr(sys, "path", [path for path in sys.path if "installed" not in path])
     assert [(problem.key, problem.what) for problem in verify_run(whole, "r").problems] == [
-        ("runs/r/spec.json", f"strategy: 'FedVariates' is not known; use one of {', '.join(strategy_names())}")
+        ("runs/r/spec.json", f"strategy: 'FedVariates' is not known; use one of {', '.join(sorted(BUILT_IN))}")
     ]

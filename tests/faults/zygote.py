@@ -72,25 +72,25 @@ def arm(at):
 
 def arm_training(client, act):
     """Act within a client's training, once some optimizer steps are done."""
-    real_read, real_check, reading = train._read, training._Deadline.check, []
+    real_read, real_check, reading = train._read, training.Progress.check, []
 
     def read(state, document, *rest):
         reading[:] = [document.client]
         return real_read(state, document, *rest)
 
-    def check(self, batch, logs=None):
+    def check(self, batch):
         if reading == [client]:
             act()
-        real_check(self, batch, logs)
+        real_check(self, batch)
 
-    train._read, training._Deadline.check = read, check
+    train._read, training.Progress.check = read, check
 
 
 def arm_moment(what):
     """Count the moments at which a run can be killed, before and after each call of the store and at each training
     step, and die at one.
     """
-    real_try, real_check = ObjectStore._try, training._Deadline.check
+    real_try, real_check = ObjectStore._try, training.Progress.check
 
     def passes(kind):
         MOMENTS[kind] += 1
@@ -103,11 +103,11 @@ def arm_moment(what):
         passes("store")
         return result
 
-    def check(self, batch, logs=None):
+    def check(self, batch):
         passes("training")
-        real_check(self, batch, logs)
+        real_check(self, batch)
 
-    ObjectStore._try, training._Deadline.check = attempt, check
+    ObjectStore._try, training.Progress.check = attempt, check
     if "seconds" in what:
         clock = threading.Timer(what["seconds"], die)
         clock.daemon = True

@@ -5,11 +5,11 @@ from fractions import Fraction
 import numpy as np
 from pydantic import Field
 
-from fedstream.aggregation.fedavg import federated_average
+from fedstream.aggregation.fedavg import FedAvg, federated_average
 from fedstream.aggregation.strategy import Aggregated, Strategy
 from fedstream.aggregation.updates import Update, Updates
-from fedstream.record.extras import spec_of
-from fedstream.record.local_rule import LocalRule
+from fedstream.record.extras import ArraySpec, spec_of
+from fedstream.record.local_rule import Finished, LocalRule
 
 
 def updates_of(*clients):
@@ -17,6 +17,16 @@ def updates_of(*clients):
     extras).
     """
     return Updates(Update(f"c{number}", *client) for number, client in enumerate(clients))
+
+
+def rounds_of(strategy, base, rounds):
+    """Return (weights, state) after some rounds; each is a list of (num_examples, values of `w`)."""
+    weights, state = {"w": np.array(base, np.float32)}, {}
+    for clients in rounds:
+        updates = updates_of(*[(examples, {"w": np.array(values, np.float32)}) for examples, values in clients])
+        made = strategy.aggregate(weights, updates, state)
+        weights, state = made.weights, made.state
+    return weights["w"], state
 
 
 def krum_reference(rows, byzantine, count, among=None):
@@ -41,7 +51,7 @@ class Variates(LocalRule):
 
     corrects = True
 
-    def gradient(self, name, value, start, received):
+    def gradient(self, name, value, start, received, state):
         return received[f"c/{name}"]
 
     def returns(self, base):
@@ -50,7 +60,8 @@ class Variates(LocalRule):
     def finish(self, training):
         steps = np.float32(training.steps * training.learning_rate)
         change = {name: (training.start[name] - array) / steps for name, array in training.trained.items()}
-        return training.trained, {f"c/{name}": change[name] - training.received[f"c/{name}"] for name in change}
+        extras = {f"c/{name}": change[name] - training.received[f"c/{name}"] for name in change}
+        return Finished(training.trained, extras)
 
 
 class FedVariates(Strategy):
@@ -81,10 +92,35 @@ class LocalNoise(LocalRule):
 
     def finish(self, training):
         rng = np.random.default_rng(training.seed)
-        return {
-            name: (array + rng.normal(0, 0.01, array.shape)).astype(array.dtype)
-            for name, array in training.trained.items()
-        }, {}
+        return Finished(
+            {
+                name: (array + rng.normal(0, 0.01, array.shape)).astype(array.dtype)
+                for name, array in training.trained.items()
+            }
+        )
+
+
+class Counting(LocalRule):
+    """Counts, in what the client keeps, the rounds in which its update was accepted, and shows it in the bias."""
+
+    def keeps(self, base):
+        return {"seen": ArraySpec((1,), "int64")}
+
+    def finish(self, training):
+        seen = training.state.get("seen", np.zeros(1, np.int64)) + 1
+        return Finished(
+            training.trained | {"bias": training.trained["bias"] + np.float32(seen[0] / 1000)}, {}, {"seen": seen}
+        )
+
+
+class FedCounting(FedAvg):
+    """The mean of clients that count their rounds."""
+
+    paper = "none"
+    when = "Tests of what clients keep."
+
+    def local_rule(self):
+        return Counting()
 
 
 def install(folder, package="elsewhere", value="support.strategies:FedVariates", name="FedVariates"):

@@ -11,6 +11,7 @@ import yaml
 from packaging.requirements import Requirement
 
 from fedstream import components, steps
+from fedstream.record.form import packed_form
 from fedstream.record.spec import RunSpec
 
 ROOT = Path(__file__).parents[2]
@@ -59,7 +60,7 @@ def test_a_step_is_called_with_the_component_s_values_under_their_own_names(name
     assert function(**plain, **artifacts) == "done"
     (arguments,) = heard
     form = arguments.pop("values", {})
-    assert form == {field: plain[field] for field in (RunSpec.model_fields if form else ())}
+    assert form == {field.name: plain[field.name] for field in (packed_form(RunSpec) if form else ())}
     assert arguments.keys() - plain.keys() == {
         argument for argument in step.parameters if argument not in (*plain, "values")
     }

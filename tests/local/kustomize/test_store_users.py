@@ -130,7 +130,8 @@ RECORD = [
 
 
 def own(client: str) -> list[str]:
-    return [ROUND.slice(client), ROUND.manifest(client), ROUND.update(client, DIGEST), ROUND.refusal("attempt", client)]
+    arrays = [ROUND.update(client, DIGEST), ROUND.client_state(client, DIGEST)]
+    return [ROUND.slice(client), ROUND.manifest(client), *arrays, ROUND.refusal("attempt", client)]
 
 
 @pytest.mark.parametrize("key", RECORD)
@@ -178,6 +179,7 @@ def test_a_sites_key_cannot_touch_what_is_another_clients(place: Place) -> None:
         *own("hospital-a-2"),
         *own("hospital-ab"),
         ROUND.update("hospital-a-b", DIGEST),
+        ROUND.client_state("hospital-a-b", DIGEST),
     ]
     for key in others:
         with pytest.raises(StoreUnavailable, match="403"):

@@ -10,6 +10,7 @@ import pytest
 from fedstream.errors import FedstreamError
 from fedstream.local.launch import run_pipeline
 from fedstream.model.source import load_callable
+from fedstream.record.form_values import packed
 from fedstream.record.spec import RunSpec
 
 NAMES = ("html", "json", "random", "numpy", "fedstream", "sitecustomize")
@@ -31,7 +32,7 @@ def folder(tmp_path, monkeypatch):
 
 
 def test_modules_of_the_current_folder_are_not_run(folder, tmp_path):
-    values = RunSpec(run="r", model="builtin:digits-mlp").model_dump(mode="json")
+    values = packed(RunSpec(run="r", model="builtin:digits-mlp"))
     with pytest.raises(FedstreamError, match="environment variable S3_ENDPOINT_URL is not set"):
         run_pipeline({**values, "node_budget": 1000}, tmp_path / "log")
     assert [name for name in NAMES if (tmp_path / name).exists()] == []

@@ -10,7 +10,7 @@ from fedstream.errors import QuorumError, SpecError
 from fedstream.local.inprocess import run_inprocess
 from fedstream.local.launch import run_pipeline
 from fedstream.model import devices
-from fedstream.record.form import form_of
+from fedstream.record.form import packed_form
 from fedstream.record.pipeline_options import PipelineOptions
 from fedstream.record.spec import RunSpec
 from fedstream.report.html import render_report
@@ -36,7 +36,7 @@ def by_form(values, tmp_path):
     """Submit as the Kubeflow UI does: with every entry of the form,
     those that nobody touched with the form's defaults.
     """
-    untouched = {field.name: field.default for field in form_of(RunSpec, PipelineOptions) if not field.required}
+    untouched = {field.name: field.default for field in packed_form(RunSpec, PipelineOptions) if not field.required}
     return run_pipeline(untouched | {"node_budget": 10**9} | values, tmp_path / "log")
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from fedstream.local.inprocess import run_inprocess
 from fedstream.record.layout import RunKeys
 from fedstream.report.runs import summaries
@@ -69,6 +71,17 @@ def test_rounds_are_compared_as_rounds_of_training_also_of_a_run_that_grew(publi
     ] * 2
     said = json.loads(cli("runs", "r", "grown", "--json").out)
     assert [entry["round"] for entry in said["rounds"]] == [0, 1, 2]
+
+
+def test_contributions_are_summed_up(published, cli):
+    said = json.loads(cli("contributions", "r", "--json").out)
+    assert sum(row["share"] for row in said["clients"]) == pytest.approx(1)
+    assert all(row["norm"] > 0 and row["cosine"] > 0 for row in said["clients"])
+    assert [row["client"] for row in said["rounds"]] == [row["client"] for row in said["clients"]]
+    table = cli("contributions", "r").out
+    assert "run r: contributions in 1 training round" in table
+    assert all(row["client"] in table for row in said["clients"])
+    assert "there is no run 'x' in this bucket" in cli("contributions", "x").err
 
 
 def test_what_cannot_be_compared_is_said(published, cli):

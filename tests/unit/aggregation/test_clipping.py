@@ -2,6 +2,7 @@
 
 import math
 import tracemalloc
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -133,20 +134,21 @@ def test_moved_weights_read_alike_whole_and_in_parts():
 
 @pytest.mark.parametrize("name", BUILT_IN)
 def test_each_strategy_reads_clipped_updates_as_if_they_had_been_sent(name):
-    rng = np.random.default_rng(7)
+    rng, strategy = np.random.default_rng(7), make_strategy(name, {})
     base = {"a": rng.normal(size=(40, 30)).astype(np.float32), "b": rng.normal(size=3).astype(np.float16)}
     updates = Updates(
         Update(
             f"c{number}",
             number + 1,
             {key: array + rng.normal(0, number + 1, array.shape).astype(array.dtype) for key, array in base.items()},
+            {key: np.ones(spec.shape, spec.dtype) for key, spec in strategy.local_rule().returns(base).items()},
+            steps=5,
         )
         for number in range(9)
     )
     clipped = clip(Clipping(norm=100.0, zero_above=1.5), base, updates, {}).updates
     assert sum(isinstance(one.weights, Moved) for one in clipped) > 4
-    copies = Updates(Update(one.client, one.num_examples, dict(one.weights.items())) for one in clipped)
-    strategy = make_strategy(name, {})
+    copies = Updates(replace(one, weights=dict(one.weights.items())) for one in clipped)
     lazy, eager = strategy.aggregate(base, clipped, {}), strategy.aggregate(base, copies, {})
     assert all(lazy.weights[key].tobytes() == eager.weights[key].tobytes() for key in base)
     assert lazy.figures == eager.figures

@@ -6,20 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.strategies import updates_of
+from support.strategies import rounds_of, updates_of
 
 from fedstream.aggregation.fedadam import FedAdam
 from fedstream.aggregation.fedavg import federated_average
-
-
-def rounds_of(strategy, base, rounds):
-    """Return (weights, state) after some rounds; each is a list of (num_examples, values of `w`)."""
-    weights, state = {"w": np.array(base, np.float32)}, {}
-    for clients in rounds:
-        updates = updates_of(*[(examples, {"w": np.array(values, np.float32)}) for examples, values in clients])
-        made = strategy.aggregate(weights, updates, state)
-        weights, state = made.weights, made.state
-    return weights["w"], state
 
 
 def reference(strategy, base, rounds):

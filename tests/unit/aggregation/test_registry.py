@@ -58,7 +58,25 @@ def test_each_strategy_says_what_it_is_and_has_usable_defaults(name):
         ("FedTrimmedAvg", {"beta": -0.1}, "beta of FedTrimmedAvg must be"),
         ("FedProx", {"mu": -1}, "mu of FedProx must be a number at least 0 and at most 1000 (given: -1)"),
         ("FedAvg", {"beta": 1}, "FedAvg has no parameter 'beta' (given: 1); it has none"),
-        ("FedSGD", {}, "strategy: 'FedSGD' is not known; use one of Bulyan, FedA"),
+        ("FedAvgM", {"momentum": 1}, "momentum of FedAvgM must be a number at least 0 and below 1 (given: 1)"),
+        ("FedAvgM", {"nesterov": "often"}, "nesterov of FedAvgM must be true or false (given: 'often')"),
+        ("FedAdagrad", {"beta_2": 0.5}, "FedAdagrad has no parameter 'beta_2' (given: 0.5); it has"),
+        ("FedYogi", {"tau": -1}, "tau of FedYogi must be a number above 0 and at most 1 (given: -1)"),
+        (
+            "FedOpt",
+            {"optimizer": "lion"},
+            "optimizer of FedOpt must be one of 'sgd', 'sgdm', 'adagrad', 'adam', 'yogi' (given: 'lion')",
+        ),
+        ("FedNova", {"momentum": -0.1}, "momentum of FedNova must be a number at least 0 and below 1 (given: -0.1)"),
+        (
+            "FedNova",
+            {"momentum": 0.9, "mu": 0.1},
+            "the parameters of FedNova must be such that momentum or mu is 0, because the paper normalises one or the "
+            "other (given: {'momentum': 0.9, 'mu': 0.1})",
+        ),
+        ("QFedAvg", {"q": -1}, "q of QFedAvg must be a number at least 0 and at most 100 (given: -1)"),
+        ("SCAFFOLD", {"server_learning_rate": 0}, "server_learning_rate of SCAFFOLD must be a number above 0 and"),
+        ("FedSGD", {}, f"strategy: 'FedSGD' is not known; use one of {', '.join(sorted(BUILT_IN))}"),
         ("", {}, "strategy: '' is not known"),
     ],
 )

@@ -18,6 +18,11 @@ def test_they_are_sorted_by_client_and_can_be_read_again():
     assert updates[0].client == "a"
 
 
+def test_the_population_is_at_least_the_number_of_updates():
+    assert Updates([update("a", 1), update("b", 1)]).population == 2
+    assert Updates([update("a", 1), update("b", 1)], 5).population == 5
+
+
 def test_blocks_cover_each_floating_element_of_all_clients_once():
     updates = Updates([update("b", 10, 11, 12, 13, 14), update("a", 0, 1, 2, 3, 4)])
     blocks = list(updates.blocks(2))

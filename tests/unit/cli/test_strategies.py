@@ -19,7 +19,7 @@ def said(*words):
 def test_json_has_each_strategy_with_parameters_paper_and_use():
     document = json.loads(said("--json"))
     assert [about["name"] for about in document["strategies"]] == sorted(BUILT_IN)
-    adam = next(about for about in document["strategies"] if about["name"] == "FedAdam")
+    (adam,) = (about for about in document["strategies"] if about["name"] == "FedAdam")
     assert adam["parameters"][1] == {
         "name": "beta_1",
         "default": 0.9,

@@ -7,7 +7,7 @@ from support.fake_kubeflow import FakeKubeflow
 from support.submitting import RUN
 
 from fedstream.cli.app import main
-from fedstream.kubeflow import api, following
+from fedstream.kubeflow import calls, following
 
 SERVERS = ("KAFKA_", "S3_", "AWS_", "KF", "KUBE")
 
@@ -21,8 +21,8 @@ def nowhere(monkeypatch, tmp_path):
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
     monkeypatch.setattr(following, "POLL_S", 0.01)
     monkeypatch.setattr(following, "LOOK_S", 0.0)
-    monkeypatch.setattr(api, "PATIENCE_S", 2.0)
-    monkeypatch.setattr(api, "CHECK_S", 0.3)
+    monkeypatch.setattr(calls, "PATIENCE_S", 2.0)
+    monkeypatch.setattr(calls, "CHECK_S", 0.3)
 
 
 @pytest.fixture

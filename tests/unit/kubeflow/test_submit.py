@@ -9,7 +9,7 @@ from support.fake_kubeflow import succeeded
 from support.http_server import Refused
 from support.submitting import FINISHED, UNKNOWN, check_error
 
-from fedstream.kubeflow import api
+from fedstream.kubeflow import calls
 from fedstream.kubeflow.package import shipped_pipeline
 
 
@@ -220,7 +220,7 @@ def test_a_run_whose_creation_a_fake_api_did_not_confirm_is_not_made_twice(submi
 
 
 def test_a_fake_api_that_says_nothing_is_given_up(submit, kubeflow, monkeypatch):
-    monkeypatch.setattr(api, "TIMEOUT", (1, 1))
+    monkeypatch.setattr(calls, "TIMEOUT", (1, 1))
     kubeflow.first = [1.5, 1.5]
     check_error(submit(), "does not answer (no answer in time)")
 

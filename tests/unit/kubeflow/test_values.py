@@ -1,9 +1,11 @@
 """Whether a run that is under way has the values of the one that is to be submitted, however they were written."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
+from fedstream.errors import UsageError
 from fedstream.kubeflow.package import read_package, shipped_pipeline
 from fedstream.kubeflow.values import difference, form_values
 from fedstream.record.spec import parse_spec
@@ -28,6 +30,7 @@ FORM = {
     "model": "builtin:digits-mlp",
     "clients": ["b", "a"],
     "rounds": 3.0,
+    "data_options": {"min_data": 1.0},
     "placement": {},
     "sites": {"a": {"placement": {**GPU, "gpu_count": 1.0}}},
 }
@@ -38,7 +41,7 @@ and numbers as JSON has them.
 TYPED = FORM | {
     "clients": '["a", "b"]',
     "rounds": "3",
-    "own_topics": "false",
+    "data_options": '{"own_topics": "false"}',
     "sites": json.dumps({"a": {"placement": GPU}}),
 }
 
@@ -53,6 +56,7 @@ def test_what_means_the_same_is_the_same(running):
     ("changed", "said"),
     [
         ({"rounds": 5}, "a different value for rounds (3, now 5)"),
+        ({"min_data": 7}, "a different value for data_options.min_data (1, now 7)"),
         (
             {"sites": {"a": {"placement": GPU | {"gpu_count": 2}}}},
             "a different value for sites.a.placement.gpu_count (1, now 2)",
@@ -97,3 +101,14 @@ def test_values_that_are_no_run_s_are_told():
     assert "values that this version of fedstream does not accept (rounds:" in difference(
         FORM | {"rounds": "many"}, wanted(), PACKAGE
     )
+
+
+def test_a_pipeline_without_the_parameter_of_a_value_is_told_unless_it_is_the_default():
+    older = replace(PACKAGE, parameters=PACKAGE.parameters.keys() - {"data_options", "purpose"})
+    assert form_values(parse_spec(WANTED), {}, older).keys() == wanted().keys() - {"data_options", "purpose"}
+    for changed, said in (
+        ({"min_data": 7}, "has no parameter 'data_options' for min_data; omit it, or pass another --package-file"),
+        ({"purpose": "to see"}, "has no parameter 'purpose'; omit it, or pass another --package-file"),
+    ):
+        with pytest.raises(UsageError, match=said):
+            form_values(parse_spec(WANTED | changed), {}, older)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import subprocess
 import sys
 from dataclasses import replace
@@ -70,6 +71,15 @@ def test_records_that_are_no_longer_kept_are_a_refusal_that_says_so(context: Con
     context.brokers.at("").forget("north", 10)  # type: ignore[attr-defined]
     with pytest.raises(QuorumError, match="records north:0:0 to 9 are no longer kept"):
         run_inprocess(SPEC | {"min_clients": 2}, context=context)
+
+
+def test_deadlines_are_read_on_the_contexts_clock() -> None:
+    """Each look at this clock costs half of the round's ten minutes, so training ends before its second epoch."""
+    looks = itertools.count()
+    context = replace(Context.in_memory(), clock=lambda: 300.0 * next(looks))
+    send(context, "north", "south")
+    with pytest.raises(QuorumError, match="training passed the round's deadline"):
+        run_inprocess(SPEC, context=context)
 
 
 def test_a_worker_answers_with_a_manifest_or_a_refusal() -> None:

@@ -15,10 +15,12 @@ tf = tensorflow()
 processor = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(processor, [tf.config.LogicalDeviceConfiguration()] * 2)
 import numpy as np
+from fedstream.deadline import Deadline
 from fedstream.model.files import load_keras, save_keras
 from fedstream.model.keras_model import get_weights, set_weights
 from fedstream.model.examples import Examples
 from fedstream.model.learner import TrainingConfig
+from fedstream.model.progress import Progress
 from fedstream.model.training import train_client
 from fedstream.record.local_rule import Proximal
 from fedstream.record.weights import digest
@@ -70,13 +72,24 @@ said["proximal"] = {
     "difference": max(float(abs(near[0].weights[name] - near[1].weights[name]).max()) for name in weights),
     "effect": max(float(abs(near[0].weights[name] - plain.weights[name]).max()) for name in weights),
 }
+real = Progress.check
+
+def check(self, batch):
+    if self.epochs == 2:
+        self._deadline = 0.0
+    real(self, batch)
+
+Progress.check = check
+ends = [train(["CPU:0", "CPU:1"], rule=Proximal(1.0), epochs=epochs, deadline=2.0**62) for epochs in (5, 2)]
+Progress.check = real
+said["partial"] = {"epochs": [end.epochs for end in ends], "digests": [digest(end.weights) for end in ends]}
 x = x.astype(np.float32)
 x[1] = np.nan
 try:
     train(["CPU:0", "CPU:1"])
 except Exception as error:
     said["diverged"] = str(error)
-x, deadline = x * 0, 0.0
+x, deadline = x * 0, Deadline(0.0)
 try:
     train(["CPU:0", "CPU:1"], deadline=deadline)
 except Exception as error:
@@ -104,5 +117,7 @@ def test_two_devices_give_the_weights_of_one_at_the_same_batches() -> None:
     assert said["one record a step"] < 1e-5
     assert 0 < said["half"] < 0.05
     assert said["proximal"]["difference"] < 1e-5 < 1e-3 < said["proximal"]["effect"]
+    assert said["partial"]["epochs"] == [2, None]
+    assert said["partial"]["digests"][0] == said["partial"]["digests"][1]
     assert "training diverged" in said["diverged"]
     assert "training passed the round's deadline at step 1" in said["late"]

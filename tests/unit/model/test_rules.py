@@ -8,31 +8,18 @@ from typing import Any
 
 import numpy as np
 import pytest
+from support.small_model import N, X, Y, gradient, make
 from support.strategies import LocalNoise, Variates
 
 from fedstream.errors import ModelError
 from fedstream.model._tensorflow import keras
 from fedstream.model.examples import Examples
-from fedstream.model.files import load_keras, save_keras
 from fedstream.model.keras_model import get_weights, set_weights
 from fedstream.model.learner import TrainingConfig, TrainResult
 from fedstream.model.training import train_client
 from fedstream.record.extras import ArraySpec
-from fedstream.record.local_rule import NO_RULE, LocalRule, LocalTraining, Proximal
+from fedstream.record.local_rule import NO_RULE, Finished, LocalRule, LocalTraining, Proximal
 from fedstream.record.weights import digest
-
-N, CLASSES = 60, 3
-X = np.random.default_rng(0).normal(size=(N, 4)).astype(np.float32)
-Y = np.random.default_rng(1).integers(0, CLASSES, N)
-
-
-def make(*layers: Any, optimizer: Any = None) -> Any:
-    keras().utils.set_random_seed(3)
-    model = keras().Sequential(
-        [keras().Input((4,)), *layers, keras().layers.Dense(CLASSES, "softmax", name="classes")], name="small"
-    )
-    model.compile(optimizer or keras().optimizers.SGD(0.5), "sparse_categorical_crossentropy", metrics=["accuracy"])
-    return load_keras(save_keras(model))
 
 
 def trained(
@@ -48,15 +35,6 @@ def trained(
         **({"epochs": 2, "batch_size": 1000, "rule": rule, "received": received or {}, "seed": 5} | config)
     )
     return train_client(model, Examples(X, Y, np.arange(N) % 10 == 0), how, devices)
-
-
-def gradient(kernel: np.ndarray, bias: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the gradient of softmax regression over all records that are trained on, in float64."""
-    x, y = X[np.arange(N) % 10 != 0].astype(float), Y[np.arange(N) % 10 != 0]
-    logits = x @ kernel + bias
-    p = np.exp(logits - logits.max(1, keepdims=True))
-    difference = (p / p.sum(1, keepdims=True) - np.eye(CLASSES)[y]) / len(x)
-    return x.T @ difference, difference.sum(0)
 
 
 def test_the_proximal_term_adds_mu_times_the_distance_to_each_step_s_gradient() -> None:
@@ -196,7 +174,7 @@ def test_a_rule_that_does_not_return_what_it_says_is_named(extras: Any, said: st
             return {"c": ArraySpec((2,), "float32")}
 
         def finish(self, training: LocalTraining) -> Any:
-            return training.trained, extras
+            return Finished(training.trained, extras)
 
     model = make()
     with pytest.raises(ModelError, match=f"local rule Wrong makes no update that counts: {said}"):

@@ -1,11 +1,11 @@
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import numpy as np
 import pytest
 
+from fedstream.deadline import Deadline
 from fedstream.errors import ModelError
 from fedstream.model._tensorflow import keras
 from fedstream.model.evaluation import evaluate_model
@@ -228,9 +228,9 @@ def test_training_ends_at_its_deadline() -> None:
     model = make()
     weights = get_weights(model)
     with pytest.raises(ModelError, match="training passed the round's deadline"):
-        restore(model, weights, deadline=time.monotonic())
+        restore(model, weights, deadline=Deadline.after(0))
     assert digest(restore(model, weights).weights) == digest(
-        restore(model, weights, deadline=time.monotonic() + 60).weights
+        restore(model, weights, deadline=Deadline.after(60)).weights
     )
 
 

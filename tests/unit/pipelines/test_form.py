@@ -15,7 +15,8 @@ from fedstream.pipelines import FEDERATED_TRAINING_YAML, federated_training
 from fedstream.pipelines.compile import PAGE, PIPELINES, compile_text, path_of
 from fedstream.pipelines.page import form_page
 
-from fedstream.record.form import form_of
+from fedstream.record.form import form_of, packed_form
+from fedstream.record.form_values import packed
 from fedstream.record.pipeline_options import PipelineOptions
 from fedstream.record.spec import RunSpec
 
@@ -27,12 +28,15 @@ LINE = (
     '    warmth: Annotated[Literal["mild", "hot"], Entry("training", flag="--heat"), OPERATIONAL] = '
     'Field("mild", description="How it feels.")\n'
 )
+LINE_WITHIN = (
+    '    depth: Annotated[int, Entry("data", within="data_options")] = Field(3, ge=1, description="How deep it is.")\n'
+)
 
 
 @pytest.fixture(scope="module")
 def grown(tmp_path_factory):
-    """A copy of the packages, laid out as in a wheel, whose RunSpec has one more line,
-    and all that `make compile` makes of it.
+    """A copy of the packages, laid out as in a wheel, whose RunSpec has two more lines,
+    one of them within an object, and all that `make compile` makes of it.
     """
     root = tmp_path_factory.mktemp("grown")
     for source, target in (
@@ -45,7 +49,7 @@ def grown(tmp_path_factory):
     spec = root / "fedstream" / "record" / "spec.py"
     head, first, rest = spec.read_text().partition('    run: Annotated[str, Entry("who"')
     assert first
-    spec.write_text(head + LINE + first + rest)
+    spec.write_text(head + LINE + LINE_WITHIN + first + rest)
     for module in ("components.form", "pipelines.compile"):
         done = python(root, "-m", f"fedstream.{module}", "--check")
         assert (done.returncode, "is stale; run `make compile`" in done.stderr) == (1, True), done.stderr
@@ -75,18 +79,45 @@ def test_a_new_field_is_in_the_form_with_a_drop_down_and_reaches_the_component(g
     )
 
 
+def test_a_new_field_within_an_object_is_a_key_of_its_default_and_reaches_the_spec_from_there(grown):
+    definition = next(yaml.safe_load_all((grown / "fedstream/pipelines/federated_training/pipeline.yaml").read_text()))
+    component = definition["components"]["comp-plan-training"]
+    for form, before in ((definition["root"], FORM), (component, [field.name for field in FORM_OF_COMPONENT])):
+        parameters = form["inputDefinitions"]["parameters"]
+        assert parameters.keys() == {*before, "warmth"}
+        assert parameters["data_options"]["defaultValue"] == FORM["data_options"]["defaultValue"] | {"depth": 3}
+        assert "depth: How deep it is." in " ".join(parameters["data_options"]["description"].split())
+    code = """
+from fedstream.errors import SpecError
+from fedstream.record.spec import parse_spec
+values = {"run": "r", "model": "m"}
+print(parse_spec(values | {"data_options": {"depth": 5}}).depth, parse_spec(values | {"data_options": {}}).depth)
+try:
+    parse_spec(values | {"data_options": {"depth": 0}})
+except SpecError as error:
+    print(error)
+"""
+    done = python(grown, "-c", code)
+    assert done.stdout == "5 3\ndata_options.depth: Input should be greater than or equal to 1 (given: 0)\n", (
+        done.stderr
+    )
+
+
 def test_a_new_field_is_an_option_of_the_command_line(grown):
     for command in ("run", "submit"):
         done = python(grown, "-m", "fedstream.cli", command, "--help")
-        training = done.stdout.partition("─ Training ─")[2].partition("╰")[0]
-        assert "--heat" in training, done.stdout + done.stderr
-        assert "How it feels." in training
+        for group, option, what in (("Training", "--heat", "How it feels."), ("Data", "--depth", "How deep it is.")):
+            panel = done.stdout.partition(f"─ {group} ─")[2].partition("╰")[0]
+            assert option in panel, done.stdout + done.stderr
+            assert what in panel
 
 
 def test_a_new_field_is_in_the_docs_and_in_the_report(grown):
     page = (grown / "fedstream/docs/form.md").read_text()
     training = page.partition("## Training\n")[2].partition("\n## ")[0]
     assert '| `warmth`* | `--heat` | `"mild"` | How it feels. One of `mild`, `hot`. |' in training
+    data = page.partition("## Data\n")[2].partition("\n## ")[0]
+    assert "| `depth` in `data_options` | `--depth` | `3` | How deep it is. |" in data
     code = """
 import json
 from fedstream.record.spec import parse_spec
@@ -118,13 +149,17 @@ def test_what_is_made_is_current():
 
 
 def test_a_page_of_the_form_has_no_more_entries_than_a_person_looks_through():
-    assert FORM.keys() == {field.name for field in form_of(RunSpec, PipelineOptions)}
-    assert len(FORM) <= 39
+    assert FORM.keys() == {field.name for field in packed_form(RunSpec, PipelineOptions)}
+    assert len(FORM) <= 31
     assert all(parameter["description"] for parameter in FORM.values())
 
 
 def test_an_object_s_default_shows_its_keys():
-    assert FORM["placement"]["defaultValue"].keys() == RunSpec(run="r", model="m").placement.model_dump().keys()
+    spec = RunSpec(run="r", model="m")
+    assert FORM["placement"]["defaultValue"].keys() == spec.placement.model_dump().keys()
+    options = ("data_options", "training_options", "aggregation_options")
+    assert {name: FORM[name]["defaultValue"] for name in options} == {name: packed(spec)[name] for name in options}
+    assert all(FORM[name]["parameterType"] == "STRUCT" for name in options)
 
 
 def test_no_task_is_cached():

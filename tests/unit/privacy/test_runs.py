@@ -322,6 +322,10 @@ def test_the_report_and_the_card_say_what_is_spent(context: Context) -> None:
             "privacy: quantile and zero_above of clipping depend on",
         ),
         ({"outlier_bound": 10}, "privacy: outlier_bound is 10, but which updates are outliers depends on all of them"),
+        ({"leave_one_out": True, "evaluation_topic": "e"}, "privacy: leave_one_out measures models without noise"),
+        ({"strategy": "SCAFFOLD"}, "privacy: the clients of strategy SCAFFOLD also write arrays that get no noise"),
+        ({"strategy": "FedMedian"}, "privacy: strategy FedMedian uses more of the updates than their mean"),
+        ({"privacy": LOCAL, "exchange": {"personal": ["*"]}}, "privacy: personal variables of exchange are stored"),
         ({"strategy": "FedTrimmedAvg"}, "privacy: strategy FedTrimmedAvg uses more of the updates than their mean"),
         ({"privacy": CENTRAL | {"max_epsilon": 4.7}}, "privacy: the first round would spend epsilon 4.729, and max_"),
         ({"privacy": LOCAL | {"max_epsilon": 4.8}}, "privacy: the first round would spend epsilon 10.73, and max_"),
@@ -333,7 +337,7 @@ def test_what_gives_no_guarantee_is_refused_when_it_is_planned(values: dict[str,
     assert str(refused.value).startswith(said)
 
 
-@pytest.mark.parametrize("strategy", ["FedAvg", "FedProx", "FedAdam"])
+@pytest.mark.parametrize("strategy", ["FedAvg", "FedProx", "FedAvgM", "FedAdagrad", "FedAdam", "FedYogi", "FedOpt"])
 def test_strategies_of_the_mean_accept_noise(strategy: str) -> None:
     assert checked_spec(SPEC | {"strategy": strategy}).privacy.central
 

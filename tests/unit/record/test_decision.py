@@ -1,17 +1,20 @@
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from fedstream.errors import UsageError
 from fedstream.record.decision import (
     best_round,
     decide,
     higher_is_better,
+    last_accepted,
     lineage,
     measurements,
     model_round,
     rolled_back,
     trained_rounds,
 )
-from fedstream.record.documents import Commit, Decision, Metrics
+from fedstream.record.documents import ClientEntry, Commit, Decision, Metrics
 from fedstream.record.spec import RunSpec
 
 
@@ -126,3 +129,38 @@ def test_a_round_that_one_cannot_go_back_to(to):
 def test_a_round_that_was_cut_off_is_gone():
     with pytest.raises(UsageError, match=r"it can go back to 0, 1$"):
         rolled_back(back(history(0.1, 0.5, 0.9), 1), "d" * 64, 2)
+
+
+def with_entry(made, accepted):
+    entry = ClientEntry(
+        client="a",
+        accepted=accepted,
+        reason="",
+        num_examples=1,
+        update_digest=None,
+        manifest_digest=None,
+        slice_digest=None,
+        ranges=[],
+        incoming=None,
+        trained=None,
+    )
+    return made.model_copy(update={"clients": [entry]})
+
+
+@given(st.lists(st.tuples(st.sampled_from(["training", "closing", "rollback"]), st.booleans(), st.integers(0, 99))))
+def test_the_last_accepted_update_is_that_of_the_lineage(rounds):
+    commits = [commit(0, "initial")]
+    for number, (kind, accepted, back) in enumerate(rounds, 1):
+        counted = [earlier.round for earlier in lineage(commits)]
+        made = commit(number, "training" if kind == "rollback" else kind)
+        if kind == "rollback":
+            made = made.model_copy(update={"kind": kind, "restores": counted[back % len(counted)]})
+        commits.append(made if kind == "rollback" else with_entry(made, accepted))
+    expected = [
+        counted.round
+        for counted in lineage(commits)
+        if counted.kind == "training" and any(entry.accepted for entry in counted.clients)
+    ]
+    found = last_accepted(lambda number: commits[number], len(commits) - 1, "a")
+    assert (found[0] if found else None) == (expected[-1] if expected else None)
+    assert last_accepted(lambda number: commits[number], len(commits) - 1, "b") is None

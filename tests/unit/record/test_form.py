@@ -5,7 +5,7 @@ from typing import Annotated
 import pytest
 from pydantic import BaseModel, Field
 
-from fedstream.record.form import GROUPS, Entry, form_of
+from fedstream.record.form import GROUPS, Entry, form_of, packed_form
 from fedstream.record.operational import OPERATIONAL
 from fedstream.record.pipeline_options import PipelineOptions
 from fedstream.record.spec import RunSpec
@@ -27,6 +27,22 @@ def test_entries_come_group_by_group_and_as_the_models_have_them():
     ]
 
 
+def test_entries_within_an_object_are_one_entry_of_the_packed_form():
+    class Wide(BaseModel):
+        often: Annotated[int, Entry("data")] = Field(1, description="x")
+        rare: Annotated[float, Entry("data", within="data_options"), OPERATIONAL] = Field(0.5, description="How rare.")
+        last: Annotated[int, Entry("data")] = Field(1, description="x")
+        rarer: Annotated[dict[str, int], Entry("data", within="data_options")] = Field({}, description="Rarer.")
+
+    often, options, last = packed_form(Wide)
+    assert [often, last] == [field for field in form_of(Wide) if field.name in ("often", "last")]
+    assert (options.name, options.kind, options.group, options.required) == ("data_options", "document", "data", False)
+    assert options.default == {"rare": 0.5, "rarer": {}}
+    assert options.description.endswith("keep their defaults. rare: How rare. rarer: Rarer.")
+    assert not options.operational
+    assert {field.name: field.parameter for field in form_of(Wide)}["rare"] == "data_options"
+
+
 def test_every_group_has_entries_and_no_two_entries_share_an_option():
     found = form_of(RunSpec, PipelineOptions)
     assert list(dict.fromkeys(field.group for field in found)) == list(GROUPS)
@@ -42,6 +58,11 @@ def test_every_group_has_entries_and_no_two_entries_share_an_option():
             Annotated[bytes, Entry("who")],
             "x",
             "Wrong.field is a <class 'bytes'>, which a form cannot show; use bool, int, float, str, Literal",
+        ),
+        (
+            Annotated[int, Entry("who", within="who_options")],
+            "x",
+            "Wrong.field needs a default, because keys of who_options can be left out",
         ),
     ],
 )

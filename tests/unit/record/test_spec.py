@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from fedstream.errors import SpecError
 from fedstream.record.operational import operational as values_of
+from fedstream.record.placement import Placement
 from fedstream.record.selection import client_seed, select
-from fedstream.record.spec import Placement, RunSpec, carried_out, changed_field, parse_spec
+from fedstream.record.spec import RunSpec, carried_out, changed_field, parse_spec
 
 GOOD = {"run": "r", "model": "builtin:digits-mlp"}
 

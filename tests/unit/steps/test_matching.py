@@ -15,8 +15,9 @@ from fedstream.record.description import ModelDescription
 from fedstream.record.run import ModelReference, RunRecord
 from fedstream.record.spec import RunSpec
 from fedstream.steps import matching
+from fedstream.steps.admission import Heard
 from fedstream.steps.markdown import plan_page
-from fedstream.steps.matching import REFUSED_OF_CLIENT, REFUSED_OF_OTHERS, Heard, match, reasons
+from fedstream.steps.matching import REFUSED_OF_CLIENT, REFUSED_OF_OTHERS, match, reasons
 
 MODEL = ModelDescription(
     name="m",

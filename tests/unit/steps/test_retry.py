@@ -4,6 +4,7 @@ import time
 
 import pytest
 
+from fedstream.deadline import Deadline
 from fedstream.errors import BrokerAway, BrokerError
 from fedstream.steps import retry
 from fedstream.steps.retry import patiently
@@ -29,7 +30,7 @@ def failing(error, times):
 
 def test_a_broker_that_comes_back_costs_only_time():
     call, given = failing(BrokerAway("away"), 3)
-    assert patiently(time.monotonic() + 60, call) == "records"
+    assert patiently(Deadline.after(60), call) == "records"
     assert len(given) == 4
     assert given == sorted(given, reverse=True)
 
@@ -38,7 +39,7 @@ def test_at_the_deadline_its_absence_is_the_error():
     call, given = failing(BrokerAway("away"), 10**6)
     began = time.monotonic()
     with pytest.raises(BrokerAway, match="away"):
-        patiently(began + 0.1, call)
+        patiently(Deadline.after(0.1), call)
     assert len(given) > 1
     assert time.monotonic() - began < 10
 
@@ -46,5 +47,5 @@ def test_at_the_deadline_its_absence_is_the_error():
 def test_a_refusal_is_passed_on_at_once():
     call, given = failing(BrokerError("wrong password"), 1)
     with pytest.raises(BrokerError, match="wrong password"):
-        patiently(time.monotonic() + 60, call)
+        patiently(Deadline.after(60), call)
     assert len(given) == 1

@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from fedstream.errors import CorruptObject
+from fedstream.record.canonical import sha256_hex
 from fedstream.record.weights import digest, from_bytes, to_bytes
-from fedstream.store.mapped import map_weights
+from fedstream.store.mapped import Downloads, map_weights
+from fedstream.store.memory import MemoryStore
 
 DTYPES = [
     np.float16,
@@ -120,3 +122,29 @@ def test_a_header_that_lies_is_corrupt(mapped, entry):
 def test_an_absurd_header_length_is_corrupt(mapped):
     with pytest.raises(CorruptObject, match=r"^updates/a "):
         mapped(struct.pack("<Q", 2**62) + b"{}")
+
+
+def test_an_object_is_decoded_once_and_mapped():
+    store, decoded = MemoryStore(), []
+    store.put_new("a", SMALL)
+
+    def decode(arrays):
+        decoded.append(arrays)
+        return {"sum": np.asarray(arrays["dense/kernel"].sum())}
+
+    with Downloads(store, 10_000) as downloads:
+        found = [downloads.weights("a", sha256_hex(SMALL), decode)["sum"] for _ in range(2)]
+        assert [float(value) for value in found] == [15, 15]
+        assert len(decoded) == 1
+        assert not found[0].flags.owndata, "its values are in a file"
+
+
+def test_what_cannot_be_decoded_is_corrupt():
+    store = MemoryStore()
+    store.put_new("a", SMALL)
+
+    def decode(arrays):
+        raise CorruptObject("array 'w' is missing")
+
+    with Downloads(store, 10_000) as downloads, pytest.raises(CorruptObject, match="array 'w' is missing"):
+        downloads.weights("a", sha256_hex(SMALL), decode)

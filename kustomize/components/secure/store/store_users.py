@@ -37,7 +37,7 @@ PAUSE_S = 2.0
 
 
 def policy(user: str, bucket: str, prefix: str) -> dict[str, Any]:
-    """Return the policy of a user: read what a client's steps need, and write only its slices, updates and refusals."""
+    """Return the policy of a user: read what a client's steps need, and write only its own objects of a round."""
     text = string.Template(POLICY.read_text(encoding="utf-8"))
     return json.loads(text.substitute(ROOT=f"{bucket}/{prefix}", CLIENT="*" if user == EVERY_CLIENT else user))  # type: ignore[no-any-return]
 

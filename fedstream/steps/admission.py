@@ -1,0 +1,100 @@
+"""Decide whether one announcement can take part in a run, whatever the others say. These functions are pure."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+from fedstream.model.compatibility import check_fit
+from fedstream.record.description import ModelDescription
+from fedstream.record.offsets import format_ranges, parse_ranges
+from fedstream.record.spec import RunSpec
+from fedstream.steps.naming import names_misfit
+from fedstream.stream.announcement import DataAnnouncement, invalid_client_name
+from fedstream.stream.codec import get_codec
+
+
+@dataclass(frozen=True)
+class Heard:
+    """One message of a data control topic.
+
+    Attributes:
+        bootstrap_servers: Brokers that it was read from; empty for the default brokers.
+        partition: Partition of the message.
+        offset: Offset of the message.
+        data: Value of the message.
+    """
+
+    bootstrap_servers: str
+    partition: int
+    offset: int
+    data: bytes
+
+
+def is_for_evaluation(spec: RunSpec, announcement: DataAnnouncement) -> bool:
+    """Return whether an announcement offers the records that each global model of a run is measured on."""
+    named = spec.evaluation_topic
+    topics = {r.topic for r in parse_ranges(named)} if ":" in named else {named}
+    return bool(named) and announcement.topics == topics
+
+
+def why_not(
+    spec: RunSpec, model: ModelDescription, heard: Heard, announcement: DataAnnouncement, for_evaluation: bool
+) -> str:
+    """Return why an announcement cannot take part in a run, or an empty string.
+
+    Args:
+        spec: The run.
+        model: The run's model.
+        heard: The message that holds the announcement.
+        announcement: The announcement.
+        for_evaluation: Whether it announces the run's evaluation topic.
+
+    Raises:
+        FedstreamError: Its format is not known, or its records do not fit the model.
+    """
+    client = announcement.client
+    if reason := invalid_client_name(client):
+        return reason
+    if announcement.online and not announcement.withdrawn:
+        return (
+            f"announces the online stream {announcement.topic!r} without offsets; runs train on announced ranges only"
+        )
+    if spec.own_topics and (
+        foreign := sorted(topic for topic in announcement.topics if not topic.startswith(f"{client}."))
+    ):
+        return (
+            f"topic {foreign[0]!r} does not begin with {client + '.'!r}, "
+            "and the run accepts a client's own topics only (own_topics)"
+        )
+    if for_evaluation and heard.bootstrap_servers:
+        return f"announced at {heard.bootstrap_servers}, but the evaluation topic lies at the default brokers"
+    if (
+        for_evaluation
+        and ":" in spec.evaluation_topic
+        and announcement.ranges != parse_ranges(spec.evaluation_topic)
+        and not announcement.withdrawn
+    ):
+        return f"announces {format_ranges(announcement.ranges)}, but the run is measured on {spec.evaluation_topic}"
+    if not for_evaluation:
+        if spec.clients and client not in spec.clients:
+            return "not among the clients the run asks for"
+        if heard.bootstrap_servers != spec.bootstrap_of(client):
+            there, expected = (
+                servers or "the default brokers" for servers in (heard.bootstrap_servers, spec.bootstrap_of(client))
+            )
+            return f"announced at {there}, but the run's sites place it at {expected}"
+        if announcement.restrictions != spec.data_restriction and not announcement.withdrawn:
+            own, asked = (
+                json.dumps(restrictions, sort_keys=True)
+                for restrictions in (announcement.restrictions, spec.data_restriction)
+            )
+            return (
+                f"its restrictions {own} differ from the run's {asked}; to use these records, "
+                f"pass --data-restriction '{own}'"
+            )
+    if announcement.withdrawn:
+        return ""
+    codec = get_codec(announcement.format)
+    check_fit(model, codec)
+    return names_misfit(model, codec, announcement)
