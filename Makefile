@@ -1,10 +1,11 @@
 # `make demo` and `make test` set up all they need on first use: a .venv in this folder, and the Kafka jars in the user's cache folder.
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-cluster lint types stale format compile golden lock kafka-lock notebooks images benchmark clean
+.PHONY: help demo test test-cluster lint types stale format compile golden lock kafka-lock notebooks images benchmark bench clean
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 JARS := .venv/.jars
+PEERS := .venv-peers/.ready
 KAFKA := fedstream/local/kafka_files
 
 help:  ## Show what can be made
@@ -27,7 +28,7 @@ demo: $(JARS)  ## Stream three clients' data through Kafka, train, publish, veri
 	@$(BIN)/fedstream demo
 
 test: $(JARS)  ## Run the tests
-	@$(BIN)/pytest
+	@$(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile
 
 test-cluster: $(JARS)  ## Build the images, push them to CLUSTER_REGISTRY, test on the cluster of the current kubectl context
 	@tests/cluster/images/build
@@ -70,5 +71,12 @@ notebooks: $(JARS)  ## Run the notebooks and store their outputs
 benchmark: $(JARS)  ## Measure, and print tables
 	@$(BIN)/python -m benchmarks
 
-clean:  ## Remove the environment
-	@rm -rf .venv
+bench: $(READY) $(PEERS)  ## Measure aggregation beside Flower and NVFlare, which get an environment of their own
+	@$(BIN)/python -m benchmarks.aggregate $(SIZES)
+
+$(PEERS):
+	@$(PYTHON) -m venv --clear .venv-peers
+	@.venv-peers/bin/pip install --quiet 'flwr[simulation]==1.41.*' 'nvflare==2.9.*' && touch $@ || echo "the peers cannot be installed; the table says so"
+
+clean:  ## Remove the environments
+	@rm -rf .venv .venv-peers

@@ -1,121 +1,140 @@
-"""Measure the time of a weighted mean of many memory-mapped updates, and its memory in addition to the result.
+"""Measure aggregation beside its lower bound, Flower and NVFlare: time, memory, rounding, and dependence on order.
 
-    python -m benchmarks.aggregate [CLIENTS] [PARAMETERS]
+    python -m benchmarks.aggregate [SIZE ...]
 
-The lower bound is `sum += update` in float32 over the same files, which only reads them. The files are in the page
-cache and have 4 GB by default.
+A SIZE such as 100x10M is clients x parameters; the default is 10x1M 100x1M 10x10M 100x10M, which needs 4 GB in the
+folder of temporary files, and 9 GB of memory for Flower. The updates are mapped from files in the page cache. Flower
+and NVFlare run in an environment of their own, which `make bench` creates. Every library and method runs in a process
+of its own, and measures the lower bound (`sum += update` in float32) in each turn, so the ratio to it belongs to the
+same moment.
 """
 
 from __future__ import annotations
 
+import json
 import statistics
+import subprocess
 import sys
 import tempfile
-import threading
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from fedstream.aggregation.fedavg import federated_average
+from benchmarks.aggregate_with import ATTACKERS, CHECKED
+from fedstream.aggregation.rounding import rounded_means
 from fedstream.cli.output import print_table
-from fedstream.record.weights import to_bytes
-from fedstream.store.mapped import map_weights
 
-Updates = Sequence[tuple[int, Mapping[str, np.ndarray]]]
-"""(num_examples, weights) of each client."""
-
+SIZES = ("10x1M", "100x1M", "10x10M", "100x10M")
+METHODS = ("mean", "median", "trimmed mean", "krum", "FedAdam")
 TURNS = 3
-SAMPLE_S = 0.01
+LARGE = 200_000_000
+"""Values above which peers have one turn only."""
+
+ROOT = Path(__file__).parents[1]
+PEERS = ROOT / ".venv-peers" / "bin" / "python"
+RESULT = ROOT / "build" / "aggregate.json"
+TIMEOUT_S = 1_800
 
 
-def make_updates(folder: Path, clients: int, parameters: int) -> Updates:
-    """Write and map updates of clients that have trained a little from a common base, on 40 to 500 records each."""
+def make_updates(folder: Path, clients: int, parameters: int) -> None:
+    """Write updates of clients that have trained a little from a common base, on 40 to 500 records each."""
     rng = np.random.default_rng(0)
-    base, change = (
-        rng.normal(0, 0.05, parameters).astype(np.float32),
-        rng.normal(0, 0.005, parameters).astype(np.float32),
-    )
-    updates = []
+    base = rng.normal(0, 0.05, parameters).astype(np.float32)
+    change = rng.normal(0, 0.005, parameters).astype(np.float32)
+    np.save(folder / "base.npy", base)
+    np.save(folder / "counts.npy", rng.integers(40, 500, clients))
     for number in range(clients):
-        path = folder / f"{number}.safetensors"
-        path.write_bytes(to_bytes({"w": base + np.roll(change, 7919 * number)}))
-        updates.append((int(rng.integers(40, 500)), map_weights(path, str(path))))
-    return updates
+        np.save(folder / f"update-{number:03}.npy", base + np.roll(change, 7919 * number))
 
 
-def memory(name: str) -> int:
-    """Return a figure of this process' memory in KiB: RssAnon is anonymous memory, RssFile is mapped from files."""
-    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(f"{name}:"))
+def exact(method: str, folder: Path) -> np.ndarray | None:
+    """Return the correctly rounded result for the checked elements; None if the method has none that is unique."""
+    counts = np.load(folder / "counts.npy").tolist()
+    rows = [np.load(path, mmap_mode="r")[:CHECKED] for path in sorted(folder.glob("update-*.npy"))]
+    if method == "mean":
+        return rounded_means(rows, counts, np.arange(rows[0].size))
+    values, trimmed = np.sort(np.array(rows), axis=0), len(rows) // ATTACKERS
+    if method == "median":
+        trimmed = (len(rows) - 1) // 2
+    elif method != "trimmed mean":
+        return None
+    kept = list(values[trimmed : len(rows) - trimmed])
+    return rounded_means(kept, [1] * len(kept), np.arange(kept[0].size))
 
 
-@contextmanager
-def watched_memory(peaks: list[int]) -> Iterator[None]:
-    """Append to a list by how many KiB RssAnon grows at most during a block of code."""
-    done, before, highest = threading.Event(), memory("RssAnon"), 0
-
-    def watch() -> None:
-        nonlocal highest
-        while not done.wait(SAMPLE_S):
-            highest = max(highest, memory("RssAnon") - before)
-
-    watcher = threading.Thread(target=watch)
-    watcher.start()
+def run(library: str, method: str, folder: Path, turns: int) -> dict[str, Any]:
+    """Measure a library's method in a process of its own, or say why that is not possible."""
+    python = sys.executable if library == "fedstream" else str(PEERS)
+    if not Path(python).exists():
+        return {"problem": "not installed; `make bench` does that"}
+    words = [python, "-m", "benchmarks.aggregate_with", library, method, str(folder), str(turns)]
     try:
-        yield
-    finally:
-        done.set()
-        watcher.join()
-        peaks.append(highest)
+        done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
+    except subprocess.TimeoutExpired:
+        return {"problem": f"took more than {TIMEOUT_S} s"}
+    if done.returncode:
+        return {"problem": (done.stderr.strip().splitlines() or [f"ended with {done.returncode}"])[-1][:80]}
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    expected, made = exact(method, folder), np.load(folder / "result.npy")
+    if expected is not None:
+        found["wrongly_rounded"] = float(np.mean(made.astype(np.float64) != expected))
+    return found
 
 
-def floor(updates: Updates) -> None:
-    total = np.zeros_like(updates[0][1]["w"])
-    for _, weights in updates:
-        total += weights["w"]
+def measured(size: str) -> Iterator[dict[str, Any]]:
+    """Yield what each library and method took for one size."""
+    clients, parameters = size.replace("M", "000000").split("x")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        make_updates(folder, int(clients), int(parameters))
+        for method in METHODS:
+            for library in ("fedstream", "Flower", *(["NVFlare"] if method == "mean" else [])):
+                large = library != "fedstream" and int(clients) * int(parameters) > LARGE
+                yield {
+                    "size": size,
+                    "method": method,
+                    "library": library,
+                    **run(library, method, folder, 1 if large else TURNS),
+                }
 
 
-def measure(clients: int, parameters: int, folder: Path) -> list[tuple[str, str, str, str, str]]:
-    updates = make_updates(folder, clients, parameters)
-    ways: dict[str, Callable[[], object]] = {
-        "floor: float32 +=": lambda: floor(updates),
-        "1 thread": lambda: federated_average(updates, threads=1),
-        "2 threads": lambda: federated_average(updates, threads=2),
-    }
-    seconds: dict[str, list[float]] = {name: [] for name in ways}
-    busy: dict[str, list[float]] = {name: [] for name in ways}
-    peaks: dict[str, list[int]] = {name: [] for name in ways}
-    floor(updates)  # maps the pages
-    for _ in range(TURNS):
-        for name, run in ways.items():
-            with watched_memory(peaks[name]):
-                began, busy_before = time.perf_counter(), time.process_time()
-                run()
-                seconds[name].append(time.perf_counter() - began)
-                busy[name].append(time.process_time() - busy_before)
-    least, result = statistics.median(busy["floor: float32 +="]), parameters * 4 // 1024
-    rows = []
-    for name in ways:
-        wall, cpu, beside = (
-            statistics.median(seconds[name]),
-            statistics.median(busy[name]),
-            (max(peaks[name]) - result) / 1024,
-        )
-        rows.append((name, f"{wall:.2f}", f"{cpu:.2f}", f"{cpu / least:.1f}", f"{beside:.1f}"))
-    return rows
+def row(found: dict[str, Any]) -> Sequence[str]:
+    """Return a row of the table."""
+    if "problem" in found:
+        return [found["method"], found["library"], found["problem"], *[""] * 6]
+    seconds, cpu, floor, floor_cpu = (
+        statistics.median(found[name]) for name in ("seconds", "cpu_seconds", "floor_seconds", "floor_cpu_seconds")
+    )
+    wrong = found.get("wrongly_rounded")
+    return [
+        found["method"],
+        found["library"],
+        f"{seconds:.2f}",
+        f"{cpu:.2f}",
+        f"{seconds / floor:.1f}",
+        f"{cpu / floor_cpu:.1f}",
+        f"{found['memory_mib']:,.0f}",
+        "" if wrong is None else f"{100 * wrong:.3g} %",
+        f"{100 * found['depend_on_order']:.3g} %",
+    ]
 
 
-def main() -> None:
-    """Print the table."""
-    clients, parameters = (int(sys.argv[1]), int(sys.argv[2])) if len(sys.argv) > 2 else (100, 10_000_000)
-    with tempfile.TemporaryDirectory() as folder:
-        rows = measure(clients, parameters, Path(folder))
-    title = f"mean of {clients} updates of {parameters:,} float32, medians of {TURNS} turns"
-    print_table(title, ["way", "seconds", "CPU seconds", "CPU : floor", "MiB beside the result"], rows)
+COLUMNS = ("method", "library", "seconds", "CPU seconds", "seconds : floor", "CPU : floor", "MiB beside the result")
+ACCURACY = ("wrongly rounded", "depend on order")
+
+
+def main(sizes: Sequence[str] = SIZES) -> None:
+    """Print a table for each size, and write all figures as JSON."""
+    everything = []
+    for size in sizes:
+        found = list(measured(size))
+        everything += found
+        print_table(f"{size} float32", [*COLUMNS, *ACCURACY], [row(one) for one in found])
+        RESULT.parent.mkdir(exist_ok=True)
+        RESULT.write_text(json.dumps(everything, indent=1), encoding="utf-8")
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:] or SIZES)

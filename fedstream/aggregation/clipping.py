@@ -65,10 +65,11 @@ def clip(clipping: Clipping, base: Weights, updates: Updates, state: Mapping[str
     norms = list(in_order(lambda update: distance(base, update.weights), updates))
     norm = float(state[NORM]) if NORM in state else clipping.norm
     scales = scales_of(norms, norm or math.inf, clipping.zero_above)
-    limited = Updates(
+    moved = (
         update if scale == 1 else replace(update, weights=Moved(base, update.weights, scale))
         for update, scale in zip(updates, scales, strict=True)
     )
+    limited = Updates(moved, updates.population)
     zeroed = [update.client for update, scale in zip(updates, scales, strict=True) if scale == 0 < clipping.zero_above]
     smaller = [update.client for update, scale in zip(updates, scales, strict=True) if scale < 1]
     figures: Figures = {}

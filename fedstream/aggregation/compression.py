@@ -56,6 +56,7 @@ class Codec(Protocol):
         ...
 
 
+@dataclass(frozen=True)
 class Float16:
     """Each change rounded to float16: half of the bytes, with 11 significant bits."""
 
@@ -74,6 +75,7 @@ class Float16:
         return arrays[""].astype(np.float64)
 
 
+@dataclass(frozen=True)
 class Int8:
     """Each change as one of 255 levels between -max and max of its variable: a quarter of the bytes."""
 

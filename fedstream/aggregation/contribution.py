@@ -6,9 +6,9 @@ import math
 
 import numpy as np
 
-from fedstream.aggregation.strategy import total
 from fedstream.aggregation.updates import Updates
 from fedstream.record.documents import Contribution
+from fedstream.record.sums import total
 from fedstream.record.weights import Weights
 
 

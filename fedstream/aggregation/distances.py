@@ -16,8 +16,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from fedstream.aggregation.parallel import in_order
-from fedstream.aggregation.strategy import total
 from fedstream.aggregation.updates import BLOCK, Place, Updates
+from fedstream.record.sums import total
 from fedstream.record.weights import Weights
 
 GROUP, DEPTH = 32, 240

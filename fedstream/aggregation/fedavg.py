@@ -15,6 +15,12 @@ from fedstream.aggregation.updates import BLOCK, Place, Updates, as_sent, reader
 from fedstream.errors import UpdateError
 from fedstream.record.weights import Weights
 
+GATHERED = 1024
+"""Elements whose values of all clients are brought together at once."""
+
+LARGEST_EXACT = 2**28
+"""Largest sum of counts whose product with a tie between two float32 values, which has 25 bits, is exact."""
+
 
 class FedAvg(Strategy):
     """The new global model is the mean of the updates, weighted by their examples."""
@@ -69,26 +75,52 @@ def mean_of_block(values: Sequence[np.ndarray] | np.ndarray, counts: Sequence[in
     """Return the exact weighted mean of each element, rounded once.
 
     A float64 sum and a bound of its error suffice, except for the few elements that the error could round differently.
-    One bound for the whole block rules out nearly all elements, and a bound of their own most of the others.
+    One bound for the whole block rules out nearly all elements, and a closer look at the others most of them.
 
     Args:
         values: of each update, one-dimensional, of one length and one floating dtype; all finite. A two-dimensional
             array with a row for each update is the fastest if all counts are 1.
         counts: weight of each update, at least 1.
     """
-    dtype = values[0].dtype
+    dtype, total = values[0].dtype, sum(counts)
+    if len(values) == 1:
+        return values[0].copy()
     if dtype == np.float64:
         return rounded_means(list(values), counts, np.arange(values[0].size))
-    mean, error = _plain_mean(values, counts)
+    sums, error = _plain_sums(values, counts)
+    mean = sums / total
     with np.errstate(over="ignore"):
         rounded: np.ndarray = mean.astype(dtype)
-    doubtful = _doubtful(mean, error, dtype)
+    doubtful = _doubtful(mean, error / total, dtype)
     if doubtful.size:
-        own = _errors(values, counts, doubtful)
-        doubtful = doubtful[_doubtful(mean[doubtful], own, dtype)]
+        doubtful = _undecided(values, counts, doubtful, sums[doubtful])
     if doubtful.size:
         rounded[doubtful] = rounded_means(list(values), counts, doubtful)
     return rounded
+
+
+def _plain_sums(values: Sequence[np.ndarray] | np.ndarray, counts: Sequence[int]) -> tuple[np.ndarray, float]:
+    """Return the sums in float64, and a bound of the error of each element, also after the division by N."""
+    if isinstance(values, np.ndarray) and set(counts) == {1}:
+        largest = float(max(values.max(), -values.min()))
+        return values.sum(axis=0, dtype=np.float64, initial=-0.0), _error(len(values)) * largest * len(values)
+    sums, product, size = np.full(values[0].size, -0.0), np.empty(values[0].size), 0.0
+    for value, count in zip(values, counts, strict=True):
+        np.copyto(product, value)
+        if count != 1:
+            product *= count
+        sums += product
+        size += count * float(max(value.max(), -value.min()))
+    return sums, _error(len(values)) * size
+
+
+def _error(updates: int) -> float:
+    """Return a bound of the error of a plain sum and of its division, as a multiple of the sum of absolute values.
+
+    None of the n + 4 roundings (products, sums, N, the division) is larger than 2**-53 of that sum. Slightly more than
+    twice that also covers the roundings of the bound itself.
+    """
+    return (updates + 8) * 2.0**-52
 
 
 def _doubtful(mean: np.ndarray, error: float | np.ndarray, dtype: np.dtype) -> np.ndarray:
@@ -99,35 +131,26 @@ def _doubtful(mean: np.ndarray, error: float | np.ndarray, dtype: np.dtype) -> n
     return np.flatnonzero(low.view(bits) != high.view(bits))
 
 
-def _plain_mean(values: Sequence[np.ndarray] | np.ndarray, counts: Sequence[int]) -> tuple[np.ndarray, float]:
-    """Return the mean in float64, and a bound of the error of each element."""
-    if isinstance(values, np.ndarray) and set(counts) == {1}:
-        sums = values.sum(axis=0, dtype=np.float64, initial=-0.0)
-        return sums / len(values), _error(len(values)) * float(max(values.max(), -values.min()))
-    sums, product, size = np.full(values[0].size, -0.0), np.empty(values[0].size), 0.0
-    for value, count in zip(values, counts, strict=True):
-        np.copyto(product, value)
-        if count != 1:
-            product *= count
-        sums += product
-        size += count * float(max(value.max(), -value.min()))
-    total = float(sum(counts))
-    sums /= total
-    return sums, _error(len(values)) * size / total
+def _undecided(
+    values: Sequence[np.ndarray] | np.ndarray, counts: Sequence[int], columns: np.ndarray, sums: np.ndarray
+) -> np.ndarray:
+    """Return the columns whose mean neither a bound of their own nor an exact sum rounds for certain.
 
-
-def _errors(values: Sequence[np.ndarray] | np.ndarray, counts: Sequence[int], columns: np.ndarray) -> np.ndarray:
-    """Return a bound of the error of some of the plain means, each from its own values."""
-    sizes = np.zeros(columns.size)
-    for value, count in zip(values, counts, strict=True):
-        sizes += np.abs(value[columns], dtype=np.float64) * count
-    return sizes * (_error(len(values)) / sum(counts))
-
-
-def _error(updates: int) -> float:
-    """Return a bound of the error of a plain mean, as a multiple of the mean of absolute values.
-
-    None of the n + 4 roundings (products, sums, N, the division) is larger than 2**-53 of that mean. Slightly more than
-    twice that also covers the roundings of the bound itself, whose values it sums in the same way.
+    All products are multiples of the spacing of the smallest value. Where the sum of their absolute values has at most
+    52 bits in that unit, no addition rounds. The quotient of an exact sum is on the right side of a tie of the dtype,
+    or is the tie itself; then it has so few bits that the test of the quotient is exact. With few clients or equal
+    counts, such ties are frequent: one in two medians of two values is one.
     """
-    return (updates + 8) * 2.0**-52
+    left, weights, total = [], np.array(counts, np.float64)[:, np.newaxis], sum(counts)
+    half = np.finfo(values[0].dtype).max / 2  # the largest value has no spacing
+    for at in range(0, columns.size, GATHERED):
+        some, plain = columns[at : at + GATHERED], sums[at : at + GATHERED]
+        gathered = np.abs(np.array([value[some] for value in values]))
+        sizes = (gathered * weights).sum(axis=0)
+        gathered[gathered == 0] = half
+        exact = sizes <= 2.0**52 * np.spacing(np.minimum(gathered.min(axis=0), half)).astype(np.float64)
+        mean = plain / total
+        certain = exact & (mean * total == plain) & (total <= LARGEST_EXACT)
+        doubtful = _doubtful(mean, sizes * (_error(len(values)) / total), values[0].dtype)
+        left.append(some[doubtful[~certain[doubtful]]])
+    return np.concatenate(left)

@@ -1,4 +1,4 @@
-"""MultiKrum (Blanchard et al. 2017, NeurIPS, section 4): the mean of the updates that Krum finds best."""
+"""MultiKrum (Blanchard et al. 2017, NeurIPS): the mean of the updates that Krum finds best."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from fedstream.record.weights import Weights
 class MultiKrum(Krum):
     """The new global model is the unweighted mean of the updates with the lowest scores of Krum."""
 
-    paper: ClassVar[str] = "Blanchard et al. 2017, Machine Learning with Adversaries, section 4"
+    paper: ClassVar[str] = "Blanchard et al. 2017, Machine Learning with Adversaries (Multi-Krum)"
     when: ClassVar[str] = (
         "A known number of clients can be hostile; unlike Krum, it learns from most of the others, "
         "and is slowed down less by differences between them."

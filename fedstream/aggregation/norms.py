@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from fedstream.aggregation.strategy import total
 from fedstream.aggregation.updates import as_sent, reader
+from fedstream.record.sums import total
 
 BLOCK = 2**16
 """Values compared at a time, so that the float64 copies stay in the processor's cache."""

@@ -89,7 +89,7 @@ def combine_updates(spec: RunSpec, base: Weights, updates: Updates, state: Weigh
         kept,
         _broadcast(spec, strategy, made.weights, made.state),
         figures,
-        contributions(base, made.weights, updates),
+        {} if spec.privacy.central else contributions(base, made.weights, updates),
     )
 
 

@@ -37,8 +37,6 @@ def check_private(spec: RunSpec, strategy: Strategy) -> None:
         )
     if privacy.local and spec.exchange.personal:
         raise SpecError("privacy: personal variables of exchange are stored without noise; leave them out")
-    if privacy.central and spec.leave_one_out:
-        raise SpecError("privacy: leave_one_out measures models without noise; leave it out")
     if privacy.central and not strategy.of_mean:
         raise SpecError(
             f"privacy: strategy {spec.strategy} uses more of the updates than their mean, so it is not known how much "
@@ -48,6 +46,11 @@ def check_private(spec: RunSpec, strategy: Strategy) -> None:
         raise SpecError(
             f"privacy: outlier_bound is {spec.outlier_bound:g}, but which updates are outliers depends on all of them, "
             "so one client could change more than its own; make it 0, as clipping bounds outliers too"
+        )
+    if privacy.central and spec.leave_one_out:
+        raise SpecError(
+            "privacy: leave_one_out measures models that get no noise, so it says more of a client than the budget "
+            "allows; turn it off"
         )
     if (first := epsilon(privacy, 1)) > privacy.max_epsilon:
         raise SpecError(

@@ -12,11 +12,12 @@ from pydantic import Field
 
 from fedstream.aggregation.fedavg import federated_average
 from fedstream.aggregation.server_optimizer import Sgd, optimized, parts
-from fedstream.aggregation.strategy import Aggregated, Strategy, is_optimized, total
-from fedstream.aggregation.updates import Updates
+from fedstream.aggregation.strategy import Aggregated, Strategy, is_optimized
+from fedstream.aggregation.updates import Updates, reader
 from fedstream.aggregation.weighting import SCALAR, power, reported, whole_weights
 from fedstream.record.extras import ArraySpec
 from fedstream.record.local_rule import Finished, LocalRule, LocalTraining
+from fedstream.record.sums import total
 from fedstream.record.weights import Weights
 
 TINY = 1e-10
@@ -73,9 +74,9 @@ class QFedAvg(Strategy):
 
 def _distance(base: Weights, weights: Mapping[str, np.ndarray]) -> float:
     """Return the squared norm of a client's change."""
-    return math.fsum(
-        total(np.square(weights[name].reshape(-1)[part].astype(np.float64) - base[name].reshape(-1)[part]))
-        for name in sorted(base)
-        if is_optimized(name, base[name])
-        for part in parts(base[name].size)
-    )
+    squares = []
+    for name, array in base.items():
+        if is_optimized(name, array):
+            new, old = reader(weights, name), reader(base, name)
+            squares += [total(np.square(new(part).astype(np.float64) - old(part))) for part in parts(array.size)]
+    return math.fsum(squares)

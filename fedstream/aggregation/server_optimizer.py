@@ -15,8 +15,9 @@ import numpy as np
 from pydantic import Field
 
 from fedstream.aggregation.fedavg import federated_average
-from fedstream.aggregation.strategy import Aggregated, Strategy, is_optimized, total
+from fedstream.aggregation.strategy import Aggregated, Strategy, is_optimized
 from fedstream.aggregation.updates import BLOCK, Updates
+from fedstream.record.sums import total
 from fedstream.record.weights import Weights
 
 Array = np.ndarray

@@ -16,7 +16,6 @@ from pydantic import BaseModel, ConfigDict
 from fedstream.aggregation.updates import Updates
 from fedstream.record.documents import FIGURE_TEXT, Figures
 from fedstream.record.local_rule import NO_RULE, LocalRule
-from fedstream.record.sums import total as total
 from fedstream.record.weights import Weights
 
 

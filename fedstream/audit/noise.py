@@ -62,7 +62,7 @@ def aggregate_without_secret(
     outcome = combine_updates(spec, base, only(recorded), server_state)
     if digest(outcome.weights) == digest(recorded):
         wrong = why_implausible_noise(spec, base, updates, len(commit.clients), recorded)
-        return replace(outcome, figures=outcome.figures | figures, contributions={}), wrong
+        return replace(outcome, figures=outcome.figures | figures), wrong
     said = {name: value for name, value in commit.figures.items() if name in figures}
     return None, "" if same_figures(said, figures) else f"its commit says {said}, expected {figures}"
 

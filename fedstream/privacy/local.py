@@ -18,7 +18,7 @@ class LocalNoise(LocalRule):
     """What the strategy asks of its clients, and noise on the result.
 
     Attributes:
-        rule: the strategy's own rule, which sends and keeps no arrays beside the weights.
+        rule: the strategy's own rule, which neither sends nor keeps arrays beside the weights.
         clip_norm: largest norm of the change.
         std: standard deviation of the noise on each element.
         key: returns the key of the noise for the digest of the weights that it is added to.
@@ -48,7 +48,6 @@ class LocalNoise(LocalRule):
 
     def finish(self, training: LocalTraining) -> Finished:
         """Return the weights with noise."""
-        made = self.rule.finish(training)
-        normals = Normals(self.key(digest(made.weights)))
-        noised = noised_mean(training.start, [made.weights], 1, self.clip_norm, self.std, normals)
-        return replace(made, weights=noised)
+        done = self.rule.finish(training)
+        normals = Normals(self.key(digest(done.weights)))
+        return replace(done, weights=noised_mean(training.start, [done.weights], 1, self.clip_norm, self.std, normals))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 ROW = 256
-"""Sums that `total` keeps beside each other; a row of them stays in the fastest cache."""
+"""Number of sums that are kept beside each other; a row of them stays in the fastest cache."""
 
 
 def total(values: np.ndarray) -> float:

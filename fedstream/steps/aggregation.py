@@ -63,9 +63,7 @@ def aggregate_round(
         updates = private_mean(spec, base, updates, len(clients), Normals(key))
     figures = privacy_figures(state, round, clients, commitment(key))
     outcome = combine_updates(spec, base, updates, server_state)
-    # What an update contributed to a mean with noise would be a figure without noise.
-    told = {} if spec.privacy.central else outcome.contributions
-    return replace(outcome, figures=outcome.figures | figures, contributions=told)
+    return replace(outcome, figures=outcome.figures | figures)
 
 
 def read_round(

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fedstream import __version__
-from fedstream.aggregation.outcome import first_broadcast, strategy_of, too_few
+from fedstream.aggregation.outcome import strategy_of, too_few
 from fedstream.aggregation.private import check_private
 from fedstream.catalog.models import ensure_model
 from fedstream.deadline import Deadline
@@ -16,21 +15,20 @@ from fedstream.errors import BrokerError, ObjectConflict, QuorumError, RunError,
 from fedstream.record.canonical import canonical_json, sha256_hex
 from fedstream.record.decision import trained_rounds
 from fedstream.record.description import ModelDescription
-from fedstream.record.documents import Commit, Decision, Submission
+from fedstream.record.documents import Submission
 from fedstream.record.exchange import parts_of
 from fedstream.record.layout import ModelKeys
 from fedstream.record.operational import operational
 from fedstream.record.run import AnnouncementRow, ModelReference, RunRecord
 from fedstream.record.selection import clients_asked, quorum
 from fedstream.record.spec import RunSpec, changed_field, parse_spec
-from fedstream.record.weights import digest, from_bytes, to_bytes
 from fedstream.steps.admission import Heard
 from fedstream.steps.context import Context
-from fedstream.steps.global_model import first_global
 from fedstream.steps.markdown import plan_page
 from fedstream.steps.matching import Matching, match, reasons
 from fedstream.steps.overlaps import shared_records
 from fedstream.steps.retry import patiently
+from fedstream.steps.round_zero import write_round_zero
 from fedstream.steps.runtime import step
 from fedstream.store.state import RunState, log
 from fedstream.stream.announcement import DATA_CONTROL_TOPIC
@@ -85,7 +83,7 @@ def plan_training(
     state.store.check()
     record = _record(context, state, spec)
     put_in_force(state, spec)
-    _write_round_zero(state, record)
+    write_round_zero(state, record)
     slots, note = _slots(state, spec, node_budget)
     log.info(note)
     if markdown_path:
@@ -257,30 +255,6 @@ def _why_none(rows: list[AnnouncementRow]) -> str:
         "Announcements refused: " + "; ".join(refused[-5:])
         if refused
         else f"No announcement is in {DATA_CONTROL_TOPIC}; send a stream with `fedstream stream send`"
-    )
-
-
-def _write_round_zero(state: RunState, record: RunRecord) -> None:
-    if state.ledger.head():
-        return
-    initial, keys = ModelKeys(record.model.name).initial(record.model.keras_digest, "safetensors"), state.keys.at(0)
-    weights = first_global(record.parts, state.store.get_verified(initial, record.model.weights_digest), initial)
-    broadcast = first_broadcast(record.spec, from_bytes(weights, initial))
-    state.store.put_new(keys.weights, weights)
-    if broadcast:
-        state.store.put_new(keys.broadcast, to_bytes(broadcast))
-    state.ledger.append(
-        Commit(
-            run=state.run,
-            round=0,
-            kind="initial",
-            parent=sha256_hex(state.store.get(state.keys.spec)),
-            base_digest=record.model.weights_digest,
-            weights_digest=sha256_hex(weights),
-            broadcast_digest=digest(broadcast) if broadcast else None,
-            decision=Decision(action="continue", reason="initial model"),
-            code_version=__version__,
-        )
     )
 
 

@@ -47,6 +47,10 @@ def test_changes_are_scaled_down_to_the_norm():
     assert clipped.updates[1] is UPDATES[1], "the others are as they were sent"
 
 
+def test_the_clients_that_did_not_take_part_are_still_counted():
+    assert clip(Clipping(norm=2.5), BASE, Updates(UPDATES, 7), {}).updates.population == 7
+
+
 def test_changes_far_above_the_median_count_as_none():
     clipped = clip(Clipping(zero_above=10), BASE, UPDATES, {})  # norms 5, 1, 0, 500: the median is 3
     assert changes(clipped) == [[3.0, 4.0], [0.0, 1.0], [0.0, 0.0], [0.0, 0.0]]

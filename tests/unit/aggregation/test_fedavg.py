@@ -277,3 +277,29 @@ def test_mapped_updates_take_no_memory_of_their_own(tmp_path):
     )
     grown, result = json.loads(said.stdout)
     assert grown - result < 40 * 1024, "KiB beside the mean; the updates have 78,000"
+
+
+@pytest.mark.parametrize("clients", [2, 8, 80])
+def test_equal_counts_give_ties_that_are_certain(clients, monkeypatch):
+    """The sums are exact, so the slow way is not needed: it took most of the time of a trimmed mean."""
+    asked = []
+    monkeypatch.setattr(fedavg, "rounded_means", lambda values, counts, columns: asked.append(columns.size))
+    values = np.random.default_rng(0).integers(2**23, 2**24, (clients, 4000)).astype(np.float32)
+    found = fedavg.mean_of_block(values, [1] * clients)
+    exact = [Fraction(sum(map(int, column)), clients) for column in values.T]
+    assert sum(mean.denominator == 2 for mean in exact) > 4000 / (2 * clients), "ties"
+    assert found.tolist() == [float(rounded(mean, np.float32)) for mean in exact]
+    assert asked == []
+
+
+@pytest.mark.parametrize("little", [1e-30, -1e-30, 0.0])
+def test_sums_that_are_not_exact_are_not_certain(little):
+    """float64 loses the little that decides on which side of a tie the mean lies."""
+    values = [1.0, 1 + 2.0**-23, little, -little / 2]
+    updates = [(count, {"w": np.array([value], np.float32)}) for count, value in zip([1, 1, 2, 2], values, strict=True)]
+    updates += [(1, {"w": np.array([value], np.float32)}) for value in (1.0, 1 + 2.0**-23)]
+    assert same_bits(federated_average(updates)["w"], reference(updates, "w"))
+    half = [(1, {"w": np.array([value], np.float32)}) for value in (2.0, 2 + 2.0**-22, 4 * little, 0.0)]
+    mean = federated_average(half)["w"]
+    assert same_bits(mean, reference(half, "w"))
+    assert mean[0] == (1 + 2.0**-23 if little > 0 else 1.0)

@@ -14,9 +14,10 @@ from fedstream.store.mapped import map_weights
 SIZE, CLIENTS = 1_000_000, 20
 MODEL = 4 * SIZE
 
-RESULTS = {"FedAdagrad": 5, "FedAdam": 5, "FedOpt": 5, "FedYogi": 5, "GeometricMedian": 2}
+RESULTS = {"FedAdagrad": 5, "FedAdam": 5, "FedOpt": 5, "FedYogi": 5, "GeometricMedian": 2, "SCAFFOLD": 3}
 """Models that a strategy holds at once, of which one is the new one: adaptive server optimizers have two
-moments, old and new, and GeometricMedian has the point before and after a step."""
+moments, old and new, GeometricMedian has the point before and after a step, and SCAFFOLD has its
+variates."""
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedstream.aggregation.strategy import is_optimized, total
+from fedstream.aggregation.strategy import is_optimized
+from fedstream.record.sums import total
 
 
 @given(st.lists(st.integers(-(2**40), 2**40), max_size=70))

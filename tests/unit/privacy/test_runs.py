@@ -77,6 +77,12 @@ def test_every_commit_says_what_is_spent(context: Context) -> None:
     assert len({commit.figures["noise_commitment"] for commit in trained}) == 3
 
 
+def test_no_commit_says_what_a_client_contributed(context: Context) -> None:
+    """Norms and cosines of updates are figures without noise."""
+    run(context, rounds=1)
+    assert [entry.contribution for entry in context.run("first").ledger.commit(1).clients] == [None, None]
+
+
 def test_the_released_models_have_the_noise_that_they_should(context: Context) -> None:
     """Two runs on the same records differ by their noise alone: twice its variance, as a sum of 650 squares."""
     run(context, rounds=1)
@@ -322,7 +328,7 @@ def test_the_report_and_the_card_say_what_is_spent(context: Context) -> None:
             "privacy: quantile and zero_above of clipping depend on",
         ),
         ({"outlier_bound": 10}, "privacy: outlier_bound is 10, but which updates are outliers depends on all of them"),
-        ({"leave_one_out": True, "evaluation_topic": "e"}, "privacy: leave_one_out measures models without noise"),
+        ({"leave_one_out": True, "evaluation_topic": "e"}, "privacy: leave_one_out measures models that get no noise"),
         ({"strategy": "SCAFFOLD"}, "privacy: the clients of strategy SCAFFOLD also write arrays that get no noise"),
         ({"strategy": "FedMedian"}, "privacy: strategy FedMedian uses more of the updates than their mean"),
         ({"privacy": LOCAL, "exchange": {"personal": ["*"]}}, "privacy: personal variables of exchange are stored"),

@@ -157,7 +157,7 @@ def test_rounds_and_passes_are_told_apart(bucket, run_of):
 def test_what_is_wider_than_a_phone_scrolls_in_its_own_box(bucket, run_of):
     page = render_report(build_view(bucket, run_of(bucket, CLIENTS, 2, spec={"baseline": True}, classes=NAMES)))
     boxed = re.findall(r'<div class="scroll" tabindex="0" role="region" aria-label="[^"]+">\s*<table>', page)
-    assert len(boxed) == page.count("<table>") == 9
+    assert len(boxed) == page.count("<table>") == 10
     maps = re.findall(r'<div class="wide" [^>]*><svg [^>]*class="heat', page)
     assert len(maps) == page.count('xmlns="http://www.w3.org/2000/svg" class="heat') == 3
     assert re.search(r"\.scroll \{ overflow: auto;", page)

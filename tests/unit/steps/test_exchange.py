@@ -224,7 +224,7 @@ def test_what_a_client_keeps_survives_the_end_of_its_process(exchange: dict[str,
 @pytest.mark.parametrize("strategy", sorted(BUILT_IN))
 def test_every_strategy_works_on_what_travels(strategy: str) -> None:
     exchange = {"personal": ["bias"], "compression": "int8"}
-    state = run(federation("a", "b", "c", "d"), rounds=2, exchange=exchange, strategy=strategy)
+    state = run(federation(*"abcdefg"), min_clients=7, rounds=2, exchange=exchange, strategy=strategy)
     assert {name for arrays in objects(state, "global").values() for name in arrays} == {"kernel"}
     audit = verify_run(state.store, "r")
     assert audit.ok, audit.problems

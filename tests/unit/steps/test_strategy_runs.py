@@ -51,6 +51,16 @@ def test_killed_at_any_write_and_started_again_it_comes_to_the_same_digests(stra
     killed_and_resumed(SPEC | {"strategy": strategy, "client_fraction": 0.67, "seed": 2}, every=7)
 
 
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_what_travels_and_how_large_it_is_can_be_limited_too(strategy):
+    exchange = {"personal": ["bias"], "compression": "int8"}
+    context = run_of(strategy, exchange=exchange, clipping={"norm": 0.5}, client_fraction=0.67, rounds=4)
+    assert verify_run(context.store, "r").problems == []
+    commits = training(context)
+    assert all("clipping_norm" in commit.figures for commit in commits)
+    assert len({commit.weights_digest for commit in commits}) == 4
+
+
 def arrays(context, key):
     return from_bytes(context.store.get(key), key)
 
