@@ -14,8 +14,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from fedstream import steps
-from fedstream.local.datasets import deal, load_dataset
-from fedstream.local.inprocess import NO_BUDGET, InProcess
+from fedstream.local.datasets import load_dataset
+from fedstream.local.inprocess import NO_BUDGET, InProcess, remembering
+from fedstream.local.partition import deal
 from fedstream.local.platform import Platform
 from fedstream.settings import KafkaSettings
 from fedstream.steps.context import Context
@@ -39,12 +40,12 @@ def main() -> None:
     logging.getLogger("fedstream").setLevel(logging.WARNING)
     logging.basicConfig(level=logging.WARNING)
     if options.memory:
-        context = Context.in_memory()
+        context = remembering(Context.in_memory())
         figures = measure(context, context.brokers.at(""), options)
     else:
         with Platform() as platform:
             os.environ.update(platform.env)
-            figures = measure(Context.from_env(), KafkaBroker(KafkaSettings.from_env()), options)
+            figures = measure(remembering(Context.from_env()), KafkaBroker(KafkaSettings.from_env()), options)
     print(json.dumps(figures) if options.json else table(figures))
 
 

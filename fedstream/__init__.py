@@ -10,6 +10,7 @@ From a notebook or a script:
     fedstream.run("first", model="mine", rounds=5)
     fedstream.history("first").rounds              # a DataFrame; show_report("first") shows the whole report
     fedstream.predict("mine", pictures)            # uses the published model, which load_model("mine") returns
+    fedstream.simulate(x, y, model="builtin:digits-mlp", clients=100)  # virtual clients, without any server
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from fedstream.api import add_model, load_model, predict, run, send
+    from fedstream.api import add_model, load_model, predict, run, send, simulate
     from fedstream.local.datasets import load_dataset
     from fedstream.local.notebook import start
     from fedstream.model import keras
@@ -37,11 +38,12 @@ __all__ = [
     "run",
     "send",
     "show_report",
+    "simulate",
     "start",
 ]
 
 _HOME = {
-    **dict.fromkeys(("add_model", "load_model", "predict", "run", "send"), "fedstream.api"),
+    **dict.fromkeys(("add_model", "load_model", "predict", "run", "send", "simulate"), "fedstream.api"),
     "history": "fedstream.report.history",
     "keras": "fedstream.model",
     "load_dataset": "fedstream.local.datasets",

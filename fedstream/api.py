@@ -1,7 +1,8 @@
 """The functions of `import fedstream`, for notebooks and scripts.
 
 They cover everything from the first record to a prediction. Each function is thin: it connects to the Kafka and the
-store that the environment names, as the command line does, and calls the code that does the work.
+store that the environment names, as the command line does, and calls the code that does the work. Only `simulate` needs
+neither.
 """
 
 from __future__ import annotations
@@ -16,10 +17,12 @@ from fedstream.errors import UsageError
 if TYPE_CHECKING:
     import pandas
     from numpy.typing import NDArray
+    from rich.console import Console
 
     from fedstream.model._tensorflow import KerasModel
     from fedstream.record.attendance import Absence
     from fedstream.record.description import ModelDescription
+    from fedstream.store.store import Store
     from fedstream.stream.announcement import DataAnnouncement
 
 
@@ -48,6 +51,18 @@ class RunResult:
     metrics: dict[str, float]
     weights_digest: str
     absent: list[Absence]
+
+
+@dataclass(frozen=True)
+class SimulationResult(RunResult):
+    """The result of a simulation.
+
+    Attributes:
+        store: Store of the run, for `fedstream.history(result.run, result.store)` and `fedstream.show_report`. Passed
+            to another simulation, it also provides the model.
+    """
+
+    store: Store
 
 
 def send(
@@ -155,19 +170,93 @@ def run(name: str, *, model: str, progress: bool = True, **fields: Any) -> RunRe
     Raises:
         FedstreamError: The run failed for any reason; it can be started again.
     """
-    from rich.console import Console
-
     from fedstream.cli.watch import watching
     from fedstream.local.inprocess import NO_BUDGET
     from fedstream.local.runs import run as run_locally
+
+    console = _console(progress)
+    outcome = run_locally({"run": name, "model": model, **fields}, "inprocess", NO_BUDGET, None, watching(console))
+    return RunResult(**_told(outcome, console))
+
+
+def simulate(
+    data: pandas.DataFrame | NDArray[Any],
+    labels: str | NDArray[Any] | pandas.Series,
+    *,
+    model: Any,
+    clients: int = 10,
+    partition: str = "iid",
+    test: tuple[Any, Any] | None = None,
+    attack: str = "",
+    attackers: int = 0,
+    name: str = "simulation",
+    store: Store | str | Path | None = None,
+    progress: bool = True,
+    **fields: Any,
+) -> SimulationResult:
+    """Run a federated training of virtual clients in this process, without any server.
+
+        fedstream.simulate(x, y, model="builtin:digits-mlp", clients=100, partition="dirichlet:0.1", rounds=20)
+
+    The steps, the strategies and the ledger are those of a real run. The records stay in memory.
+
+    Args:
+        data: A DataFrame, whose columns except the labels are the samples, or an array of samples, shape (n, ...).
+        labels: Name of the DataFrame's column of labels, or n labels.
+        model: A built-in model, a model in the store, a compiled keras.Model, the path of a .keras file, or a
+            `package.module:function` that returns a model.
+        clients: Number of clients.
+        partition: How the records are divided: `iid`; `shards:K` for K shards of the sorted labels per client;
+            `dirichlet:ALPHA`; or `column:NAME` for a column of the DataFrame whose values are the clients.
+        test: Data and labels that measure every global model; None to measure on what the clients hold out.
+        attack: What attackers do: labelflip, signflip, scaled, nan, freerider or colluding, with a strength as in
+            `scaled:20`.
+        attackers: Number of clients that attack.
+        name: Name of the run.
+        store: A store, or a folder that keeps the run, so that a later call with the same values continues it; None to
+            keep it in memory.
+        progress: Whether to print a line for each round, and for each client that did not take part.
+        fields: Other fields of `fedstream.record.spec.RunSpec`, such as rounds, epochs, strategy or seed.
+
+    Raises:
+        UsageError: A value does not fit the records, or the run is in the store with other values.
+        FedstreamError: The run failed for any reason.
+    """
+    from fedstream.cli.watch import watching
+    from fedstream.simulation.federation import COLUMN, Setting
+    from fedstream.simulation.simulate import added
+    from fedstream.simulation.simulate import simulate as run_simulation
+    from fedstream.simulation.source import source_of
+    from fedstream.store.disk import DiskStore
+    from fedstream.store.memory import MemoryStore
+
+    columns, column = {}, partition.removeprefix(COLUMN)
+    if partition.startswith(COLUMN) and column in getattr(data, "columns", ()):
+        columns, data = {column: data[column].to_numpy()}, data.drop(columns=column)  # type: ignore[union-attr]
+    x, y, features = to_arrays(data, labels)
+    measured = to_arrays(*test)[:2] if test else None
+    place = DiskStore(store) if isinstance(store, str | Path) else store or MemoryStore()
+    values = fields | {"run": name, "model": added(place, model)}
+    console, setting = _console(progress), Setting(clients, partition, attack, attackers)
+    source = source_of(x, y, measured, columns, features)
+    outcome = run_simulation(source, setting, values, place, None, watching(console))
+    return SimulationResult(**_told(outcome, console), store=place)
+
+
+def _console(progress: bool) -> Console:
+    from rich.console import Console
+
+    return Console(file=sys.stdout, quiet=not progress, force_jupyter=False, force_terminal=False)
+
+
+def _told(outcome: dict[str, Any], console: Console) -> dict[str, Any]:
+    """Print who did not take part, and return the fields of a RunResult."""
     from fedstream.record.attendance import Absence
 
-    console = Console(file=sys.stdout, quiet=not progress, force_jupyter=False, force_terminal=False)
-    outcome = run_locally({"run": name, "model": model, **fields}, "inprocess", NO_BUDGET, None, watching(console))
-    outcome["absent"] = [Absence(**absence) for absence in outcome["absent"]]
-    for absence in outcome["absent"]:
+    absent = [Absence(**absence) for absence in outcome["absent"]]
+    for absence in absent:
         console.print(str(absence), markup=False, highlight=False, soft_wrap=True)
-    return RunResult(**{field: outcome[field] for field in RunResult.__dataclass_fields__})
+    return {field: outcome[field] for field in RunResult.__dataclass_fields__} | {"absent": absent}
 
 
 def load_model(version: str) -> KerasModel:

@@ -17,6 +17,7 @@ from fedstream.cli.results import contributions, report, rollback, rounds, verif
 from fedstream.cli.run import demo, run_command
 from fedstream.cli.runs import runs
 from fedstream.cli.services import services_app
+from fedstream.cli.simulate import simulate_command
 from fedstream.cli.strategies import strategies
 from fedstream.cli.stream import stream_app
 from fedstream.cli.submit import submit
@@ -34,6 +35,7 @@ app.add_typer(services_app, name="services")
 app.add_typer(stream_app, name="stream")
 app.add_typer(model_app, name="model")
 app.command("run")(run_command)
+app.command("simulate")(simulate_command)
 for command in (demo, rounds, contributions, verify, rollback, report, runs, strategies, submit, infer, doctor):
     app.command()(command)
 
@@ -47,6 +49,7 @@ def _root(
         raise typer.Exit
     if context.invoked_subcommand not in (
         "services",
+        "simulate",
         "strategies",
         "submit",
     ):  # a cluster does not use this machine's platform

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from pydantic import BaseModel
@@ -14,6 +15,9 @@ from pydantic import BaseModel
 from fedstream.errors import UsageError
 from fedstream.record.form import FormField, Kind, form_of
 from fedstream.record.pipeline_options import PipelineOptions
+
+if TYPE_CHECKING:
+    from fedstream.store.store import Store
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, the same as in shells."""
@@ -33,7 +37,11 @@ HINTS: dict[Kind, str] = {"names": " Separated by commas.", "document": " JSON, 
 
 
 def with_options(
-    model: type[BaseModel], receiver: str, unset: str = ""
+    model: type[BaseModel],
+    receiver: str,
+    unset: str = "",
+    leave_out: Collection[str] = (),
+    defaults: Mapping[str, tuple[Any, str]] = MappingProxyType({}),
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Return a decorator that adds an option to a command for every entry of a form, in the form's groups.
 
@@ -42,8 +50,10 @@ def with_options(
         receiver: Name of the command's parameter that receives the values as a dictionary.
         unset: Displayed default of options that are not set, such as "the form's"; their value is then None. If it is
             empty, the form's own defaults are used.
+        leave_out: Names of entries without an option.
+        defaults: name -> default value, and how it is displayed, of entries that differ from the form's own defaults.
     """
-    fields = form_of(model)
+    fields = [field for field in form_of(model) if field.name not in leave_out]
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
         others = {
@@ -51,7 +61,7 @@ def with_options(
             for name, parameter in inspect.signature(command, eval_str=True).parameters.items()
             if name != receiver
         }
-        parameters = [_parameter(field, unset) for field in fields] + [
+        parameters = [_parameter(field, unset, defaults.get(field.name)) for field in fields] + [
             parameter.replace(kind=KEYWORD_ONLY) for parameter in others.values()
         ]
 
@@ -72,10 +82,12 @@ def option_of(model: type[BaseModel], name: str, unset: str) -> Any:
     return _option(next(field for field in form_of(model) if field.name == name), unset)
 
 
-def _parameter(field: FormField, unset: str) -> inspect.Parameter:
+def _parameter(field: FormField, unset: str, own: tuple[Any, str] | None) -> inspect.Parameter:
     kind: Any = OPTION_TYPES.get(field.kind, str)
     default = inspect.Parameter.empty if field.required else "" if field.kind in HINTS else field.default
-    if unset:
+    if own:
+        default, unset = own
+    if default is None or (unset and not own):
         kind, default = kind | None, None
     return inspect.Parameter(
         field.name, KEYWORD_ONLY, default=default, annotation=Annotated[kind, _option(field, unset)]
@@ -94,6 +106,29 @@ def _parse(field: FormField, value: Any) -> Any:
     if field.kind == "names":
         return [name.strip() for name in value.split(",") if name.strip()]
     return parse_document(field.name, value) if field.kind == "document" else value
+
+
+StoreFolder = Annotated[
+    Path | None,
+    typer.Option("--store", metavar="FOLDER", help="Folder of a simulation.", show_default="the bucket in use"),
+]
+
+
+def open_store(folder: Path | None) -> Store:
+    """Return the store of a command: a simulation's folder, or the bucket that the environment names.
+
+    Raises:
+        UsageError: There is no such folder.
+        SettingsError: The environment names no bucket.
+    """
+    from fedstream.store.disk import DiskStore
+    from fedstream.store.objects import ObjectStore
+
+    if folder is None:
+        return ObjectStore.from_env()
+    if not folder.is_dir():
+        raise UsageError(f"--store {str(folder)!r}: there is no such folder")
+    return DiskStore(folder)
 
 
 KubeflowNamespace = Annotated[str, typer.Option(help="Where Kubeflow Pipelines is installed.")]

@@ -9,21 +9,20 @@ from typing import Annotated, Any
 
 import typer
 
-from fedstream.cli.options import Json, RunName
+from fedstream.cli.options import Json, RunName, StoreFolder, open_store
 from fedstream.cli.output import out, print_json, print_table, print_warnings, write_file
 from fedstream.errors import UsageError
 from fedstream.report.elements import RoundView
 from fedstream.text import count, duration, spans
 
 
-def rounds(run: RunName, json: Json = False) -> None:
+def rounds(run: RunName, store: StoreFolder = None, json: Json = False) -> None:
     """Show the rounds of a run: clients, records, metrics and decision of each, and who did not take part."""
     from fedstream.report.history import to_history
     from fedstream.report.view import build_view
     from fedstream.steps.outcome import attended
-    from fedstream.store.objects import ObjectStore
 
-    view = build_view(ObjectStore.from_env(), run)
+    view = build_view(open_store(store), run)
     if json:
         commits = [item.commit for item in view.rounds]
         print_json({"run": run, **attended(view.record, commits), "rounds": to_records(to_history(view).rounds)})
@@ -53,7 +52,7 @@ def _row(item: RoundView, names: list[str], decided: bool) -> list[object]:
     ]
 
 
-def contributions(run: RunName, json: Json = False) -> None:
+def contributions(run: RunName, store: StoreFolder = None, json: Json = False) -> None:
     """Show what each client contributed to a run: its rounds, examples, and share of the global models.
 
     The norm is the mean length of its updates, and the cosine says how far they point in the direction that the global
@@ -63,9 +62,8 @@ def contributions(run: RunName, json: Json = False) -> None:
     from fedstream.report.contributions import contribution_rows
     from fedstream.report.history import CONTRIBUTION, to_history
     from fedstream.report.view import build_view
-    from fedstream.store.objects import ObjectStore
 
-    view = build_view(ObjectStore.from_env(), run)
+    view = build_view(open_store(store), run)
     rows = contribution_rows(view)
     if json:
         frame = to_history(view).clients
@@ -96,6 +94,7 @@ def verify(
             help="Digest of a commit that the run must contain, as printed by an earlier `fedstream verify`.",
         ),
     ] = "",
+    store: StoreFolder = None,
     json: Json = False,
 ) -> None:
     """Verify a run.
@@ -109,16 +108,17 @@ def verify(
     """
     from fedstream.audit import verify_run
     from fedstream.privacy.secret import noise_secret
-    from fedstream.store.objects import ObjectStore
     from fedstream.stream.broker import EnvironmentBrokers
 
+    if stream and store:
+        raise UsageError("--stream reads the records again, but those of a simulation end with it; leave out --stream")
     if expect and not re.fullmatch("[0-9a-f]{64}", expect):
         raise UsageError(
             f"--expect {expect!r} is not a digest; pass the 64 hexadecimal digits that `fedstream verify` "
             "prints as the head"
         )
     report = verify_run(
-        ObjectStore.from_env(),
+        open_store(store),
         run,
         brokers=EnvironmentBrokers() if stream else None,
         expect=expect,
@@ -187,15 +187,15 @@ def report(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="HTML file to write.", show_default="RUN.html")
     ] = None,
+    store: StoreFolder = None,
     json: Json = False,
 ) -> None:
     """Write the report of a run as one self-contained HTML file."""
     from fedstream.report.html import render_report
     from fedstream.report.view import build_view
-    from fedstream.store.objects import ObjectStore
 
     path = output or Path(f"{run}.html")
-    write_file(path, render_report(build_view(ObjectStore.from_env(), run)).encode())
+    write_file(path, render_report(build_view(open_store(store), run)).encode())
     if json:
         print_json({"run": run, "report": str(path)})
     else:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterable
 
 from rich.markup import escape
+from rich.progress_bar import ProgressBar
 from rich.table import Table
 
 from fedstream.cli.output import metrics_text
@@ -22,6 +23,9 @@ SHOWN_ROUNDS = 15
 
 STATE_WIDTH = 15
 """Width of the longest state except `stop`, so that the table does not change its width."""
+
+BAR_WIDTH = 24
+"""Width of the bar, which leaves room for the measurement and the time on a line of 80 columns."""
 
 
 class RunTable:
@@ -94,6 +98,24 @@ class RunTable:
         if state:
             table.add_row(round, clients, "", *("" for _ in names), state)
         return table
+
+    def bar(self, ended: bool = False) -> Table:
+        """Draw one line for a run of many short rounds: a bar of the rounds, the newest measurement, and the time.
+
+        Args:
+            ended: whether the run has ended.
+        """
+        done, total = self._trained(len(self._commits)), max(1, self.rounds)
+        measured = next((commit.metrics.values for commit in reversed(self._commits.values()) if commit.metrics), {})
+        shown = {name: measured[name] for name in self._metrics([measured]) if name in measured}
+        line = Table.grid(padding=(0, 1))
+        line.add_row(
+            f"round {done} of {self.rounds}",
+            ProgressBar(total, total if ended and self._left() <= 0 else done, width=BAR_WIDTH),
+            escape(metrics_text(shown)),
+            self.caption(),
+        )
+        return line
 
     def _metrics(self, measured: Iterable[dict[str, float]]) -> list[str]:
         """Return the metrics to show: the target metric, then the loss."""

@@ -8,28 +8,29 @@ from typing import Annotated, Any
 
 import typer
 
+from fedstream.cli.options import Json, StoreFolder, open_store
 from fedstream.cli.output import out, print_json, print_table
 from fedstream.errors import UsageError
 from fedstream.report.runs import Comparison, RunSummary, compare, summaries
-from fedstream.store.objects import ObjectStore
 
 
 def runs(
     names: Annotated[
         list[str] | None, typer.Argument(metavar="[A B]", help="Two runs to compare.", show_default="list all runs")
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")] = False,
+    store: StoreFolder = None,
+    json: Json = False,
 ) -> None:
     """List the runs in the bucket, or compare the specs and the metrics of two runs.
 
     fedstream runs first second
     """
-    store = ObjectStore.from_env()
-    store.check()
+    bucket = open_store(store)
+    bucket.check()
     if not names:
-        _list(summaries(store), json)
+        _list(summaries(bucket), json)
     elif len(names) == 2:
-        _compare(names, compare(store, *names), json)
+        _compare(names, compare(bucket, *names), json)
     else:
         raise UsageError(
             f"{len(names)} {'run is' if len(names) == 1 else 'runs are'} given; pass two runs to compare them, "

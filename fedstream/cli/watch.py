@@ -8,6 +8,7 @@ from types import TracebackType
 
 from rich.console import Console
 from rich.live import Live
+from rich.table import Table
 
 from fedstream.cli.run_table import RunTable
 from fedstream.errors import FedstreamError
@@ -16,6 +17,9 @@ from fedstream.store.store import Store
 
 POLL_S = 0.5
 """Seconds between polls; a round takes longer than that."""
+
+Draw = Callable[[RunTable, bool], Table]
+"""Draws a run; the second argument says whether it has ended."""
 
 JOIN_S = 5.0
 """Seconds to wait for the last poll."""
@@ -29,10 +33,11 @@ class Watch:
         run: Name of the run.
         rounds: Total number of training rounds.
         console: Console to draw on; without a terminal, each round is printed as one line.
+        draw: Draws the state of the run on a terminal.
     """
 
-    def __init__(self, store: Store, run: str, rounds: int, console: Console) -> None:
-        self.console = console
+    def __init__(self, store: Store, run: str, rounds: int, console: Console, draw: Draw = RunTable.draw) -> None:
+        self.console, self._draw = console, draw
         self._table = RunTable(store, run, rounds)
         self._live: Live | None = None
         self._done = threading.Event()
@@ -40,7 +45,9 @@ class Watch:
 
     def __enter__(self) -> Watch:
         if self.console.is_terminal:
-            self._live = Live(self._table.draw(), console=self.console, refresh_per_second=4, transient=False)
+            self._live = Live(
+                self._draw(self._table, False), console=self.console, refresh_per_second=4, transient=False
+            )
             self._live.__enter__()
         self._thread.start()
         return self
@@ -58,7 +65,7 @@ class Watch:
         try:
             new = self._table.update()
             if self._live:
-                self._live.update(self._table.draw(self._done.is_set()))
+                self._live.update(self._draw(self._table, self._done.is_set()))
             else:
                 for commit in new:
                     self._print(self._table.line(commit))
@@ -74,6 +81,6 @@ class Watch:
         self.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
-def watching(console: Console) -> Callable[[Store, RunSpec], Watch]:
-    """Return a function that draws the table of a run on a console."""
-    return lambda store, spec: Watch(store, spec.run, spec.rounds, console)
+def watching(console: Console, draw: Draw = RunTable.draw) -> Callable[[Store, RunSpec], Watch]:
+    """Return a function that shows a run on a console, on a terminal by its table or as `draw` draws it."""
+    return lambda store, spec: Watch(store, spec.run, spec.rounds, console, draw)

@@ -1,23 +1,14 @@
-"""Data sets for demonstrations, and functions to divide their records among clients. Pure except for reading files."""
+"""Data sets for demonstrations."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
 from fedstream.errors import PlatformError, UsageError, install_hint
 from fedstream.stream.files import open_npz
-
-Partition = Literal["iid", "shards", "dirichlet"]
-
-SHARDS_PER_CLIENT = 2
-"""As in McMahan et al. 2017: the records are sorted by label, and each client gets two shards."""
-
-DIRICHLET_ALPHA = 0.5
-"""As in Hsu et al. 2019 (arXiv 1909.06335): the smaller the value, the fewer classes a client sees."""
 
 
 @dataclass(frozen=True)
@@ -83,45 +74,3 @@ def _npz(path: Path) -> Dataset:
             "use `fedstream stream send` and your own model"
         )
     return Dataset(x_train, found["y_train"], x_test, found["y_test"], "builtin:mnist-2nn")
-
-
-def deal(labels: np.ndarray, clients: int, partition: Partition, seed: int = 0) -> list[np.ndarray]:
-    """Divide records among clients and return the indices of each client's records, shuffled.
-
-    The clients' records are disjoint and cover the data set.
-
-    Args:
-        labels: Class numbers of shape (n,).
-        clients: Number of clients, at most n.
-        partition: `iid` for an even random split, `shards` for shards of sorted labels, or `dirichlet` for a Dirichlet
-            draw for each class.
-        seed: Seed of the random generator.
-
-    Raises:
-        UsageError: There are fewer records than clients.
-    """
-    if clients > len(labels):
-        raise UsageError(f"{len(labels)} records cannot be divided among {clients} clients; use fewer clients")
-    rng = np.random.default_rng(seed)
-    dealt = {"iid": _iid, "shards": _shards, "dirichlet": _dirichlet}[partition](labels, clients, rng)
-    return [rng.permutation(indices) for indices in dealt]
-
-
-def _iid(labels: np.ndarray, clients: int, rng: np.random.Generator) -> list[np.ndarray]:
-    return np.array_split(rng.permutation(len(labels)), clients)
-
-
-def _shards(labels: np.ndarray, clients: int, rng: np.random.Generator) -> list[np.ndarray]:
-    shards = np.array_split(np.argsort(labels, kind="stable"), clients * SHARDS_PER_CLIENT)
-    order = rng.permutation(len(shards)).reshape(clients, SHARDS_PER_CLIENT)
-    return [np.concatenate([shards[shard] for shard in own]) for own in order]
-
-
-def _dirichlet(labels: np.ndarray, clients: int, rng: np.random.Generator) -> list[np.ndarray]:
-    dealt: list[list[np.ndarray]] = [[] for _ in range(clients)]
-    for label in np.unique(labels):
-        indices = rng.permutation(np.flatnonzero(labels == label))
-        cuts = (np.cumsum(rng.dirichlet([DIRICHLET_ALPHA] * clients))[:-1] * len(indices)).astype(int)
-        for own, part in zip(dealt, np.split(indices, cuts), strict=True):
-            own.append(part)
-    return [np.concatenate(own) for own in dealt]

@@ -13,8 +13,9 @@ from typing import Any
 
 from fedstream.audit import verify_run
 from fedstream.errors import RunError
-from fedstream.local.datasets import Partition, deal, load_dataset
+from fedstream.local.datasets import load_dataset
 from fedstream.local.inprocess import NO_BUDGET
+from fedstream.local.partition import deal
 from fedstream.local.platform import Platform
 from fedstream.local.runs import Progress, run
 from fedstream.report.html import render_report
@@ -33,7 +34,7 @@ def run_demo(
     clients: int,
     rounds: int,
     dataset: str,
-    partition: Partition,
+    partition: str,
     name: str,
     say: Callable[[str], None],
     progress: Progress,
@@ -44,7 +45,7 @@ def run_demo(
         clients: Number of data owners.
         rounds: Number of training rounds.
         dataset: `digits`, or the path of an .npz file.
-        partition: How the records are divided among the clients.
+        partition: How the records are divided among the clients; see fedstream.local.partition.
         name: Name of the run; empty for a new name.
         say: Called with a line for each step.
         progress: Shows the progress of the run.

@@ -6,8 +6,9 @@ The steps are those of the pipeline, in the same order; clients train one after 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import closing
+from dataclasses import replace
 from typing import Any
 
 from fedstream import steps
@@ -15,13 +16,19 @@ from fedstream.record.documents import Manifest
 from fedstream.record.spec import parse_spec
 from fedstream.steps import rounds as order
 from fedstream.steps.context import Context
-from fedstream.worker.worker import LocalWorker, Refused, ask_for
+from fedstream.store.remembered import Remembered
+from fedstream.worker.worker import LocalWorker, Refused, Worker, ask_for
 
 NO_BUDGET = 10**9
 """Node budget without Argo, whose limit on the nodes of a submission does not apply here."""
 
 
-def run_inprocess(values: dict[str, Any], node_budget: int = NO_BUDGET, context: Context | None = None) -> int:
+def run_inprocess(
+    values: dict[str, Any],
+    node_budget: int = NO_BUDGET,
+    context: Context | None = None,
+    worker: Callable[[Context], Worker] = LocalWorker,
+) -> int:
     """Run to the end and return the published version, or 0 if the node budget ended before the run.
 
     Clients train one at a time, because TensorFlow's seeds and threads are process-wide. The digests are the same as
@@ -31,15 +38,21 @@ def run_inprocess(values: dict[str, Any], node_budget: int = NO_BUDGET, context:
         values: Fields of RunSpec.
         node_budget: Node budget of `plan_training`.
         context: The context in which the steps run; None for the one that the environment describes.
+        worker: Makes the worker that trains the clients.
     """
     attempt, spec = uuid.uuid4().hex, parse_spec(values)
-    context = context or Context.from_env()
+    context = remembering(context or Context.from_env())
     with closing(context.brokers):
         for slot in steps.plan_training.within(context, values, node_budget):
             round, _ = steps.open_round.within(context, spec.run, spec.rounds, attempt, slot)
             if round >= 0:
-                order.run_round(InProcess(context, spec.run, round, spec.rounds, attempt))
+                order.run_round(InProcess(context, spec.run, round, spec.rounds, attempt, worker))
         return steps.publish.within(context, spec.run, spec.rounds)
+
+
+def remembering(context: Context) -> Context:
+    """Return a context for all steps of a run in this process, which reads no object of the store twice."""
+    return replace(context, store=Remembered(context.store), runs={})
 
 
 def run_round(run: str, round: int, rounds: int, attempt: str = "alone") -> None:
@@ -65,16 +78,26 @@ class InProcess:
         round: Number of the round.
         rounds: Total number of training rounds.
         attempt: Id of the submission.
+        worker: Makes the worker that trains the clients.
     """
 
-    def __init__(self, context: Context, run: str, round: int, rounds: int, attempt: str) -> None:
+    def __init__(
+        self,
+        context: Context,
+        run: str,
+        round: int,
+        rounds: int,
+        attempt: str,
+        worker: Callable[[Context], Worker] = LocalWorker,
+    ) -> None:
         self._context, self._where, self._rounds, self._attempt = context, (run, round), rounds, attempt
+        self._worker = worker(context)
 
     def select_clients(self) -> list[str]:
         return steps.select_clients.within(self._context, *self._where, self._rounds)
 
     def client(self, client: str) -> Manifest | Refused:
-        return LocalWorker(self._context).update(ask_for(self._context, *self._where, client, self._attempt))
+        return self._worker.update(ask_for(self._context, *self._where, client, self._attempt))
 
     def aggregate(self, trained: Iterable[Manifest | Refused]) -> str:
         return steps.aggregate.within(self._context, *self._where, self._attempt)

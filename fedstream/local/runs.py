@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Literal
 
-from fedstream.errors import UsageError
 from fedstream.local.inprocess import run_inprocess
 from fedstream.local.launch import run_pipeline
+from fedstream.local.logs import check_log, logged_to
 from fedstream.local.paths import default_state_dir
 from fedstream.record.form_values import packed
 from fedstream.record.spec import RunSpec
@@ -55,40 +54,15 @@ def run(
         if runner == "kfp":
             version = run_pipeline({**packed(spec), "node_budget": node_budget}, log)
         else:
-            with _logged_to(log):
+            with logged_to(log):
                 version = run_inprocess(values, node_budget)
     return outcome(store, spec.run, spec.rounds, version) | {"log": str(log)}
 
 
 def _check(spec: RunSpec, kafka: KafkaSettings, store: ObjectStore, log: Path) -> None:
     """Detect problems immediately that a step would detect only later, and raise the same errors."""
-    try:
-        log.parent.mkdir(parents=True, exist_ok=True)
-        log.open("ab").close()
-    except OSError as error:
-        raise UsageError(
-            f"cannot write the log {str(log)!r}: {error.strerror}; name another file with --log"
-        ) from error
+    check_log(log)
     ObjectStore(store.settings, patience_s=CHECK_S).check()
     check_on_record(RunState(store, spec.run), spec)
     with admin(kafka):
         pass
-
-
-@contextmanager
-def _logged_to(path: Path) -> Iterator[None]:
-    """Send the steps' log lines only to a file for as long as the context lasts."""
-    logger = logging.getLogger("fedstream")
-    before = logger.level, logger.propagate
-    handler = logging.FileHandler(path, encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
-    logger.propagate = False
-    try:
-        yield
-    finally:
-        logger.removeHandler(handler)
-        handler.close()
-        logger.setLevel(before[0])
-        logger.propagate = before[1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 
 from fedstream.model._tensorflow import tensorflow
 
@@ -34,6 +35,7 @@ def what_is_there() -> str:
     return f"TensorFlow {tf.__version__} sees only {', '.join(kinds) or 'nothing'}"
 
 
+@cache
 def _cpu_model() -> str:
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as lines:

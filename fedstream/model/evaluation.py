@@ -23,7 +23,12 @@ Step = Callable[[Any, Any], tuple[Any, Any, dict[str, Any]]]
 
 
 def evaluate_model(
-    model: KerasModel, x: np.ndarray, y: np.ndarray, batch_size: int = 512, step: Step | None = None
+    model: KerasModel,
+    x: np.ndarray,
+    y: np.ndarray,
+    batch_size: int = 512,
+    step: Step | None = None,
+    reset: Callable[[], None] | None = None,
 ) -> Metrics:
     """Return the loss and the compiled metrics over exactly these records, and the confusion matrix of a classifier.
 
@@ -36,6 +41,7 @@ def evaluate_model(
         batch_size: Maximum number of records in memory at once.
         step: Result of `traced`; None to evaluate eagerly, which is faster for a few records of a model that is
             evaluated once.
+        reset: Resets the metrics, as `MetricsReset` does; None for `model.reset_metrics`.
 
     Raises:
         ModelError: There is no record, or a metric does not return a single number.
@@ -51,7 +57,7 @@ def evaluate_model(
     )
     size = max(1, min(batch_size, MAX_INPUTS // max(1, x[0].size)))
     step = step or partial(_step, model)
-    model.reset_metrics()
+    (reset or model.reset_metrics)()
     losses, values = [], dict[str, Any]()
     for start in range(0, len(x), size):
         batch, target = x[start : start + size], as_targets(model, y[start : start + size])

@@ -24,3 +24,9 @@ class Examples:
     y: NDArray[Any]
     held_out: NDArray[np.bool_]
     unlabelled: NDArray[Any] | None = None
+
+    @property
+    def nbytes(self) -> int:
+        """Size of the arrays in bytes."""
+        arrays = (self.x, self.y, self.held_out, self.unlabelled)
+        return sum(array.nbytes for array in arrays if array is not None)

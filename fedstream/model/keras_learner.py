@@ -64,5 +64,5 @@ class KerasLearner:
         return "" if gpu_names() else what_is_there()
 
     def _with(self, weights: Weights) -> KerasModel:
-        set_weights(self._trainer.model, weights)
+        self._trainer.set_weights(weights)
         return self._trainer.model

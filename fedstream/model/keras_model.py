@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from fedstream.errors import ModelError
 from fedstream.model._tensorflow import KerasModel
+from fedstream.model.variables import Variables
 from fedstream.record.description import SPARSE_LOSS
 from fedstream.record.weights import Weights
 
@@ -60,12 +61,7 @@ def travelling(model: KerasModel) -> dict[str, Any]:
 
 def get_weights(model: KerasModel) -> Weights:
     """Return copies of the model's weights, by name."""
-    return {name: to_numpy(variable) for name, variable in travelling(model).items()}
-
-
-def to_numpy(variable: Any) -> np.ndarray:
-    """Return a copy of a Keras variable's value."""
-    return np.array(variable.value.numpy())
+    return Variables(travelling(model)).read()
 
 
 def set_weights(model: KerasModel, weights: Weights) -> None:
@@ -75,17 +71,35 @@ def set_weights(model: KerasModel, weights: Weights) -> None:
         ModelError: Names or shapes do not match the model's.
     """
     variables = travelling(model)
-    if single := sorted(variables.keys() ^ weights.keys()):
-        where = "model" if single[0] in variables else "weights"
+    check_shapes(model, shapes_of(variables), weights)
+    Variables(variables).assign(weights)
+
+
+def shapes_of(variables: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of Keras variables, by name."""
+    return {name: tuple(variable.shape) for name, variable in variables.items()}
+
+
+def check_shapes(model: Any, shapes: Mapping[str, tuple[int, ...]], weights: Weights) -> None:
+    """Check that weights are those of a model.
+
+    Args:
+        model: The model, for the message.
+        shapes: Shapes of its variables, by name.
+        weights: The weights.
+
+    Raises:
+        ModelError: Names or shapes do not match the model's.
+    """
+    if single := sorted(shapes.keys() ^ weights.keys()):
+        where = "model" if single[0] in shapes else "weights"
         raise ModelError(f"the weights are not of model {model.name!r}: variable {single[0]!r} is in the {where} only")
-    for name, variable in variables.items():
-        got, expected = weights[name].shape, tuple(variable.shape)
-        if got != expected:
+    for name, expected in shapes.items():
+        if (got := weights[name].shape) != expected:
             raise ModelError(
                 f"the weights are not of model {model.name!r}: variable {name!r} has shape {got}, "
                 f"the model's has {expected}"
             )
-        variable.assign(weights[name])
 
 
 def loss_name(model: KerasModel) -> str:

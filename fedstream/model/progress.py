@@ -9,7 +9,7 @@ from typing import Any
 from fedstream.deadline import Deadline
 from fedstream.errors import ModelError
 from fedstream.model._tensorflow import KerasModel
-from fedstream.model.keras_model import to_numpy
+from fedstream.model.variables import to_numpy
 
 
 class DeadlinePassed(ModelError):

@@ -9,6 +9,7 @@ import hashlib
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -16,14 +17,17 @@ from numpy.typing import NDArray
 
 from fedstream.errors import ModelError
 from fedstream.model._tensorflow import KerasModel, keras, set_threads, tensorflow
+from fedstream.model.batches import batches
 from fedstream.model.devices import device_name, gpu_names
 from fedstream.model.evaluation import evaluate_model, finite, traced
 from fedstream.model.examples import Examples
-from fedstream.model.keras_model import as_targets, get_weights, set_weights, to_numpy
+from fedstream.model.keras_model import as_targets, check_shapes, get_weights, shapes_of, travelling
 from fedstream.model.learner import TrainingConfig, TrainResult
 from fedstream.model.progress import Progress
 from fedstream.model.rules import corrected, finished, fixed
+from fedstream.model.shuffle import orders
 from fedstream.model.twin import fit_mirrored, twin_of
+from fedstream.model.variables import MetricsReset, Restored, Variables
 from fedstream.record.documents import Metrics
 from fedstream.record.weights import Weights
 
@@ -52,6 +56,9 @@ class Trainer:
         self.model = model
         self._traced: dict[Any, Any] = {}
         self._twins: dict[tuple[tuple[str, ...], bool], Trainer] = {}
+        self._shapes, self._variables = shapes_of(travelling(model)), Variables(travelling(model))
+        self._reset_metrics = MetricsReset(model)
+        self._restore_optimizer: Restored | None = None
 
     def train(
         self, weights: Weights, examples: Examples, config: TrainingConfig, devices: Sequence[str] | None = None
@@ -76,7 +83,7 @@ class Trainer:
         name = device_name(devices)
         x, y, held_out = examples.x, examples.y, examples.held_out
         trained_on, measured_on = np.flatnonzero(~held_out), np.flatnonzero(held_out)
-        set_weights(self.model, weights)
+        self.set_weights(weights)
         incoming = self._measure(x, y, measured_on)
         if config.measure_only:
             return TrainResult({}, len(measured_on), incoming, None, None, name)
@@ -86,25 +93,25 @@ class Trainer:
             )
         learner = self._twin(devices, config.mixed_precision) if len(devices) > 1 or config.mixed_precision else self
         if learner is not self:
-            set_weights(learner.model, weights)
-        with _fresh(learner.model, config), corrected(learner.model, config, weights):
+            learner.set_weights(weights)
+        with learner._fresh(config), corrected(learner.model, config, weights):
             progress = Progress(learner.model, config.deadline, config.rule.partial_work)
             fit = learner._fit_mirrored if len(devices) > 1 else learner._fit
             fit(x, y, trained_on, config, progress)
-            values, rate = progress.values, _learning_rate(learner.model)
-        trained = get_weights(learner.model)
+            values, rate = progress.values, learner._learning_rate()
+        trained = learner._variables.read()
         _check_finite(trained, values, config)
         steps = progress.epochs * math.ceil(len(trained_on) / config.batch_size)
 
         def loss() -> float:
-            set_weights(self.model, weights)
+            self.set_weights(weights)
             measured = self.measure(x[trained_on], y[trained_on]).values
-            set_weights(self.model, trained)
+            self.set_weights(trained)
             return measured.get("loss", math.nan)
 
         made = finished(config, weights, trained, steps, rate, loss)
         if learner is not self or made.weights is not trained:
-            set_weights(self.model, made.weights)
+            self.set_weights(made.weights)
         training = Metrics(num_examples=len(trained_on), values=finite(values))
         return TrainResult(
             made.weights,
@@ -118,13 +125,68 @@ class Trainer:
             progress.epochs if progress.epochs < config.epochs else None,
         )
 
+    def set_weights(self, weights: Weights) -> None:
+        """Set the model's weights.
+
+        Raises:
+            ModelError: Names or shapes do not match the model's.
+        """
+        check_shapes(self.model, self._shapes, weights)
+        self._variables.assign(weights)
+
     def measure(self, x: NDArray[Any], y: NDArray[Any]) -> Metrics:
         """Measure the weights that the model has now on labelled records."""
         target = as_targets(self.model, y[:1])
         key = ("measure", target.shape[1:], target.dtype)
         if key not in self._traced:
             self._traced[key] = traced(self.model, target.shape[1:], target.dtype)
-        return evaluate_model(self.model, x, y, step=self._traced[key])
+        return evaluate_model(self.model, x, y, step=self._traced[key], reset=self._reset_metrics)
+
+    @contextmanager
+    def _fresh(self, config: TrainingConfig) -> Iterator[None]:
+        """Set up the model for one training, and give its optimizer back as it was."""
+        optimizer = self.model.optimizer
+        if not optimizer.built:
+            optimizer.build(self.model.trainable_variables)
+        if self._restore_optimizer is None:
+            self._restore_optimizer = Restored(optimizer.variables)
+        # XLA would take seconds to compile what a small client computes in less, and has its own rounding.
+        self.model.jit_compile = False
+        _seed(self._generators, config.seed)
+        try:
+            if config.learning_rate is not None:
+                self._set_learning_rate(config.learning_rate)
+            yield
+        except TypeError as error:
+            if "LearningRateSchedule" not in str(error):
+                raise
+            raise ModelError(
+                f"model {self.model.name!r} is compiled with a learning rate schedule, so no other can be set; "
+                "use learning rate 0"
+            ) from error
+        finally:
+            self._restore_optimizer()
+
+    @cached_property
+    def _generators(self) -> list[Any]:
+        """The random generators of layers such as Dropout, which are not weights to Keras."""
+        weights = {id(variable) for variable in self.model.weights}
+        return [variable for variable in self.model.non_trainable_variables if id(variable) not in weights]
+
+    @cached_property
+    def _rate(self) -> Variables | None:
+        """The variable of the optimizer's learning rate; None if it has a schedule."""
+        rate = self.model.optimizer.learning_rate
+        return Variables({"rate": rate}) if isinstance(rate, keras().Variable) else None
+
+    def _set_learning_rate(self, value: float) -> None:
+        if self._rate:
+            self._rate.assign({"rate": np.asarray(value)})
+        else:
+            self.model.optimizer.learning_rate = value  # raises a TypeError
+
+    def _learning_rate(self) -> float:
+        return float(self._rate.read()["rate"] if self._rate else self.model.optimizer.learning_rate)
 
     def _twin(self, devices: Sequence[str], mixed_precision: bool) -> Trainer:
         key = (tuple(devices), mixed_precision)
@@ -147,8 +209,8 @@ class Trainer:
         )  # what a rule adds is traced into the function
         steps, values = self._steps(samples, labels, config, kept), dict[str, float]()
         with progress.until_deadline(), fixed(model, config.parts):
-            for order in _orders(index, config):
-                model.reset_metrics()
+            for order in orders(index, config.seed, config.epochs):
+                self._reset_metrics()
                 for first in range(0, len(order), STEPS_PER_CALL * config.batch_size):
                     some = order[first : first + STEPS_PER_CALL * config.batch_size]
                     values = {name: float(value) for name, value in steps(samples, labels, tf.constant(some)).items()}
@@ -160,9 +222,8 @@ class Trainer:
     def _fit_mirrored(
         self, x: NDArray[Any], y: NDArray[Any], index: NDArray[np.intp], config: TrainingConfig, progress: Progress
     ) -> None:
-        batches = _batches(self.model, x, y, index, config)
         with progress.until_deadline(), fixed(self.model, config.parts):
-            fit_mirrored(self.model, batches, config.epochs, progress)
+            fit_mirrored(self.model, batches(self.model, x, y, index, config), config.epochs, progress)
 
     def _steps(self, samples: Any, labels: Any, config: TrainingConfig, kept: dict[Any, Any]) -> Any:
         """Return a function that trains on numbered records in batches and returns the means since the last reset."""
@@ -189,89 +250,11 @@ class Trainer:
         return kept[key]
 
 
-def _orders(index: NDArray[np.intp], config: TrainingConfig) -> Iterator[NDArray[np.int64]]:
-    """Yield the record numbers of each epoch in the order of `fit`,
-    which starts a pass after each epoch and drops it.
-    """
-    numbers = _shuffled(index, config.seed).batch(len(index))
-    for _ in range(config.epochs):
-        yield next(iter(numbers)).numpy()
-        iter(numbers)
-
-
-def _shuffled(index: NDArray[np.intp], seed: int) -> Any:
-    """Return record numbers in another order on each pass. Memory holds the records themselves only once.
-
-    The order is that of `Dataset.shuffle` after `tf.random.set_seed`, which would make TensorFlow discard and optimize
-    again all traced functions.
-    """
-    tf = tensorflow()
-    variant = tf.raw_ops.ShuffleDatasetV3(
-        input_dataset=tf.data.experimental.to_variant(tf.data.Dataset.from_tensor_slices(index)),
-        buffer_size=len(index),
-        seed=seed,
-        seed2=seed,
-        seed_generator=tf.raw_ops.DummySeedGenerator(),
-        output_types=[tf.int64],
-        output_shapes=[[]],
-        reshuffle_each_iteration=True,
-        metadata="",
-    )
-    return tf.data.experimental.from_variant(variant, tf.TensorSpec([], tf.int64))
-
-
-def _batches(
-    model: KerasModel, x: NDArray[Any], y: NDArray[Any], index: NDArray[np.intp], config: TrainingConfig
-) -> Any:
-    """Return batches of records, for a model on several devices."""
-    tf = tensorflow()
-    dtype = model.inputs[0].dtype
-    with tf.device("CPU:0"):
-        samples, labels = tf.constant(x), tf.constant(as_targets(model, y))
-        batches = _shuffled(index, config.seed).batch(config.batch_size)
-        return batches.map(
-            lambda batch: (tf.cast(tf.gather(samples, batch), dtype), tf.gather(labels, batch))
-        ).prefetch(2)
-
-
-@contextmanager
-def _fresh(model: KerasModel, config: TrainingConfig) -> Iterator[None]:
-    """Set up the model for one training, and give its optimizer back as it was."""
-    optimizer = model.optimizer
-    if not optimizer.built:
-        optimizer.build(model.trainable_variables)
-    before = [to_numpy(variable) for variable in optimizer.variables]
-    # XLA would take seconds to compile what a small client computes in less, and has its own rounding.
-    model.jit_compile = False
-    _seed_generators(model, config.seed)
-    try:
-        if config.learning_rate is not None:
-            optimizer.learning_rate = config.learning_rate
-        yield
-    except TypeError as error:
-        if "LearningRateSchedule" not in str(error):
-            raise
-        raise ModelError(
-            f"model {model.name!r} is compiled with a learning rate schedule, so no other can be set; "
-            "use learning rate 0"
-        ) from error
-    finally:
-        for variable, value in zip(optimizer.variables, before, strict=True):
-            variable.assign(value)
-
-
-def _learning_rate(model: KerasModel) -> float:
-    rate = model.optimizer.learning_rate
-    return float(to_numpy(rate) if isinstance(rate, keras().Variable) else rate)
-
-
-def _seed_generators(model: KerasModel, seed: int) -> None:
-    """Set the random generators of layers such as Dropout from the seed.
+def _seed(generators: Sequence[Any], seed: int) -> None:
+    """Set the random generators of layers from the seed.
 
     A loaded model has their state from the file, which is the same in every round.
     """
-    weights = {id(variable) for variable in model.weights}
-    generators = [variable for variable in model.non_trainable_variables if id(variable) not in weights]
     for number, variable in enumerate(generators):
         derived = int.from_bytes(hashlib.sha256(f"{seed}/{number}".encode()).digest()[:4], "big") >> 1
         variable.assign(np.array([derived, 0], dtype=variable.dtype))

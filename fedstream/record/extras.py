@@ -6,7 +6,8 @@ They go out with the global model and come back in a client's update, where thei
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple, TypeVar
+from functools import cache
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -39,7 +40,7 @@ class ArraySpec(NamedTuple):
 
 def spec_of(array: np.ndarray) -> ArraySpec:
     """Return the shape and type of an array."""
-    return ArraySpec(array.shape, str(array.dtype))
+    return ArraySpec(array.shape, _name(array.dtype))
 
 
 def join(weights: Mapping[str, np.ndarray], extras: Mapping[str, np.ndarray]) -> Weights:
@@ -92,9 +93,14 @@ def why_not(expected: Mapping[str, ArraySpec], arrays: Mapping[str, np.ndarray],
 def _why_bad(expected: ArraySpec, array: np.ndarray, name: str) -> str:
     if array.shape != expected.shape:
         return f"{name} has shape {array.shape}, expected {expected.shape}"
-    if array.dtype != expected.dtype:
+    if _name(array.dtype) != expected.dtype:
         return f"{name} has dtype {array.dtype}, expected {expected.dtype}"
-    if np.issubdtype(array.dtype, np.floating) and not np.isfinite(array).all():
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
         bad = array[~np.isfinite(array)]
         return f"{name} has {bad.size} values that are not finite (first: {bad.flat[0]})"
     return ""
+
+
+@cache
+def _name(dtype: np.dtype[Any]) -> str:
+    return str(dtype)

@@ -79,7 +79,7 @@ def _freeze(state: RunState, selection: Selection, base: Weights, attempt: str, 
         _check_quorum(state, selection, verdicts)
         document = Verdicts(run=state.run, round=selection.round, verdicts=verdicts)
         try:
-            state.store.put_new_json(key, document.model_dump(mode="json"))
+            state.put_new(key, document)
             return document
         except ObjectConflict:
             log.info("another submission has closed round %d; its verdicts count", selection.round)

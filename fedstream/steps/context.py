@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from fedstream.deadline import Deadline
+from fedstream.model.examples import Examples
 from fedstream.model.learner import Learner, Learners, kind_of
 from fedstream.privacy.secret import noise_secret
 from fedstream.record.documents import SliceDoc
@@ -40,6 +41,7 @@ class Context:
         noise_secret: Returns the secret of a private run's noise, or None; it is read where noise is made.
         learners: The open models.
         records: Slices that were read, by `slice_id`.
+        examples: Slices that were decoded and split, by `slice_id` and what the decoding and the split depend on.
         weights: Safetensors that were read, by digest.
         runs: What was read of each run; its plan and its commits never change.
     """
@@ -50,6 +52,7 @@ class Context:
     noise_secret: Callable[[], bytes | None] = noise_secret
     learners: Learners = field(default_factory=Learners)
     records: Kept[RawRecords] = field(default_factory=lambda: Kept(KEPT_BYTES, lambda records: records.nbytes))
+    examples: Kept[Examples] = field(default_factory=lambda: Kept(KEPT_BYTES, lambda examples: examples.nbytes))
     weights: Kept[bytes] = field(default_factory=lambda: Kept(KEPT_BYTES, len))
     runs: dict[str, RunState] = field(default_factory=dict)
 

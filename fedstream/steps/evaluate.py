@@ -18,6 +18,7 @@ from fedstream.steps.evaluation import measure_left_out, measure_on, read_evalua
 from fedstream.steps.retry import patiently
 from fedstream.steps.runtime import MetricsArtifact, step
 from fedstream.store.state import RunState, log
+from fedstream.stream.records import RawRecords
 
 MEASURED = ("metrics", "measured_round", "evaluation_digest", "left_out")
 """Fields of a commit that can differ slightly when another processor measures them."""
@@ -177,7 +178,16 @@ def _on_topic(context: Context, state: RunState, commit: Commit, evaluation: Mat
         RunError: The model's target metric is not finite.
     """
     broker, deadline = context.brokers.at(""), context.deadline(state.spec.round_deadline_s)
-    records = patiently(deadline, lambda _: read_evaluation(broker, evaluation, deadline))
+
+    def read() -> RawRecords:
+        return patiently(deadline, lambda _: read_evaluation(broker, evaluation, deadline))
+
+    before = state.base(commit.round).evaluation_digest
+    if before:  # the records at these offsets never change, so this process need not read them again
+        records = context.records.get(f"/{evaluation.ranges}/{before}", read)
+    else:
+        records = read()
+        context.records.put(f"/{evaluation.ranges}/{records.digest}", records)
     measured = measure_on(context, state, commit.round, commit.weights_digest, records)
     if state.spec.target_metric not in measured.values:
         raise RunError(

@@ -120,7 +120,7 @@ def describe_slice(client: MatchedClient, records: RawRecords, labels: NDArray[A
 
 def _write(state: RunState, round: int, document: SliceDoc) -> None:
     try:
-        state.store.put_new_json(state.keys.at(round).slice(document.client), document.model_dump(mode="json"))
+        state.put_new(state.keys.at(round).slice(document.client), document)
     except ObjectConflict:
         # Another version of fedstream may have written the same slice with fewer fields.
         if state.slice(round, document.client) != document:
@@ -144,7 +144,12 @@ def _validated_before(state: RunState, round: int, client: str, ranges: list[Off
     The records at these offsets never change, and local_train checks the digest of what it reads.
     """
     planned = state.record.client(client)
-    earlier = (state.slice(number, client) for number in range(round - 1, 0, -1))
+    asked = (
+        number
+        for number in range(round - 1, 0, -1)
+        if any(entry.client == client for entry in state.ledger.commit(number).clients)
+    )
+    earlier = (state.slice(number, client) for number in asked)
     return next(
         (
             document

@@ -35,7 +35,7 @@ def select_clients(context: Context, run: str, round: int, rounds: int) -> list[
         clients = select(state.record.spec, round, [client.client for client in state.record.clients])
         selection = Selection(run=run, round=round, kind=coming[1], clients=clients)
         try:
-            state.store.put_new_json(key, selection.model_dump(mode="json"))
+            state.put_new(key, selection)
         except ObjectConflict:
             log.info("another submission has selected the clients of round %d; its selection counts", round)
     selection = state.selection(round)

@@ -112,20 +112,24 @@ def _train(
         state=of_rule(kept),
         parts=state.record.parts,
     )
-    examples = Examples(
-        *decode_in_order(state.record, matched, records),
-        split_mask(spec.seed, records.partitions, records.offsets, matched.held_out_rate),
+    examples = context.examples.get(
+        f"{context.slice_id(document)}/{matched.held_out_rate}/{spec.seed}/{state.run}",
+        lambda: Examples(
+            *decode_in_order(state.record, matched, records),
+            split_mask(spec.seed, records.partitions, records.offsets, matched.held_out_rate),
+        ),
     )
     result = mode_of(spec).train(learner, weights, examples, config)
     update, own = None, None
     if not config.measure_only:
         update, own = (to_bytes(arrays) if arrays else None for arrays in written(state.record, shared, result, kept))
+    digest = sha256_hex(update) if update else None
     manifest = Manifest(
         run=state.run,
         round=round,
         client=client,
         base_digest=base.weights_digest,
-        update_digest=sha256_hex(update) if update else None,
+        update_digest=digest,
         client_state_digest=sha256_hex(own) if own else None,
         num_examples=result.num_examples,
         epochs=result.epochs,
@@ -145,8 +149,8 @@ def _train(
     )
     if own:
         state.store.put_new(keys.client_state(client, sha256_hex(own)), own)
-    if update:
-        state.store.put_new(keys.update(client, sha256_hex(update)), update)
+    if update and digest:
+        state.store.put_new(keys.update(client, digest), update)
         alone = _alone(context, state, round, client, examples, config) if spec.baseline else None
         manifest = manifest.model_copy(update={"alone": alone})
     _write_manifest(state, manifest)
@@ -225,13 +229,11 @@ def _falls_back(spec: RunSpec, client: str, learner: Learner) -> bool:
 
 
 def _read(context: Context, document: SliceDoc, state: RunState, deadline: Deadline) -> RawRecords:
-    ranges, size = (
-        parse_ranges(document.ranges_text),
-        get_codec(state.record.client(document.client).format).record_size,
-    )
     broker = context.broker_of(state, document.client)
 
     def read() -> RawRecords:
+        ranges = parse_ranges(document.ranges_text)
+        size = get_codec(state.record.client(document.client).format).record_size
         records = patiently(deadline, lambda left_s: broker.read_ranges(ranges, left_s, size))
         if records.digest != document.digest:
             raise RecordError(
@@ -246,9 +248,7 @@ def _read(context: Context, document: SliceDoc, state: RunState, deadline: Deadl
 
 def _write_manifest(state: RunState, manifest: Manifest) -> None:
     try:
-        state.store.put_new_json(
-            state.keys.at(manifest.round).manifest(manifest.client), manifest.model_dump(mode="json")
-        )
+        state.put_new(state.keys.at(manifest.round).manifest(manifest.client), manifest)
     except ObjectConflict:
         log.info(
             "another submission has finished client %s in round %d; its manifest counts",

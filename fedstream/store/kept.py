@@ -38,6 +38,19 @@ class Kept(Generic[T]):
         self.put(name, value)
         return value
 
+    def peek(self, name: str) -> T | None:
+        """Return a value if it is kept."""
+        with self._lock:
+            if name in self._values:
+                self._values.move_to_end(name)
+            return self._values.get(name)
+
+    def drop(self, name: str) -> None:
+        """Keep a value no longer."""
+        with self._lock:
+            if name in self._values:
+                self._held -= self._size(self._values.pop(name))
+
     def put(self, name: str, value: T) -> None:
         """Keep a value that was just read, and drop the least recently used ones beyond the limit."""
         with self._lock:

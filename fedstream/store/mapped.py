@@ -1,24 +1,27 @@
 """Weights mapped from files.
 
-The values of an array are read from the disk where they are used, and need no memory of their own.
+The values of an array are read from the disk where they are used, and need no memory of their own. Small updates are
+held in memory instead, because a file takes longer than reading them.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import TracebackType
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError, deserialize, safe_open
 from safetensors.numpy import save_file
 
 from fedstream.errors import CorruptObject
+from fedstream.record.canonical import sha256_hex
 from fedstream.record.extras import ArraySpec
 from fedstream.record.weights import Weights
-from fedstream.store.store import Store
+from fedstream.store.store import Store, check_digest
 
 _DTYPES = {
     "BOOL": "?",
@@ -46,6 +49,10 @@ def largest_update(*expected: Mapping[str, ArraySpec]) -> int:
     return HEADER_BYTES + sum(spec.nbytes for arrays in expected for spec in arrays.values())
 
 
+SMALL_BYTES, HELD_BYTES = 1 << 20, 64 << 20
+"""Maximum bytes of an update that is held in memory, and of all of them together."""
+
+
 class Downloads:
     """Objects of a bucket in a temporary folder, each fetched once and mapped.
 
@@ -64,7 +71,7 @@ class Downloads:
     def __init__(self, store: Store, limit: int) -> None:
         self._store = store
         self._limit = limit
-        self._folder = TemporaryDirectory(prefix="fedstream-", ignore_cleanup_errors=True)
+        self._held = 0 if limit <= HEADER_BYTES + SMALL_BYTES else HELD_BYTES
         self._read: dict[tuple[str, str], Weights] = {}
 
     def weights(self, key: str, digest: str, decode: Callable[[Weights], Weights] | None = None) -> Weights:
@@ -82,13 +89,40 @@ class Downloads:
             ObjectNotFound: there is no such object.
         """
         if (key, digest) not in self._read:
-            path = Path(self._folder.name) / f"{len(self._read)}.safetensors"
-            self._store.download(key, digest, path, self._limit)
-            if decode:
-                decoded, path = decode(map_weights(path, key)), path.with_suffix(".decoded")
-                save_file(decoded, path)
-            self._read[key, digest] = map_weights(path, key)
+            arrays = self._hold(key, digest) or self._map(key, digest)
+            self._read[key, digest] = self._keep(decode(arrays), key) if decode else arrays
         return self._read[key, digest]
+
+    def _hold(self, key: str, digest: str) -> Weights | None:
+        """Return the weights of a small object from memory, or None if it has to be mapped."""
+        if self._held >= HELD_BYTES:
+            return None
+        try:
+            data = self._store.get(key, SMALL_BYTES)
+        except CorruptObject:  # larger than any honest update of this model
+            return None
+        check_digest(key, sha256_hex(data), digest)
+        self._held += len(data)
+        return view_weights(data, key)
+
+    def _map(self, key: str, digest: str) -> Weights:
+        path = Path(self._folder.name) / f"{len(self._read)}.safetensors"
+        self._store.download(key, digest, path, self._limit)
+        return map_weights(path, key)
+
+    def _keep(self, decoded: Weights, key: str) -> Weights:
+        """Return decoded weights from memory if they are small, or from a file."""
+        size = sum(array.nbytes for array in decoded.values())
+        if size <= SMALL_BYTES and self._held < HELD_BYTES:
+            self._held += size
+            return decoded
+        path = Path(self._folder.name) / f"{len(self._read)}.decoded"
+        save_file(decoded, path)
+        return map_weights(path, key)
+
+    @cached_property
+    def _folder(self) -> TemporaryDirectory[str]:
+        return TemporaryDirectory(prefix="fedstream-", ignore_cleanup_errors=True)
 
     def __enter__(self) -> Downloads:
         return self
@@ -97,7 +131,8 @@ class Downloads:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._read.clear()
-        self._folder.cleanup()
+        if "_folder" in self.__dict__:
+            self._folder.cleanup()
 
 
 def map_weights(path: Path, where: str) -> Weights:
@@ -110,13 +145,39 @@ def map_weights(path: Path, where: str) -> Weights:
     Raises:
         CorruptObject: the file is not valid safetensors.
     """
-    try:
+
+    def mapped() -> np.ndarray:
         with safe_open(path, framework="np"):  # checks that the sizes and offsets in the header fit the file
-            mapped = np.asarray(np.memmap(path, np.uint8, "r"))
-        start = 8 + int.from_bytes(mapped[:8].tobytes(), "little")
-        header = json.loads(mapped[8:start].tobytes())
+            return np.asarray(np.memmap(path, np.uint8, "r"))
+
+    return _arrays(mapped, where)
+
+
+def view_weights(data: bytes, where: str) -> Weights:
+    """Return the weights in safetensors bytes as read-only views of the bytes.
+
+    Args:
+        data: the bytes.
+        where: key of the object, for the message.
+
+    Raises:
+        CorruptObject: the bytes are not valid safetensors.
+    """
+
+    def checked() -> np.ndarray:
+        deserialize(data)  # type: ignore[no-untyped-call]
+        return np.frombuffer(data, np.uint8)
+
+    return _arrays(checked, where)
+
+
+def _arrays(read: Callable[[], np.ndarray], where: str) -> Weights:
+    try:
+        content = read()
+        start = 8 + int.from_bytes(content[:8].tobytes(), "little")
+        header = json.loads(content[8:start].tobytes())
         header.pop("__metadata__", None)
-        return {name: _array(mapped[start:], **header[name]) for name in sorted(header)}
+        return {name: _array(content[start:], **header[name]) for name in sorted(header)}
     except (SafetensorError, KeyError, ValueError, TypeError, OSError, RecursionError) as error:
         raise CorruptObject(
             f"{where} holds no valid safetensors ({error}); it is damaged, or was not written by fedstream"

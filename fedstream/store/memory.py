@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import threading
+from bisect import bisect_left, insort
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from itertools import islice, takewhile
 
 from fedstream.errors import ObjectNotFound
 from fedstream.record.canonical import sha256_hex
@@ -23,6 +25,7 @@ class MemoryStore(Store):
 
     def __init__(self, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self.objects: Objects = {}
+        self._keys: list[str] = []  # sorted
         self._now, self._prefix, self._lock = now, "", threading.Lock()
 
     @property
@@ -37,7 +40,8 @@ class MemoryStore(Store):
 
     def within(self, prefix: str) -> MemoryStore:
         part = MemoryStore(self._now)
-        part.objects, part._prefix, part._lock = self.objects, self._prefix + prefix, self._lock
+        part.objects, part._keys, part._lock = self.objects, self._keys, self._lock
+        part._prefix = self._prefix + prefix
         return part
 
     def get_with_etag(self, key: str, limit: int | None = None) -> tuple[bytes, str]:
@@ -57,17 +61,22 @@ class MemoryStore(Store):
     def list(self, prefix: str) -> list[ObjectInfo]:
         start = self._prefix + prefix
         with self._lock:
-            found = [(key, len(data), at) for key, (data, at) in self.objects.items() if key.startswith(start)]
-        return [ObjectInfo(key.removeprefix(self._prefix), size, at) for key, size, at in sorted(found)]
+            first = bisect_left(self._keys, start)
+            keys = list(takewhile(lambda key: key.startswith(start), islice(self._keys, first, None)))
+            found = [(key, *self.objects[key]) for key in keys]
+        return [ObjectInfo(key.removeprefix(self._prefix), len(data), at) for key, data, at in found]
 
     def put_if_match(self, key: str, data: bytes, etag: str | None) -> bool:
         with self._lock:
             there = self.objects.get(self._prefix + key)
             if (sha256_hex(there[0]) if there else None) != etag:
                 return False
+            if there is None:
+                insort(self._keys, self._prefix + key)
             self.objects[self._prefix + key] = bytes(data), self._now()
             return True
 
     def remove(self, key: str) -> None:
         with self._lock:
-            self.objects.pop(self._prefix + key, None)
+            if self.objects.pop(self._prefix + key, None):
+                del self._keys[bisect_left(self._keys, self._prefix + key)]

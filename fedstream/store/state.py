@@ -9,9 +9,11 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
 
+from pydantic import BaseModel
+
 from fedstream.errors import CorruptObject, ObjectNotFound, RunError, SpecError
 from fedstream.privacy.accounting import why_exhausted
-from fedstream.record.canonical import sha256_hex
+from fedstream.record.canonical import canonical_json, sha256_hex
 from fedstream.record.decision import lineage, trained_rounds
 from fedstream.record.documents import Commit, Manifest, Selection, SliceDoc, Submission, Verdicts
 from fedstream.record.layout import RUNS, RoundKeys, RunKeys
@@ -29,7 +31,10 @@ log = logging.getLogger("fedstream.run")
 Kind = Literal["training", "closing"]
 
 KEPT_BYTES = 16 * 1024 * 1024
-"""Bytes of slices and manifests that are kept of a run: those of some thousand clients."""
+"""Bytes of documents that are kept of a run: the slices and manifests of some thousand clients."""
+
+PARSED = 4_000
+"""Documents that are kept as objects, since the steps of a round need each of them several times."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +52,7 @@ class RunState:
     store: Store
     run: str
     _read_once: Kept[bytes] = field(default_factory=lambda: Kept(KEPT_BYTES, len), repr=False, compare=False)
+    _parsed: Kept[BaseModel] = field(default_factory=lambda: Kept(PARSED, lambda _: 1), repr=False, compare=False)
 
     def __post_init__(self) -> None:
         check_name("run", self.run)
@@ -109,15 +115,14 @@ class RunState:
             self.__dict__.pop(name, None)
 
     def selection(self, round: int) -> Selection:
-        return self.read(Selection, self.keys.at(round).selection)
+        return self._document(Selection, self.keys.at(round).selection)
 
     def verdicts(self, round: int) -> Verdicts:
-        return self.read(Verdicts, self.keys.at(round).verdicts)
+        return self._document(Verdicts, self.keys.at(round).verdicts)
 
     def slice(self, round: int, client: str) -> SliceDoc | None:
-        key = self.keys.at(round).slice(client)
         try:
-            return read_document(SliceDoc, self._once(key), key)
+            return self._document(SliceDoc, self.keys.at(round).slice(client))
         except ObjectNotFound:
             return None
 
@@ -134,8 +139,7 @@ class RunState:
         return self.store.exists(self.keys.at(round).manifest(client))
 
     def manifest(self, round: int, client: str) -> Manifest:
-        key = self.keys.at(round).manifest(client)
-        return read_document(Manifest, self._once(key), key)
+        return self._document(Manifest, self.keys.at(round).manifest(client))
 
     def manifest_digest(self, round: int, client: str) -> str:
         """Return the SHA-256 of a manifest's bytes, whatever they are and however many.
@@ -198,6 +202,23 @@ class RunState:
         They are read only once, so that all steps of a process judge the same bytes.
         """
         return self._read_once.get(key, lambda: self.store.get(key, DOCUMENT_BYTES))
+
+    def _document(self, kind: type[Document], key: str) -> Document:
+        """Return a write-once document, parsed only once as well."""
+        document = self._parsed.get(key, lambda: read_document(kind, self._once(key), key))
+        assert isinstance(document, kind)
+        return document
+
+    def put_new(self, key: str, document: BaseModel) -> None:
+        """Write a document once, and keep it, so that it need not be read again.
+
+        Raises:
+            ObjectConflict: there is another one.
+        """
+        data = canonical_json(document.model_dump(mode="json"))
+        self.store.put_new(key, data)
+        self._read_once.put(key, data)
+        self._parsed.put(key, document)
 
     def read(self, document: type[Document], key: str) -> Document:
         """Return one of the run's documents.

@@ -122,7 +122,7 @@ class Store(ABC):
             CorruptObject: the object has another digest.
         """
         data = self.get(key)
-        _check_digest(key, sha256_hex(data), digest)
+        check_digest(key, sha256_hex(data), digest)
         return data
 
     def get_json(self, key: str) -> Any:
@@ -149,7 +149,7 @@ class Store(ABC):
             StoreError: the file cannot be written.
         """
         try:
-            _check_digest(key, self.read(key, lambda pieces: _copy(key, pieces, path, limit)), digest)
+            check_digest(key, self.read(key, lambda pieces: _copy(key, pieces, path, limit)), digest)
         except FedstreamError:
             path.unlink(missing_ok=True)
             raise
@@ -206,7 +206,12 @@ def _copy(key: str, pieces: Iterator[bytes], path: Path, limit: int) -> str:
     return hashed.hexdigest()
 
 
-def _check_digest(key: str, found: str, digest: str) -> None:
+def check_digest(key: str, found: str, digest: str) -> None:
+    """Check the digest of an object against the one on record.
+
+    Raises:
+        CorruptObject: they differ.
+    """
     if found != digest:
         raise CorruptObject(f"{key} has digest {found}, but {digest} is on record; it was changed after it was written")
 

@@ -9,7 +9,9 @@ from typing import Protocol
 from fedstream.record.offsets import OffsetRange
 from fedstream.settings import KafkaSettings
 from fedstream.stream import control, reader
+from fedstream.stream.bounds import Bounds, missing
 from fedstream.stream.clients import KeptClients
+from fedstream.stream.known_bounds import KnownBounds
 from fedstream.stream.records import RawRecords, RecordSize
 from fedstream.stream.writer import RecordWriter, Writer
 
@@ -79,6 +81,7 @@ class KafkaBroker:
 
     def __init__(self, kafka: KafkaSettings) -> None:
         self.kafka, self._clients = kafka, KeptClients()
+        self._bounds = KnownBounds(self._fetch_bounds)
 
     @property
     def bootstrap_servers(self) -> str:
@@ -91,7 +94,7 @@ class KafkaBroker:
         reader.wait_for_data(self.kafka, ranges, deadline_s, self._clients)
 
     def check_retention(self, ranges: Sequence[OffsetRange]) -> None:
-        reader.check_retention(self.kafka, ranges, self._clients)
+        missing(self._bounds.of, ranges, self.bootstrap_servers)
 
     def read_ranges(
         self, ranges: Sequence[OffsetRange], deadline_s: float, size: RecordSize | None = None
@@ -100,6 +103,10 @@ class KafkaBroker:
 
     def writer(self) -> RecordWriter:
         return RecordWriter(self.kafka)
+
+    def _fetch_bounds(self, topics: Sequence[str]) -> dict[str, Bounds]:
+        with self._clients.admin(self.kafka) as asked:
+            return reader.bounds_of_all(asked, topics, self.kafka)
 
     def close(self) -> None:
         self._clients.close()

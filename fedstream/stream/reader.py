@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fedstream.errors import BrokerAway, BrokerError, DeadlineError, RecordError
 from fedstream.record.offsets import OffsetRange, total_records
@@ -186,25 +186,43 @@ def _check_offsets(batch: list[ConsumerRecord], wanted: OffsetRange, at: int) ->
 
 def bounds_of(asked: KafkaAdminClient, topic: str, kafka: KafkaSettings) -> Bounds:
     """Return the bounds of a topic, like topic_bounds, over an open connection."""
+    return bounds_of_all(asked, [topic], kafka)[topic]
+
+
+def bounds_of_all(asked: KafkaAdminClient, topics: Sequence[str], kafka: KafkaSettings) -> dict[str, Bounds]:
+    """Return the bounds of each topic, in as many requests as for one."""
     from kafka import TopicPartition
     from kafka.admin import OffsetSpec
-    from kafka.errors import TopicAuthorizationFailedError, UnknownTopicOrPartitionError, for_code
 
     with explained(kafka):
-        described = asked.describe_topics([topic])[0]
-        error = for_code(described["error_code"])
-        if error is TopicAuthorizationFailedError:
-            raise unauthorized(kafka, repr(topic))
-        if not described["partitions"] and not error.errno:
-            error = UnknownTopicOrPartitionError
-        if error.errno:
-            raise error(topic)
-        partitions = [TopicPartition(topic, partition["partition_index"]) for partition in described["partitions"]]
+        described = {about["name"]: about for about in asked.describe_topics(list(topics))}
+        for topic in topics:
+            _check_described(topic, described[topic], kafka)
+        partitions = [
+            TopicPartition(topic, partition["partition_index"])
+            for topic in topics
+            for partition in described[topic]["partitions"]
+        ]
         first, end = (
             asked.list_partition_offsets(dict.fromkeys(partitions, spec), "read_committed")
             for spec in (OffsetSpec.EARLIEST, OffsetSpec.LATEST)
         )
-    return {partition.partition: (first[partition].offset, end[partition].offset) for partition in sorted(partitions)}
+    found: dict[str, Bounds] = {topic: {} for topic in topics}
+    for partition in sorted(partitions):
+        found[partition.topic][partition.partition] = first[partition].offset, end[partition].offset
+    return found
+
+
+def _check_described(topic: str, described: dict[str, Any], kafka: KafkaSettings) -> None:
+    from kafka.errors import TopicAuthorizationFailedError, UnknownTopicOrPartitionError, for_code
+
+    error = for_code(described["error_code"])
+    if error is TopicAuthorizationFailedError:
+        raise unauthorized(kafka, repr(topic))
+    if not described["partitions"] and not error.errno:
+        error = UnknownTopicOrPartitionError
+    if error.errno:
+        raise error(topic)
 
 
 def _missing(asked: KafkaAdminClient, ranges: Iterable[OffsetRange], kafka: KafkaSettings) -> int:

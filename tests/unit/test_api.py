@@ -22,6 +22,7 @@ PUBLIC = [
     "run",
     "send",
     "show_report",
+    "simulate",
     "start",
 ]
 

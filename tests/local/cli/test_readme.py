@@ -77,7 +77,7 @@ def test_the_demo_runs_and_says_what_is_printed(folder: Path, platform_env: dict
 
 @pytest.mark.timeout(COMMAND_S)
 def test_its_commands_compose_from_your_own_stream_to_predictions(folder: Path, platform_env: dict[str, str]) -> None:
-    own = [block for block in README[:CLUSTER] if block.section not in ("Two commands", "A round without servers")]
+    own = [block for block in README[:CLUSTER] if block.section not in ("Start", "Two commands")]
     assert {block.language for block in own} == {"bash", "python"}
     said = type_in(script(own), folder, platform_env)
     for expected in (

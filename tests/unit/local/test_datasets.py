@@ -1,30 +1,8 @@
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from fedstream.errors import UsageError
-from fedstream.local.datasets import deal, load_dataset
-
-
-@given(st.integers(1, 12), st.sampled_from(["iid", "shards", "dirichlet"]), st.integers(0, 5))
-def test_every_record_is_dealt_once(clients, partition, seed):
-    labels = np.random.default_rng(seed).integers(0, 10, 200)
-    dealt = deal(labels, clients, partition, seed)
-    assert len(dealt) == clients
-    assert sorted(np.concatenate(dealt).tolist()) == list(range(200))
-
-
-def test_shards_give_few_classes_to_each():
-    labels = np.repeat(np.arange(10), 100)
-    assert all(len(np.unique(labels[indices])) <= 3 for indices in deal(labels, 10, "shards"))
-
-
-def test_the_same_seed_deals_the_same():
-    labels = np.arange(100) % 10
-    assert all(
-        np.array_equal(a, b) for a, b in zip(deal(labels, 4, "dirichlet"), deal(labels, 4, "dirichlet"), strict=True)
-    )
+from fedstream.local.datasets import load_dataset
 
 
 def test_digits_are_there_offline():

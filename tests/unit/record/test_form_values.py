@@ -25,7 +25,7 @@ CHANGED: dict[str, Any] = {
     "outlier_bound": 3.0,
     "leave_one_out": True,
     "clipping": {"norm": 1.0},
-    "privacy": {"where": "local", "noise_multiplier": 1.0, "delta": 0.001, "max_epsilon": 8.0},
+    "privacy": {"where": "central", "noise_multiplier": 1.0, "delta": 1e-5, "max_epsilon": 8.0},
     "exchange": {"variables": ["*/kernel"], "compression": "topk", "fraction": 0.25},
     "rounds": 4,
     "sites": {"a": {"bootstrap_servers": "a:1"}},

@@ -11,8 +11,10 @@ from hypothesis.extra import numpy as hnp
 
 from fedstream.errors import CorruptObject
 from fedstream.record.canonical import sha256_hex
+from fedstream.record.extras import spec_of
 from fedstream.record.weights import digest, from_bytes, to_bytes
-from fedstream.store.mapped import Downloads, map_weights
+from fedstream.store import mapped as mapping
+from fedstream.store.mapped import SMALL_BYTES, Downloads, largest_update, map_weights
 from fedstream.store.memory import MemoryStore
 
 DTYPES = [
@@ -124,19 +126,20 @@ def test_an_absurd_header_length_is_corrupt(mapped):
         mapped(struct.pack("<Q", 2**62) + b"{}")
 
 
-def test_an_object_is_decoded_once_and_mapped():
+@pytest.mark.parametrize("size", [1, SMALL_BYTES])
+def test_an_object_is_decoded_once_and_mapped_if_it_is_large(size):
     store, decoded = MemoryStore(), []
     store.put_new("a", SMALL)
 
     def decode(arrays):
         decoded.append(arrays)
-        return {"sum": np.asarray(arrays["dense/kernel"].sum())}
+        return {"sum": np.full(size, arrays["dense/kernel"].sum(), np.float32)}
 
     with Downloads(store, 10_000) as downloads:
         found = [downloads.weights("a", sha256_hex(SMALL), decode)["sum"] for _ in range(2)]
-        assert [float(value) for value in found] == [15, 15]
+        assert [float(value[0]) for value in found] == [15, 15]
         assert len(decoded) == 1
-        assert not found[0].flags.owndata, "its values are in a file"
+        assert found[0].flags.owndata == (size == 1), "the values of the large one are in a file"
 
 
 def test_what_cannot_be_decoded_is_corrupt():
@@ -148,3 +151,51 @@ def test_what_cannot_be_decoded_is_corrupt():
 
     with Downloads(store, 10_000) as downloads, pytest.raises(CorruptObject, match="array 'w' is missing"):
         downloads.weights("a", sha256_hex(SMALL), decode)
+
+
+UPDATE = {"w": np.arange(3, dtype=np.float32)}
+
+
+@pytest.fixture
+def small(monkeypatch, tmp_path):
+    """Return a store and the downloads of a small model, whose temporary folder is tmp_path."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    store = MemoryStore()
+    with Downloads(store, largest_update({name: spec_of(array) for name, array in UPDATE.items()})) as downloads:
+        yield store, downloads
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_small_update_needs_no_file(small, tmp_path):
+    store, downloads = small
+    key_digest = store.put_new("u", to_bytes(UPDATE))
+    found = downloads.weights("u", key_digest)
+    assert found["w"].tolist() == [0, 1, 2]
+    assert not found["w"].flags.writeable
+    assert downloads.weights("u", key_digest) is found
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_small_update_is_checked(small):
+    store, downloads = small
+    key_digest = store.put_new("u", b"no weights")
+    with pytest.raises(CorruptObject, match=r"u has digest .*, but 0000"):
+        downloads.weights("u", "0" * 64)
+    with pytest.raises(CorruptObject, match="u holds no valid safetensors"):
+        downloads.weights("u", key_digest)
+
+
+def test_an_update_that_is_larger_than_the_model_is_mapped(small, tmp_path):
+    store, downloads = small
+    large = {"w": np.zeros(SMALL_BYTES // 4 + 1, np.float32)}
+    assert downloads.weights("u", store.put_new("u", to_bytes(large)))["w"].shape == large["w"].shape
+    assert len(list(tmp_path.rglob("*.safetensors"))) == 1
+
+
+def test_only_so_many_bytes_are_held(small, tmp_path, monkeypatch):
+    store, downloads = small
+    data = to_bytes(UPDATE)
+    monkeypatch.setattr(mapping, "HELD_BYTES", len(data))
+    for key in ("a", "b"):
+        downloads.weights(key, store.put_new(key, data))
+    assert len(list(tmp_path.rglob("*.safetensors"))) == 1

@@ -11,11 +11,14 @@ from fedstream.errors import ObjectConflict, StoreError, StoreUnavailable
 from fedstream.record.canonical import sha256_hex
 from fedstream.store.disk import OWN, DiskStore
 from fedstream.store.memory import MemoryStore
+from fedstream.store.remembered import Remembered
 
 
-@pytest.fixture(params=["memory", "disk"])
+@pytest.fixture(params=["memory", "disk", "remembered"])
 def store(request, tmp_path_factory):
-    return MemoryStore() if request.param == "memory" else DiskStore(tmp_path_factory.mktemp("store"))
+    if request.param == "disk":
+        return DiskStore(tmp_path_factory.mktemp("store"))
+    return MemoryStore() if request.param == "memory" else Remembered(MemoryStore())
 
 
 @pytest.fixture

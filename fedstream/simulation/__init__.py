@@ -1,0 +1,1 @@
+"""Simulated federations: virtual clients, and attackers among them, in one process and without servers."""
