@@ -30,10 +30,13 @@ def check_private(spec: RunSpec, strategy: Strategy) -> None:
     if not privacy.where:
         return
     clip_norm_of(spec)
-    if strategy.local_rule().returns({"any": np.zeros(1, np.float32)}):
+    rule, any_model = strategy.local_rule(), {"any": np.zeros(1, np.float32)}
+    if rule.returns(any_model) or rule.keeps(any_model):
         raise SpecError(
-            f"privacy: the clients of strategy {spec.strategy} also send arrays that get no noise; use FedAvg"
+            f"privacy: the clients of strategy {spec.strategy} also write arrays that get no noise; use FedAvg"
         )
+    if privacy.local and spec.exchange.personal:
+        raise SpecError("privacy: personal variables of exchange are stored without noise; leave them out")
     if privacy.central and not strategy.of_mean:
         raise SpecError(
             f"privacy: strategy {spec.strategy} uses more of the updates than their mean, so it is not known how much "

@@ -18,7 +18,7 @@ class LocalNoise(LocalRule):
     """What the strategy asks of its clients, and noise on the result.
 
     Attributes:
-        rule: the strategy's own rule, which sends no arrays beside the weights.
+        rule: the strategy's own rule, which neither sends nor keeps arrays beside the weights.
         clip_norm: largest norm of the change.
         std: standard deviation of the noise on each element.
         key: returns the key of the noise for the digest of the weights that it is added to.

@@ -17,9 +17,11 @@ from fedstream.catalog.models import add_model
 from fedstream.errors import UsageError
 from fedstream.local.inprocess import NO_BUDGET, run_inprocess
 from fedstream.local.logs import check_log, logged_to
+from fedstream.local.paths import default_state_dir
 from fedstream.local.runs import Progress
 from fedstream.model.builtin import PREFIX
 from fedstream.model.learner import Learners
+from fedstream.privacy.secret import FILE_VARIABLE, noise_secret, secret_file
 from fedstream.record.names import NAME
 from fedstream.record.spec import RunSpec
 from fedstream.simulation.attackers import AttackedWorker
@@ -72,7 +74,7 @@ def simulate(
     store.check()
     if log:
         check_log(log)
-    context = Context(store, MemoryBrokers(), learners=LEARNERS)
+    context = Context(store, MemoryBrokers(), learners=LEARNERS, noise_secret=_own_secret)
     check_on_record(context.run(spec.run), spec)
     _check_same(context, spec.run, _send(context.brokers.at(""), source, federation))
     worker: Callable[[Context], Worker] = LocalWorker
@@ -105,6 +107,11 @@ def added(store: Store, model: Any) -> str:
     name = Path(str(model).partition(":")[0]).stem.rpartition(".")[2] if text else model.name
     add_model(store, name, data)
     return name
+
+
+def _own_secret() -> bytes | None:
+    """Return the secret of the environment, or that in the user's state folder, which is made when it is first used."""
+    return noise_secret() or noise_secret({FILE_VARIABLE: str(secret_file(default_state_dir()))})
 
 
 def _spec(source: Source, values: Mapping[str, Any]) -> RunSpec:

@@ -71,6 +71,8 @@ def read_round(
 ) -> tuple[Updates, Weights]:
     """Return a round's accepted updates, and the server state that it builds on.
 
+    The arguments are those of `aggregate_round`.
+
     Raises:
         CorruptObject: An update or the server state does not match its digest.
     """

@@ -14,6 +14,7 @@ from fedstream.catalog.models import add_model
 from fedstream.errors import SpecError, UsageError
 from fedstream.local import inprocess
 from fedstream.model.numpy_learner import SoftmaxModel
+from fedstream.privacy.secret import FILE_VARIABLE, VARIABLE, noise_secret
 from fedstream.simulation.federation import Setting
 from fedstream.simulation.simulate import added, simulate
 from fedstream.simulation.source import source_of
@@ -213,3 +214,20 @@ def test_the_steps_are_those_of_a_run(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(inprocess.order, "run_round", lambda steps: (rounds.append(type(steps)), real(steps)))
     run(rounds=2)
     assert rounds == [inprocess.InProcess] * 2
+
+
+def test_a_private_simulation_has_a_secret_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FEDSTREAM_HOME", str(tmp_path))
+    for variable in (VARIABLE, FILE_VARIABLE):
+        monkeypatch.delenv(variable, raising=False)
+    privacy = {"where": "central", "noise_multiplier": 1.0, "delta": 0.001, "max_epsilon": 99.0}
+    private = {"privacy": privacy, "clipping": {"norm": 1.0}, "outlier_bound": 0.0}
+    store = MemoryStore()
+    run(store=store, **private | {"rounds": 1})
+    state = run(store=store, **private)
+    secret = noise_secret({FILE_VARIABLE: str(tmp_path / "noise-secret")})
+    audit = verify_run(store, "r", noise_secret=secret)
+    assert audit.ok, audit.problems
+    assert audit.unproven == []
+    assert len([commit for commit in state.ledger.commits() if "epsilon" in commit.figures]) == 3
+    assert heads(run(**private)) == heads(run(**private))
