@@ -201,21 +201,18 @@ def simulate(
     The steps, the strategies and the ledger are those of a real run. The records stay in memory.
 
     Args:
-        data: A DataFrame, whose columns except the labels are the samples, or an array of samples, shape (n, ...).
-        labels: Name of the DataFrame's column of labels, or n labels.
-        model: A built-in model, a model in the store, a compiled keras.Model, the path of a .keras file, or a
-            `package.module:function` that returns a model.
+        data: See `send`.
+        labels: See `send`.
+        model: Name of a built-in model or of one in the store, or a model as for `add_model`.
         clients: Number of clients.
         partition: How the records are divided: `iid`; `shards:K` for K shards of the sorted labels per client;
             `dirichlet:ALPHA`; or `column:NAME` for a column of the DataFrame whose values are the clients.
         test: Data and labels that measure every global model; None to measure on what the clients hold out.
-        attack: What attackers do: labelflip, signflip, scaled, nan, freerider or colluding, with a strength as in
-            `scaled:20`.
+        attack: What attackers do, such as `signflip` or `scaled:20`; docs/simulate.md lists the attacks.
         attackers: Number of clients that attack.
         name: Name of the run.
-        store: A store, or a folder that keeps the run, so that a later call with the same values continues it; None to
-            keep it in memory.
-        progress: Whether to print a line for each round, and for each client that did not take part.
+        store: A store, or a folder that keeps the run, so that a later call continues it; None to keep it in memory.
+        progress: See `run`.
         fields: Other fields of `fedstream.record.spec.RunSpec`, such as rounds, epochs, strategy or seed.
 
     Raises:

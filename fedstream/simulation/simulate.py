@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from fedstream.catalog.additions import current
-from fedstream.catalog.models import add_model
+from fedstream.catalog.models import add_model, ensure_model
 from fedstream.errors import UsageError
 from fedstream.local.inprocess import NO_BUDGET, run_inprocess
 from fedstream.local.logs import check_log, logged_to
@@ -70,8 +70,10 @@ def simulate(
         FedstreamError: The run failed for any reason; it can be started again.
     """
     spec = _spec(source, values)
-    federation = form_federation(source, setting, spec.seed)
     store.check()
+    federation = form_federation(source, setting, spec.seed)
+    model = ensure_model(store, spec.model, spec.threads, spec.placement.gpu_memory_mib or None)
+    source = source.shaped(model.input_shape)
     if log:
         check_log(log)
     context = Context(store, MemoryBrokers(), learners=LEARNERS, noise_secret=_own_secret)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +20,8 @@ Array = NDArray[Any]
 PAIRS = (("x_train", "y_train"), ("x", "y"))
 """Names of the arrays of samples and labels in an .npz file."""
 
-MODELS = {(8, 8): "builtin:digits-mlp", (28, 28): "builtin:mnist-2nn"}
-"""Shape of a sample -> the built-in model for it."""
+MODELS = {64: "builtin:digits-mlp", 784: "builtin:mnist-2nn"}
+"""Number of values of a sample -> the built-in model for it."""
 
 
 @dataclass(frozen=True)
@@ -49,9 +51,17 @@ class Source:
         Raises:
             UsageError: There is none.
         """
-        if (shape := self.x.shape[1:]) not in MODELS:
-            raise UsageError(f"no built-in model takes samples of shape {shape}; name a model with --model")
-        return MODELS[shape]
+        size = math.prod(self.x.shape[1:])
+        if size not in MODELS:
+            raise UsageError(f"no built-in model takes samples of shape {self.x.shape[1:]}; name a model with --model")
+        return MODELS[size]
+
+    def shaped(self, shape: Sequence[int]) -> Source:
+        """Return the records with flat samples in the shape of a model's input, if they have as many values."""
+        if self.x.ndim != 2 or self.x.shape[1] != math.prod(shape) or self.features:
+            return self
+        test = (self.test[0].reshape(-1, *shape), self.test[1]) if self.test else None
+        return replace(self, x=self.x.reshape(-1, *shape), test=test)
 
 
 def source_of(

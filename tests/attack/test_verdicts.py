@@ -16,6 +16,7 @@ from fedstream.record.canonical import canonical_json, sha256_hex
 from fedstream.record.reading import DOCUMENT_BYTES
 from fedstream.record.weights import from_bytes, to_bytes
 from fedstream.steps.context import Context
+from fedstream.store.mapped import Downloads
 from fedstream.stream.broker import EnvironmentBrokers
 
 
@@ -260,12 +261,12 @@ def test_a_late_update_changes_no_verdict(federated, forger_of, monkeypatch, sec
 def test_an_update_that_comes_while_others_are_examined_counts(forger, monkeypatch):
     forger.store.remove_below(forger.key("verdicts"), forger.key("global"), forger.key("commit"))
     late = forger.key("updates/b.json")
-    manifest, download = forger.store.objects.pop(late), type(forger.store).download
+    manifest, weights = forger.store.objects.pop(late), Downloads.weights
 
-    def meanwhile(self, key, digest, path, limit):
-        self.objects[late] = manifest
-        download(self, key, digest, path, limit)
+    def meanwhile(self, key, digest):
+        forger.store.objects[late] = manifest
+        return weights(self, key, digest)
 
-    monkeypatch.setattr(type(forger.store), "download", meanwhile)
+    monkeypatch.setattr(Downloads, "weights", meanwhile)
     steps.aggregate.within(Context(forger.store, EnvironmentBrokers()), RUN, 1, "attempt")
     assert [verdict["accepted"] for verdict in forger.read("verdicts.json")["verdicts"]] == [True, True, True]

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 from rich.console import Console
 
-from fedstream.cli.run_table import RunTable
+from fedstream.cli.run_table import BAR_WIDTH, RunTable
 from fedstream.cli.watch import Watch
 from fedstream.errors import StoreUnavailable
 from fedstream.record.canonical import canonical_json
@@ -130,6 +130,38 @@ def test_after_the_last_round_the_model_is_published_and_then_no_row_is_open(sto
     assert rows(drawn(store, rounds=9 if stop else 1))[-1][-1] == "publishing"
     assert rows(drawn(store, rounds=9 if stop else 1, done=True))[-1][-1] == "measured"
     assert any(stop in line for line in drawn(store))
+
+
+def test_a_simulation_is_one_line_with_a_bar_and_the_newest_measurement():
+    store = Objects()
+    plan(store, rounds=4)
+    for round in (1, 2):
+        commit(store, round, "training", measured=round)
+    console = Console(file=io.StringIO(), width=80, force_terminal=False)
+    console.print(RunTable(store, "r", 4, clock=lambda: 0.0).bar())
+    (line,) = console.file.getvalue().splitlines()
+    assert line.startswith("round 2 of 4 ")
+    assert line.count("━") == BAR_WIDTH // 2
+    assert "accuracy 0.4500, loss 1.5000 0 s" in line
+
+
+def test_the_bar_is_full_when_a_run_stops_early():
+    store = Objects()
+    plan(store, rounds=9)
+    commit(store, 1, "training", measured=0, stop="target reached")
+    commit(store, 2, "closing", measured=1)
+    console = Console(file=io.StringIO(), width=80, force_terminal=False)
+    console.print(RunTable(store, "r", 9).bar(ended=True))
+    assert console.file.getvalue().count("━") == BAR_WIDTH
+
+
+def test_a_terminal_shows_what_it_is_told_to_draw():
+    store = Objects()
+    plan(store)
+    console = Console(file=io.StringIO(), width=80, force_terminal=True)
+    with Watch(store, "r", 2, console, RunTable.bar):
+        pass
+    assert "round 0 of 2" in console.file.getvalue()
 
 
 @pytest.mark.parametrize("width", [80, 120])

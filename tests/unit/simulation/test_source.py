@@ -33,6 +33,16 @@ def test_the_digits_have_a_model():
     assert (len(source.y), len(source.test[1])) == (1437, 360)
 
 
+def test_flat_samples_get_the_shape_of_the_model():
+    source = source_of(X, Y, (X[:3], Y[:3])).shaped([2, 1])
+    assert (source.x.shape, source.test[0].shape) == ((12, 2, 1), (3, 2, 1))
+    assert np.array_equal(source.x.ravel(), X.ravel())
+    for other in (source_of(X, Y), source_of(X, Y, features=["a", "b"]), source):
+        assert other.shaped([2, 2]) is other
+    assert source_of(X, Y, features=["a", "b"]).shaped([2, 1]).x.shape == (12, 2)
+    assert source_of(np.zeros((3, 784)), Y[:3]).model == "builtin:mnist-2nn"
+
+
 def test_text_labels_are_numbered_over_all_records():
     source = source_of(X, np.array(["ill", "well"] * 6), (X[:1], np.array(["well"])))
     assert source.classes == ["ill", "well"]
