@@ -126,14 +126,15 @@ ACCURACY = ("wrongly rounded", "depend on order")
 
 
 def main(sizes: Sequence[str] = SIZES) -> None:
-    """Print a table for each size, and write all figures as JSON."""
-    everything = []
+    """Print a table for each size, and write each figure as JSON when it is there."""
+    everything: list[dict[str, Any]] = []
     for size in sizes:
-        found = list(measured(size))
-        everything += found
-        print_table(f"{size} float32", [*COLUMNS, *ACCURACY], [row(one) for one in found])
-        RESULT.parent.mkdir(exist_ok=True)
-        RESULT.write_text(json.dumps(everything, indent=1), encoding="utf-8")
+        for found in measured(size):
+            everything.append(found)
+            RESULT.parent.mkdir(exist_ok=True)
+            RESULT.write_text(json.dumps(everything, indent=1), encoding="utf-8")
+        rows = [row(one) for one in everything if one["size"] == size]
+        print_table(f"{size} float32", [*COLUMNS, *ACCURACY], rows)
 
 
 if __name__ == "__main__":

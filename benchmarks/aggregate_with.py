@@ -101,17 +101,17 @@ def main(library: str, method: str, folder: Path, turns: int) -> dict[str, Any]:
         for array in arrays:
             total += array
 
-    few, first = base[:CHECKED], [array[:CHECKED] for array in arrays]
-    made = np.asarray(make(method, few, first, counts)())
-    again = np.asarray(make(method, few, first[::-1], counts[::-1])())
-    bits = f"u{made.itemsize}"
-    np.save(folder / "result.npy", made)
     work = make(method, base, arrays, counts)
     floor()  # maps the pages
     floors, taken = [], []
     for _ in range(turns):
         floors.append(measure(floor))
         taken.append(measure(work))
+    few, first = base[:CHECKED], [array[:CHECKED] for array in arrays]
+    made = np.asarray(make(method, few, first, counts)())
+    again = np.asarray(make(method, few, first[::-1], counts[::-1])())
+    bits = f"u{made.itemsize}"
+    np.save(folder / "result.npy", made)
     return {
         "seconds": [one.seconds for one in taken],
         "cpu_seconds": [one.cpu_seconds for one in taken],

@@ -8,11 +8,14 @@ import numpy as np
 
 from fedstream.aggregation.fedavg import mean_of_block
 from fedstream.aggregation.parallel import in_order
-from fedstream.aggregation.updates import BLOCK, Block, Place, Updates
+from fedstream.aggregation.updates import BLOCK, Place, Updates
 from fedstream.record.weights import Weights
 
 SORTED = 8 * BLOCK
 """Values of all clients that are sorted at once: 1 MiB of float32."""
+
+READ = BLOCK // 2
+"""Elements of each client that are read at once: less than 16 pages of each mapped file would slow down the reading."""
 
 
 def trimmed_mean(base: Weights, updates: Updates, trimmed: int) -> Weights:
@@ -40,18 +43,26 @@ def of_sorted(base: Weights, updates: Updates, kept: Callable[[np.ndarray], np.n
     """
     weights = {name: np.array(array, order="C") for name, array in base.items()}
 
-    def mean(place: Place) -> None:
-        middle = np.ascontiguousarray(kept(sorted_rows(updates.at(place))).T)
-        weights[place.name].reshape(-1)[place.part] = mean_of_block(middle, [1] * len(middle))
+    width = max(1, SORTED // len(updates))
 
-    for _ in in_order(mean, updates.places(max(1, SORTED // len(updates)))):
+    def mean(place: Place) -> None:
+        values, means = np.array(updates.at(place).values), weights[place.name].reshape(-1)[place.part]
+        for at in range(0, means.size, width):
+            middle = np.ascontiguousarray(kept(sorted_rows(values[:, at : at + width])).T)
+            means[at : at + width] = mean_of_block(middle, [1] * len(middle))
+
+    for _ in in_order(mean, updates.places(READ)):
         pass
     return weights
 
 
-def sorted_rows(block: Block) -> np.ndarray:
-    """Return an array with the values of all clients for an element in each row, in ascending order."""
-    rows = np.ascontiguousarray(np.array(block.values).T)
+def sorted_rows(values: np.ndarray) -> np.ndarray:
+    """Return an array with the values of all clients for an element in each row, in ascending order.
+
+    Args:
+        values: of each client, a row.
+    """
+    rows = np.array(values.T, order="C")
     # Turns -0.0 into 0.0: the two compare equal, so the order of the clients would decide which one is kept.
     rows += 0.0
     rows.sort(axis=1)

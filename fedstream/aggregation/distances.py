@@ -119,11 +119,11 @@ def nearest(distances: Distances, among: Sequence[int], neighbours: int, count: 
 
 def _scores(squares: np.ndarray, among: Sequence[int], neighbours: int) -> dict[int, float]:
     """Return the sum of the smallest distances of each update, correctly rounded, so that bounds stay bounds."""
-    squares = np.maximum(squares, 0.0)
-    return {
-        one: math.fsum(np.sort([squares[one, other] for other in among if other != one])[: max(neighbours, 0)])
-        for one in among
-    }
+    some = np.maximum(squares[np.ix_(among, among)], 0.0)
+    np.fill_diagonal(some, np.inf)
+    some.sort(axis=1)
+    nearest_others = some[:, : min(max(neighbours, 0), len(among) - 1)].tolist()
+    return {one: math.fsum(row) for one, row in zip(among, nearest_others, strict=True)}
 
 
 def _products(values: np.ndarray, base: np.ndarray) -> np.ndarray:
