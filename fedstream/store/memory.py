@@ -12,8 +12,30 @@ from fedstream.errors import ObjectNotFound
 from fedstream.record.canonical import sha256_hex
 from fedstream.store.store import PIECE_BYTES, ObjectInfo, Store, T
 
-Objects = dict[str, tuple[bytes, datetime]]
-"""key -> bytes, and the time at which they were written"""
+Written = tuple[bytes, datetime]
+"""The bytes of an object, and the time at which they were written."""
+
+
+class Objects(dict[str, Written]):
+    """Objects by key, whose keys below a prefix are found without a look at the others."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._sorted: list[str] = []
+
+    def __setitem__(self, key: str, value: Written) -> None:
+        if key not in self:
+            insort(self._sorted, key)
+        super().__setitem__(key, value)
+
+    def __delitem__(self, key: str) -> None:
+        super().__delitem__(key)
+        del self._sorted[bisect_left(self._sorted, key)]
+
+    def below(self, prefix: str) -> list[str]:
+        """Return the keys that begin with a prefix, sorted."""
+        first = bisect_left(self._sorted, prefix)
+        return list(takewhile(lambda key: key.startswith(prefix), islice(self._sorted, first, None)))
 
 
 class MemoryStore(Store):
@@ -24,8 +46,7 @@ class MemoryStore(Store):
     """
 
     def __init__(self, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
-        self.objects: Objects = {}
-        self._keys: list[str] = []  # sorted
+        self.objects = Objects()
         self._now, self._prefix, self._lock = now, "", threading.Lock()
 
     @property
@@ -40,8 +61,7 @@ class MemoryStore(Store):
 
     def within(self, prefix: str) -> MemoryStore:
         part = MemoryStore(self._now)
-        part.objects, part._keys, part._lock = self.objects, self._keys, self._lock
-        part._prefix = self._prefix + prefix
+        part.objects, part._prefix, part._lock = self.objects, self._prefix + prefix, self._lock
         return part
 
     def get_with_etag(self, key: str, limit: int | None = None) -> tuple[bytes, str]:
@@ -59,11 +79,8 @@ class MemoryStore(Store):
         return self._prefix + key in self.objects
 
     def list(self, prefix: str) -> list[ObjectInfo]:
-        start = self._prefix + prefix
         with self._lock:
-            first = bisect_left(self._keys, start)
-            keys = list(takewhile(lambda key: key.startswith(start), islice(self._keys, first, None)))
-            found = [(key, *self.objects[key]) for key in keys]
+            found = [(key, *self.objects[key]) for key in self.objects.below(self._prefix + prefix)]
         return [ObjectInfo(key.removeprefix(self._prefix), len(data), at) for key, data, at in found]
 
     def put_if_match(self, key: str, data: bytes, etag: str | None) -> bool:
@@ -71,12 +88,10 @@ class MemoryStore(Store):
             there = self.objects.get(self._prefix + key)
             if (sha256_hex(there[0]) if there else None) != etag:
                 return False
-            if there is None:
-                insort(self._keys, self._prefix + key)
             self.objects[self._prefix + key] = bytes(data), self._now()
             return True
 
     def remove(self, key: str) -> None:
         with self._lock:
-            if self.objects.pop(self._prefix + key, None):
-                del self._keys[bisect_left(self._keys, self._prefix + key)]
+            if self._prefix + key in self.objects:
+                del self.objects[self._prefix + key]

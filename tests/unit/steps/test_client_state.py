@@ -194,7 +194,7 @@ def test_a_missing_state_is_named_and_stops_only_its_client(context):
     steps = rounds_until(context, SPEC | {"min_clients": 1}, 2)
     steps.select_clients()
     key = key_of(context, "b", 1)
-    del context.store.objects[key]
+    context.store.remove(key)
     assert [(p.key, p.what) for p in verify_run(context.store, "r").problems] == [(key, "is missing")]
     assert steps.client("b").reason.startswith(f"what b kept in round 1 cannot be read: there is no object {key!r}")
     assert steps.client("a").client == "a"
