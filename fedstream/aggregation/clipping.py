@@ -18,7 +18,7 @@ from fedstream.aggregation.parallel import in_order
 from fedstream.aggregation.strategy import named
 from fedstream.aggregation.updates import Moved, Updates
 from fedstream.record.clipping import Clipping
-from fedstream.record.documents import Figures
+from fedstream.record.commit import Figures
 from fedstream.record.judge import FEWEST
 from fedstream.record.weights import Weights
 

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from fedstream.aggregation.updates import Updates
-from fedstream.record.documents import Contribution
+from fedstream.record.commit import Contribution
 from fedstream.record.sums import total
 from fedstream.record.weights import Weights
 

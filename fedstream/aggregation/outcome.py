@@ -15,7 +15,7 @@ from fedstream.aggregation.strategy import Strategy
 from fedstream.aggregation.updates import Updates
 from fedstream.errors import UpdateError
 from fedstream.record.clipping import Clipping
-from fedstream.record.documents import Contribution, Figures
+from fedstream.record.commit import Contribution, Figures
 from fedstream.record.extras import spec_of, why_not
 from fedstream.record.spec import RunSpec
 from fedstream.record.weights import Weights

@@ -14,7 +14,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from fedstream.aggregation.updates import Updates
-from fedstream.record.documents import FIGURE_TEXT, Figures
+from fedstream.record.commit import FIGURE_TEXT, Figures
 from fedstream.record.local_rule import NO_RULE, LocalRule
 from fedstream.record.weights import Weights
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 from fedstream.audit.evidence import Evidence, Link
-from fedstream.record.documents import Commit
+from fedstream.record.commit import Commit
 from fedstream.record.layout import RunKeys
 
 

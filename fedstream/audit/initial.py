@@ -6,8 +6,8 @@ from fedstream.aggregation.outcome import first_broadcast
 from fedstream.audit.evidence import Evidence
 from fedstream.errors import FedstreamError
 from fedstream.record.canonical import sha256_hex
+from fedstream.record.commit import Commit
 from fedstream.record.description import ModelDescription
-from fedstream.record.documents import Commit
 from fedstream.record.exchange import parts_of
 from fedstream.record.layout import ModelKeys, RunKeys
 from fedstream.record.run import RunRecord

@@ -16,7 +16,7 @@ import numpy as np
 from fedstream.aggregation.outcome import Outcome, combine_updates
 from fedstream.aggregation.private import clip_norm_of, only, private_mean
 from fedstream.aggregation.updates import Updates
-from fedstream.record.documents import Commit
+from fedstream.record.commit import Commit
 from fedstream.record.spec import RunSpec
 from fedstream.record.sums import total
 from fedstream.record.weights import Weights, digest

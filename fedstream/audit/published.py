@@ -5,7 +5,7 @@ from __future__ import annotations
 from fedstream.audit.evidence import Evidence, Link
 from fedstream.errors import CorruptObject, ObjectNotFound
 from fedstream.record.canonical import parse_json
-from fedstream.record.documents import Commit
+from fedstream.record.commit import Commit
 from fedstream.record.layout import ModelKeys
 from fedstream.record.reading import DOCUMENT_BYTES
 from fedstream.record.run import ModelReference

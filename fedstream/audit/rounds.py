@@ -11,17 +11,9 @@ from fedstream.audit.noise import NOISE_ALONE, NOTHING, aggregate_without_secret
 from fedstream.audit.streams import Streams
 from fedstream.errors import FedstreamError, StoreUnavailable, UsageError
 from fedstream.privacy.accounting import within_budget
+from fedstream.record.commit import Aggregation, ClientEntry, Commit
 from fedstream.record.decision import decide, measurements, model_round, rolled_back
-from fedstream.record.documents import (
-    Aggregation,
-    ClientEntry,
-    Commit,
-    Manifest,
-    Selection,
-    SliceDoc,
-    Verdict,
-    Verdicts,
-)
+from fedstream.record.documents import Manifest, Selection, SliceDoc, Verdict, Verdicts
 from fedstream.record.judge import judge, why_wrong_selection, why_wrong_verdicts
 from fedstream.record.layout import RunKeys
 from fedstream.record.measurement import why_implausible

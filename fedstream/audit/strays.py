@@ -10,7 +10,8 @@ from collections.abc import Callable
 
 from fedstream.audit.evidence import Evidence
 from fedstream.errors import SpecError
-from fedstream.record.documents import Aggregation, Commit, Opening, Refusal, Submission
+from fedstream.record.commit import Aggregation, Commit
+from fedstream.record.documents import Opening, Refusal, Submission
 from fedstream.record.layout import RunKeys
 from fedstream.record.names import NAME
 from fedstream.record.run import RunRecord

@@ -7,7 +7,8 @@ from functools import cached_property
 from fedstream.audit.evidence import shortened
 from fedstream.deadline import Deadline
 from fedstream.errors import FedstreamError
-from fedstream.record.documents import Commit, Metrics, SliceDoc
+from fedstream.record.commit import Commit
+from fedstream.record.documents import Metrics, SliceDoc
 from fedstream.record.offsets import OffsetRange
 from fedstream.record.run import MatchedClient
 from fedstream.steps.context import Context

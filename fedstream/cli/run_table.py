@@ -10,8 +10,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 
 from fedstream.cli.output import metrics_text
+from fedstream.record.commit import Commit
 from fedstream.record.decision import lineage, trained_rounds
-from fedstream.record.documents import Commit, Selection
+from fedstream.record.documents import Selection
 from fedstream.record.layout import RoundKeys, RunKeys
 from fedstream.record.run import RunRecord
 from fedstream.store.loading import load_document

@@ -22,7 +22,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
-from fedstream.record.documents import Commit, Decision
+from fedstream.record.commit import Commit, Decision
 from fedstream.record.privacy import Privacy
 from fedstream.record.run import RunRecord
 from fedstream.record.selection import select

@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from fedstream.record.commit import Commit
 from fedstream.record.decision import lineage, rounds_behind
-from fedstream.record.documents import Commit
 from fedstream.record.names import NAME
 from fedstream.record.run import RunRecord
 from fedstream.text import count, one_line, spans

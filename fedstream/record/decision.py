@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from fedstream import __version__
 from fedstream.errors import UsageError
-from fedstream.record.documents import ClientEntry, Commit, Decision
+from fedstream.record.commit import ClientEntry, Commit, Decision
 from fedstream.record.spec import RunSpec
 
 LOWER_IS_BETTER = ("loss", "error", "mse", "mae", "rmse", "entropy")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from statistics import fmean
 
+from fedstream.record.commit import ClientEntry
 from fedstream.record.decision import higher_is_better
-from fedstream.record.documents import ClientEntry
 from fedstream.report.elements import RoundView
 from fedstream.report.view import RunView
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
-from fedstream.record.documents import ClientEntry, Commit, Manifest, Metrics, Refusal, SliceDoc
+from fedstream.record.commit import ClientEntry, Commit
+from fedstream.record.documents import Manifest, Metrics, Refusal, SliceDoc
 from fedstream.record.run import MatchedClient
 
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from fedstream.record.documents import ClientEntry, Metrics
+from fedstream.record.commit import ClientEntry
+from fedstream.record.documents import Metrics
 from fedstream.report.contributions import share_of, value_of
 from fedstream.report.elements import RoundView
 from fedstream.report.view import RunView, build_view

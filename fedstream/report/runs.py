@@ -8,8 +8,8 @@ from typing import Any
 
 from fedstream.catalog.versions import find_version, list_versions
 from fedstream.errors import CorruptObject, RunError, UsageError
+from fedstream.record.commit import Commit
 from fedstream.record.decision import lineage, measurements, next_pass, rounds_behind, trained_rounds
-from fedstream.record.documents import Commit
 from fedstream.record.run import RunRecord
 from fedstream.record.spec import RunSpec
 from fedstream.store.state import RunState, run_names

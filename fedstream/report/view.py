@@ -11,9 +11,10 @@ from fedstream.errors import CorruptObject, ObjectNotFound
 from fedstream.privacy.accounting import why_exhausted
 from fedstream.record.attendance import Attendance, attendance
 from fedstream.record.canonical import sha256_hex
+from fedstream.record.commit import ClientEntry, Commit
 from fedstream.record.decision import best_round, lineage, rounds_behind, trained_rounds
 from fedstream.record.description import ModelDescription
-from fedstream.record.documents import ClientEntry, Commit, Manifest, Refusal, Selection, SliceDoc
+from fedstream.record.documents import Manifest, Refusal, Selection, SliceDoc
 from fedstream.record.layout import ModelKeys, RoundKeys
 from fedstream.record.reading import DOCUMENT_BYTES, read_document
 from fedstream.record.run import RunRecord

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from fedstream.errors import CorruptObject, ObjectConflict, QuorumError
 from fedstream.privacy.secret import required_secret
-from fedstream.record.documents import Aggregation, Selection, Verdict, Verdicts
+from fedstream.record.commit import Aggregation
+from fedstream.record.documents import Selection, Verdict, Verdicts
 from fedstream.record.judge import judge, quorum_of, why_wrong_selection, why_wrong_verdicts
 from fedstream.record.weights import Weights, from_bytes, to_bytes
 from fedstream.steps.aggregation import aggregate_round, beside_model

@@ -15,7 +15,8 @@ from fedstream.aggregation.updates import Update, Updates
 from fedstream.privacy.keys import commitment
 from fedstream.privacy.normals import Normals
 from fedstream.privacy.secret import required_secret
-from fedstream.record.documents import Aggregation, ClientEntry, Figures, Verdict
+from fedstream.record.commit import Aggregation, ClientEntry, Figures
+from fedstream.record.documents import Verdict
 from fedstream.record.extras import split
 from fedstream.record.weights import Weights, digest, from_bytes
 from fedstream.steps.exchange import decoder

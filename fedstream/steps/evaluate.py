@@ -10,8 +10,9 @@ from fedstream.aggregation.metrics import combine
 from fedstream.errors import CorruptObject, ObjectNotFound, RunError
 from fedstream.privacy.accounting import within_budget
 from fedstream.record.canonical import sha256_hex
+from fedstream.record.commit import Aggregation, ClientEntry, Commit, Contribution
 from fedstream.record.decision import decide, measurements
-from fedstream.record.documents import Aggregation, ClientEntry, Commit, Contribution, Manifest, Verdict
+from fedstream.record.documents import Manifest, Verdict
 from fedstream.record.run import MatchedClient
 from fedstream.steps.context import Context
 from fedstream.steps.evaluation import measure_left_out, measure_on, read_evaluation

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from fedstream.deadline import Deadline
 from fedstream.errors import UpdateError
-from fedstream.record.documents import Commit, Metrics
+from fedstream.record.commit import Commit
+from fedstream.record.documents import Metrics
 from fedstream.record.offsets import parse_ranges
 from fedstream.record.run import MatchedClient
 from fedstream.record.weights import from_bytes

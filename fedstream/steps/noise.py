@@ -10,7 +10,8 @@ from fedstream.privacy.accounting import spent
 from fedstream.privacy.keys import commitment, noise_key
 from fedstream.privacy.local import LocalNoise
 from fedstream.privacy.secret import required_secret
-from fedstream.record.documents import Aggregation, ClientEntry, Figures, Verdict
+from fedstream.record.commit import Aggregation, ClientEntry, Figures
+from fedstream.record.documents import Verdict
 from fedstream.record.local_rule import LocalRule
 from fedstream.store.state import RunState
 

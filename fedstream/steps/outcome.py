@@ -7,8 +7,8 @@ from dataclasses import asdict
 from typing import Any
 
 from fedstream.record.attendance import attendance
+from fedstream.record.commit import Commit
 from fedstream.record.decision import measurements, next_pass, trained_rounds
-from fedstream.record.documents import Commit
 from fedstream.record.layout import ModelKeys
 from fedstream.record.run import RunRecord
 from fedstream.steps.publication import why_unpublished

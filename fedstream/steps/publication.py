@@ -6,8 +6,9 @@ This module uses neither Kafka nor TensorFlow.
 from __future__ import annotations
 
 from fedstream.catalog.versions import Version, find_version, list_versions
+from fedstream.record.commit import Commit
 from fedstream.record.decision import best_round, higher_is_better
-from fedstream.record.documents import Commit, Metrics
+from fedstream.record.documents import Metrics
 from fedstream.record.spec import RunSpec
 from fedstream.store.state import RunState
 

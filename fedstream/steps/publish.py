@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlencode
 
 from fedstream.record.canonical import sha256_hex
-from fedstream.record.documents import Commit
+from fedstream.record.commit import Commit
 from fedstream.record.layout import ModelKeys
 from fedstream.record.versions import VersionManifest
 from fedstream.settings import RegistrySettings

@@ -6,8 +6,8 @@ A rollback is a commit of its own, so the ledger stays complete.
 from __future__ import annotations
 
 from fedstream.errors import RunError
+from fedstream.record.commit import Commit
 from fedstream.record.decision import rolled_back
-from fedstream.record.documents import Commit
 from fedstream.store.state import RunState, log
 
 

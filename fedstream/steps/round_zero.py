@@ -5,7 +5,7 @@ from __future__ import annotations
 from fedstream import __version__
 from fedstream.aggregation.outcome import first_broadcast
 from fedstream.record.canonical import sha256_hex
-from fedstream.record.documents import Commit, Decision
+from fedstream.record.commit import Commit, Decision
 from fedstream.record.layout import ModelKeys
 from fedstream.record.run import RunRecord
 from fedstream.record.weights import digest, from_bytes, to_bytes

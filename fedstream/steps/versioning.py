@@ -8,7 +8,7 @@ from fedstream import __version__
 from fedstream.catalog.versions import find_published
 from fedstream.errors import ObjectConflict, StoreError
 from fedstream.record.canonical import sha256_hex
-from fedstream.record.documents import Commit
+from fedstream.record.commit import Commit
 from fedstream.record.layout import ModelKeys
 from fedstream.record.versions import VersionManifest
 from fedstream.serving import kserve

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fedstream.errors import CorruptObject, ObjectConflict, ObjectNotFound, RunError
 from fedstream.record.canonical import sha256_hex
-from fedstream.record.documents import Commit
+from fedstream.record.commit import Commit
 from fedstream.record.layout import RunKeys
 from fedstream.record.reading import DOCUMENT_BYTES, read_document
 from fedstream.store.store import Store

@@ -14,8 +14,9 @@ from pydantic import BaseModel
 from fedstream.errors import CorruptObject, ObjectNotFound, RunError, SpecError
 from fedstream.privacy.accounting import why_exhausted
 from fedstream.record.canonical import canonical_json, sha256_hex
+from fedstream.record.commit import Commit
 from fedstream.record.decision import lineage, trained_rounds
-from fedstream.record.documents import Commit, Manifest, Selection, SliceDoc, Submission, Verdicts
+from fedstream.record.documents import Manifest, Selection, SliceDoc, Submission, Verdicts
 from fedstream.record.layout import RUNS, RoundKeys, RunKeys
 from fedstream.record.names import NAME, check_name
 from fedstream.record.reading import DOCUMENT_BYTES, Document, read_document

@@ -9,7 +9,7 @@ import numpy as np
 
 from fedstream import steps
 from fedstream.local.inprocess import NO_BUDGET, InProcess, run_inprocess
-from fedstream.record.documents import Commit
+from fedstream.record.commit import Commit
 from fedstream.steps import rounds as order
 from fedstream.steps.context import Context
 from fedstream.store.memory import MemoryStore

@@ -7,7 +7,7 @@ import pytest
 
 from fedstream.errors import CorruptObject, ObjectNotFound, RunError
 from fedstream.record.canonical import canonical_json, sha256_hex
-from fedstream.record.documents import Commit, Decision
+from fedstream.record.commit import Commit, Decision
 from fedstream.record.layout import RunKeys
 from fedstream.store.ledger import Ledger
 from fedstream.store.objects import ObjectStore

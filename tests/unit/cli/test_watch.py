@@ -10,7 +10,8 @@ from fedstream.cli.run_table import BAR_WIDTH, RunTable
 from fedstream.cli.watch import Watch
 from fedstream.errors import StoreUnavailable
 from fedstream.record.canonical import canonical_json
-from fedstream.record.documents import ClientEntry, Commit, Decision, Metrics, Selection
+from fedstream.record.commit import ClientEntry, Commit, Decision
+from fedstream.record.documents import Metrics, Selection
 from fedstream.record.layout import RoundKeys, RunKeys
 from fedstream.record.run import MatchedClient, ModelReference, RunRecord
 from fedstream.record.spec import RunSpec

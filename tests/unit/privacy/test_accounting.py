@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedstream.privacy.accounting import epsilon, spent, why_exhausted, within_budget
-from fedstream.record.documents import ClientEntry, Commit, Decision
+from fedstream.record.commit import ClientEntry, Commit, Decision
 from fedstream.record.privacy import Privacy
 from fedstream.record.run import RunRecord
 

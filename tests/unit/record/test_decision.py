@@ -3,6 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedstream.errors import UsageError
+from fedstream.record.commit import ClientEntry, Commit, Decision
 from fedstream.record.decision import (
     best_round,
     decide,
@@ -14,7 +15,7 @@ from fedstream.record.decision import (
     rolled_back,
     trained_rounds,
 )
-from fedstream.record.documents import ClientEntry, Commit, Decision, Metrics
+from fedstream.record.documents import Metrics
 from fedstream.record.spec import RunSpec
 
 

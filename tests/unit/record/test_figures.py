@@ -7,7 +7,7 @@ from pydantic import ValidationError
 from support.recorded import RUN, RecordedStore
 
 from fedstream.record.canonical import canonical_json
-from fedstream.record.documents import Commit
+from fedstream.record.commit import Commit
 
 KEY = f"runs/{RUN}/rounds/0001/commit.json"
 

@@ -5,8 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedstream.errors import CorruptObject
+from fedstream.record.commit import Commit
 from fedstream.record.description import ModelDescription
-from fedstream.record.documents import Commit, Manifest, Refusal, Selection, SliceDoc, Verdicts
+from fedstream.record.documents import Manifest, Refusal, Selection, SliceDoc, Verdicts
 from fedstream.record.reading import read_document
 from fedstream.record.run import RunRecord
 

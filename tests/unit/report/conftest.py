@@ -12,18 +12,9 @@ from typing import Any
 import pytest
 
 from fedstream import __version__
+from fedstream.record.commit import ClientEntry, Commit, Decision
 from fedstream.record.decision import rolled_back
-from fedstream.record.documents import (
-    ClientEntry,
-    Commit,
-    Decision,
-    Manifest,
-    Metrics,
-    Refusal,
-    Selection,
-    SliceDoc,
-    SliceRange,
-)
+from fedstream.record.documents import Manifest, Metrics, Refusal, Selection, SliceDoc, SliceRange
 from fedstream.record.layout import ModelKeys, RunKeys
 from fedstream.record.run import RunRecord
 from fedstream.store.ledger import Ledger

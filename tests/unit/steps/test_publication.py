@@ -4,7 +4,8 @@ import pytest
 from support.versions import version_manifest
 
 from fedstream.catalog.versions import Version
-from fedstream.record.documents import Commit, Decision, Metrics
+from fedstream.record.commit import Commit, Decision
+from fedstream.record.documents import Metrics
 from fedstream.record.spec import RunSpec
 from fedstream.steps.publication import declined, unfit
 

@@ -2,7 +2,8 @@
 
 import pytest
 
-from fedstream.record.documents import Commit, Decision, Metrics
+from fedstream.record.commit import Commit, Decision
+from fedstream.record.documents import Metrics
 from fedstream.steps.publish import _show_confusion
 
 
