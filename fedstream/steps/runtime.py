@@ -10,6 +10,7 @@ import inspect
 import logging
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from typing import Concatenate, Generic, ParamSpec, Protocol, TypeVar
 
 from fedstream.errors import FedstreamError, UsageError
@@ -59,7 +60,11 @@ class Step(Generic[P, R]):
             logger.addHandler(handler)
             logger.setLevel(logging.INFO)
         try:
-            return self._function(context or Context.from_env(), *args, **kwargs)
+            if context:
+                return self._function(context, *args, **kwargs)
+            own = Context.from_env()
+            with closing(own.brokers):
+                return self._function(own, *args, **kwargs)
         except FedstreamError as error:
             logger.error(
                 "%s %s: %s", REFUSED if isinstance(error, UsageError) else FAILED, self._function.__name__, error

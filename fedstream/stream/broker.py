@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Protocol
 
 from fedstream.record.offsets import OffsetRange
@@ -81,7 +81,7 @@ class KafkaBroker:
 
     def __init__(self, kafka: KafkaSettings) -> None:
         self.kafka, self._clients = kafka, KeptClients()
-        self._bounds = KnownBounds(self._fetch_bounds)
+        self._bounds = KnownBounds(partial(_fetch_bounds, kafka, self._clients))
 
     @property
     def bootstrap_servers(self) -> str:
@@ -104,12 +104,13 @@ class KafkaBroker:
     def writer(self) -> RecordWriter:
         return RecordWriter(self.kafka)
 
-    def _fetch_bounds(self, topics: Sequence[str]) -> dict[str, Bounds]:
-        with self._clients.admin(self.kafka) as asked:
-            return reader.bounds_of_all(asked, topics, self.kafka)
-
     def close(self) -> None:
         self._clients.close()
+
+
+def _fetch_bounds(kafka: KafkaSettings, clients: KeptClients, topics: Sequence[str]) -> dict[str, Bounds]:
+    with clients.admin(kafka) as asked:
+        return reader.bounds_of_all(asked, topics, kafka)
 
 
 class KafkaBrokers:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
@@ -42,12 +43,14 @@ FRESH = FreshClients()
 class KeptClients:
     """Keep the Kafka clients of one cluster open.
 
-    One call at a time uses them. If an error occurs while a client is in use, the client is closed.
+    One call at a time uses them. If an error occurs while a client is in use, the client is closed. All are closed when
+    nobody uses this object any more, and before the process ends: later, the threads that close them no longer run.
     """
 
     def __init__(self) -> None:
         self._open: dict[Hashable, tuple[Any, ExitStack]] = {}
         self._lock = threading.RLock()
+        weakref.finalize(self, _close, self._open)
 
     def admin(self, kafka: KafkaSettings) -> AbstractContextManager[KafkaAdminClient]:
         return self._lend("admin", lambda: admin(kafka))
@@ -74,6 +77,10 @@ class KeptClients:
     def close(self) -> None:
         """Close all clients."""
         with self._lock:
-            for _, stack in self._open.values():
-                stack.close()
-            self._open.clear()
+            _close(self._open)
+
+
+def _close(clients: dict[Hashable, tuple[Any, ExitStack]]) -> None:
+    for _, stack in clients.values():
+        stack.close()
+    clients.clear()

@@ -1,3 +1,5 @@
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -231,3 +233,21 @@ def test_an_address_that_is_none_is_refused(servers: str, topic: str, monkeypatc
 def test_a_missing_certificate_is_named(kafka: KafkaSettings, topic: str) -> None:
     with pytest.raises(SettingsError, match=r"KAFKA_CA_FILE is '/nowhere/ca\.pem'"):
         topic_bounds(KafkaSettings(kafka.bootstrap_servers, "SSL", ca_file="/nowhere/ca.pem"), topic)
+
+
+LEFT_OPEN = """
+import sys
+import numpy as np
+from fedstream.record.offsets import OffsetRange
+from fedstream.stream.broker import EnvironmentBrokers
+from fedstream.stream.send import send_dataset
+broker, topic = EnvironmentBrokers().at(""), sys.argv[1]
+send_dataset(broker, topic, "left-open", np.zeros((3, 2), np.uint8), np.zeros(3, np.uint8))
+print(len(broker.read_ranges([OffsetRange(topic, 0, 0, 3)], 10)))
+broker.itself = broker  # so that it lives until the interpreter ends
+"""
+
+
+def test_a_process_ends_though_it_left_its_brokers_open(platform_env, topic):
+    done = subprocess.run([sys.executable, "-c", LEFT_OPEN, topic], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "3\n", "")
