@@ -56,18 +56,18 @@ def arm(at):
     if at["point"] == "training":
         arm_training(at["what"], act)
         return
-    real_put = ObjectStore.put_new
+    real_put = ObjectStore.put_if_match
 
-    def put_new(self, key, data):
+    def put_if_match(self, key, data, etag):
         hit = re.search(at["what"], key)
         if hit and at["point"] == "before":
             act()
-        digest = real_put(self, key, data)
+        written = real_put(self, key, data, etag)
         if hit and at["point"] == "after":
             act()
-        return digest
+        return written
 
-    ObjectStore.put_new = put_new
+    ObjectStore.put_if_match = put_if_match
 
 
 def arm_training(client, act):

@@ -102,7 +102,7 @@ WRONG = [
     (f"{RUN} --validation-rate 1", "validation_rate: "),
     (f"{RUN} --min-data 0", "min_data: "),
     (f"{RUN} --round-deadline 0", "round_deadline_s: "),
-    (f"{RUN} --strategy FedSGD", "strategy: 'FedSGD' is not known; use one of FedAdam, FedAvg"),
+    (f"{RUN} --strategy FedSGD", "strategy: 'FedSGD' is not known; use one of Bulyan, FedAdagrad"),
     (f"{RUN} --strategy FedSGD --rounds 0", "rounds: "),
     ("run --name a~b --model m", "run: use letters, digits"),
     ("run --name ../up --model m", "run: use letters, digits"),
