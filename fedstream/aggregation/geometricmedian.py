@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
+from fedstream.aggregation.coordinates import trimmed_mean
 from fedstream.aggregation.fedavg import federated_average
 from fedstream.aggregation.norms import distance
 from fedstream.aggregation.parallel import in_order
@@ -40,12 +41,15 @@ class GeometricMedian(Strategy):
     )
 
     def aggregate(self, base: Weights, updates: Updates, state: Weights) -> Aggregated:
-        """Return the point that the steps reach from the base.
+        """Return the point that the steps reach from the median of each element.
+
+        The base would be no start: every client knows it, and steps do not leave a point at which an update is.
 
         Distances are those of `norms.distance`, and each point is an exact mean rounded to the model's dtype, so every
         processor takes the same steps. The figures are the number of steps, and the mean distance before the last one.
         """
-        examples, point = [update.num_examples for update in updates], base
+        examples = [update.num_examples for update in updates]
+        point = trimmed_mean(base, updates, (len(updates) - 1) // 2)
         mean_distance, steps = math.inf, 0
         while steps < self.iterations:
             distances = _distances(point, updates)

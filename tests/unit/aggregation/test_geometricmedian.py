@@ -20,9 +20,9 @@ def median(rows, examples=None, base=None, dtype=np.float32, **parameters):
 
 
 def reference(rows, examples, steps, smoothing):
-    """Algorithm 2 of the paper, in float64."""
+    """Algorithm 2 of the paper from the median of each element, in float64."""
     rows, examples = np.array(rows, np.float64), np.array(examples, np.float64)
-    point = np.zeros(rows.shape[1])
+    point = np.median(rows, axis=0)
     for _ in range(steps):
         weights = examples / np.maximum(smoothing, np.linalg.norm(rows - point, axis=1))
         point = weights @ rows / weights.sum()
@@ -41,9 +41,10 @@ def test_its_steps_are_those_of_the_paper(seed, steps, clients):
 
 
 def test_one_step_worked_out_by_hand():
-    made = median([[3.0, 4.0], [0.0, 10.0]], iterations=1)  # distances 5 and 10: weights 2/3 and 1/3
-    assert made.weights["w"].tolist() == pytest.approx([2.0, 6.0])
-    assert made.figures == {"steps": 1.0, "mean_distance": 7.5}
+    # The median is (0, 0), and the distances from it are 5, 10, 5 and 10: weights 8/12, 1/12, 2/12 and 1/12.
+    made = median([[3.0, 4.0], [6.0, 8.0], [-3.0, -4.0], [-6.0, -8.0]], [4, 1, 1, 1], iterations=1)
+    assert made.weights["w"].tolist() == pytest.approx([1.5, 2.0])
+    assert made.figures == {"steps": 1.0, "mean_distance": pytest.approx(45 / 7)}
 
 
 def test_three_points_on_a_line_have_the_middle_one():
@@ -67,6 +68,13 @@ def test_hostile_updates_have_little_influence(far):
     honest = np.random.default_rng(2).normal(1, 0.1, (7, 5))
     made = median([*honest, *[[far] * 5] * 3])
     assert np.abs(made.weights["w"] - 1).max() < 0.3
+
+
+def test_clients_that_send_the_model_back_do_not_hold_it():
+    """Three free riders are exactly where the round began."""
+    honest = np.random.default_rng(3).normal(1, 0.3, (7, 50))
+    made = median([*honest, *[[0.0] * 50] * 3], base=[0.0] * 50)
+    assert np.abs(made.weights["w"] - 1).mean() < 0.25
 
 
 def test_differences_beyond_float64_count_as_far():
