@@ -71,12 +71,13 @@ notebooks: $(JARS)  ## Run the notebooks and store their outputs
 benchmark: $(JARS)  ## Measure, and print tables
 	@$(BIN)/python -m benchmarks
 
-bench: $(READY) $(PEERS)  ## Measure aggregation beside Flower and NVFlare, which get an environment of their own
+bench: $(READY) $(PEERS)  ## Measure aggregation and simulations beside Flower, NVFlare and pfl, which get an environment of their own
 	@$(BIN)/python -m benchmarks.aggregate $(SIZES)
+	@$(BIN)/python -m benchmarks.simulate --peers .venv-peers/bin/python
 
 $(PEERS):
 	@$(PYTHON) -m venv --clear .venv-peers
-	@.venv-peers/bin/pip install --quiet 'flwr[simulation]==1.41.*' 'nvflare==2.9.*' && touch $@ || echo "the peers cannot be installed; the table says so"
+	@.venv-peers/bin/pip install --quiet 'flwr[simulation]==1.41.*' 'nvflare==2.9.*' 'pfl==0.6.*' && touch $@ || echo "the peers cannot be installed; the table says so"
 
 clean:  ## Remove the environments
 	@rm -rf .venv .venv-peers
