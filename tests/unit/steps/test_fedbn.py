@@ -23,7 +23,11 @@ def file() -> bytes:
     layers = keras().layers
     keras().utils.set_random_seed(1)
     model = keras().Sequential(
-        [keras().Input((4,)), layers.BatchNormalization(name="batch_normalization"), layers.Dense(2, "softmax")]
+        [
+            keras().Input((4,)),
+            layers.BatchNormalization(name="batch_normalization"),
+            layers.Dense(2, "softmax", name="dense"),
+        ]
     )
     model.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"])
     return save_keras(model)
