@@ -11,9 +11,12 @@ import numpy as np
 from fedstream.aggregation.parallel import THREADS, in_order
 from fedstream.aggregation.rounding import rounded_means
 from fedstream.aggregation.strategy import Aggregated, Strategy
-from fedstream.aggregation.updates import BLOCK, Place, Updates, as_sent, reader
+from fedstream.aggregation.updates import Place, Updates, as_sent, reader
 from fedstream.errors import UpdateError
 from fedstream.record.weights import Weights
+
+AVERAGED = 65_536
+"""Elements that a thread averages at once. With fewer, threads wait for each other's turn at the interpreter."""
 
 GATHERED = 1024
 """Elements whose values of all clients are brought together at once."""
@@ -64,7 +67,9 @@ def federated_average(
         flat[place.name][place.part] = mean_of_block([values(place.part) for values in read[place.name]], counts)
 
     places = (
-        Place(name, slice(start, start + BLOCK)) for name in floating for start in range(0, flat[name].size, BLOCK)
+        Place(name, slice(start, start + AVERAGED))
+        for name in floating
+        for start in range(0, flat[name].size, AVERAGED)
     )
     for _ in in_order(fill, places, threads):
         pass

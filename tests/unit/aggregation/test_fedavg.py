@@ -158,7 +158,7 @@ def test_blocks_and_threads_do_not_show(size, threads):
     rng = np.random.default_rng(size)
     updates = [(count, {"w": rng.normal(size=size).astype(np.float32)}) for count in (3, 5, 8)]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fedavg, "BLOCK", 8)
+        patch.setattr(fedavg, "AVERAGED", 8)
         assert same_bits(federated_average(updates, threads)["w"], reference(updates, "w"))
 
 
@@ -242,7 +242,7 @@ def test_the_memory_is_that_of_blocks_whatever_the_values(spoilt):
     finally:
         tracemalloc.stop()
     assert np.all(mean == np.float32(sum(range(clients)) / len(updates)))
-    assert peak - mean.nbytes < 80 * fedavg.BLOCK * 8 * fedavg.THREADS
+    assert peak - mean.nbytes < 40 * fedavg.AVERAGED * 8 * fedavg.THREADS
 
 
 MAPPED = """
