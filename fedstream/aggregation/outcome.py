@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
 from fedstream.aggregation.clipping import clip
-from fedstream.aggregation.contribution import contributions
 from fedstream.aggregation.registry import make_strategy
 from fedstream.aggregation.strategy import Strategy
 from fedstream.aggregation.updates import Updates
@@ -35,14 +34,14 @@ class Outcome:
         state: the server state, of the strategy and of clipping; empty for none.
         broadcast: arrays that go out with the model; empty for none.
         figures: numbers and short texts about the aggregation.
-        contributions: what each client contributed.
+        contributions: what each client contributed, where that is recorded.
     """
 
     weights: Weights
     state: Weights
     broadcast: Weights
     figures: Figures
-    contributions: dict[str, Contribution]
+    contributions: dict[str, Contribution] = field(default_factory=dict)
 
 
 def strategy_of(spec: RunSpec) -> Strategy:
@@ -89,7 +88,6 @@ def combine_updates(spec: RunSpec, base: Weights, updates: Updates, state: Weigh
         kept,
         _broadcast(spec, strategy, made.weights, made.state),
         figures,
-        {} if spec.privacy.central else contributions(base, made.weights, updates),
     )
 
 

@@ -9,6 +9,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
+from fedstream.aggregation.contribution import contributions
 from fedstream.aggregation.outcome import Outcome, combine_updates
 from fedstream.aggregation.private import private_mean
 from fedstream.aggregation.updates import Update, Updates
@@ -56,15 +57,14 @@ def aggregate_round(
         RunError: The round exceeds the budget of a private run.
     """
     spec, (updates, server_state) = state.record.spec, read_round(state, round, base, clients, downloads)
-    if not spec.privacy.where:
-        return combine_updates(spec, base, updates, server_state)
     key = b""
     if spec.privacy.central:
         key = round_key(state, round, clients, required_secret(secret, f"the noise of run {state.run!r}"))
         updates = private_mean(spec, base, updates, len(clients), Normals(key))
-    figures = privacy_figures(state, round, clients, commitment(key))
+    figures = privacy_figures(state, round, clients, commitment(key)) if spec.privacy.where else {}
     outcome = combine_updates(spec, base, updates, server_state)
-    return replace(outcome, figures=outcome.figures | figures)
+    shares = {} if spec.privacy.central else contributions(base, outcome.weights, updates)
+    return replace(outcome, figures=outcome.figures | figures, contributions=shares)
 
 
 def read_round(

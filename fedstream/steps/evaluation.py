@@ -10,6 +10,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from fedstream.aggregation.outcome import combine_updates
+from fedstream.aggregation.updates import Updates
 from fedstream.deadline import Deadline
 from fedstream.errors import UpdateError
 from fedstream.record.commit import Commit
@@ -17,7 +19,7 @@ from fedstream.record.documents import Metrics
 from fedstream.record.offsets import parse_ranges
 from fedstream.record.run import MatchedClient
 from fedstream.record.weights import from_bytes
-from fedstream.steps.aggregation import aggregate_round
+from fedstream.steps.aggregation import read_round
 from fedstream.steps.context import Context
 from fedstream.steps.exchange import downloads_of
 from fedstream.steps.global_model import global_weights
@@ -89,12 +91,13 @@ def measure_left_out(context: Context, state: RunState, commit: Commit, records:
     )
     found = {}
     with downloads_of(state.store, state.record, weights) as downloads:
-        for left_out in (entry.client for entry in commit.clients if entry.accepted):
-            others = [entry for entry in commit.clients if entry.client != left_out]
-            with suppress(UpdateError, KeyError):
-                model = aggregate_round(state, commit.round, weights, others, downloads).weights
-                found[left_out] = learner.measure(whole | model, *decoded).values[state.spec.target_metric]
-    return found
+        updates, server_state = read_round(state, commit.round, weights, commit.clients, downloads)
+        for left_out in (update.client for update in updates):
+            with suppress(UpdateError):
+                others = Updates((update for update in updates if update.client != left_out), updates.population)
+                model = combine_updates(state.record.spec, weights, others, server_state).weights
+                found[left_out] = learner.measure(whole | model, *decoded).values.get(state.spec.target_metric)
+    return {client: value for client, value in found.items() if value is not None}
 
 
 def _decoded(state: RunState, records: RawRecords) -> tuple[NDArray[Any], NDArray[Any]]:
