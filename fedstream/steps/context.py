@@ -40,7 +40,7 @@ class Context:
         clock: Monotonic clock, in seconds, for deadlines.
         noise_secret: Returns the secret of a private run's noise, or None; it is read where noise is made.
         learners: The open models.
-        records: Slices that were read, by `slice_id`.
+        records: Records that were read, by `records_id`.
         examples: Slices that were decoded and split, by `slice_id` and what the decoding and the split depend on.
         weights: Safetensors that were read, by digest.
         runs: What was read of each run; its plan and its commits never change.
@@ -89,8 +89,13 @@ class Context:
 
     @staticmethod
     def slice_id(document: SliceDoc) -> str:
-        """Return an identifier of a slice's records: their location and their digest."""
-        return f"{document.bootstrap_servers}/{document.ranges_text}/{document.digest}"
+        """Return an identifier of a slice's records."""
+        return Context.records_id(document.bootstrap_servers, document.ranges_text, document.digest)
+
+    @staticmethod
+    def records_id(bootstrap_servers: str, ranges: str, digest: str) -> str:
+        """Return an identifier of records: their location and their digest."""
+        return f"{bootstrap_servers}/{ranges}/{digest}"
 
     def learner(self, state: RunState, client: str = "") -> Learner:
         """Return the run's model, opened according to the client's placement.

@@ -185,10 +185,10 @@ def _on_topic(context: Context, state: RunState, commit: Commit, evaluation: Mat
 
     before = state.base(commit.round).evaluation_digest
     if before:  # the records at these offsets never change, so this process need not read them again
-        records = context.records.get(f"/{evaluation.ranges}/{before}", read)
+        records = context.records.get(Context.records_id("", evaluation.ranges, before), read)
     else:
         records = read()
-        context.records.put(f"/{evaluation.ranges}/{records.digest}", records)
+        context.records.put(Context.records_id("", evaluation.ranges, records.digest), records)
     measured = measure_on(context, state, commit.round, commit.weights_digest, records)
     if state.spec.target_metric not in measured.values:
         raise RunError(
