@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from fedstream.errors import ModelError
 from fedstream.model._tensorflow import KerasModel, keras, set_threads, tensorflow
-from fedstream.model.batches import batches
+from fedstream.model.batches import epochs_of_batches
 from fedstream.model.devices import device_name, gpu_names
 from fedstream.model.evaluation import evaluate_model, finite, traced
 from fedstream.model.examples import Examples
@@ -224,7 +224,7 @@ class Trainer:
         self, x: NDArray[Any], y: NDArray[Any], index: NDArray[np.intp], config: TrainingConfig, progress: Progress
     ) -> None:
         with progress.until_deadline(), fixed(self.model, config.parts):
-            fit_mirrored(self.model, batches(self.model, x, y, index, config), config.epochs, progress)
+            fit_mirrored(self.model, epochs_of_batches(self.model, x, y, index, config), progress)
 
     def _steps(self, samples: Any, labels: Any, config: TrainingConfig, kept: dict[Any, Any]) -> Any:
         """Return a function that trains on numbered records in batches and returns the means since the last reset."""

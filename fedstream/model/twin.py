@@ -61,7 +61,7 @@ def compute_in_half(model: KerasModel, policy: str) -> None:
         model.optimizer.build(model.trainable_variables)
 
 
-def fit_mirrored(model: KerasModel, batches: Iterable[Any], epochs: int, progress: Progress) -> None:
+def fit_mirrored(model: KerasModel, epochs: Iterable[Iterable[Any]], progress: Progress) -> None:
     """Train a mirrored model as `fit` trains a plain one.
 
     Each batch is distributed to the devices, and its records are weighted so that the gradients of all devices add up
@@ -70,13 +70,12 @@ def fit_mirrored(model: KerasModel, batches: Iterable[Any], epochs: int, progres
 
     Args:
         model: A twin on several devices.
-        batches: Pairs of samples and labels, in another order on each pass.
-        epochs: Number of passes.
+        epochs: Batches of each epoch: pairs of samples and labels.
         progress: Hears of each step and each epoch.
     """
     tf, strategy = tensorflow(), model.distribute_strategy
     step = tf.function(lambda shares: strategy.run(model.train_step, args=(shares,)), reduce_retracing=True)
-    for _ in range(epochs):
+    for batches in epochs:
         model.reset_metrics()
         for number, (samples, labels) in enumerate(batches):
             progress.check(number)
@@ -90,9 +89,6 @@ def fit_mirrored(model: KerasModel, batches: Iterable[Any], epochs: int, progres
         progress.finished_epoch(values)
         if not math.isfinite(values["loss"]):
             break
-        iter(
-            batches
-        )  # `fit` starts a pass after each epoch and drops it: without that, the next epoch's order would be another
 
 
 @functools.cache
