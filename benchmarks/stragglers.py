@@ -9,7 +9,7 @@ python -m benchmarks.stragglers mnist.npz [rounds]
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -24,11 +24,12 @@ from fedstream.local.inprocess import run_inprocess
 from fedstream.local.logs import logged_to
 from fedstream.local.partition import Indices
 from fedstream.model.examples import Examples
-from fedstream.model.learner import Learner, Learners, TrainingConfig, TrainResult
+from fedstream.model.learner import Learner, TrainingConfig, TrainResult
 from fedstream.model.numpy_learner import SoftmaxModel
 from fedstream.record.decision import measurements
-from fedstream.record.documents import Manifest, Metrics
+from fedstream.record.documents import Manifest
 from fedstream.record.weights import Weights
+from fedstream.simulation.learners import OtherLearners
 from fedstream.steps.context import Context
 from fedstream.stream.send import send_dataset
 from fedstream.worker.worker import Ask, LocalWorker, Refused
@@ -62,7 +63,7 @@ class StragglingWorker:
         epochs = self._epochs(self._context.run(ask.run).selection(ask.round).clients, ask.round)
         if ask.client not in epochs:
             return LocalWorker(self._context).update(ask)
-        slower = SlowLearners(self._context.learners, epochs[ask.client])
+        slower = OtherLearners(self._context.learners, partial(for_fewer_epochs, epochs[ask.client]))
         return LocalWorker(replace(self._context, learners=slower)).update(ask)
 
     def _epochs(self, asked: Sequence[str], round: int) -> dict[str, int]:
@@ -72,35 +73,11 @@ class StragglingWorker:
         return {str(client): int(rng.integers(1, EPOCHS)) for client in slow}
 
 
-class SlowLearners(Learners):
-    """The open models of a process, in the hands of a straggler."""
-
-    def __init__(self, whole: Learners, epochs: int) -> None:
-        self._whole, self._epochs = whole, epochs
-
-    def get(self, key: Hashable, make: Callable[[], Learner]) -> Learner:
-        return SlowLearner(self._whole.get(key, make), self._epochs)
-
-
-class SlowLearner:
-    """A learner that stops after some of the epochs, and says so, as at a deadline."""
-
-    def __init__(self, learner: Learner, epochs: int) -> None:
-        self._learner, self._epochs = learner, epochs
-
-    def train(self, weights: Weights, examples: Examples, config: TrainingConfig) -> TrainResult:
-        return replace(
-            self._learner.train(weights, examples, replace(config, epochs=self._epochs)), epochs=self._epochs
-        )
-
-    def measure(self, weights: Weights, x: NDArray[Any], y: NDArray[Any]) -> Metrics:
-        return self._learner.measure(weights, x, y)
-
-    def export(self, weights: Weights) -> dict[str, bytes]:
-        return self._learner.export(weights)
-
-    def why_no_gpu(self) -> str:
-        return self._learner.why_no_gpu()
+def for_fewer_epochs(
+    epochs: int, learner: Learner, weights: Weights, examples: Examples, config: TrainingConfig
+) -> TrainResult:
+    """Stop after some of the epochs, and say so, as at a deadline."""
+    return replace(learner.train(weights, examples, replace(config, epochs=epochs)), epochs=epochs)
 
 
 def deal_by_power_law(labels: NDArray[Any], clients: int, rng: np.random.Generator) -> list[Indices]:
