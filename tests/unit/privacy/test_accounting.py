@@ -5,9 +5,10 @@ import math
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.entries import entry_of
 
 from fedstream.privacy.accounting import epsilon, spent, why_exhausted, within_budget
-from fedstream.record.commit import ClientEntry, Commit, Decision
+from fedstream.record.commit import Commit, Decision
 from fedstream.record.privacy import Privacy
 from fedstream.record.run import RunRecord
 
@@ -62,21 +63,7 @@ def test_no_round_costs_nothing() -> None:
 
 
 def commit(round: int, *clients: str, kind: str = "training") -> Commit:
-    entries = [
-        ClientEntry(
-            client=client,
-            accepted=False,
-            reason="no update arrived",
-            num_examples=0,
-            update_digest=None,
-            manifest_digest=None,
-            slice_digest=None,
-            ranges=[],
-            incoming=None,
-            trained=None,
-        )
-        for client in clients
-    ]
+    entries = [entry_of(client, False, "no update arrived") for client in clients]
     digest = "0" * 64
     return Commit(
         run="a",

@@ -1,9 +1,10 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.entries import entry_of
 
 from fedstream.errors import UsageError
-from fedstream.record.commit import ClientEntry, Commit, Decision
+from fedstream.record.commit import Commit, Decision
 from fedstream.record.decision import (
     best_round,
     decide,
@@ -133,18 +134,7 @@ def test_a_round_that_was_cut_off_is_gone():
 
 
 def with_entry(made, accepted):
-    entry = ClientEntry(
-        client="a",
-        accepted=accepted,
-        reason="",
-        num_examples=1,
-        update_digest=None,
-        manifest_digest=None,
-        slice_digest=None,
-        ranges=[],
-        incoming=None,
-        trained=None,
-    )
+    entry = entry_of("a", accepted, num_examples=1)
     return made.model_copy(update={"clients": [entry]})
 
 
