@@ -32,9 +32,19 @@ class Broker(Protocol):
         ...
 
     def read_ranges(
+        self,
+        ranges: Sequence[OffsetRange],
+        deadline_s: float,
+        size: RecordSize | None = None,
+        limit: int | None = None,
+    ) -> RawRecords:
+        """Read every record of the ranges, of at most `limit` bytes in all."""
+        ...
+
+    def read_part(
         self, ranges: Sequence[OffsetRange], deadline_s: float, size: RecordSize | None = None
     ) -> RawRecords:
-        """Read every record of the ranges."""
+        """Read a part of a slice, in the middle of a pass over it."""
         ...
 
     @property
@@ -97,9 +107,18 @@ class KafkaBroker:
         missing(self._bounds.of, ranges, self.bootstrap_servers)
 
     def read_ranges(
+        self,
+        ranges: Sequence[OffsetRange],
+        deadline_s: float,
+        size: RecordSize | None = None,
+        limit: int | None = None,
+    ) -> RawRecords:
+        return reader.read_ranges(self.kafka, ranges, deadline_s, size, self._clients, limit)
+
+    def read_part(
         self, ranges: Sequence[OffsetRange], deadline_s: float, size: RecordSize | None = None
     ) -> RawRecords:
-        return reader.read_ranges(self.kafka, ranges, deadline_s, size, self._clients)
+        return reader.read_part(self.kafka, ranges, deadline_s, size, self._clients)
 
     def writer(self) -> RecordWriter:
         return RecordWriter(self.kafka)

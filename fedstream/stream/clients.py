@@ -9,11 +9,12 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
 from fedstream.settings import KafkaSettings
-from fedstream.stream.client import admin, consumer
+from fedstream.stream.client import admin
+from fedstream.stream.consumers import Consumer, range_consumer
 from fedstream.stream.records import RecordSize
 
 if TYPE_CHECKING:
-    from kafka import KafkaAdminClient, KafkaConsumer
+    from kafka import KafkaAdminClient
 
 CONSUMERS = 8
 """Number of consumers that are kept open for a cluster; each of them reads records of one size."""
@@ -24,7 +25,7 @@ class Clients(Protocol):
 
     def admin(self, kafka: KafkaSettings) -> AbstractContextManager[KafkaAdminClient]: ...
 
-    def consumer(self, kafka: KafkaSettings, size: RecordSize | None) -> AbstractContextManager[KafkaConsumer]: ...
+    def consumer(self, kafka: KafkaSettings, size: RecordSize | None) -> AbstractContextManager[Consumer]: ...
 
 
 class FreshClients:
@@ -33,8 +34,8 @@ class FreshClients:
     def admin(self, kafka: KafkaSettings) -> AbstractContextManager[KafkaAdminClient]:
         return admin(kafka)
 
-    def consumer(self, kafka: KafkaSettings, size: RecordSize | None) -> AbstractContextManager[KafkaConsumer]:
-        return consumer(kafka, size=size)
+    def consumer(self, kafka: KafkaSettings, size: RecordSize | None) -> AbstractContextManager[Consumer]:
+        return range_consumer(kafka, size)
 
 
 FRESH = FreshClients()
@@ -55,8 +56,8 @@ class KeptClients:
     def admin(self, kafka: KafkaSettings) -> AbstractContextManager[KafkaAdminClient]:
         return self._lend("admin", lambda: admin(kafka))
 
-    def consumer(self, kafka: KafkaSettings, size: RecordSize | None) -> AbstractContextManager[KafkaConsumer]:
-        return self._lend(size, lambda: consumer(kafka, size=size))
+    def consumer(self, kafka: KafkaSettings, size: RecordSize | None) -> AbstractContextManager[Consumer]:
+        return self._lend(size, lambda: range_consumer(kafka, size))
 
     @contextmanager
     def _lend(self, key: Hashable, opened: Callable[[], AbstractContextManager[Any]]) -> Iterator[Any]:

@@ -59,7 +59,8 @@ class AtMost(Deserializer):  # type: ignore[misc]
         self.limit, self.what, self.cut = limit, what, cut
 
     def deserialize(self, topic: str, headers: list[tuple[str, bytes]], data: bytes | None) -> bytes | None:
-        headers.clear()
+        if headers:
+            headers.clear()
         if data is None or len(data) <= self.limit:
             return data
         if self.cut:

@@ -79,10 +79,14 @@ class MemoryBroker:
             self._missing(ranges)
 
     def read_ranges(
-        self, ranges: Sequence[OffsetRange], deadline_s: float, size: RecordSize | None = None
+        self,
+        ranges: Sequence[OffsetRange],
+        deadline_s: float,
+        size: RecordSize | None = None,
+        limit: int | None = None,
     ) -> RawRecords:
-        records, limit = RawRecords(sorted(ranges), Column(), Column()), slice_bytes()
-        check_room(records.ranges, size.total * total_records(ranges) if size else 0, limit)
+        records, limit = RawRecords(sorted(ranges), Column(), Column()), slice_bytes() if limit is None else limit
+        check_room(records.ranges, size.least * total_records(ranges) if size else 0, limit)
         with self._changed:
             if self._missing(records.ranges):
                 raise DeadlineError(
@@ -95,6 +99,11 @@ class MemoryBroker:
                 records.append(wanted, wanted.start, [key for key, _ in batch], [value for _, value in batch])
         check_room(records.ranges, records.nbytes, limit)
         return records
+
+    def read_part(
+        self, ranges: Sequence[OffsetRange], deadline_s: float, size: RecordSize | None = None
+    ) -> RawRecords:
+        return self.read_ranges(ranges, deadline_s, size)
 
     def close(self) -> None:
         """Do nothing: there is no connection to close."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from fedstream.errors import BrokerAway, BrokerError, DeadlineError, RecordError
@@ -12,13 +12,13 @@ from fedstream.settings import KafkaSettings, slice_bytes
 from fedstream.stream.bounds import Bounds, check_room, gap, missing, too_late
 from fedstream.stream.client import admin, explained, unauthorized
 from fedstream.stream.clients import FRESH, Clients
+from fedstream.stream.consumers import Batch, Consumer, LostOffset
 from fedstream.stream.records import Column, RawRecords, RecordSize
 
 if TYPE_CHECKING:
-    from kafka import KafkaAdminClient, KafkaConsumer
-    from kafka.consumer.fetcher import ConsumerRecord
+    from kafka import KafkaAdminClient
 
-__all__ = ["RawRecords", "check_retention", "read_ranges", "topic_bounds", "wait_for_data"]
+__all__ = ["RawRecords", "check_retention", "read_part", "read_ranges", "topic_bounds", "wait_for_data"]
 
 POLL_S = 0.5
 """Time that one poll waits for records, in seconds. The deadline is checked between polls."""
@@ -87,6 +87,7 @@ def read_ranges(
     deadline_s: float,
     size: RecordSize | None = None,
     clients: Clients = FRESH,
+    limit: int | None = None,
 ) -> RawRecords:
     """Read every record of the ranges.
 
@@ -99,46 +100,67 @@ def read_ranges(
         size: Size of a record as announced, so that larger records are rejected before they are in memory; None if it
             is unknown.
         clients: Provides the Kafka clients, which are kept open or are opened for this call.
+        limit: Maximum number of bytes to hold; None for what a step is allowed to hold.
 
     Raises:
         DeadlineError: The records could not all be read in time.
         RetentionError: A record inside a range is missing (because of retention or compaction).
-        RecordError: A record has no key or no value, a record is larger than announced, or the records exceed what a
-            step is allowed to hold.
+        SliceTooLarge: The records exceed the limit.
+        RecordError: A record has no key or no value, or a record is larger than announced.
         TopicError: A topic or partition no longer exists.
         BrokerError: No broker answers at the beginning, or the broker denies access.
     """
-    deadline = time.monotonic() + deadline_s
-    records = RawRecords(sorted(ranges), Column(), Column())
-    limit, held, keyless = slice_bytes(), 0, size is not None and size.keyless
-    check_room(records.ranges, size.least * total_records(ranges) if size else 0, limit)
+    deadline, limit = time.monotonic() + deadline_s, slice_bytes() if limit is None else limit
+    check_room(ranges, size.least * total_records(ranges) if size else 0, limit)
     with clients.admin(kafka) as asked:
-        _missing(asked, records.ranges, kafka)
+        _missing(asked, ranges, kafka)
         with clients.consumer(kafka, size) as reader:
-            for wanted in records.ranges:
-                for batch in _batches(reader, asked, wanted, deadline, kafka):
-                    held += records.append(
-                        wanted,
-                        batch[0].offset,
-                        [(record.key or b"") if keyless else record.key for record in batch],
-                        [record.value for record in batch],
-                    )
-                    check_room(records.ranges, held, limit)
+            return _records(reader, ranges, deadline, size, limit, lambda wanted: _missing(asked, [wanted], kafka))
+
+
+def read_part(
+    kafka: KafkaSettings,
+    ranges: Sequence[OffsetRange],
+    deadline_s: float,
+    size: RecordSize | None = None,
+    clients: Clients = FRESH,
+) -> RawRecords:
+    """Read a part of a slice, like read_ranges, without asking first whether the topics keep it.
+
+    If it begins where the last part ended, the client already has its first records.
+    """
+    deadline = time.monotonic() + deadline_s
+    with clients.consumer(kafka, size) as reader:
+        return _records(
+            reader, ranges, deadline, size, slice_bytes(), lambda wanted: check_retention(kafka, [wanted], clients)
+        )
+
+
+def _records(
+    reader: Consumer,
+    ranges: Sequence[OffsetRange],
+    deadline: float,
+    size: RecordSize | None,
+    limit: int,
+    check: Callable[[OffsetRange], object],
+) -> RawRecords:
+    records = RawRecords(sorted(ranges), Column(), Column())
+    held, keyless = 0, size is not None and size.keyless
+    for wanted in records.ranges:
+        for batch in _batches(reader, wanted, deadline, check):
+            keys = [key or b"" for key in batch.keys] if keyless else batch.keys
+            held += records.append(wanted, batch.offsets[0], keys, batch.values)
+            check_room(records.ranges, held, limit)
     return records
 
 
 def _batches(
-    reader: KafkaConsumer, asked: KafkaAdminClient, wanted: OffsetRange, deadline: float, kafka: KafkaSettings
-) -> Iterator[list[ConsumerRecord]]:
+    reader: Consumer, wanted: OffsetRange, deadline: float, check: Callable[[OffsetRange], object]
+) -> Iterator[Batch]:
     """Yield the records of one range in batches, without gaps."""
-    from kafka import TopicPartition
-    from kafka.errors import LogTruncationError, OffsetOutOfRangeError
-
     from fedstream.stream.limits import OversizedBatch, OversizedPart
 
-    partition = TopicPartition(wanted.topic, wanted.partition)
-    reader.assign([partition])
-    reader.seek(partition, wanted.start)
+    reader.begin(wanted.topic, wanted.partition, wanted.start)
     at, heard, silence = wanted.start, time.monotonic(), ""
     while at < wanted.end:
         now = time.monotonic()
@@ -148,10 +170,8 @@ def _batches(
                 "give the round a longer deadline"
             )
         try:
-            batch = reader.poll(timeout_ms=int(min(POLL_S, deadline - now) * 1000) + 1).get(partition, [])[
-                : wanted.end - at
-            ]
-        except (OffsetOutOfRangeError, LogTruncationError) as error:
+            batch = reader.poll(wanted.end - at, min(POLL_S, deadline - now))
+        except LostOffset as error:
             raise gap(wanted, at) from error
         except OversizedPart as error:
             raise RecordError(
@@ -159,29 +179,28 @@ def _batches(
             ) from error
         except OversizedBatch as error:
             raise RecordError(f"{wanted.topic}:{wanted.partition}: {error}") from error
-        if batch:
-            _check_offsets(batch, wanted, at)
+        if batch.offsets:
+            _check_offsets(batch.offsets, wanted, at)
             yield batch
-            at, heard, silence = at + len(batch), time.monotonic(), ""
-        elif reader.position(partition, timeout_ms=int(POLL_S * 1000)) > at:
+            at, heard, silence = at + len(batch.offsets), time.monotonic(), ""
+        elif batch.position > at:
             raise gap(wanted, at)
         elif now - heard > STALL_S:
-            heard, silence = now, _ask_again(asked, wanted, kafka)
+            heard, silence = now, _ask_again(check, wanted)
 
 
-def _ask_again(asked: KafkaAdminClient, wanted: OffsetRange, kafka: KafkaSettings) -> str:
+def _ask_again(check: Callable[[OffsetRange], object], wanted: OffsetRange) -> str:
     """Raise an error if the topic or its records are lost; return the error of an unavailable broker as text."""
     try:
-        _missing(asked, [wanted], kafka)
+        check(wanted)
     except BrokerError as error:
         return _may_pass(error)
     return ""
 
 
-def _check_offsets(batch: list[ConsumerRecord], wanted: OffsetRange, at: int) -> None:
-    if batch[0].offset != at or batch[-1].offset != at + len(batch) - 1:
-        found = {record.offset for record in batch}
-        raise gap(wanted, next(offset for offset in range(at, at + len(batch)) if offset not in found))
+def _check_offsets(offsets: Sequence[int], wanted: OffsetRange, at: int) -> None:
+    if offsets[0] != at or offsets[-1] != at + len(offsets) - 1:
+        raise gap(wanted, next(offset for offset in range(at, at + len(offsets)) if offset not in set(offsets)))
 
 
 def bounds_of(asked: KafkaAdminClient, topic: str, kafka: KafkaSettings) -> Bounds:

@@ -42,16 +42,17 @@ class RecordSize:
 
 @dataclass(frozen=True)
 class Column:
-    """Byte strings, concatenated batch by batch.
+    """Byte strings, concatenated as they arrive.
 
-    A large slice would not fit into memory twice, as separate objects and as an array.
+    A large slice would not fit into memory twice, as separate objects and as an array. It grows in place, so that
+    records of one size are an array without another copy.
 
     Attributes:
-        chunks: Bytes of each batch.
-        lengths: Lengths of the strings in each batch, int64.
+        data: Bytes of all strings.
+        lengths: Lengths of the strings of each batch, int64.
     """
 
-    chunks: list[bytes] = field(default_factory=list)
+    data: bytearray = field(default_factory=bytearray)
     lengths: list[NDArray[np.int64]] = field(default_factory=list)
 
     def extend(self, parts: Sequence[bytes]) -> None:
@@ -60,7 +61,7 @@ class Column:
         Raises:
             TypeError: One of the strings is None; nothing is appended.
         """
-        self.chunks.append(b"".join(parts))
+        self.data.extend(b"".join(parts))
         self.lengths.append(np.fromiter(map(len, parts), dtype=np.int64, count=len(parts)))
 
     @property
@@ -72,17 +73,13 @@ class Column:
         return sum(map(len, self.lengths))
 
     def __iter__(self) -> Iterator[bytes]:
-        for chunk, lengths in zip(self.chunks, self.lengths, strict=True):
-            ends = np.cumsum(lengths).tolist()
-            yield from (chunk[start:end] for start, end in zip([0, *ends], ends, strict=False))
+        ends, data = np.cumsum(self.sizes).tolist(), memoryview(self.data)
+        return (bytes(data[start:end]) for start, end in zip([0, *ends], ends, strict=False))
 
     def __getitem__(self, index: int) -> bytes:
-        for chunk, lengths in zip(self.chunks, self.lengths, strict=True):
-            if index < len(lengths):
-                start = int(lengths[:index].sum())
-                return chunk[start : start + int(lengths[index])]
-            index -= len(lengths)
-        raise IndexError(index)
+        sizes = self.sizes
+        start = int(sizes[:index].sum())
+        return bytes(self.data[start : start + int(sizes[index])])
 
 
 @dataclass(frozen=True)
@@ -124,12 +121,12 @@ class RawRecords:
                 raise RecordError(
                     f"record {wanted.topic}:{wanted.partition}:{at} has no {what}; send it again with both"
                 ) from error
-        return len(self.values.chunks[-1]) + len(self.keys.chunks[-1])
+        return int(self.values.lengths[-1].sum() + self.keys.lengths[-1].sum())
 
     @property
     def nbytes(self) -> int:
         """Size of all keys and values in bytes."""
-        return sum(len(chunk) for column in (self.keys, self.values) for chunk in column.chunks)
+        return len(self.keys.data) + len(self.values.data)
 
     @cached_property
     def partitions(self) -> NDArray[np.int32]:
@@ -153,8 +150,7 @@ class RawRecords:
         for column in (self.keys, self.values):
             state.update(column.sizes.astype("<i8").tobytes())
         for column in (self.keys, self.values):
-            for chunk in column.chunks:
-                state.update(chunk)
+            state.update(column.data)
         return state.hexdigest()
 
     def where(self, index: int) -> str:

@@ -145,7 +145,7 @@ def _decode(
             f"expected {size} ({dtype.name} of shape {shape}); "
             f"{wrong.size} of {len(sizes)} records are wrong. Send it again as announced"
         )
-    return np.frombuffer(b"".join(column.chunks), dtype=dtype).reshape(len(sizes), *shape)
+    return np.frombuffer(memoryview(column.data).toreadonly(), dtype=dtype).reshape(len(sizes), *shape)
 
 
 def _bytes(dtype: np.dtype[Any], shape: tuple[int, ...]) -> int:
