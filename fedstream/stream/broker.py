@@ -41,9 +41,7 @@ class Broker(Protocol):
         """Read every record of the ranges, of at most `limit` bytes in all."""
         ...
 
-    def read_part(
-        self, ranges: Sequence[OffsetRange], deadline_s: float, size: RecordSize | None = None
-    ) -> RawRecords:
+    def read_part(self, ranges: Sequence[OffsetRange], deadline_s: float, size: RecordSize | None = None) -> RawRecords:
         """Read a part of a slice, in the middle of a pass over it."""
         ...
 
@@ -115,9 +113,7 @@ class KafkaBroker:
     ) -> RawRecords:
         return reader.read_ranges(self.kafka, ranges, deadline_s, size, self._clients, limit)
 
-    def read_part(
-        self, ranges: Sequence[OffsetRange], deadline_s: float, size: RecordSize | None = None
-    ) -> RawRecords:
+    def read_part(self, ranges: Sequence[OffsetRange], deadline_s: float, size: RecordSize | None = None) -> RawRecords:
         return reader.read_part(self.kafka, ranges, deadline_s, size, self._clients)
 
     def writer(self) -> RecordWriter:

@@ -100,9 +100,7 @@ class MemoryBroker:
         check_room(records.ranges, records.nbytes, limit)
         return records
 
-    def read_part(
-        self, ranges: Sequence[OffsetRange], deadline_s: float, size: RecordSize | None = None
-    ) -> RawRecords:
+    def read_part(self, ranges: Sequence[OffsetRange], deadline_s: float, size: RecordSize | None = None) -> RawRecords:
         return self.read_ranges(ranges, deadline_s, size)
 
     def close(self) -> None:
