@@ -9,13 +9,15 @@ from fedstream.deadline import Deadline
 from fedstream.errors import FedstreamError
 from fedstream.record.commit import Commit
 from fedstream.record.documents import Metrics, SliceDoc
-from fedstream.record.offsets import OffsetRange
+from fedstream.record.offsets import OffsetRange, total_records
 from fedstream.record.run import MatchedClient
+from fedstream.settings import held_bytes
 from fedstream.steps.context import Context
 from fedstream.steps.evaluation import measure_left_out, measure_on, read_evaluation
 from fedstream.steps.feeding import why_not_fed
-from fedstream.steps.ingest import describe_slice
+from fedstream.steps.slices import SliceStream, describe_slice, describe_stream
 from fedstream.store.state import RunState
+from fedstream.stream.bounds import SliceTooLarge
 from fedstream.stream.broker import Brokers
 from fedstream.stream.codec import get_codec
 from fedstream.stream.columns import decode_in_order
@@ -93,9 +95,14 @@ class Streams:
     def _read(self, client: MatchedClient, ranges: list[OffsetRange]) -> SliceDoc | str:
         """Return the slice document of the current records, or why there is none."""
         try:
-            broker = self.brokers.at(client.bootstrap_servers)
-            records = broker.read_ranges(ranges, self.deadline_s, get_codec(client.format).record_size)
-            self.records += len(records)
+            broker, size = self.brokers.at(client.bootstrap_servers), get_codec(client.format).record_size
+            self.records += total_records(ranges)
+            try:
+                limit = held_bytes(self.state.spec.stream_above_mib)
+                records = broker.read_ranges(ranges, self.deadline_s, size, limit)
+            except SliceTooLarge:
+                stream = SliceStream(broker, client, ranges, Deadline.after(self.deadline_s))
+                return describe_stream(self.state.record, stream, lambda labels: None)
             return describe_slice(client, records, decode_in_order(self.state.record, client, records)[1])
         except FedstreamError as error:
             return f"its records cannot be read again: {error}"

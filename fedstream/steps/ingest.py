@@ -5,28 +5,28 @@ The client trains on this slice. The records stay in Kafka.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, NamedTuple
-
-import numpy as np
-from numpy.typing import NDArray
 
 from fedstream.catalog.models import read_description
 from fedstream.errors import ObjectConflict
 from fedstream.model.compatibility import check_labels
-from fedstream.record.documents import CLASSES, SliceDoc, SliceRange
+from fedstream.record.documents import SliceDoc
 from fedstream.record.judge import why_not_planned
 from fedstream.record.offsets import OffsetRange
 from fedstream.record.placement import Placement
 from fedstream.record.run import MatchedClient
+from fedstream.settings import held_bytes
 from fedstream.steps.context import Context
 from fedstream.steps.feeding import ranges_of
 from fedstream.steps.refusal import refusing
 from fedstream.steps.retry import patiently
 from fedstream.steps.runtime import step
+from fedstream.steps.slices import SliceStream, describe_slice, describe_stream
 from fedstream.store.state import RunState, log
+from fedstream.stream.bounds import SliceTooLarge
 from fedstream.stream.codec import get_codec
 from fedstream.stream.columns import decode_in_order
-from fedstream.stream.records import RawRecords
 
 
 class Ingested(NamedTuple):
@@ -89,33 +89,20 @@ def _slice(context: Context, state: RunState, round: int, client: MatchedClient)
         patiently(deadline, lambda _: broker.check_retention(ranges))
         return validated
     patiently(deadline, lambda left_s: broker.wait_for_data(ranges, left_s))
-    size = get_codec(client.format).record_size
-    records = patiently(deadline, lambda left_s: broker.read_ranges(ranges, left_s, size))
+    model = read_description(state.store, state.record.model.name, state.record.model.keras_digest)
+    size, limit = get_codec(client.format).record_size, held_bytes(state.spec.stream_above_mib)
+    try:
+        records = patiently(deadline, lambda left_s: broker.read_ranges(ranges, left_s, size, limit))
+    except SliceTooLarge:
+        stream = SliceStream(broker, client, ranges, deadline)
+        document = describe_stream(state.record, stream, partial(check_labels, model))
+        context.blocks.put(context.slice_id(document), stream.digests)
+        return document
     _, labels = decode_in_order(state.record, client, records)
-    check_labels(read_description(state.store, state.record.model.name, state.record.model.keras_digest), labels)
+    check_labels(model, labels)
     document = describe_slice(client, records, labels)
     context.records.put(context.slice_id(document), records)
     return document
-
-
-def describe_slice(client: MatchedClient, records: RawRecords, labels: NDArray[Any]) -> SliceDoc:
-    """Return the document of a slice: the client's plan, and what was read from Kafka.
-
-    Args:
-        client: The client as planned.
-        records: The records that were read.
-        labels: Labels of the records, shape (n,) or (n, 1), with the run's class numbers.
-    """
-    return SliceDoc(
-        client=client.client,
-        bootstrap_servers=client.bootstrap_servers,
-        ranges=[SliceRange(topic=r.topic, partition=r.partition, start=r.start, end=r.end) for r in records.ranges],
-        records=len(records),
-        input_format=client.input_format,
-        input_config=client.input_config,
-        class_counts=_class_counts(labels),
-        digest=records.digest,
-    )
 
 
 def _write(state: RunState, round: int, document: SliceDoc) -> None:
@@ -125,17 +112,6 @@ def _write(state: RunState, round: int, document: SliceDoc) -> None:
         # Another version of fedstream may have written the same slice with fewer fields.
         if state.slice(round, document.client) != document:
             raise
-
-
-def _class_counts(labels: NDArray[Any]) -> dict[str, int]:
-    """Return the number of records of each label.
-
-    With more than CLASSES distinct labels, they are measurements rather than classes, and the result is empty.
-    """
-    values, counts = np.unique(labels, return_counts=True)
-    return (
-        {str(value): int(count) for value, count in zip(values, counts, strict=True)} if len(values) <= CLASSES else {}
-    )
 
 
 def _validated_before(state: RunState, round: int, client: str, ranges: list[OffsetRange]) -> SliceDoc | None:

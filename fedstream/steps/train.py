@@ -11,16 +11,14 @@ from fedstream import __version__
 from fedstream.aggregation.outcome import strategy_of
 from fedstream.deadline import Deadline
 from fedstream.errors import ModelError, ObjectConflict, RecordError
-from fedstream.model.examples import Examples
 from fedstream.model.learner import Learner, TrainingConfig
 from fedstream.model.modes import mode_of
-from fedstream.model.split import split_mask
+from fedstream.model.streaming import AnyExamples
 from fedstream.record.canonical import sha256_hex
 from fedstream.record.documents import Manifest, Metrics, SliceDoc
 from fedstream.record.exchange import select
 from fedstream.record.extras import unprefixed
 from fedstream.record.local_rule import NO_RULE
-from fedstream.record.offsets import parse_ranges
 from fedstream.record.selection import client_seed
 from fedstream.record.spec import RunSpec
 from fedstream.record.weights import Weights, from_bytes, to_bytes
@@ -31,12 +29,9 @@ from fedstream.steps.feeding import why_unexpected
 from fedstream.steps.global_model import global_weights
 from fedstream.steps.noise import local_noise
 from fedstream.steps.refusal import refusing, why_refused
-from fedstream.steps.retry import patiently
 from fedstream.steps.runtime import MetricsArtifact, step
+from fedstream.steps.slices import read_examples
 from fedstream.store.state import RunState, log
-from fedstream.stream.codec import get_codec
-from fedstream.stream.columns import decode_in_order
-from fedstream.stream.records import RawRecords
 
 
 @step
@@ -88,9 +83,9 @@ def _train(
     context: Context, state: RunState, round: int, document: SliceDoc, deadline: Deadline, usage: MetricsArtifact | None
 ) -> str:
     spec, client, base = state.spec, document.client, state.base(round)
-    matched, learner = state.record.client(client), context.learner(state, client)
+    learner = context.learner(state, client)
     fallback = _falls_back(spec, client, learner)
-    records = _read(context, document, state, deadline)
+    examples = read_examples(context, state, document, deadline)
     keys, weights = (
         state.keys.at(round),
         global_weights(context, state, state.ledger.model_round(round - 1), base.weights_digest),
@@ -111,13 +106,6 @@ def _train(
         received=_received(context, state, round),
         state=of_rule(kept),
         parts=state.record.parts,
-    )
-    examples = context.examples.get(
-        f"{context.slice_id(document)}/{matched.held_out_rate}/{spec.seed}/{state.run}",
-        lambda: Examples(
-            *decode_in_order(state.record, matched, records),
-            split_mask(spec.seed, records.partitions, records.offsets, matched.held_out_rate),
-        ),
     )
     result = mode_of(spec).train(learner, weights, examples, config)
     update, own = None, None
@@ -171,14 +159,14 @@ def _train(
 
 
 def _alone(
-    context: Context, state: RunState, round: int, client: str, examples: Examples, config: TrainingConfig
+    context: Context, state: RunState, round: int, client: str, examples: AnyExamples, config: TrainingConfig
 ) -> Metrics | None:
     """Train the initial model on these records alone, and return its metrics on the held-out records.
 
     It is trained for as many epochs as the whole run. This happens once, with the client's first update. The result is
     None for a later update, without held-out records, and if the training fails or does not end before the deadline.
     """
-    if not examples.held_out.any() or any(state.finished(before, client) for before in range(1, round)):
+    if not examples.count(held_out=True) or any(state.finished(before, client) for before in range(1, round)):
         return None
     spec, initial = state.spec, global_weights(context, state, 0, state.ledger.commit(0).weights_digest)
     longer = replace(
@@ -226,24 +214,6 @@ def _falls_back(spec: RunSpec, client: str, learner: Learner) -> bool:
             "cpu_fallback in the placement"
         )
     return bool(seen)
-
-
-def _read(context: Context, document: SliceDoc, state: RunState, deadline: Deadline) -> RawRecords:
-    broker = context.broker_of(state, document.client)
-
-    def read() -> RawRecords:
-        ranges = parse_ranges(document.ranges_text)
-        size = get_codec(state.record.client(document.client).format).record_size
-        records = patiently(deadline, lambda left_s: broker.read_ranges(ranges, left_s, size))
-        if records.digest != document.digest:
-            raise RecordError(
-                f"the records of {document.ranges_text} have digest {records.digest[:12]}, "
-                f"but ingest_from_kafka saw {document.digest[:12]}: "
-                "they were replaced since then; announce them again for a new run"
-            )
-        return records
-
-    return context.records.get(context.slice_id(document), read)
 
 
 def _write_manifest(state: RunState, manifest: Manifest) -> None:

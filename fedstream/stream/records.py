@@ -146,7 +146,7 @@ class RawRecords:
         of all keys, then of all values, as little-endian int64; all keys; and all values. Because the ranges are exact,
         each byte belongs to exactly one record's key or value.
         """
-        state = hashlib.sha256((",".join(map(str, self.ranges)) + "\n").encode())
+        state = hashlib.sha256(digest_prefix(self.ranges))
         for column in (self.keys, self.values):
             state.update(column.sizes.astype("<i8").tobytes())
         for column in (self.keys, self.values):
@@ -158,3 +158,8 @@ class RawRecords:
         ends = list(accumulate(r.records for r in self.ranges))
         found = self.ranges[bisect_right(ends, index)]
         return f"{found.topic}:{found.partition}:{found.end - ends[bisect_right(ends, index)] + index}"
+
+
+def digest_prefix(ranges: Sequence[OffsetRange]) -> bytes:
+    """Return the beginning of what the digest of records at these offsets covers."""
+    return (",".join(map(str, ranges)) + "\n").encode()
