@@ -19,6 +19,7 @@ import sys
 import tempfile
 import time
 import uuid
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -104,7 +105,7 @@ def train(client: str, name: str, epochs: int, stream_above_mib: int) -> dict[st
     Progress.finished_epoch = finished  # type: ignore[method-assign]
     return {
         "seconds": time.perf_counter() - began,
-        "epochs": [(b[0] - a[0], b[1] - a[1]) for a, b in zip(marks, marks[1:], strict=False)],
+        "epochs": [(b[0] - a[0], b[1] - a[1]) for a, b in pairwise(marks)],
         "digest": context.run("r").ledger.commit(1).weights_digest,
         "resident_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
     }
