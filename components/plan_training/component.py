@@ -30,7 +30,12 @@ def plan_training(
     epochs: int = 1,
     batch_size: int = 32,
     learning_rate: float = 0.0,
-    training_options: Dict[str, Any] = {"mixed_precision": False, "threads": 2, "baseline": False},
+    training_options: Dict[str, Any] = {
+        "mixed_precision": False,
+        "threads": 2,
+        "stream_above_mib": 0,
+        "baseline": False,
+    },
     seed: int = 0,
     strategy: str = "FedAvg",
     strategy_config: Dict[str, Any] = {},
@@ -83,8 +88,10 @@ def plan_training(
         learning_rate: Learning rate of the clients' optimizer; 0 for the rate that the model was compiled with.
         training_options: Rarely used values in one object; keys that are left out keep their defaults. mixed_precision:
             Train in half precision: float16 on GPUs, bfloat16 on processors. Weights and measurements stay float32.
-            threads: TensorFlow threads per training. Their number affects the digests. baseline: Also train each client
-            alone, once, for comparison in the report. This takes as long as the client's part of the run.
+            threads: TensorFlow threads per training. Their number affects the digests. stream_above_mib: MiB of a
+            client's records above which each pass reads them anew from Kafka instead of holding them in memory; 0 for
+            an eighth of the memory. No digest depends on it. baseline: Also train each client alone, once, for
+            comparison in the report. This takes as long as the client's part of the run.
         seed: Seed for client selection, splits and shuffles.
         strategy: How updates become the next global model. `fedstream strategies` lists the strategies.
         strategy_config: Parameters of the strategy, such as {"server_learning_rate": 0.05} for FedAdam; parameters that
