@@ -76,6 +76,22 @@ def held_bytes(stream_above_mib: int = 0, env: Mapping[str, str] | None = None) 
     return min(slice_bytes(env), stream_above_mib * 1024**2 or memory_bytes() // HELD_FRACTION)
 
 
+KAFKA_CLIENTS = ("kafka-python", "confluent")
+"""Libraries that can read records, the default first."""
+
+
+def kafka_client(env: Mapping[str, str] | None = None) -> str:
+    """Return which library reads records: FEDSTREAM_KAFKA_CLIENT.
+
+    Raises:
+        SettingsError: The variable is not one of KAFKA_CLIENTS.
+    """
+    value = (os.environ if env is None else env).get("FEDSTREAM_KAFKA_CLIENT") or KAFKA_CLIENTS[0]
+    if value not in KAFKA_CLIENTS:
+        raise SettingsError(f"FEDSTREAM_KAFKA_CLIENT is {value!r}; set it to {' or '.join(KAFKA_CLIENTS)}")
+    return value
+
+
 @dataclass(frozen=True)
 class KafkaSettings:
     """How to reach one Kafka cluster.

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from fedstream.settings import KafkaSettings
+from fedstream.settings import KafkaSettings, kafka_client
 from fedstream.stream.client import consumer
 from fedstream.stream.records import RecordSize
 
@@ -98,12 +98,23 @@ class PlainConsumer:
 
 
 @contextmanager
-def range_consumer(kafka: KafkaSettings, size: RecordSize | None) -> Iterator[Consumer]:
-    """Open a consumer for exact offsets.
+def _plain_consumer(kafka: KafkaSettings, size: RecordSize | None) -> Iterator[Consumer]:
+    with consumer(kafka, size=size) as opened:
+        yield PlainConsumer(opened)
+
+
+def range_consumer(kafka: KafkaSettings, size: RecordSize | None) -> AbstractContextManager[Consumer]:
+    """Open a consumer for exact offsets, of the library that FEDSTREAM_KAFKA_CLIENT names.
 
     Args:
         kafka: Connection settings of the brokers.
         size: Maximum size of a record, beyond which polling raises OversizedPart; None for no limit.
+
+    Raises:
+        SettingsError: There is no such library, or it is not installed.
     """
-    with consumer(kafka, size=size) as opened:
-        yield PlainConsumer(opened)
+    if kafka_client() == "confluent":
+        from fedstream.stream.confluent import confluent_consumer
+
+        return confluent_consumer(kafka, size)
+    return _plain_consumer(kafka, size)

@@ -108,9 +108,7 @@ def test_memory_is_that_of_the_container(tmp_path: Any) -> None:
 @pytest.mark.parametrize("read", [BLOCKS + 7, 2 * BLOCKS + 3, 3 * BLOCKS + 5, 4 * BLOCKS + 2])
 def test_a_record_that_changes_between_two_passes_is_found(read: int) -> None:
     context, _ = federation(lambda number, records: tampered(records) if number == read else records)
-    with pytest.raises(
-        QuorumError, match=r"the records of \w+:0:\d+:\d+ have digest \w{12}, but ingest"
-    ):
+    with pytest.raises(QuorumError, match=r"the records of \w+:0:\d+:\d+ have digest \w{12}, but ingest"):
         run(context, **RUN)
 
 
