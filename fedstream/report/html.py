@@ -63,6 +63,7 @@ def render_report(view: RunView) -> str:
             method=METHOD,
             heaviest=max((row.share for row in rows), default=0.0) or 1.0,
             refusals=tables.refusal_rows(view),
+            partial=tables.partial_rows(view),
             slices=tables.slice_rows(view),
             class_rows=tables.class_rows(measured.metrics if measured else None, view.classes),
             chain=_chain(view),
