@@ -1,9 +1,5 @@
 import inspect
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,7 +16,6 @@ from fedstream.stream.send import create_topic, send_dataset
 from fedstream.stream.sink import Sink
 from fedstream.stream.writer import RecordWriter
 
-EXAMPLE = Path(__file__).parents[3] / "examples" / "mnist_raw_sink.py"
 X = np.random.default_rng(0).integers(0, 255, (40, 4, 4), dtype=np.uint8)
 Y = (np.arange(40) % 10).astype(np.uint8)
 
@@ -428,20 +423,3 @@ def test_a_format_that_cannot_be_is_refused_before_anything_is_sent(
 ) -> None:
     with pytest.raises(UsageError, match=reason):
         sink("127.0.0.1:9", "t", 1, **arguments)  # type: ignore[arg-type]
-
-
-def test_the_example_runs_as_a_data_owner_would_run_it(kafka: KafkaSettings, topic: str, tmp_path: Path) -> None:
-    np.savez(tmp_path / "mnist.npz", x_train=X[:30], y_train=Y[:30], x_test=X[30:], y_test=Y[30:])
-    env = {**os.environ, "KAFKA_BOOTSTRAP_SERVERS": kafka.bootstrap_servers, "FEDSTREAM_CLIENT": f"owner-{topic}"}
-    done = subprocess.run(
-        [sys.executable, str(EXAMPLE), str(tmp_path / "mnist.npz"), topic],
-        env=env,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    [said] = [said for said in heard(kafka, "FEDERATED_DATA_CONTROL_TOPIC") if said.client == f"owner-{topic}"]
-    assert said.held_out_rate() == 0.1
-    check_content(kafka, said, X, Y)
