@@ -160,9 +160,12 @@ def withdraw(
     ] = "",
     json: Json = False,
 ) -> None:
-    """Withdraw the announcements of a client, so that runs planned from now on do not train on its records.
+    """Withdraw the announcements of a client, so that no later round trains on its records.
 
-    Runs that are already planned are not affected. The records stay in Kafka; send them again to announce them again.
+    New runs do not take the records, and a run that is on record asks before each round: the client takes no part in
+    it any more, and the reason names the withdrawal. The records stay in Kafka; send them again to announce them again.
+    Only the client that announced a stream can withdraw it. Where owners have no rights of their own on the brokers,
+    anyone can use a client's name, to withdraw as well as to announce; docs/streams.md describes what prevents that.
 
         fedstream stream withdraw --client hospital-a
     """

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedstream.catalog.models import read_description
-from fedstream.errors import ObjectConflict
+from fedstream.errors import ObjectConflict, WithdrawnError
 from fedstream.model.compatibility import check_labels
 from fedstream.record.documents import CLASSES, SliceDoc, SliceRange
 from fedstream.record.judge import why_not_planned
@@ -23,7 +23,9 @@ from fedstream.steps.feeding import ranges_of
 from fedstream.steps.refusal import refusing
 from fedstream.steps.retry import patiently
 from fedstream.steps.runtime import step
+from fedstream.steps.withdrawals import why_withdrawn
 from fedstream.store.state import RunState, log
+from fedstream.stream.announcement import DATA_CONTROL_TOPIC
 from fedstream.stream.codec import get_codec
 from fedstream.stream.columns import decode_in_order
 from fedstream.stream.records import RawRecords
@@ -85,6 +87,9 @@ def ingest_from_kafka(
 def _slice(context: Context, state: RunState, round: int, client: MatchedClient) -> SliceDoc:
     broker, deadline = context.broker_of(state, client.client), context.deadline(state.spec.round_deadline_s)
     ranges = ranges_of(state, round, client.client)
+    heard = patiently(deadline, lambda left_s: broker.heard(DATA_CONTROL_TOPIC, left_s))
+    if withdrawn := why_withdrawn(heard, client.client, ranges):
+        raise WithdrawnError(withdrawn)
     if validated := _validated_before(state, round, client.client, ranges):
         patiently(deadline, lambda _: broker.check_retention(ranges))
         return validated

@@ -88,8 +88,15 @@ def counting(kafka: KafkaSettings, client: str) -> list[DataAnnouncement]:
     ]
 
 
+def withdrawal(client: str, topic: str) -> DataAnnouncement:
+    """Return the message with which a client withdraws what it announced of a topic."""
+    return DataAnnouncement(
+        topic=topic, input_format=RAW, input_config=NO_RECORDS, total_msg=0, client=client, withdrawn=True
+    )
+
+
 def withdraw(kafka: KafkaSettings, client: str, topic: str = "") -> list[str]:
-    """Withdraw a client's announcements, so that the client takes part in no run that is planned from now on.
+    """Withdraw a client's announcements, so that no later round of any run trains on their records.
 
     Args:
         kafka: Settings of the data owner's brokers.
@@ -115,10 +122,7 @@ def withdraw(kafka: KafkaSettings, client: str, topic: str = "") -> list[str]:
     writer = RecordWriter(kafka)
     try:
         for name in topics:
-            message = DataAnnouncement(
-                topic=name, input_format=RAW, input_config=NO_RECORDS, total_msg=0, client=client, withdrawn=True
-            )
-            writer.write(DATA_CONTROL_TOPIC, message.to_bytes(), UNLABELLED)
+            writer.write(DATA_CONTROL_TOPIC, withdrawal(client, name).to_bytes(), UNLABELLED)
         writer.flush()
     finally:
         writer.close()
