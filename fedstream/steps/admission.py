@@ -95,6 +95,15 @@ def why_not(
             )
     if announcement.withdrawn:
         return ""
+    return misfit(model, announcement)
+
+
+def misfit(model: ModelDescription, announcement: DataAnnouncement) -> str:
+    """Return why the names of an announcement's columns or classes do not fit a model, or an empty string.
+
+    Raises:
+        FedstreamError: The format of its records is not known, or their shape does not fit the model.
+    """
     codec = get_codec(announcement.format)
     check_fit(model, codec)
     return names_misfit(model, codec, announcement)
