@@ -73,7 +73,7 @@ def test_the_list_says_which_streams_fit_a_model_and_why_others_do_not(kafka: Ka
     fits = [listed(f"{topic}.{client}", "--model", MODEL)[0]["misfit"] for client in "abc"]
     assert fits[0] == ""
     assert "has input (8, 8), which does not fit the stream's records of shape (64,)" in fits[1]
-    assert "input_config.data_type" in fits[2]
+    assert "input_config." in fits[2]
     assert f"fits {MODEL}" in run("list", "--model", MODEL).stdout
     assert "there is no model 'nobody'" in str(run("list", "--model", "nobody").exception)
     assert "misfit" not in listed(f"{topic}.a")[0]
@@ -127,7 +127,7 @@ def test_an_online_stream_is_shown_as_far_as_it_goes(kafka: KafkaSettings, topic
     assert "0 records announced" in run("show", "--client", topic).stdout
     with OnlineFederatedRawSink(kafka.bootstrap_servers, topic, 1) as online:
         online.send_online_control_msg(X[0], Y[0])
-        online.send(X[1], 1)
+        online.send(X[1], Y[1])
     assert json.loads(run("show", "--client", topic, "--json").stdout)["labels"] == {"1": 1}
 
 
@@ -150,7 +150,7 @@ def test_a_record_that_is_not_as_announced_is_named(kafka: KafkaSettings, topic:
         (["--client", "nobody-at-all"], "no announcement of client 'nobody-at-all' counts"),
         (
             ["--client", "nobody-at-all", "--topic", "t"],
-            "no announcement of topic 't' for client 'nobody-at-all' counts",
+            "no announcement of topic 't' for client 'nobody-at-all'",
         ),
         (["--client", "o'brien"], "client name"),
     ],

@@ -8,8 +8,10 @@ from fedstream.cli.pictures import is_picture, picture
 
 @pytest.mark.parametrize(
     ("shape", "expected"),
-    [((28, 28), True), ((8, 8, 1), True), ((32, 32, 3), True), ((28, 28, 4), False), ((3, 28), False)]
-    + [((784,), False), ((), False), ((129, 28), False), ((4, 4, 4, 3), False)],
+    [
+        *((shape, True) for shape in ((28, 28), (8, 8, 1), (32, 32, 3))),
+        *((shape, False) for shape in ((28, 28, 4), (3, 28), (784,), (), (129, 28), (4, 4, 4, 3))),
+    ],
 )
 def test_arrays_with_two_long_sides_are_pictures(shape: tuple[int, ...], expected: bool) -> None:
     assert is_picture(shape) is expected
