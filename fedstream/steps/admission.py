@@ -23,12 +23,14 @@ class Heard:
         partition: Partition of the message.
         offset: Offset of the message.
         data: Value of the message.
+        unconfirmed: Whether it is a withdrawal that the client itself has not confirmed, in a run that requires that.
     """
 
     bootstrap_servers: str
     partition: int
     offset: int
     data: bytes
+    unconfirmed: bool = False
 
 
 def is_for_evaluation(spec: RunSpec, announcement: DataAnnouncement) -> bool:
@@ -59,6 +61,11 @@ def why_not(
     if announcement.online and not announcement.withdrawn:
         return (
             f"announces the online stream {announcement.topic!r} without offsets; runs train on announced ranges only"
+        )
+    if heard.unconfirmed:
+        return (
+            "withdraws records, but anyone could have written that: the client's own control topic does not contain it "
+            "(own_topics); withdraw with `fedstream stream withdraw`"
         )
     if spec.own_topics and (
         foreign := sorted(topic for topic in announcement.topics if not topic.startswith(f"{client}."))

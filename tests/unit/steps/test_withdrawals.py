@@ -3,15 +3,20 @@
 from hypothesis import given
 from hypothesis import strategies as st
 from support.federation import federation
-from support.inprocess import rounds_until
+from support.inprocess import pictures, rounds_until
 
 from fedstream.audit.verify import verify_run
+from fedstream.deadline import Deadline
 from fedstream.local.inprocess import run_inprocess
 from fedstream.record.offsets import OffsetRange, parse_ranges
 from fedstream.steps import rounds as order
+from fedstream.steps import withdrawals
+from fedstream.steps.context import Context
 from fedstream.steps.withdrawals import why_withdrawn
 from fedstream.stream.announced import withdrawal
-from fedstream.stream.announcement import DATA_CONTROL_TOPIC, DataAnnouncement
+from fedstream.stream.announcement import DATA_CONTROL_TOPIC, DataAnnouncement, own_control_topic
+from fedstream.stream.memory import MemoryBroker
+from fedstream.stream.send import send_dataset
 
 SPEC = {"run": "r", "model": "builtin:numpy-softmax", "rounds": 3, "batch_size": 10}
 RAW = {"input_format": "RAW", "input_config": {}}
@@ -84,3 +89,61 @@ def test_a_run_on_record_goes_on_without_a_client_that_withdraws_and_with_it_whe
     reason = state.ledger.commit(2).clients[0].reason
     assert "its client has withdrawn topic 'north' since the run was planned (message 0:2" in reason
     assert verify_run(context.store, "r", brokers=context.brokers).ok
+
+
+def own_topics() -> tuple[Context, MemoryBroker]:
+    """Two clients whose topics begin with their names, and the broker that everybody can write to."""
+    context = Context.in_memory()
+    broker = context.brokers.at("")
+    for seed, client in enumerate(("north", "south")):
+        send_dataset(broker, f"{client}.t", client, *pictures(seed, 60), validation_rate=0.2)
+    return context, broker
+
+
+OWN = SPEC | {"own_topics": True}
+
+
+def withdraws(broker: MemoryBroker, client: str, *, own: bool) -> bytes:
+    message = withdrawal(client, f"{client}.t").to_bytes()
+    if own:
+        broker.append(own_control_topic(client), message, b"\0")
+    broker.append(DATA_CONTROL_TOPIC, message, b"\0")
+    return message
+
+
+def test_with_own_topics_nobody_withdraws_in_the_name_of_another() -> None:
+    context, broker = own_topics()
+    withdraws(broker, "north", own=False)
+    order.run_round(rounds_until(context, OWN, 1))
+    row = context.run("r").record.announcements[2]
+    assert (row.client, row.accepted) == ("north", False)
+    assert "the client's own control topic does not contain it (own_topics)" in row.reason
+    withdraws(broker, "south", own=False)
+    run_inprocess(OWN, context=context)
+    assert [len(c.clients) for c in context.run("r").ledger.commits()[1:4]] == [2, 2, 2]
+    assert all(entry.accepted for commit in context.run("r").ledger.commits()[1:] for entry in commit.clients)
+
+
+def test_with_own_topics_a_client_withdraws_and_nobody_repeats_that_when_it_has_announced_again() -> None:
+    context, broker = own_topics()
+    announced = broker.read_announcements(DATA_CONTROL_TOPIC, 1)[0][2]
+    order.run_round(rounds_until(context, OWN, 1))
+    said = withdraws(broker, "north", own=True)
+    order.run_round(rounds_until(context, OWN, 2))
+    broker.append(DATA_CONTROL_TOPIC, announced, b"\0")
+    broker.append(DATA_CONTROL_TOPIC, said, b"\0")
+    run_inprocess(OWN, context=context)
+    took_part = [[e.client for e in commit.clients if e.accepted] for commit in context.run("r").ledger.commits()[1:4]]
+    assert took_part == [["north", "south"], ["south"], ["north", "south"]]
+    again = Context(context.store, context.brokers)
+    run_inprocess(OWN | {"run": "again", "rounds": 1}, context=again)
+    assert [client.client for client in again.run("again").record.clients] == ["north", "south"]
+
+
+def test_the_topics_of_so_many_names_are_read_and_no_more(monkeypatch) -> None:
+    monkeypatch.setattr(withdrawals, "MOST", 2)
+    broker = MemoryBroker()
+    for client in ("a", "b", "c"):
+        withdraws(broker, client, own=True)
+    heard = broker.read_announcements(DATA_CONTROL_TOPIC, 1)
+    assert withdrawals.unconfirmed(broker, heard, Deadline.after(1)) == {2}
