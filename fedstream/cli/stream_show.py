@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -83,7 +83,7 @@ def _document(sample: Sample, shown: int) -> dict[str, Any]:
         "read": len(sample.y),
         "labels": labels,
         "samples": [
-            {"at": sample.records.where(number), "label": sample.y[number].tolist(), "data": sample.x[number].tolist()}
+            {"at": sample.records.where(number), "label": _plain(sample.y[number]), "data": _plain(sample.x[number])}
             for number in range(min(shown, len(sample.y)))
         ],
     }
@@ -119,14 +119,14 @@ def _counts(sample: Sample) -> dict[str, int]:
 
 def _name(sample: Sample, label: Any) -> str:
     """Return the name of a class, if it has one."""
-    classes, text = sample.said.classes, str(label.tolist())
+    classes, text = sample.said.classes, str(_plain(label))
     return classes[int(text)] if text.isdecimal() and int(text) < len(classes) else text
 
 
 def _histogram(sample: Sample) -> RenderableType:
     counts = _counts(sample)
     if not counts:
-        return Text(f"labels from {sample.y.min()} to {sample.y.max()}" if len(sample.y) else "no labels")
+        return Text(f"labels from {min(sample.y.flat)} to {max(sample.y.flat)}" if len(sample.y) else "no labels")
     table = Table("label", "records", "", title=Text("classes"), title_justify="left")
     for name, count in counts.items():
         table.add_row(Text(name), f"{count:,}", "█" * max(1, BAR * count // max(counts.values())))
@@ -136,12 +136,27 @@ def _histogram(sample: Sample) -> RenderableType:
 def _table(sample: Sample, shown: int) -> Table:
     table = Table("at", "label", "values", title=Text("samples"), title_justify="left")
     for number in range(shown):
-        values = [f"{value}" for value in sample.x[number].ravel()[:VALUES].tolist()]
-        names = sample.said.features
-        if names:
-            values = [f"{name}={value}" for name, value in zip(names, values, strict=False)]
-        more = " ..." if sample.x[number].size > VALUES else ""
-        table.add_row(
-            sample.records.where(number), Text(_name(sample, sample.y[number])), Text(" ".join(values) + more)
-        )
+        values = _values(sample.x[number], sample.said.features)
+        table.add_row(sample.records.where(number), Text(_name(sample, sample.y[number])), Text(values))
     return table
+
+
+def _plain(value: Any) -> Any:
+    """Return a sample or a label as JSON has it; of several inputs, each by its name."""
+    import numpy as np
+
+    array = np.asarray(value)
+    return {name: array[name].tolist() for name in array.dtype.names} if array.dtype.names else array.tolist()
+
+
+def _values(sample: Any, names: Sequence[str]) -> str:
+    """Return the first values of a sample, with the names of its columns or of its inputs."""
+    import numpy as np
+
+    array = np.asarray(sample)
+    if array.dtype.names:
+        return "; ".join(f"{name}: {_values(array[name], ())}" for name in array.dtype.names)
+    values = [str(value) for value in array.ravel()[:VALUES].tolist()]
+    if names:
+        values = [f"{name}={value}" for name, value in zip(names, values, strict=False)]
+    return " ".join(values) + (" ..." if array.size > VALUES else "")

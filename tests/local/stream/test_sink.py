@@ -414,7 +414,7 @@ def test_json_records_are_sent_as_mappings_or_rows(kafka: KafkaSettings, topic: 
     ("sink", "arguments", "reason"),
     [
         (FederatedJsonSink, {"fields": []}, "input_config.fields"),
-        (FederatedJsonSink, {"fields": ["a"], "data_type": "string"}, "input_config.data_type"),
+        (FederatedJsonSink, {"fields": ["a"], "data_type": "complex64"}, "input_config.data_type"),
         (FederatedAvroSink, {"data_scheme": "{", "label_scheme": "{"}, "input_"),
     ],
 )
