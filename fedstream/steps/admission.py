@@ -23,12 +23,14 @@ class Heard:
         partition: Partition of the message.
         offset: Offset of the message.
         data: Value of the message.
+        unconfirmed: Whether it is a withdrawal that the client itself has not confirmed, in a run that requires that.
     """
 
     bootstrap_servers: str
     partition: int
     offset: int
     data: bytes
+    unconfirmed: bool = False
 
 
 def is_for_evaluation(spec: RunSpec, announcement: DataAnnouncement) -> bool:
@@ -59,6 +61,11 @@ def why_not(
     if announcement.online and not announcement.withdrawn:
         return (
             f"announces the online stream {announcement.topic!r} without offsets; runs train on announced ranges only"
+        )
+    if heard.unconfirmed:
+        return (
+            "withdraws records, but anyone could have written that: the client's own control topic does not contain it "
+            "(own_topics); withdraw with `fedstream stream withdraw`"
         )
     if spec.own_topics and (
         foreign := sorted(topic for topic in announcement.topics if not topic.startswith(f"{client}."))
@@ -95,6 +102,15 @@ def why_not(
             )
     if announcement.withdrawn:
         return ""
+    return misfit(model, announcement)
+
+
+def misfit(model: ModelDescription, announcement: DataAnnouncement) -> str:
+    """Return why the names of an announcement's columns or classes do not fit a model, or an empty string.
+
+    Raises:
+        FedstreamError: The format of its records is not known, or their shape does not fit the model.
+    """
     codec = get_codec(announcement.format)
     check_fit(model, codec)
     return names_misfit(model, codec, announcement)

@@ -30,6 +30,7 @@ from fedstream.steps.overlaps import shared_records
 from fedstream.steps.retry import patiently
 from fedstream.steps.round_zero import write_round_zero
 from fedstream.steps.runtime import step
+from fedstream.steps.withdrawals import unconfirmed
 from fedstream.store.state import RunState, log
 from fedstream.stream.announcement import DATA_CONTROL_TOPIC
 from fedstream.stream.broker import Broker, Brokers
@@ -191,13 +192,18 @@ def _hear(context: Context, spec: RunSpec) -> list[Heard]:
     messages, patience = [], context.deadline(AWAY_S)
     for servers in spec.bootstrap_servers:
         try:
-            heard = _heard_at(context.brokers.at(servers), patience)
+            broker = context.brokers.at(servers)
+            heard = _heard_at(broker, patience)
+            refused = unconfirmed(broker, heard, context.deadline(CONTROL_DEADLINE_S)) if spec.own_topics else set()
         except BrokerError:
             if not servers:
                 raise
             log.warning("the brokers %s of a site do not answer; its clients do not take part", servers, exc_info=True)
             continue
-        messages += [Heard(servers, partition, offset, data) for partition, offset, data in heard]
+        messages += [
+            Heard(servers, partition, offset, data, number in refused)
+            for number, (partition, offset, data) in enumerate(heard)
+        ]
     return messages
 
 
