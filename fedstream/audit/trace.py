@@ -1,0 +1,199 @@
+"""Trace records: which rounds used them, and which published models build on these rounds.
+
+The answer comes from the ledgers in the bucket. Brokers are only needed to find the records with a key or of a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+from pydantic import BaseModel
+
+from fedstream.audit.heirs import Heirs, TracedVersion, written_at
+from fedstream.audit.index import Indexed, read_index, rebuild_index
+from fedstream.audit.question import Find, Offsets, Question
+from fedstream.audit.uses import RunHistory, TracedRun
+from fedstream.errors import CorruptObject, RunError
+from fedstream.record.layout import RunKeys
+from fedstream.settings import KafkaSettings
+from fedstream.store.objects import ObjectStore
+from fedstream.store.state import RunState, run_names
+from fedstream.store.store import Store
+from fedstream.stream.search import Search, Wanted, find_records
+
+POSITIONS = 20
+"""Maximum number of positions that are listed."""
+
+SEARCH_S = 300.0
+"""Time limit for looking through a topic, in seconds: about 25 million small records."""
+
+
+class Trace(BaseModel):
+    """The answer to which models records have touched.
+
+    Attributes:
+        asked: The records, in words.
+        positions: `topic:partition:offset` of the records; the first POSITIONS of them.
+        records: Number of records.
+        looked_at: Number of records on the brokers that were looked at to find them.
+        runs: The runs that used them, or that inherit from them, sorted by name.
+        versions: Published versions that build on them.
+        runs_searched: Number of runs that were searched.
+        commits_read: Number of commits that were read; the others are known from the indexes.
+        clean: Model with versions that have learned from the records -> number of its newest version that has not.
+        problems: What could not be read, and indexes that were wrong. The answer can then be incomplete.
+    """
+
+    asked: str
+    positions: list[str]
+    records: int
+    looked_at: int
+    runs: list[TracedRun]
+    versions: list[TracedVersion]
+    runs_searched: int
+    commits_read: int
+    clean: dict[str, int]
+    problems: list[str]
+
+    @property
+    def learned(self) -> list[TracedVersion]:
+        """The versions that have learned from the records."""
+        return [version for version in self.versions if version.trained]
+
+
+def trace(
+    topic: str,
+    partition: int | None = None,
+    offset: int | None = None,
+    *,
+    key: str | bytes | None = None,
+    timestamp: str | int | datetime | None = None,
+    run: str | None = None,
+    store: Store | None = None,
+) -> Trace:
+    """Return which rounds used a record, and which published models build on them.
+
+        fedstream.trace("ward7", 0, 12).learned
+
+    With a key or a timestamp, all records of the topic that its brokers still keep are looked at.
+
+    Args:
+        topic: Topic of the record.
+        partition: Its partition; None for all partitions.
+        offset: Its offset.
+        key: Its key, instead of an offset.
+        timestamp: The time at which it was written, instead of an offset: a time, in UTC unless it says otherwise, or
+            milliseconds since 1970. A time in whole seconds stands for all records of that second.
+        run: Name of a run; None for all runs in the bucket.
+        store: Bucket of the runs; None for the bucket in the environment.
+
+    Raises:
+        UsageError: The record is not named by exactly one of offset, key and timestamp.
+        RunError: There is no such run.
+        DeadlineError: The brokers did not deliver the records in time.
+        StreamError: A topic does not exist any more, or its brokers do not answer.
+    """
+    question = Question.of(topic, partition, offset, key, timestamp)
+    return trace_records(store or ObjectStore.from_env(), question, run)
+
+
+def search_brokers(address: str, topic: str, partition: int | None, wanted: Wanted) -> Search:
+    """Search a topic of the cluster at an address, with the credentials in the environment."""
+    return find_records(KafkaSettings.from_env().at(address), topic, partition, wanted, SEARCH_S)
+
+
+def trace_records(
+    store: Store, question: Question, run: str | None = None, rebuild: bool = False, find: Find = search_brokers
+) -> Trace:
+    """Return the answer to a question.
+
+    1. Read the plan and the index of each run.
+    2. Find the records, if the question does not name their offset.
+    3. Find the updates that used them.
+    4. Find the published versions that build on these updates.
+
+    Args:
+        store: The bucket.
+        question: The records that are asked for.
+        run: Name of a run; None for all runs.
+        rebuild: Whether to make the indexes from the ledgers and write them, instead of using those in the store.
+        find: Searches the brokers.
+
+    Raises:
+        RunError: There is no such run.
+        StreamError: The records cannot be searched.
+    """
+    histories, problems, commits_read = dict[str, RunHistory](), list[str](), 0
+    for name in [run] if run else run_names(store):
+        try:
+            history, indexed = _history(store, name, rebuild)
+        except CorruptObject as error:
+            problems.append(f"run {name!r} cannot be read: {error}")
+            continue
+        except RunError:  # its submission has just begun, or was rejected
+            if run:
+                raise
+            continue
+        histories[name] = history
+        commits_read += indexed.commits_read
+        problems += [indexed.problem] if indexed.problem else []
+    addresses = {address for history in histories.values() for address in history.addresses(question.topic)}
+    found, looked_at = question.answered(sorted(addresses), find)
+    used = [history.used(question.topic, found) for history in histories.values()]
+    used = [traced for traced in used if traced.uses or traced.evaluated]
+    versions, heirs, clean = _versions(store, histories, used, problems)
+    begun = [histories[name].used(question.topic, {}) for name in heirs.keys() - {traced.run for traced in used}]
+    return Trace(
+        asked=str(question),
+        positions=_positions(question, found),
+        records=sum(len(offsets) for where in found.values() for offsets in where.values()),
+        looked_at=looked_at,
+        runs=[_dated(store, traced, heirs) for traced in sorted([*used, *begun], key=lambda traced: traced.run)],
+        versions=versions,
+        runs_searched=len(histories),
+        commits_read=commits_read,
+        clean=clean,
+        problems=problems,
+    )
+
+
+def _history(store: Store, run: str, rebuild: bool) -> tuple[RunHistory, Indexed]:
+    record = RunState(store, run).record
+    indexed = rebuild_index(store, run) if rebuild else read_index(store, run)
+    strangers = {used.client for used in indexed.index.slices} - {client.client for client in record.clients}
+    if record.spec.run != run or strangers:
+        raise CorruptObject(f"its spec.json and its commits do not fit together; see `fedstream verify {run}`")
+    return RunHistory(record, indexed.index), indexed
+
+
+def _versions(
+    store: Store, histories: Mapping[str, RunHistory], used: Sequence[TracedRun], problems: list[str]
+) -> tuple[list[TracedVersion], dict[str, str], dict[str, int]]:
+    """Return the versions that build on the uses, the runs that inherit from them, and the newest clean versions."""
+    if not any(traced.uses for traced in used):
+        return [], {}, {}
+    heirs = Heirs(store, histories)
+    versions, begun = heirs.of(
+        {traced.run: set(traced.rounds(trained=True)) for traced in used},
+        {traced.run: set(traced.rounds(trained=False)) for traced in used},
+    )
+    problems += heirs.problems
+    return versions, begun, heirs.newest_without(version for version in versions if version.trained)
+
+
+def _dated(store: Store, traced: TracedRun, heirs: Mapping[str, str]) -> TracedRun:
+    """Return a run with the times of its uses, and the version that it inherits from."""
+    keys, rounds = RunKeys(traced.run), [use.round for use in traced.uses]
+    first, last = (written_at(store, keys.at(end(rounds)).commit) if rounds else None for end in (min, max))
+    return traced.model_copy(update={"first": first, "last": last, "inherited_from": heirs.get(traced.run, "")})
+
+
+def _positions(question: Question, found: Mapping[str, Offsets]) -> list[str]:
+    places = {
+        f"{question.topic}:{partition}:{offset}"
+        for where in found.values()
+        for partition, offsets in where.items()
+        for offset in offsets[:POSITIONS].tolist()
+    }
+    return sorted(places, key=lambda place: [int(part) for part in place.split(":")[1:]])[:POSITIONS]
