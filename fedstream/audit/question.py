@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -80,6 +80,15 @@ class Question:
             found[address] = {number: np.array(offsets, np.int64) for number, offsets in search.offsets.items()}
             looked_at += search.looked_at
         return found, looked_at
+
+    def positions(self, found: Mapping[str, Offsets]) -> list[str]:
+        """Return the records as `topic:partition:offset`, in order; the one that is asked for even if nobody has it."""
+        if self.offset is not None:
+            return [f"{self.topic}:{self.partition}:{self.offset}"]
+        places = {
+            (partition, offset) for where in found.values() for partition, of in where.items() for offset in of.tolist()
+        }
+        return [f"{self.topic}:{partition}:{offset}" for partition, offset in sorted(places)]
 
     def __str__(self) -> str:
         """Describe the records without their key, which can identify a person."""

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from fedstream.audit.heirs import Heirs, TracedVersion, written_at
 from fedstream.audit.index import Indexed, read_index, rebuild_index
-from fedstream.audit.question import Find, Offsets, Question
+from fedstream.audit.question import Find, Question
 from fedstream.audit.uses import RunHistory, TracedRun
 from fedstream.errors import CorruptObject, RunError
 from fedstream.record.layout import RunKeys
@@ -34,8 +34,8 @@ class Trace(BaseModel):
 
     Attributes:
         asked: The records, in words.
-        positions: `topic:partition:offset` of the records; the first POSITIONS of them.
-        records: Number of records.
+        positions: `topic:partition:offset` of the first POSITIONS records.
+        records: Number of records that are traced.
         looked_at: Number of records on the brokers that were looked at to find them.
         runs: The runs that used them, or that inherit from them, sorted by name.
         versions: Published versions that build on them.
@@ -140,14 +140,15 @@ def trace_records(
         problems += [indexed.problem] if indexed.problem else []
     addresses = {address for history in histories.values() for address in history.addresses(question.topic)}
     found, looked_at = question.answered(sorted(addresses), find)
+    positions = question.positions(found)
     used = [history.used(question.topic, found) for history in histories.values()]
     used = [traced for traced in used if traced.uses or traced.evaluated]
     versions, heirs, clean = _versions(store, histories, used, problems)
     begun = [histories[name].used(question.topic, {}) for name in heirs.keys() - {traced.run for traced in used}]
     return Trace(
         asked=str(question),
-        positions=_positions(question, found),
-        records=sum(len(offsets) for where in found.values() for offsets in where.values()),
+        positions=positions[:POSITIONS],
+        records=len(positions),
         looked_at=looked_at,
         runs=[_dated(store, traced, heirs) for traced in sorted([*used, *begun], key=lambda traced: traced.run)],
         versions=versions,
@@ -159,10 +160,12 @@ def trace_records(
 
 
 def _history(store: Store, run: str, rebuild: bool) -> tuple[RunHistory, Indexed]:
-    record = RunState(store, run).record
+    state = RunState(store, run)
+    record = state.record
     indexed = rebuild_index(store, run) if rebuild else read_index(store, run)
     strangers = {used.client for used in indexed.index.slices} - {client.client for client in record.clients}
-    if record.spec.run != run or strangers:
+    follows = state.ledger.commit(0).parent if indexed.index.commits else None
+    if record.spec.run != run or strangers or follows not in (None, store.digest(state.keys.spec)):
         raise CorruptObject(f"its spec.json and its commits do not fit together; see `fedstream verify {run}`")
     return RunHistory(record, indexed.index), indexed
 
@@ -187,13 +190,3 @@ def _dated(store: Store, traced: TracedRun, heirs: Mapping[str, str]) -> TracedR
     keys, rounds = RunKeys(traced.run), [use.round for use in traced.uses]
     first, last = (written_at(store, keys.at(end(rounds)).commit) if rounds else None for end in (min, max))
     return traced.model_copy(update={"first": first, "last": last, "inherited_from": heirs.get(traced.run, "")})
-
-
-def _positions(question: Question, found: Mapping[str, Offsets]) -> list[str]:
-    places = {
-        f"{question.topic}:{partition}:{offset}"
-        for where in found.values()
-        for partition, offsets in where.items()
-        for offset in offsets[:POSITIONS].tolist()
-    }
-    return sorted(places, key=lambda place: [int(part) for part in place.split(":")[1:]])[:POSITIONS]
