@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
+from functools import cached_property
 
 from pydantic import BaseModel
 
@@ -14,6 +15,7 @@ from fedstream.record.layout import ModelKeys
 from fedstream.record.run import RunRecord
 from fedstream.record.versions import VersionManifest
 from fedstream.store.loading import load_document
+from fedstream.store.state import run_names
 from fedstream.store.store import Store
 
 MODEL_FILE = "model.keras"
@@ -128,17 +130,20 @@ class Heirs:
             except (CorruptObject, ObjectNotFound) as error:
                 self.problems.append(f"version {number} of model {model!r} cannot be read: {error}")
                 continue
-            history = self.histories.get(manifest.run)
+            run, history = manifest.run, self.histories.get(manifest.run)
             if not history or history.record.model.name != model:
+                if run not in self._runs:
+                    self.problems.append(f"{key} belongs to run {run!r}, which is not in this bucket")
                 continue
             commits = history.index.commits
             if manifest.round < len(commits) and commits[manifest.round].digest == manifest.commit:
                 yield number, manifest
             else:
-                run = manifest.run
-                self.problems.append(
-                    f"{key} names a commit that run {run!r} does not have; see `fedstream verify {run}`"
-                )
+                self.problems.append(f"{key} names no commit of run {run!r}; see `fedstream verify {run}`")
+
+    @cached_property
+    def _runs(self) -> list[str]:
+        return run_names(self.store)
 
     def _traced(
         self, key: tuple[str, int], manifest: VersionManifest, trained: bool, inherited_from: str

@@ -118,8 +118,8 @@ def measures(trace: Trace) -> list[Measure]:
         found.append(
             Measure(
                 "Delete the versions that have learned from the records",
-                "This cannot be undone. If it was the newest version, the one before it becomes the newest. Copies that "
-                "were downloaded have to be deleted where they are.",
+                "This cannot be undone. After the newest version, the one before it is the newest. Copies that were "
+                "downloaded have to be deleted where they are.",
                 [f"fedstream model remove {version.name} --yes" for version in trace.learned],
             )
         )
