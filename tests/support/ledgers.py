@@ -6,8 +6,10 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 from support.versions import version_manifest
 
+from fedstream.model.split import split_mask
 from fedstream.record.canonical import canonical_json, sha256_hex
 from fedstream.record.commit import ClientEntry, Commit, Decision
 from fedstream.record.documents import SliceRange
@@ -17,7 +19,16 @@ from fedstream.record.run import RunRecord
 from fedstream.store.ledger import Ledger
 from fedstream.store.store import Store
 
-TOPIC = "ward7"
+TOPIC, RATE = "ward7", 0.3
+
+
+def held_out(partition: int, offset: int) -> bool:
+    """Return whether a record is held out in these runs."""
+    return bool(split_mask(0, np.array([partition]), np.array([offset]), RATE)[0])
+
+
+TRAINED, HELD_OUT = (next(o for o in range(20) if held_out(0, o) is wanted) for wanted in (False, True))
+"""Offsets in partition 0 of a record that is trained on, and of one that is held out."""
 
 
 def digest(*parts: object) -> str:
@@ -139,6 +150,6 @@ def _matched(client: str, ranges: str) -> dict[str, Any]:
         "bootstrap_servers": "",
         "ranges": ranges,
         "input_config": {},
-        "held_out_rate": 0.3,
+        "held_out_rate": RATE,
         "records": sum(r.records for r in parse_ranges(ranges)),
     }

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.federation import federation, run
-from support.ledgers import TOPIC, WrittenRun, digest
+from support.ledgers import HELD_OUT, TOPIC, TRAINED, WrittenRun, digest, held_out
 
 import fedstream
 from fedstream.audit.question import Question
@@ -22,14 +22,6 @@ from fedstream.store.memory import MemoryStore
 from fedstream.stream.search import Search
 
 PLAN = {"a": f"{TOPIC}:0:0:20", "b": f"{TOPIC}:1:0:20,other:0:0:20"}
-SEED, RATE = 0, 0.3
-
-
-def held_out(partition: int, offset: int) -> bool:
-    return bool(split_mask(SEED, np.array([partition]), np.array([offset]), RATE)[0])
-
-
-TRAINED, HELD_OUT = (next(o for o in range(20) if held_out(0, o) is wanted) for wanted in (False, True))
 
 
 def slow_uses(store, run, partition, offset):
