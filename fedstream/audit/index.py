@@ -20,9 +20,10 @@ from fedstream.store.ledger import Ledger
 from fedstream.store.store import Store
 
 COMPARED = 8
-"""Commits, in addition to the last one, that are compared with an index each time it is used.
+"""Commits that are compared with the indexes for an answer, in addition to the last one of each run.
 
-They are chosen at random, so an index that leaves out a tenth of the rounds is found in 57 % of all uses.
+They are chosen at random, so an index that leaves out a tenth of a run's rounds is found by 57 % of the questions about
+this run. Of each run, one is compared at least.
 """
 
 ANEW = "`fedstream trace --index` makes it again from the commits"
@@ -43,8 +44,13 @@ class Indexed:
     problem: str = ""
 
 
-def read_index(store: Store, run: str) -> Indexed:
+def read_index(store: Store, run: str, compared: int = COMPARED) -> Indexed:
     """Return the index in the store with all newer commits, or one made from the ledger alone.
+
+    Args:
+        store: The bucket.
+        run: Name of the run.
+        compared: Number of commits to compare the index with, in addition to the last one.
 
     Raises:
         CorruptObject: A commit cannot be read.
@@ -55,7 +61,7 @@ def read_index(store: Store, run: str) -> Indexed:
         stored = _stored(store, run)
     except CorruptObject as error:
         stored, problem = None, f"{error}; {ANEW}"
-    if stored and (wrong := _why_wrong(stored, ledger)):
+    if stored and (wrong := _why_wrong(stored, ledger, compared)):
         problem = f"{RunKeys(run).trace} was not used, because {wrong}; {ANEW}"
     elif stored:
         index = stored
@@ -117,11 +123,11 @@ def _stored(store: Store, run: str) -> RunIndex | None:
     return index
 
 
-def _why_wrong(index: RunIndex, ledger: Ledger) -> str:
+def _why_wrong(index: RunIndex, ledger: Ledger, compared: int) -> str:
     """Return how an index differs from some commits: the last one, and others chosen at random."""
     last = len(index.commits) - 1
     chance = random.SystemRandom()
-    rounds = {last, *chance.sample(range(last + 1), min(COMPARED, last + 1))} if index.commits else set()
+    rounds = {last, *chance.sample(range(last + 1), min(compared, last + 1))} if index.commits else set()
     said = index.updates_of(rounds)
     for round in sorted(rounds):
         try:

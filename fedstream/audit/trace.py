@@ -6,12 +6,14 @@ The answer comes from the ledgers in the bucket. Brokers are only needed to find
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from datetime import datetime
 
 from pydantic import BaseModel
 
 from fedstream.audit.heirs import Heirs, TracedVersion, written_at
-from fedstream.audit.index import Indexed, read_index, rebuild_index
+from fedstream.audit.index import COMPARED, read_index, rebuild_index
 from fedstream.audit.question import Find, Question
 from fedstream.audit.uses import RunHistory, TracedRun
 from fedstream.errors import CorruptObject, RunError
@@ -21,6 +23,9 @@ from fedstream.store.objects import ObjectStore
 from fedstream.store.state import RunState, run_names
 from fedstream.store.store import Store
 from fedstream.stream.search import Search, Wanted, find_records
+
+REQUESTS = 8
+"""Number of runs that are read at the same time."""
 
 POSITIONS = 20
 """Maximum number of positions that are listed."""
@@ -124,20 +129,15 @@ def trace_records(
         RunError: There is no such run.
         StreamError: The records cannot be searched.
     """
-    histories, problems, commits_read = dict[str, RunHistory](), list[str](), 0
-    for name in [run] if run else run_names(store):
-        try:
-            history, indexed = _history(store, name, rebuild)
-        except CorruptObject as error:
-            problems.append(f"run {name!r} cannot be read: {error}")
-            continue
-        except RunError:  # its submission has just begun, or was rejected
-            if run:
-                raise
-            continue
-        histories[name] = history
-        commits_read += indexed.commits_read
-        problems += [indexed.problem] if indexed.problem else []
+    names = [run] if run else run_names(store)
+    with ThreadPoolExecutor(REQUESTS) as threads:
+        compared = max(1, COMPARED // max(1, len(names)))
+        read = list(threads.map(lambda name: _history(store, name, rebuild, compared), names))
+    if run and read == [None]:
+        raise RunError(f"there is no run {run!r} in this bucket; `fedstream runs` lists those that there are")
+    known = [one for one in read if one]
+    histories = {name: one.history for name, one in zip(names, read, strict=True) if one and one.history}
+    problems = [one.problem for one in known if one.problem]
     addresses = {address for history in histories.values() for address in history.addresses(question.topic)}
     found, looked_at = question.answered(sorted(addresses), find)
     positions = question.positions(found)
@@ -153,21 +153,36 @@ def trace_records(
         runs=[_dated(store, traced, heirs) for traced in sorted([*used, *begun], key=lambda traced: traced.run)],
         versions=versions,
         runs_searched=len(histories),
-        commits_read=commits_read,
+        commits_read=sum(one.commits_read for one in known),
         clean=clean,
         problems=problems,
     )
 
 
-def _history(store: Store, run: str, rebuild: bool) -> tuple[RunHistory, Indexed]:
+@dataclass(frozen=True)
+class _Read:
+    """What was read of a run: its history, unless it cannot be read, and what is wrong."""
+
+    history: RunHistory | None
+    commits_read: int
+    problem: str
+
+
+def _history(store: Store, run: str, rebuild: bool, compared: int) -> _Read | None:
+    """Read a run; return None if there is none, because its submission has just begun or was rejected."""
     state = RunState(store, run)
-    record = state.record
-    indexed = rebuild_index(store, run) if rebuild else read_index(store, run)
-    strangers = {used.client for used in indexed.index.slices} - {client.client for client in record.clients}
-    follows = state.ledger.commit(0).parent if indexed.index.commits else None
-    if record.spec.run != run or strangers or follows not in (None, store.digest(state.keys.spec)):
-        raise CorruptObject(f"its spec.json and its commits do not fit together; see `fedstream verify {run}`")
-    return RunHistory(record, indexed.index), indexed
+    try:
+        record = state.record
+        indexed = rebuild_index(store, run) if rebuild else read_index(store, run, compared)
+        strangers = {used.client for used in indexed.index.slices} - {client.client for client in record.clients}
+        follows = state.ledger.commit(0).parent if indexed.index.commits else None
+        if record.spec.run != run or strangers or follows not in (None, store.digest(state.keys.spec)):
+            raise CorruptObject(f"its spec.json and its commits do not fit together; see `fedstream verify {run}`")
+    except CorruptObject as error:
+        return _Read(None, 0, f"run {run!r} cannot be read: {error}")
+    except RunError:
+        return None
+    return _Read(RunHistory(record, indexed.index), indexed.commits_read, indexed.problem)
 
 
 def _versions(
