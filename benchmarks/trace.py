@@ -1,9 +1,9 @@
 """Measure `fedstream trace` over 1,000 rounds, with and without its index, in a store on disk and in S3.
 
-python -m benchmarks.trace [--rounds 1000] [--clients 10]
+python -m benchmarks.trace [--rounds 1000]
 
 The ledgers are written without a training behind them: one run of all rounds, and then ten runs of a tenth each, whose
-commits have the size of real ones. Beside them lie as many other small objects as real rounds have.
+commits have the size of real ones. On disk, as many other files as real rounds have lie beside them.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +31,8 @@ from fedstream.store.disk import DiskStore
 from fedstream.store.objects import ObjectStore
 from fedstream.store.store import Store
 
-RECORDS = 1_000
-"""Records of a client."""
+CLIENTS, RECORDS = 10, 1_000
+"""Clients of a run, and records of each."""
 
 TURNS = 5
 ASKED = Question.of("client-0", 0, 3)
@@ -43,11 +42,10 @@ def digest(*parts: object) -> str:
     return sha256_hex("/".join(map(str, parts)).encode())
 
 
-def write_run(store: Store, run: str, rounds: int, clients: int) -> None:
-    """Write the plan and the ledger of a run, whose rounds use all clients, and other objects of its rounds."""
-    keys, names = RunKeys(run), [f"client-{number}" for number in range(clients)]
+def write_run(store: Store, run: str, rounds: int) -> None:
+    """Write the plan and the ledger of a run whose rounds use all clients."""
+    keys, names = RunKeys(run), [f"client-{number}" for number in range(CLIENTS)]
     parent = store.put_new_json(keys.spec, plan(run, names))
-    others: list[str] = []
     for round in range(rounds + 1):
         entries = [entry(run, round, name) for name in names] if round else []
         commit = Commit(
@@ -62,11 +60,15 @@ def write_run(store: Store, run: str, rounds: int, clients: int) -> None:
             code_version=__version__,
         )
         parent = store.put_new_json(keys.at(round).commit, commit.model_dump(mode="json"))
-        others += [
-            key for name in names if round for key in (keys.at(round).slice(name), keys.at(round).manifest(name))
-        ]
-    with ThreadPoolExecutor(8) as threads:
-        list(threads.map(lambda key: store.put_new(key, b"{}"), others))
+
+
+def fill(folder: Path) -> None:
+    """Write a slice and a manifest for each client and round, which nobody reads."""
+    for path in folder.glob("runs/*/rounds/*/commit.json"):
+        for kind in ("slices", "updates"):
+            (path.parent / kind).mkdir()
+            for number in range(CLIENTS):
+                (path.parent / kind / f"client-{number}.json").write_bytes(b"{}")
 
 
 def plan(run: str, names: list[str]) -> dict[str, Any]:
@@ -115,10 +117,12 @@ def timed(work: Callable[[], Trace], turns: int = TURNS) -> tuple[float, Trace]:
     return statistics.median(spent), found
 
 
-def measure(name: str, store: Store, runs: int, rounds: int, clients: int) -> list[list[object]]:
+def measure(name: str, store: Store, runs: int, rounds: int) -> list[list[object]]:
     """Return the rows of one store and one shape."""
     for number in range(runs):
-        write_run(store, f"run-{number}", rounds // runs, clients)
+        write_run(store, f"run-{number}", rounds // runs)
+    if isinstance(store, DiskStore):
+        fill(store.root)
     rows: list[list[object]] = []
     for what, work, turns in (
         ("no index", lambda: trace_records(store, ASKED), 1),
@@ -136,7 +140,6 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=1_000)
-    parser.add_argument("--clients", type=int, default=10)
     options = parser.parse_args()
     rows: list[list[object]] = []
     with tempfile.TemporaryDirectory() as folder, Platform(Path(folder) / "platform") as platform:
@@ -145,9 +148,9 @@ def main() -> None:
         for runs in (1, 10):
             disk = Path(folder) / f"disk-{runs}"
             disk.mkdir()
-            rows += measure("disk", DiskStore(disk), runs, options.rounds, options.clients)
-            rows += measure("SeaweedFS", s3.within(f"bench-{runs}/"), runs, options.rounds, options.clients)
-    print_table(f"{options.clients} clients", ["store", "runs x rounds", "trace", "seconds", "commits read"], rows)
+            rows += measure("disk", DiskStore(disk), runs, options.rounds)
+            rows += measure("SeaweedFS", s3.within(f"bench-{runs}/"), runs, options.rounds)
+    print_table(f"{CLIENTS} clients", ["store", "runs x rounds", "trace", "seconds", "commits read"], rows)
 
 
 if __name__ == "__main__":
