@@ -181,7 +181,9 @@ def _history(store: Store, run: str, rebuild: bool, compared: int) -> _Read | No
     except CorruptObject as error:
         return _Read(None, 0, f"run {run!r} cannot be read: {error}")
     except RunError:
-        return None
+        if not store.exists(state.keys.at(0).commit):
+            return None
+        return _Read(None, 0, f"run {run!r} cannot be read: it has commits, but no {state.keys.spec}")
     return _Read(RunHistory(record, indexed.index), indexed.commits_read, indexed.problem)
 
 

@@ -16,6 +16,7 @@ from fedstream.catalog.aliases import promote
 from fedstream.catalog.versions import find_version
 from fedstream.errors import RunError, UsageError
 from fedstream.model.split import split_mask
+from fedstream.record.commit import ClientEntry
 from fedstream.record.layout import ModelKeys, RunKeys
 from fedstream.store.ledger import Ledger
 from fedstream.store.memory import MemoryStore
@@ -261,6 +262,20 @@ def test_a_damaged_run_and_a_foreign_version_are_named(store):
         f"{key} names no commit of run 'third'; see `fedstream verify third`",
         f"{gone} belongs to run 'lost!', which is not in this bucket",
     ]
+
+
+def test_a_run_without_its_plan_is_named_if_it_has_commits(store):
+    WrittenRun(store, "r", PLAN).train({"a": PLAN["a"]})
+    store.remove(RunKeys("r").spec)
+    store.put_new("runs/begun/opened", b"")
+    found = trace(TOPIC, 0, TRAINED, store=store)
+    assert found.problems == ["run 'r' cannot be read: it has commits, but no runs/r/spec.json"]
+
+
+def test_each_kind_of_offsets_in_a_commit_is_traced():
+    """Whoever adds another kind decides in fedstream.record.provenance whether an update was trained on it."""
+    kinds = {name for name, field in ClientEntry.model_fields.items() if "SliceRange" in str(field.annotation)}
+    assert kinds == {"ranges"}
 
 
 def test_one_run_is_searched_and_must_be_there(store):
