@@ -60,7 +60,7 @@ class RunIndex(Document):
 
     Attributes:
         commits: all commits from round 0 on; the last one says up to where the index goes.
-        slices: sorted by client and first round.
+        slices: sorted by client and round.
     """
 
     run: Word
@@ -117,7 +117,7 @@ def extended(index: RunIndex, commits: Sequence[tuple[Commit, str]]) -> RunIndex
             ranges=[SliceRange(topic=t, partition=p, start=s, end=e) for t, p, s, e in slice.ranges],
             updates=of,
         )
-        for slice, of in sorted(updates.items(), key=lambda item: (item[0].client, item[1]))
+        for slice, of in sorted(updates.items(), key=lambda item: (item[0].client, item[1], item[0].ranges))
     ]
     added = [IndexedCommit(digest=digest, kind=commit.kind, restores=commit.restores) for commit, digest in commits]
     return RunIndex(run=index.run, commits=[*index.commits, *added], slices=slices)
