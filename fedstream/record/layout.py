@@ -155,5 +155,10 @@ class RunKeys:
     def rounds(self) -> str:
         return f"{self.root}/rounds/"
 
+    @property
+    def trace(self) -> str:
+        """The key of the index that `fedstream trace` searches, outside the run's folder: it is not on record."""
+        return f"traces/{self.run}.json"
+
     def at(self, round: int) -> RoundKeys:
         return RoundKeys(self.run, round)

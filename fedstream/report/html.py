@@ -39,7 +39,7 @@ def render_report(view: RunView) -> str:
     measured = best if best and best.metrics else next((item for item in reversed(view.rounds) if item.metrics), None)
     confusion = measured.metrics.confusion if measured and measured.metrics else None
     return (
-        _environment()
+        templates()
         .get_template("report.html.j2")
         .render(
             view=view,
@@ -78,7 +78,8 @@ def render_report(view: RunView) -> str:
 
 
 @cache
-def _environment() -> Environment:
+def templates() -> Environment:
+    """Return the templates of all pages; what they insert is escaped."""
     environment = Environment(
         loader=PackageLoader("fedstream.report"),
         autoescape=True,

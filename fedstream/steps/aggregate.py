@@ -52,6 +52,7 @@ def aggregate(context: Context, run: str, round: int, attempt: str) -> str:
         if secret:
             check_same_secret(state, round, secret)
         outcome = aggregate_round(state, round, weights, verdicts.verdicts, downloads, secret)
+    del weights  # a large model would not fit three times
     for key, arrays in ((keys.server_state, outcome.state), (keys.broadcast, outcome.broadcast)):
         if arrays:
             state.store.put_new(key, to_bytes(arrays))

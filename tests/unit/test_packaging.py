@@ -100,7 +100,7 @@ def test_the_wheel_s_pipeline_is_the_one_that_is_compiled(installed):
 
 
 def test_reports_and_the_embedded_kafka_find_their_files(installed):
-    code = "from fedstream.report.html import _environment\nprint(len(_environment().list_templates()))"
+    code = "from fedstream.report.html import templates\nprint(len(templates().list_templates()))"
     assert int(in_wheel(installed, code)[0]) == len(list((ROOT / "fedstream/report/templates").iterdir()))
     assert (installed / "fedstream/local/kafka_files/jars.sha256").is_file()
 
