@@ -17,7 +17,9 @@ from fedstream.stream.records import RecordSize
 from fedstream.stream.tls import tls_context
 
 if TYPE_CHECKING:
-    from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
+    from kafka import KafkaAdminClient, KafkaProducer
+
+    from fedstream.stream.holes import WatchingConsumer
 
 CONNECT_S = 10.0
 """Time limit for the first answer of a broker, in seconds."""
@@ -72,7 +74,7 @@ def admin(kafka: KafkaSettings) -> Iterator[KafkaAdminClient]:
 @contextmanager
 def consumer(
     kafka: KafkaSettings, group: str = "", size: RecordSize | None = None, cut: bool = False
-) -> Iterator[KafkaConsumer]:
+) -> Iterator[WatchingConsumer]:
     """Open a consumer.
 
     Args:
@@ -81,8 +83,7 @@ def consumer(
         size: Maximum size of a record, beyond which polling raises OversizedPart; None for no limit.
         cut: Whether to truncate larger keys and values to one byte more than the limit instead of raising an error.
     """
-    from kafka import KafkaConsumer
-
+    from fedstream.stream.holes import WatchingConsumer
     from fedstream.stream.limits import AtMost, bound_inflation
 
     bound_inflation()
@@ -94,7 +95,7 @@ def consumer(
     member = {"group_id": group, "session_timeout_ms": SESSION_MS} if group else {}
     opened = _open(
         kafka,
-        KafkaConsumer,
+        WatchingConsumer,
         **member,
         **checks,
         enable_auto_commit=False,

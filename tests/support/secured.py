@@ -120,6 +120,7 @@ class SecuredKafka(SecureKafkaServer):
             # After a crash the controller lets the broker back in only when it has given up the dead one.
             "broker.session.timeout.ms": 2000,
             "broker.heartbeat.interval.ms": 500,
+            "log.cleaner.backoff.ms": 200,
         }
 
 
