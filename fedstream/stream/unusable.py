@@ -27,9 +27,9 @@ def usable(records: RawRecords, decode: Callable[[RawRecords], Decoded], most: i
     try:
         return records, decode(records)
     except RecordError as error:
-        left = most - total_records(records.skipped)
-        if left <= 0:
+        if not most:
             raise
+        left = most - total_records(records.skipped)
         wrong = _wrong(records, decode, left)
         if len(wrong) > left:
             raise too_many(error, most) from error
