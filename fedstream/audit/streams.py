@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from functools import cached_property
+from functools import cached_property, partial
 
 from fedstream.audit.evidence import shortened
 from fedstream.deadline import Deadline
 from fedstream.errors import FedstreamError
 from fedstream.record.commit import Commit
-from fedstream.record.documents import Metrics, SliceDoc
-from fedstream.record.offsets import OffsetRange
+from fedstream.record.documents import Metrics, SliceDoc, offsets_of
+from fedstream.record.offsets import OffsetRange, format_ranges
 from fedstream.record.run import MatchedClient
 from fedstream.steps.context import Context
 from fedstream.steps.evaluation import measure_left_out, measure_on, read_evaluation
 from fedstream.steps.feeding import why_not_fed
 from fedstream.steps.ingest import describe_slice
 from fedstream.store.state import RunState
+from fedstream.stream.bounds import shown
 from fedstream.stream.broker import Brokers
 from fedstream.stream.codec import get_codec
 from fedstream.stream.columns import decode_in_order
 from fedstream.stream.reader import RawRecords
+from fedstream.stream.unusable import usable
 
 TOLERANCE = 1e-3
 """Relative tolerance for metrics measured on another processor; for a confusion matrix, a fraction of the records."""
@@ -50,12 +52,18 @@ class Streams:
         """
         if why_not_fed(self.state, round, document, client):
             return ""
-        slice = (client, document.ranges_text)
+        slice = (client, format_ranges(document.fed))
         if slice not in self._again:
-            self._again[slice] = self._read(self.state.record.client(client), document.offsets)
+            self._again[slice] = self._read(self.state.record.client(client), document.fed)
         again = self._again[slice]
         if isinstance(again, str):
             return again
+        for name in ("ranges", "gaps", "skipped"):
+            if (said := getattr(document, name)) != (found := getattr(again, name)):
+                return (
+                    f"its {name} are {shown(offsets_of(said)) or 'none'}, but reading again gives "
+                    f"{shown(offsets_of(found)) or 'none'}"
+                )
         if document.digest != again.digest:
             return f"the records of {again.ranges_text} have digest {again.digest}, expected {document.digest}"
         if document.class_counts != again.class_counts:
@@ -94,9 +102,11 @@ class Streams:
         """Return the slice document of the current records, or why there is none."""
         try:
             broker = self.brokers.at(client.bootstrap_servers)
-            records = broker.read_ranges(ranges, self.deadline_s, get_codec(client.format).record_size)
+            size, skip = get_codec(client.format).record_size, self.state.spec.max_skipped
+            found = broker.read_ranges(ranges, self.deadline_s, size, skip)
+            records, (_, labels) = usable(found, partial(decode_in_order, self.state.record, client), skip)
             self.records += len(records)
-            return describe_slice(client, records, decode_in_order(self.state.record, client, records)[1])
+            return describe_slice(client, records, labels)
         except FedstreamError as error:
             return f"its records cannot be read again: {error}"
 

@@ -50,7 +50,7 @@ def _part(document: BaseModel, operational: bool) -> dict[str, Any]:
             items = {key: _part(value, operational) for key, value in getattr(document, name).items()}
             part[name] = {key: values for key, values in items.items() if values != _part(item(), operational)}
         elif is_operational(field) == operational:
-            part[name] = dumped[name]
+            part[name] = dumped.get(name, field.default)  # a default is not always written
     return part
 
 

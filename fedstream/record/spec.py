@@ -10,6 +10,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from fedstream.errors import SpecError
 from fedstream.record.clipping import Clipping
 from fedstream.record.document import Document
+from fedstream.record.documents import LEFT_OUT
 from fedstream.record.exchange import Exchange
 from fedstream.record.form import Entry
 from fedstream.record.form_values import explained, parse_form
@@ -66,6 +67,14 @@ class RunSpec(Document):
     )
     min_data: Annotated[int, Entry("data", within="data_options")] = Field(
         1, ge=1, description="Minimum number of records that a client must have announced."
+    )
+    max_skipped: Annotated[int, Entry("data", within="data_options")] = Field(
+        0,
+        ge=0,
+        le=LEFT_OUT,
+        exclude_if=lambda most: most == 0,
+        description="Maximum number of a client's records to leave out because they cannot be read as announced; "
+        "0 to refuse the client instead. The slice names each of them.",
     )
     validation_rate: Annotated[float, Entry("data", within="data_options")] = Field(
         0.1, ge=0, lt=1, description="Fraction of the records to hold out at clients whose announcement sets none."

@@ -205,7 +205,10 @@ def _settings(spec: RunSpec) -> list[tuple[str, list[tuple[str, str, str]]]]:
     """Return (name, value, description) of every setting of the run, by the groups of the form."""
     values, form = spec.model_dump(mode="json"), form_of(type(spec))
     return [
-        (group, [(field.name, _plain(values[field.name]), field.description) for field in fields])
+        (
+            group,
+            [(field.name, _plain(values[field.name]), field.description) for field in fields if field.name in values],
+        )
         for group, fields in groupby(form, key=lambda field: field.group)
     ]
 

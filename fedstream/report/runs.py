@@ -139,7 +139,7 @@ def _differences(first: RunRecord, second: RunRecord) -> dict[str, tuple[Any, An
     fields = [name for name in RunSpec.model_fields if name != "run"]
     specs = first.spec.model_dump(mode="json"), second.spec.model_dump(mode="json")
     said = [
-        {name: spec[name] for name in fields} | _matched(record)
+        {name: spec.get(name, RunSpec.model_fields[name].default) for name in fields} | _matched(record)
         for spec, record in zip(specs, (first, second), strict=True)
     ]
     return {name: (said[0][name], said[1][name]) for name in said[0] if said[0][name] != said[1][name]}

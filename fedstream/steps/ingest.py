@@ -5,6 +5,7 @@ The client trains on this slice. The records stay in Kafka.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,7 +15,7 @@ from fedstream.catalog.models import read_description
 from fedstream.deadline import Deadline
 from fedstream.errors import ObjectConflict, WithdrawnError
 from fedstream.model.compatibility import check_labels
-from fedstream.record.documents import CLASSES, SliceDoc, SliceRange
+from fedstream.record.documents import CLASSES, SliceDoc, slice_ranges
 from fedstream.record.judge import why_not_planned
 from fedstream.record.offsets import OffsetRange
 from fedstream.record.placement import Placement
@@ -27,9 +28,11 @@ from fedstream.steps.runtime import step
 from fedstream.steps.withdrawals import unconfirmed, why_withdrawn
 from fedstream.store.state import RunState, log
 from fedstream.stream.announcement import DATA_CONTROL_TOPIC
+from fedstream.stream.bounds import shown
 from fedstream.stream.codec import get_codec
 from fedstream.stream.columns import decode_in_order
 from fedstream.stream.records import RawRecords
+from fedstream.stream.unusable import usable
 
 
 class Ingested(NamedTuple):
@@ -93,9 +96,11 @@ def _slice(context: Context, state: RunState, round: int, client: MatchedClient)
         patiently(deadline, lambda _: broker.check_retention(ranges))
         return validated
     patiently(deadline, lambda left_s: broker.wait_for_data(ranges, left_s))
-    size = get_codec(client.format).record_size
-    records = patiently(deadline, lambda left_s: broker.read_ranges(ranges, left_s, size))
-    _, labels = decode_in_order(state.record, client, records)
+    size, skip = get_codec(client.format).record_size, state.spec.max_skipped
+    found = patiently(deadline, lambda left_s: broker.read_ranges(ranges, left_s, size, skip))
+    records, (_, labels) = usable(found, partial(decode_in_order, state.record, client), skip)
+    if records.skipped:
+        log.warning("client %s: skipped %s, which cannot be used", client.client, shown(records.skipped))
     check_labels(read_description(state.store, state.record.model.name, state.record.model.keras_digest), labels)
     document = describe_slice(client, records, labels)
     context.records.put(context.slice_id(document), records)
@@ -132,7 +137,9 @@ def describe_slice(client: MatchedClient, records: RawRecords, labels: NDArray[A
     return SliceDoc(
         client=client.client,
         bootstrap_servers=client.bootstrap_servers,
-        ranges=[SliceRange(topic=r.topic, partition=r.partition, start=r.start, end=r.end) for r in records.ranges],
+        ranges=slice_ranges(records.ranges),
+        gaps=slice_ranges(records.gaps),
+        skipped=slice_ranges(records.skipped),
         records=len(records),
         input_format=client.input_format,
         input_config=client.input_config,
@@ -177,7 +184,7 @@ def _validated_before(state: RunState, round: int, client: str, ranges: list[Off
         (
             document
             for document in earlier
-            if document and document.offsets == ranges and not why_not_planned(document, planned)
+            if document and document.fed == ranges and not why_not_planned(document, planned)
         ),
         None,
     )

@@ -16,11 +16,10 @@ from fedstream.model.learner import Learner, TrainingConfig
 from fedstream.model.modes import mode_of
 from fedstream.model.split import split_mask
 from fedstream.record.canonical import sha256_hex
-from fedstream.record.documents import Manifest, Metrics, SliceDoc
+from fedstream.record.documents import Manifest, Metrics, SliceDoc, offsets_of
 from fedstream.record.exchange import select
 from fedstream.record.extras import unprefixed
 from fedstream.record.local_rule import NO_RULE
-from fedstream.record.offsets import parse_ranges
 from fedstream.record.selection import client_seed
 from fedstream.record.spec import RunSpec
 from fedstream.record.weights import Weights, from_bytes, to_bytes
@@ -37,6 +36,7 @@ from fedstream.store.state import RunState, log
 from fedstream.stream.codec import get_codec
 from fedstream.stream.columns import decode_in_order
 from fedstream.stream.records import RawRecords
+from fedstream.stream.unusable import without_skipped
 
 
 @step
@@ -232,9 +232,9 @@ def _read(context: Context, document: SliceDoc, state: RunState, deadline: Deadl
     broker = context.broker_of(state, document.client)
 
     def read() -> RawRecords:
-        ranges = parse_ranges(document.ranges_text)
-        size = get_codec(state.record.client(document.client).format).record_size
-        records = patiently(deadline, lambda left_s: broker.read_ranges(ranges, left_s, size))
+        size, skip = get_codec(state.record.client(document.client).format).record_size, state.spec.max_skipped
+        found = patiently(deadline, lambda left_s: broker.read_ranges(document.fed, left_s, size, skip))
+        records = without_skipped(found, offsets_of(document.skipped))
         if records.digest != document.digest:
             raise RecordError(
                 f"the records of {document.ranges_text} have digest {records.digest[:12]}, "

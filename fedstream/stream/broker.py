@@ -37,9 +37,9 @@ class Broker(Protocol):
         ...
 
     def read_ranges(
-        self, ranges: Sequence[OffsetRange], deadline_s: float, size: RecordSize | None = None
+        self, ranges: Sequence[OffsetRange], deadline_s: float, size: RecordSize | None = None, skip: int = 0
     ) -> RawRecords:
-        """Read every record of the ranges."""
+        """Read every record of the ranges, but for up to `skip` that cannot be used."""
         ...
 
     @property
@@ -112,9 +112,9 @@ class KafkaBroker:
         missing(self._bounds.of, ranges, self.bootstrap_servers)
 
     def read_ranges(
-        self, ranges: Sequence[OffsetRange], deadline_s: float, size: RecordSize | None = None
+        self, ranges: Sequence[OffsetRange], deadline_s: float, size: RecordSize | None = None, skip: int = 0
     ) -> RawRecords:
-        return reader.read_ranges(self.kafka, ranges, deadline_s, size, self._clients)
+        return reader.read_ranges(self.kafka, ranges, deadline_s, size, self._clients, skip)
 
     def writer(self) -> RecordWriter:
         return RecordWriter(self.kafka)

@@ -13,7 +13,9 @@ from fedstream.stream.client import admin, consumer
 from fedstream.stream.records import RecordSize
 
 if TYPE_CHECKING:
-    from kafka import KafkaAdminClient, KafkaConsumer
+    from kafka import KafkaAdminClient
+
+    from fedstream.stream.holes import WatchingConsumer
 
 CONSUMERS = 8
 """Number of consumers that are kept open for a cluster; each of them reads records of one size."""
@@ -24,7 +26,9 @@ class Clients(Protocol):
 
     def admin(self, kafka: KafkaSettings) -> AbstractContextManager[KafkaAdminClient]: ...
 
-    def consumer(self, kafka: KafkaSettings, size: RecordSize | None) -> AbstractContextManager[KafkaConsumer]: ...
+    def consumer(
+        self, kafka: KafkaSettings, size: RecordSize | None, cut: bool = False
+    ) -> AbstractContextManager[WatchingConsumer]: ...
 
 
 class FreshClients:
@@ -33,8 +37,10 @@ class FreshClients:
     def admin(self, kafka: KafkaSettings) -> AbstractContextManager[KafkaAdminClient]:
         return admin(kafka)
 
-    def consumer(self, kafka: KafkaSettings, size: RecordSize | None) -> AbstractContextManager[KafkaConsumer]:
-        return consumer(kafka, size=size)
+    def consumer(
+        self, kafka: KafkaSettings, size: RecordSize | None, cut: bool = False
+    ) -> AbstractContextManager[WatchingConsumer]:
+        return consumer(kafka, size=size, cut=cut)
 
 
 FRESH = FreshClients()
@@ -55,8 +61,10 @@ class KeptClients:
     def admin(self, kafka: KafkaSettings) -> AbstractContextManager[KafkaAdminClient]:
         return self._lend("admin", lambda: admin(kafka))
 
-    def consumer(self, kafka: KafkaSettings, size: RecordSize | None) -> AbstractContextManager[KafkaConsumer]:
-        return self._lend(size, lambda: consumer(kafka, size=size))
+    def consumer(
+        self, kafka: KafkaSettings, size: RecordSize | None, cut: bool = False
+    ) -> AbstractContextManager[WatchingConsumer]:
+        return self._lend((size, cut), lambda: consumer(kafka, size=size, cut=cut))
 
     @contextmanager
     def _lend(self, key: Hashable, opened: Callable[[], AbstractContextManager[Any]]) -> Iterator[Any]:

@@ -82,17 +82,17 @@ class MemoryBroker:
             self._missing(ranges)
 
     def read_ranges(
-        self, ranges: Sequence[OffsetRange], deadline_s: float, size: RecordSize | None = None
+        self, ranges: Sequence[OffsetRange], deadline_s: float, size: RecordSize | None = None, skip: int = 0
     ) -> RawRecords:
-        records, limit = RawRecords(sorted(ranges), Column(), Column()), slice_bytes()
-        check_room(records.ranges, size.total * total_records(ranges) if size else 0, limit)
+        records, limit = RawRecords([], Column(), Column()), slice_bytes()
+        check_room(ranges, size.total * total_records(ranges) if size else 0, limit)
         with self._changed:
-            if self._missing(records.ranges):
+            if self._missing(ranges):
                 raise DeadlineError(
                     f"{self._missing(ranges)} of {total_records(ranges)} records are not there yet; "
                     "give the round a longer deadline"
                 )
-            for wanted in records.ranges:
+            for wanted in sorted(ranges):
                 batch = self._topics[wanted.topic].records[wanted.start : wanted.end]
                 _check_sizes(wanted, batch, size)
                 records.append(wanted, wanted.start, [key for key, _ in batch], [value for _, value in batch])

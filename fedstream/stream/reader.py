@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from fedstream.errors import BrokerAway, BrokerError, DeadlineError, RecordError
@@ -13,11 +14,14 @@ from fedstream.stream.bounds import Bounds, check_room, gap, missing, too_late
 from fedstream.stream.client import admin, explained, unauthorized
 from fedstream.stream.clients import FRESH, Clients
 from fedstream.stream.known_bounds import TOPICS
-from fedstream.stream.records import Column, RawRecords, RecordSize
+from fedstream.stream.records import Column, RawRecords, RecordSize, extend, why_unusable
+from fedstream.stream.unusable import check_any, too_many
 
 if TYPE_CHECKING:
-    from kafka import KafkaAdminClient, KafkaConsumer
+    from kafka import KafkaAdminClient
     from kafka.consumer.fetcher import ConsumerRecord
+
+    from fedstream.stream.holes import WatchingConsumer
 
 __all__ = ["RawRecords", "check_retention", "read_ranges", "topic_bounds", "wait_for_data"]
 
@@ -88,10 +92,12 @@ def read_ranges(
     deadline_s: float,
     size: RecordSize | None = None,
     clients: Clients = FRESH,
+    skip: int = 0,
 ) -> RawRecords:
     """Read every record of the ranges.
 
-    Until the deadline, a broker that stops answering can come back.
+    Offsets that transactions left without a record are listed in the result. Until the deadline, a broker that stops
+    answering can come back.
 
     Args:
         kafka: Connection settings of the brokers.
@@ -100,46 +106,56 @@ def read_ranges(
         size: Size of a record as announced, so that larger records are rejected before they are in memory; None if it
             is unknown.
         clients: Provides the Kafka clients, which are kept open or are opened for this call.
+        skip: Maximum number of records that are left out because they have no key or no value, or are larger than
+            announced.
 
     Raises:
         DeadlineError: The records could not all be read in time.
         RetentionError: A record inside a range is missing (because of retention or compaction).
-        RecordError: A record has no key or no value, a record is larger than announced, or the records exceed what a
-            step is allowed to hold.
+        RecordError: More than `skip` records have no key or no value or are larger than announced, there is no record
+            at all, or the records exceed what a step is allowed to hold.
         TopicError: A topic or partition no longer exists.
         BrokerError: No broker answers at the beginning, or the broker denies access.
     """
     deadline = time.monotonic() + deadline_s
-    records = RawRecords(sorted(ranges), Column(), Column())
+    records = RawRecords([], Column(), Column())
     limit, held, keyless = slice_bytes(), 0, size is not None and size.keyless
-    check_room(records.ranges, size.least * total_records(ranges) if size else 0, limit)
+    check_room(ranges, size.least * total_records(ranges) if size else 0, limit)
     with clients.admin(kafka) as asked:
-        _missing(asked, records.ranges, kafka)
-        with clients.consumer(kafka, size) as reader:
-            for wanted in records.ranges:
-                for batch in _batches(reader, asked, wanted, deadline, kafka):
-                    held += records.append(
-                        wanted,
-                        batch[0].offset,
-                        [(record.key or b"") if keyless else record.key for record in batch],
-                        [record.value for record in batch],
-                    )
-                    check_room(records.ranges, held, limit)
+        _missing(asked, sorted(ranges), kafka)
+        with clients.consumer(kafka, size, cut=skip > 0) as reader:
+            for wanted in sorted(ranges):
+                for batch in _batches(reader, asked, wanted, deadline, kafka, records.gaps):
+                    for run in _usable_runs(batch, wanted, size, records.skipped, skip) if skip else [batch]:
+                        held += records.append(
+                            wanted,
+                            run[0].offset,
+                            [(record.key or b"") if keyless else record.key for record in run],
+                            [record.value for record in run],
+                        )
+                    check_room(ranges, held, limit)
+    check_any(records)
     return records
 
 
 def _batches(
-    reader: KafkaConsumer, asked: KafkaAdminClient, wanted: OffsetRange, deadline: float, kafka: KafkaSettings
+    reader: WatchingConsumer,
+    asked: KafkaAdminClient,
+    wanted: OffsetRange,
+    deadline: float,
+    kafka: KafkaSettings,
+    gaps: list[OffsetRange],
 ) -> Iterator[list[ConsumerRecord]]:
-    """Yield the records of one range in batches, without gaps."""
+    """Yield the records of one range in batches without gaps, and add what transactions left empty to `gaps`."""
     from kafka import TopicPartition
-    from kafka.errors import LogTruncationError, OffsetOutOfRangeError
+    from kafka.errors import LogTruncationError, OffsetOutOfRangeError, UnsupportedCodecError
 
-    from fedstream.stream.limits import OversizedBatch, OversizedPart
+    from fedstream.stream.limits import OversizedBatch, OversizedPart, missing_codec
 
     partition = TopicPartition(wanted.topic, wanted.partition)
     reader.assign([partition])
     reader.seek(partition, wanted.start)
+    reader.passed.clear()
     at, heard, silence = wanted.start, time.monotonic(), ""
     while at < wanted.end:
         now = time.monotonic()
@@ -149,9 +165,7 @@ def _batches(
                 "give the round a longer deadline"
             )
         try:
-            batch = reader.poll(timeout_ms=int(min(POLL_S, deadline - now) * 1000) + 1).get(partition, [])[
-                : wanted.end - at
-            ]
+            batch = reader.poll(timeout_ms=int(min(POLL_S, deadline - now) * 1000) + 1).get(partition, [])
         except (OffsetOutOfRangeError, LogTruncationError) as error:
             raise gap(wanted, at) from error
         except OversizedPart as error:
@@ -160,12 +174,16 @@ def _batches(
             ) from error
         except OversizedBatch as error:
             raise RecordError(f"{wanted.topic}:{wanted.partition}: {error}") from error
+        except UnsupportedCodecError as error:
+            raise RecordError(f"{wanted.topic}:{wanted.partition}: {missing_codec(error)}") from error
         if batch:
-            _check_offsets(batch, wanted, at)
-            yield batch
-            at, heard, silence = at + len(batch), time.monotonic(), ""
-        elif reader.position(partition, timeout_ms=int(POLL_S * 1000)) > at:
-            raise gap(wanted, at)
+            for run in _runs(batch, wanted.end):
+                _pass(reader, wanted, at, run[0].offset, gaps)
+                yield run
+                at = run[-1].offset + 1
+            heard, silence = time.monotonic(), ""
+        elif (position := reader.position(partition, timeout_ms=int(POLL_S * 1000))) > at:
+            at = _pass(reader, wanted, at, min(position, wanted.end), gaps)
         elif now - heard > STALL_S:
             heard, silence = now, _ask_again(asked, wanted, kafka)
 
@@ -179,10 +197,44 @@ def _ask_again(asked: KafkaAdminClient, wanted: OffsetRange, kafka: KafkaSetting
     return ""
 
 
-def _check_offsets(batch: list[ConsumerRecord], wanted: OffsetRange, at: int) -> None:
-    if batch[0].offset != at or batch[-1].offset != at + len(batch) - 1:
-        found = {record.offset for record in batch}
-        raise gap(wanted, next(offset for offset in range(at, at + len(batch)) if offset not in found))
+def _runs(batch: list[ConsumerRecord], end: int) -> Iterator[list[ConsumerRecord]]:
+    """Yield the records before an offset as lists without gaps, of which there is usually one."""
+    if batch[-1].offset - batch[0].offset == len(batch) - 1 and batch[-1].offset < end:
+        yield batch
+        return
+    for _, run in groupby(enumerate(batch), key=lambda at: at[1].offset - at[0]):
+        if found := [record for _, record in run if record.offset < end]:
+            yield found
+
+
+def _pass(reader: WatchingConsumer, wanted: OffsetRange, start: int, end: int, gaps: list[OffsetRange]) -> int:
+    """Add [start, end) to the gaps and return the end.
+
+    Raises:
+        RetentionError: Not all of it was left by transactions.
+    """
+    from kafka import TopicPartition
+
+    if start < end:
+        if (lost := reader.first_lost(TopicPartition(wanted.topic, wanted.partition), start, end)) < end:
+            raise gap(wanted, lost)
+        extend(gaps, OffsetRange(wanted.topic, wanted.partition, start, end), wanted)
+    return end
+
+
+def _usable_runs(
+    batch: list[ConsumerRecord], wanted: OffsetRange, size: RecordSize | None, skipped: list[OffsetRange], most: int
+) -> Iterator[list[ConsumerRecord]]:
+    """Yield the usable records of a batch as lists without gaps, and add the offsets of the others to `skipped`."""
+    for problem, run in groupby(batch, key=lambda record: why_unusable(record.key, record.value, size)):
+        found = list(run)
+        if not problem:
+            yield found
+            continue
+        extend(skipped, OffsetRange(wanted.topic, wanted.partition, found[0].offset, found[-1].offset + 1), wanted)
+        if total_records(skipped) > most:
+            where = f"{wanted.topic}:{wanted.partition}:{found[0].offset}"
+            raise too_many(RecordError(f"record {where} {problem}"), most)
 
 
 def bounds_of(asked: KafkaAdminClient, topic: str, kafka: KafkaSettings) -> Bounds:

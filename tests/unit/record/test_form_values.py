@@ -22,6 +22,7 @@ CHANGED: dict[str, Any] = {
     "mixed_precision": True,
     "threads": 1,
     "baseline": True,
+    "max_skipped": 3,
     "outlier_bound": 3.0,
     "leave_one_out": True,
     "clipping": {"norm": 1.0},
@@ -30,7 +31,7 @@ CHANGED: dict[str, Any] = {
     "rounds": 4,
     "sites": {"a": {"bootstrap_servers": "a:1"}},
 }
-KEYS = "data_restriction, slices, own_topics, min_data, validation_rate"
+KEYS = "data_restriction, slices, own_topics, min_data, max_skipped, validation_rate"
 
 
 @given(st.sets(st.sampled_from(sorted(CHANGED))))
