@@ -11,10 +11,12 @@ from fedstream.record.commit import Commit
 from fedstream.record.documents import Metrics, SliceDoc
 from fedstream.record.offsets import OffsetRange
 from fedstream.record.run import MatchedClient
+from fedstream.record.statistics import ClientStatistics
 from fedstream.steps.context import Context
 from fedstream.steps.evaluation import measure_left_out, measure_on, read_evaluation
 from fedstream.steps.feeding import why_not_fed
-from fedstream.steps.ingest import describe_slice
+from fedstream.steps.slicing import describe_slice
+from fedstream.steps.statistics import describe_statistics
 from fedstream.store.state import RunState
 from fedstream.stream.broker import Brokers
 from fedstream.stream.codec import get_codec
@@ -65,6 +67,21 @@ class Streams:
             )
         return ""
 
+    def check_statistics(self, said: ClientStatistics) -> str:
+        """Return how a client's contribution to the statistics differs from its records; empty if it matches."""
+        client = self.state.record.client(said.client)
+        noise = self.state.record.spec.statistics.noise_multiplier  # which only the client's secret makes again
+        fields = ("slice", "records") if noise else tuple(ClientStatistics.model_fields)
+        try:
+            records = self._records(client, said.slice.offsets)
+            again = describe_statistics(
+                self.state.record, client, records, *decode_in_order(self.state.record, client, records)
+            )
+        except FedstreamError as error:
+            return f"its records cannot be read again: {error}"
+        different = [name for name in fields if getattr(said, name) != getattr(again, name)]
+        return f"its {different[0]} differ from what its records say" if different else ""
+
     def check_measurement(self, commit: Commit) -> str:
         """Return what is wrong with the metrics in a commit, measured on the evaluation topic; empty if nothing is."""
         evaluation = self.state.record.evaluation
@@ -90,12 +107,16 @@ class Streams:
         self.records += evaluation.records
         return read_evaluation(self.brokers.at(""), evaluation, Deadline.after(self.deadline_s))
 
+    def _records(self, client: MatchedClient, ranges: list[OffsetRange]) -> RawRecords:
+        broker = self.brokers.at(client.bootstrap_servers)
+        records = broker.read_ranges(ranges, self.deadline_s, get_codec(client.format).record_size)
+        self.records += len(records)
+        return records
+
     def _read(self, client: MatchedClient, ranges: list[OffsetRange]) -> SliceDoc | str:
         """Return the slice document of the current records, or why there is none."""
         try:
-            broker = self.brokers.at(client.bootstrap_servers)
-            records = broker.read_ranges(ranges, self.deadline_s, get_codec(client.format).record_size)
-            self.records += len(records)
+            records = self._records(client, ranges)
             return describe_slice(client, records, decode_in_order(self.state.record, client, records)[1])
         except FedstreamError as error:
             return f"its records cannot be read again: {error}"

@@ -16,7 +16,9 @@ from fedstream.record.form_values import explained, parse_form
 from fedstream.record.names import NAME, NAME_RULE, TOPIC
 from fedstream.record.operational import OPERATIONAL, identity, with_operational
 from fedstream.record.placement import BESIDE_PLACEMENTS, Placement, Site, with_placement
+from fedstream.record.preprocessing import Preprocessing
 from fedstream.record.privacy import Privacy
+from fedstream.record.statistics import Statistics
 
 
 class RunSpec(Document):
@@ -69,6 +71,18 @@ class RunSpec(Document):
     )
     validation_rate: Annotated[float, Entry("data", within="data_options")] = Field(
         0.1, ge=0, lt=1, description="Fraction of the records to hold out at clients whose announcement sets none."
+    )
+    preprocessing: Annotated[Preprocessing, Entry("data", within="data_options")] = Field(
+        Preprocessing(),
+        exclude_if=lambda preprocessing: preprocessing == Preprocessing(),
+        description="What happens to records before they reach the model, such as "
+        '{"steps": [{"step": "standardise"}]}; see docs/preprocessing.md.',
+    )
+    statistics: Annotated[Statistics, Entry("data", within="data_options")] = Field(
+        Statistics(),
+        exclude_if=lambda statistics: statistics == Statistics(),
+        description='Statistics of the clients\' records before the first round, such as {"gather": true}; see '
+        "docs/statistics.md.",
     )
     epochs: Annotated[int, Entry("training")] = Field(
         1, ge=1, le=10_000, description="Passes over a client's records in a round."
@@ -202,6 +216,11 @@ class RunSpec(Document):
         if strangers := sorted(self.sites.keys() - set(self.clients)) if self.clients else []:
             raise ValueError(f"sites names {strangers[0]!r}, which is not among the clients")
         return self
+
+    @property
+    def gathers_statistics(self) -> bool:
+        """Whether the clients send statistics before the first round."""
+        return self.statistics.gather or self.preprocessing.standardises
 
     @property
     def federated_evaluation(self) -> bool:

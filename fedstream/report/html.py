@@ -12,7 +12,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from fedstream.record.form import form_of
+from fedstream.record.form import form_of, values_of
 from fedstream.record.selection import clients_asked, quorum
 from fedstream.record.spec import RunSpec
 from fedstream.report import figures, tables
@@ -201,7 +201,7 @@ def _chain(view: RunView) -> list[Link]:
 
 def _settings(spec: RunSpec) -> list[tuple[str, list[tuple[str, str, str]]]]:
     """Return (name, value, description) of every setting of the run, by the groups of the form."""
-    values, form = spec.model_dump(mode="json"), form_of(type(spec))
+    values, form = values_of(spec), form_of(type(spec))
     return [
         (group, [(field.name, _plain(values[field.name]), field.description) for field in fields])
         for group, fields in groupby(form, key=lambda field: field.group)

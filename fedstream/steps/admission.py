@@ -6,10 +6,11 @@ import json
 from dataclasses import dataclass
 
 from fedstream.model.compatibility import check_fit
+from fedstream.preprocessing.shapes import preprocessed_shapes
 from fedstream.record.description import ModelDescription
 from fedstream.record.offsets import format_ranges, parse_ranges
 from fedstream.record.spec import RunSpec
-from fedstream.steps.naming import names_misfit
+from fedstream.steps.naming import features_of, names_misfit
 from fedstream.stream.announcement import DataAnnouncement, invalid_client_name
 from fedstream.stream.codec import get_codec
 
@@ -96,5 +97,5 @@ def why_not(
     if announcement.withdrawn:
         return ""
     codec = get_codec(announcement.format)
-    check_fit(model, codec)
+    check_fit(model, preprocessed_shapes(spec.preprocessing, codec, features_of(announcement, codec) or model.features))
     return names_misfit(model, codec, announcement)
