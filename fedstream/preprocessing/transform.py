@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -28,11 +29,13 @@ class Transform:
         operations: Operations on plain samples; empty for samples that stay as they are.
         fields: Field -> operations on it, for samples with several named fields.
         shape: Shape of a sample afterwards; () for samples with fields.
+        before: Shape of a sample before, under the name ""; with fields, of each of them, under its name.
         classes: Length of a one-hot label; 0 for labels that stay as they are.
     """
 
     operations: Operations
     shape: tuple[int, ...]
+    before: Mapping[str, tuple[int, ...]]
     classes: int
     fields: Mapping[str, Operations] = field(default_factory=dict)
 
@@ -48,6 +51,18 @@ class Transform:
         for name, part in parts.items():
             result[name] = part
         return result
+
+    @property
+    def changes_samples(self) -> bool:
+        return bool(self.operations or any(self.fields.values()))
+
+    def described(self) -> list[dict[str, Any]]:
+        """Return the operations on plain samples, with their constants for each column, as JSON; null is NaN."""
+        return [
+            {"operation": type(operation).__name__}
+            | {name: _json(constant.tolist()) for name, constant in vars(operation).items()}
+            for operation in self.operations
+        ]
 
     def labels(self, y: NDArray[Any]) -> NDArray[Any]:
         """Return labels, as one-hot float32 (n, classes) if that is asked for.
@@ -69,6 +84,12 @@ class Transform:
                 f"one_hot_labels; {int(wrong.sum())} of {len(numbers)} labels are wrong"
             )
         return np.eye(self.classes, dtype=np.float32)[numbers.astype(np.intp)]
+
+
+def _json(constant: Any) -> Any:
+    if isinstance(constant, list):
+        return [_json(value) for value in constant]
+    return None if isinstance(constant, float) and math.isnan(constant) else constant
 
 
 def computed(operations: Operations, x: NDArray[Any]) -> NDArray[Any]:
@@ -97,7 +118,7 @@ def resolve(
         SpecError: The steps do not fit such samples.
     """
     operations, after = operations_of(preprocessing.steps, shape, feature_names(shape, names), constants)
-    return Transform(operations, after, preprocessing.one_hot_labels)
+    return Transform(operations, after, {"": tuple(shape)}, preprocessing.one_hot_labels)
 
 
 def resolve_fields(preprocessing: Preprocessing, dtype: np.dtype[Any], constants: Constants | None = None) -> Transform:
@@ -117,7 +138,7 @@ def resolve_fields(preprocessing: Preprocessing, dtype: np.dtype[Any], constants
             raise SpecError(
                 f"preprocessing: step {step.step} names column {unknown[0]!r}; the records have {', '.join(names)}"
             )
-    fields = {}
+    fields, before = {}, {}
     for place, name in enumerate(names):
         base, shape = dtype[name].subdtype or (dtype[name], ())
         own = [
@@ -128,4 +149,5 @@ def resolve_fields(preprocessing: Preprocessing, dtype: np.dtype[Any], constants
         if own and base.kind not in NUMBERS:
             raise SpecError(f"preprocessing: step {own[0].step} names column {name!r}, which has no numbers")
         fields[name], _ = operations_of(own, shape, [name], constants)
-    return Transform((), (), preprocessing.one_hot_labels, fields)
+        before[name] = shape
+    return Transform((), (), before, preprocessing.one_hot_labels, fields)

@@ -11,8 +11,8 @@ from fedstream.record.document import Count, Digest, Document, Reason, Word
 from fedstream.record.documents import CLASSES, SliceDoc
 from fedstream.record.names import LONGEST_NAME, MOST_NAMES
 
-BIN_RANGE = 2**15
-"""Bins are -BIN_RANGE ... BIN_RANGE - 1: the upper half of a float32 (see fedstream.statistics.bins)."""
+BIN_RANGE = 0x7F80
+"""Bins are -BIN_RANGE ... BIN_RANGE, the bits of the numbers that they stand for (see fedstream.statistics.bins)."""
 
 LONGEST_SUM = 200
 """Maximum characters of an exact sum: the squares of float32 numbers span 554 bits, and 2**63 of them 63 more."""
@@ -45,8 +45,8 @@ Exact = Annotated[
 """An exact sum, as `to_text` writes it."""
 
 Bins = Annotated[
-    list[tuple[Annotated[int, Field(ge=-BIN_RANGE, lt=BIN_RANGE)], Annotated[int, Field(ge=1, lt=2**63)]]],
-    Field(max_length=2 * BIN_RANGE),
+    list[tuple[Annotated[int, Field(ge=-BIN_RANGE, le=BIN_RANGE)], Annotated[int, Field(ge=1, lt=2**63)]]],
+    Field(max_length=2 * BIN_RANGE + 1),
 ]
 """(bin, number of its values) in ascending order, without empty bins."""
 

@@ -64,6 +64,7 @@ def render_report(view: RunView) -> str:
             heaviest=max((row.share for row in rows), default=0.0) or 1.0,
             refusals=tables.refusal_rows(view),
             slices=tables.slice_rows(view),
+            statistics_rows=[row for rows in view.statistics.rows for row in rows] if view.statistics else [],
             class_rows=tables.class_rows(measured.metrics if measured else None, view.classes),
             chain=_chain(view),
             settings=_settings(view.spec),
@@ -92,6 +93,7 @@ def _environment() -> Environment:
         duration=duration,
         spans=spans,
         capital=capital,
+        brief=lambda value: "–" if value is None else f"{value:.4g}",
         signed=lambda value: f"{value:+.4f}" if abs(value) < 1000 else f"{value:+.4g}",
         when=lambda time: f"{time:%Y-%m-%d %H:%M} UTC",
     )

@@ -52,9 +52,10 @@ def differences(clients: Sequence[ClientStatistics]) -> list[Difference]:
     for sums in zip(*(client.features for client in clients), strict=True):
         all_clients = _sum(list(sums))
         for client, own in zip(clients, sums, strict=True):
-            pair = _moments(_sum([own])), _moments(tuple(a - b for a, b in zip(all_clients, _sum([own]), strict=True)))
-            if pair[0] and pair[1] and _apart(*pair):
-                found.append(Difference(client.client, own.name, *pair))
+            here = _moments(_sum([own]))
+            others = _moments(tuple(every - one for every, one in zip(all_clients, _sum([own]), strict=True)))
+            if here and others and _apart(here, others):
+                found.append(Difference(client.client, own.name, here, others))
     return found
 
 

@@ -27,7 +27,7 @@ def measure(x: NDArray[Any], names: Sequence[str]) -> list[FeatureSums]:
         x: Samples (n, *shape). The features of a structured array are its fields.
         names: Names of the columns of flat samples, in order; empty if they have none.
     """
-    return [found for own, table in _tables(x, names) for found in _measured(own, table)]
+    return [found for own, table in tables_of(x, names) for found in _measured(own, table)]
 
 
 def count_classes(labels: NDArray[Any]) -> dict[str, int]:
@@ -41,7 +41,7 @@ def count_classes(labels: NDArray[Any]) -> dict[str, int]:
     )
 
 
-def _tables(x: NDArray[Any], names: Sequence[str]) -> list[tuple[list[str], NDArray[np.float32]]]:
+def tables_of(x: NDArray[Any], names: Sequence[str]) -> list[tuple[list[str], NDArray[np.float32]]]:
     """Return the samples as tables with one feature in each column, and the names of their columns."""
     if x.dtype.names:
         fields = [(name, x[name]) for name in x.dtype.names if x[name].dtype.kind in NUMBERS]

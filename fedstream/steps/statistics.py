@@ -12,17 +12,22 @@ from numpy.typing import NDArray
 
 from fedstream.errors import CorruptObject, ObjectConflict, ObjectNotFound, QuorumError, SpecError
 from fedstream.model.split import split_mask
+from fedstream.privacy.keys import noise_key
+from fedstream.privacy.normals import Normals
+from fedstream.privacy.secret import required_secret
+from fedstream.record.canonical import sha256_hex
 from fedstream.record.document import REASON
 from fedstream.record.names import MOST_NAMES
 from fedstream.record.preprocessing import feature_names
 from fedstream.record.run import MatchedClient, RunRecord
 from fedstream.record.selection import quorum
 from fedstream.record.spec import RunSpec
-from fedstream.record.statistics import ClientStatistics, RunStatistics
+from fedstream.record.statistics import ClientStatistics, FeatureSums, RunStatistics
 from fedstream.statistics.combine import combined, combined_classes
 from fedstream.statistics.compare import differences
 from fedstream.statistics.judge import why_not
 from fedstream.statistics.measure import NUMBERS, count_classes, measure
+from fedstream.statistics.noise import noised
 from fedstream.steps.candidates import read_refusals
 from fedstream.steps.context import Context
 from fedstream.steps.feeding import ranges_of, why_unexpected
@@ -79,13 +84,19 @@ def _measured(context: Context, state: RunState, client: MatchedClient) -> Clien
     patiently(deadline, lambda left_s: broker.wait_for_data(ranges, left_s))
     size = get_codec(client.format).record_size
     records = patiently(deadline, lambda left_s: broker.read_ranges(ranges, left_s, size))
-    document = describe_statistics(state.record, client, records, *decode_in_order(state.record, client, records))
+    key = _noise_key(context, state, client, records) if state.record.spec.statistics.noise_multiplier else None
+    document = describe_statistics(state.record, client, records, *decode_in_order(state.record, client, records), key)
     context.records.put(context.slice_id(document.slice), records)
     return document
 
 
 def describe_statistics(
-    record: RunRecord, client: MatchedClient, records: RawRecords, x: NDArray[Any], y: NDArray[Any]
+    record: RunRecord,
+    client: MatchedClient,
+    records: RawRecords,
+    x: NDArray[Any],
+    y: NDArray[Any],
+    key: bytes | None = None,
 ) -> ClientStatistics:
     """Return what a client contributes, as its records determine it.
 
@@ -95,16 +106,30 @@ def describe_statistics(
         records: The records that were read.
         x: Decoded samples, with their columns in the run's order.
         y: Decoded labels, with the run's class numbers.
+        key: Key of the noise; None for none.
     """
     trained = ~split_mask(record.spec.seed, records.partitions, records.offsets, client.held_out_rate)
-    enough = int(trained.sum()) >= record.spec.statistics.min_records
+    asked, features, counts = record.spec.statistics, list[FeatureSums](), dict[str, int]()
+    if trained.sum() >= asked.min_records:
+        if key:
+            sizes = features_in(client, record.features)
+            features = noised(x[trained], record.features, asked, sizes, Normals(key))
+        else:
+            features = measure(x[trained], record.features)
+            counts = count_classes(y[trained]) if y.size == len(y) else {}
     return ClientStatistics(
         run=record.spec.run,
         slice=describe_slice(client, records, y[:0]),
         records=int(trained.sum()),
-        features=measure(x[trained], record.features) if enough else [],
-        class_counts=count_classes(y[trained]) if enough and y.size == len(y) else {},
+        features=features,
+        class_counts=counts,
     )
+
+
+def _noise_key(context: Context, state: RunState, client: MatchedClient, records: RawRecords) -> bytes:
+    secret = required_secret(context.noise_secret(), f"the noise of the statistics of run {state.run!r}")
+    spec_digest = sha256_hex(state.store.get(state.keys.spec))
+    return noise_key(secret, state.run, 0, client.client, spec_digest, records.digest)
 
 
 def combine_statistics(state: RunState, attempt: str) -> str:
