@@ -210,6 +210,15 @@ class RunSpec(Document):
         return self
 
     @model_validator(mode="after")
+    def _a_private_run_gathers_no_statistics(self) -> RunSpec:
+        if self.privacy.where and self.gathers_statistics:
+            raise ValueError(
+                "a run with `privacy` gathers no statistics, because its epsilon would not include them; "
+                "leave out `statistics` and the step standardise, and scale with constants of your own"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _quorum_is_reachable(self) -> RunSpec:
         if self.clients and self.min_clients > len(self.clients):
             raise ValueError(f"min_clients is {self.min_clients}, but only {len(self.clients)} clients are named")
