@@ -6,12 +6,16 @@ import json
 from dataclasses import dataclass
 
 from fedstream.model.compatibility import check_fit
+from fedstream.preprocessing.shapes import preprocessed_shapes
 from fedstream.record.description import ModelDescription
 from fedstream.record.offsets import format_ranges, parse_ranges
+from fedstream.record.preprocessing import Preprocessing
 from fedstream.record.spec import RunSpec
-from fedstream.steps.naming import names_misfit
+from fedstream.steps.naming import features_of, names_misfit
 from fedstream.stream.announcement import DataAnnouncement, invalid_client_name
 from fedstream.stream.codec import get_codec
+
+NO_PREPROCESSING = Preprocessing()
 
 
 @dataclass(frozen=True)
@@ -102,15 +106,22 @@ def why_not(
             )
     if announcement.withdrawn:
         return ""
-    return misfit(model, announcement)
+    return misfit(model, announcement, spec.preprocessing)
 
 
-def misfit(model: ModelDescription, announcement: DataAnnouncement) -> str:
+def misfit(
+    model: ModelDescription, announcement: DataAnnouncement, preprocessing: Preprocessing = NO_PREPROCESSING
+) -> str:
     """Return why the names of an announcement's columns or classes do not fit a model, or an empty string.
+
+    Args:
+        model: The model.
+        announcement: The announcement of the records.
+        preprocessing: What a run does to the records before the model sees them.
 
     Raises:
         FedstreamError: The format of its records is not known, or their shape does not fit the model.
     """
     codec = get_codec(announcement.format)
-    check_fit(model, codec)
+    check_fit(model, preprocessed_shapes(preprocessing, codec, features_of(announcement, codec) or model.features))
     return names_misfit(model, codec, announcement)
