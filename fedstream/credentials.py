@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import (
     BaseModel,
@@ -35,23 +36,27 @@ class BrokerCredentials(BaseModel):
 
     Attributes:
         security_protocol: PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL.
-        sasl_mechanism: PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512; empty without SASL.
-        username: SASL user name.
-        password: SASL password; never shown.
+        sasl_mechanism: PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 or OAUTHBEARER; empty without SASL.
+        username: SASL user name; with OAUTHBEARER, the client id.
+        password: SASL password; with OAUTHBEARER, the client secret; never shown.
         ca_file: PEM file with the certificate of the certificate authority.
         cert_file: PEM file with the client certificate.
         key_file: PEM file with the client's private key.
+        token_url: with OAUTHBEARER, address of the token endpoint.
+        token_scope: with OAUTHBEARER, scope to ask for; empty for the server's default.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
-    sasl_mechanism: Literal["", "PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = ""
+    sasl_mechanism: Literal["", "PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"] = ""
     username: Text = ""
     password: SecretStr = Field(SecretStr(""), max_length=4096)
     ca_file: Text = ""
     cert_file: Text = ""
     key_file: Text = ""
+    token_url: Text = ""
+    token_scope: Text = ""
 
     @model_validator(mode="after")
     def _sasl_is_whole(self) -> BrokerCredentials:
@@ -61,6 +66,8 @@ class BrokerCredentials(BaseModel):
                 "SASL_PLAINTEXT and SASL_SSL require sasl_mechanism, username and password; "
                 "other protocols accept none of them"
             )
+        if self.sasl_mechanism == "OAUTHBEARER" and (problem := why_no_token_url(self.token_url)):
+            raise ValueError(f"token_url {problem}")
         return self
 
 
@@ -70,6 +77,20 @@ _FILE = TypeAdapter(
         Field(max_length=1000),
     ]
 )
+
+
+def why_no_token_url(url: str) -> str:
+    """Return why a client secret cannot be sent to this address, or an empty string."""
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:
+        return f"is not an address: {error}"
+    if "@" in parts.netloc:
+        return "contains a user name or a password, which would appear in logs; set it to the address alone"
+    here = parts.hostname in ("localhost", "127.0.0.1", "::1")
+    if not parts.hostname or parts.scheme not in (("http", "https") if here else ("https",)):
+        return f"is {url!r}; set it to https:// and the address of the token endpoint, which is sent a secret"
+    return ""
 
 
 def brokers(bootstrap_servers: str) -> frozenset[str]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from fedstream.credentials import brokers, read_credentials
+from fedstream.credentials import brokers, read_credentials, why_no_token_url
 from fedstream.errors import SettingsError
 
 START_HINT = (
@@ -22,6 +22,9 @@ START_HINT = (
     'and load its variables with `eval "$(fedstream services env)"`'
 )
 
+
+MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER")
+"""How a client can log in with SASL."""
 
 SLICE_GIB = 4
 """Default of FEDSTREAM_SLICE_GIB: GiB of records that a step holds in memory.
@@ -99,13 +102,15 @@ class KafkaSettings:
     Attributes:
         bootstrap_servers: `host:port[,host:port...]`.
         security_protocol: PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL.
-        sasl_mechanism: PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512; empty without SASL.
-        username: SASL user name.
-        password: SASL password; never shown.
+        sasl_mechanism: PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 or OAUTHBEARER; empty without SASL.
+        username: SASL user name; with OAUTHBEARER, the client id.
+        password: SASL password; with OAUTHBEARER, the client secret; never shown.
         ca_file: PEM file with the certificate of the certificate authority.
         cert_file: PEM file with the client certificate.
         key_file: PEM file with the client's private key.
         credentials_file: JSON file that maps the addresses of other clusters to their credentials.
+        token_url: With OAUTHBEARER, address of the token endpoint.
+        token_scope: With OAUTHBEARER, scope to ask for; empty for the server's default.
         stranger: Whether this is a cluster other than the one in the environment, without credentials on file.
     """
 
@@ -118,6 +123,8 @@ class KafkaSettings:
     cert_file: str = ""
     key_file: str = ""
     credentials_file: str = ""
+    token_url: str = ""
+    token_scope: str = ""
     stranger: bool = False
 
     def __repr__(self) -> str:
@@ -147,13 +154,24 @@ class KafkaSettings:
             cert_file=env.get("KAFKA_CERT_FILE", ""),
             key_file=env.get("KAFKA_KEY_FILE", ""),
             credentials_file=env.get("KAFKA_CREDENTIALS_FILE", ""),
+            token_url=env.get("KAFKA_TOKEN_URL", ""),
+            token_scope=env.get("KAFKA_TOKEN_SCOPE", ""),
         )
-        if protocol.startswith("SASL") and not (settings.sasl_mechanism and settings.username):
+        settings._check_login()
+        return settings
+
+    def _check_login(self) -> None:
+        if not self.security_protocol.startswith("SASL"):
+            return
+        if not (self.sasl_mechanism and self.username and self.password):
             raise SettingsError(
-                f"KAFKA_SECURITY_PROTOCOL is {protocol}; also set KAFKA_SASL_MECHANISM, "
+                f"KAFKA_SECURITY_PROTOCOL is {self.security_protocol}; also set KAFKA_SASL_MECHANISM, "
                 "KAFKA_USERNAME and KAFKA_PASSWORD"
             )
-        return settings
+        if self.sasl_mechanism not in MECHANISMS:
+            raise SettingsError(f"KAFKA_SASL_MECHANISM is {self.sasl_mechanism!r}; set it to {' or '.join(MECHANISMS)}")
+        if self.sasl_mechanism == "OAUTHBEARER" and (problem := why_no_token_url(self.token_url)):
+            raise SettingsError(f"KAFKA_TOKEN_URL {problem}")
 
     def at(self, bootstrap_servers: str) -> KafkaSettings:
         """Return the settings for the cluster at an address that another party supplied.
@@ -176,7 +194,10 @@ class KafkaSettings:
         )
 
     def client_args(self) -> dict[str, Any]:
-        """Return the keyword arguments for kafka-python's producers, consumers and admin clients."""
+        """Return the keyword arguments for kafka-python's producers, consumers and admin clients.
+
+        With OAUTHBEARER, fedstream.stream.client adds what gets the tokens.
+        """
         args: dict[str, Any] = {
             "bootstrap_servers": self.bootstrap_servers.split(","),
             "security_protocol": self.security_protocol,

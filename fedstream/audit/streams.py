@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 from functools import cached_property
+from typing import Any
+
+from numpy.typing import NDArray
 
 from fedstream.audit.evidence import shortened
 from fedstream.deadline import Deadline
 from fedstream.errors import FedstreamError
 from fedstream.record.commit import Commit
-from fedstream.record.documents import Metrics, SliceDoc
-from fedstream.record.offsets import OffsetRange, total_records
+from fedstream.record.documents import Metrics, SliceDoc, offsets_of
+from fedstream.record.offsets import OffsetRange, format_ranges
 from fedstream.record.run import MatchedClient
+from fedstream.record.statistics import ClientStatistics
 from fedstream.settings import held_bytes
 from fedstream.steps.context import Context
 from fedstream.steps.evaluation import measure_left_out, measure_on, read_evaluation
 from fedstream.steps.feeding import why_not_fed
-from fedstream.steps.slices import SliceStream, describe_slice, describe_stream
+from fedstream.steps.reading import read_usable
+from fedstream.steps.slices import describe_stream
+from fedstream.steps.slicing import describe_slice
+from fedstream.steps.statistics import describe_statistics
 from fedstream.store.state import RunState
-from fedstream.stream.bounds import SliceTooLarge
+from fedstream.stream.bounds import SliceTooLarge, shown
 from fedstream.stream.broker import Brokers
-from fedstream.stream.codec import get_codec
-from fedstream.stream.columns import decode_in_order
 from fedstream.stream.reader import RawRecords
 
 TOLERANCE = 1e-3
@@ -52,12 +57,18 @@ class Streams:
         """
         if why_not_fed(self.state, round, document, client):
             return ""
-        slice = (client, document.ranges_text)
+        slice = (client, format_ranges(document.fed))
         if slice not in self._again:
-            self._again[slice] = self._read(self.state.record.client(client), document.offsets)
+            self._again[slice] = self._read(self.state.record.client(client), document.fed)
         again = self._again[slice]
         if isinstance(again, str):
             return again
+        for name in ("ranges", "gaps", "skipped"):
+            if (said := getattr(document, name)) != (found := getattr(again, name)):
+                return (
+                    f"its {name} are {shown(offsets_of(said)) or 'none'}, but reading again gives "
+                    f"{shown(offsets_of(found)) or 'none'}"
+                )
         if document.digest != again.digest:
             return f"the records of {again.ranges_text} have digest {again.digest}, expected {document.digest}"
         if document.class_counts != again.class_counts:
@@ -66,6 +77,18 @@ class Streams:
                 f"{_counts(again)}"
             )
         return ""
+
+    def check_statistics(self, said: ClientStatistics) -> str:
+        """Return how a client's contribution to the statistics differs from its records; empty if it matches."""
+        client = self.state.record.client(said.client)
+        noise = self.state.record.spec.statistics.noise_multiplier  # which only the client's secret makes again
+        fields = ("slice", "records") if noise else tuple(ClientStatistics.model_fields)
+        try:
+            again = describe_statistics(self.state.record, client, *self._records(client, said.slice.offsets))
+        except FedstreamError as error:
+            return f"its records cannot be read again: {error}"
+        different = [name for name in fields if getattr(said, name) != getattr(again, name)]
+        return f"its {different[0]} differ from what its records say" if different else ""
 
     def check_measurement(self, commit: Commit) -> str:
         """Return what is wrong with the metrics in a commit, measured on the evaluation topic; empty if nothing is."""
@@ -92,18 +115,26 @@ class Streams:
         self.records += evaluation.records
         return read_evaluation(self.brokers.at(""), evaluation, Deadline.after(self.deadline_s))
 
+    def _records(
+        self, client: MatchedClient, ranges: list[OffsetRange], limit: int | None = None
+    ) -> tuple[RawRecords, NDArray[Any], NDArray[Any]]:
+        broker = self.brokers.at(client.bootstrap_servers)
+        records, x, y = read_usable(broker, self.state.record, client, ranges, self.deadline_s, limit)
+        self.records += len(records)
+        return records, x, y
+
     def _read(self, client: MatchedClient, ranges: list[OffsetRange]) -> SliceDoc | str:
         """Return the slice document of the current records, or why there is none."""
         try:
-            broker, size = self.brokers.at(client.bootstrap_servers), get_codec(client.format).record_size
-            self.records += total_records(ranges)
+            limit, record = held_bytes(self.state.spec.stream_above_mib), self.state.record
             try:
-                limit = held_bytes(self.state.spec.stream_above_mib)
-                records = broker.read_ranges(ranges, self.deadline_s, size, limit)
+                records, _, labels = self._records(client, ranges, limit)
+                return describe_slice(client, records, labels)
             except SliceTooLarge:
-                stream = SliceStream(broker, client, ranges, Deadline.after(self.deadline_s))
-                return describe_stream(self.state.record, stream, lambda labels: None)
-            return describe_slice(client, records, decode_in_order(self.state.record, client, records)[1])
+                broker, deadline = self.brokers.at(client.bootstrap_servers), Deadline.after(self.deadline_s)
+                document, _ = describe_stream(broker, record, client, ranges, deadline)
+                self.records += document.records
+                return document
         except FedstreamError as error:
             return f"its records cannot be read again: {error}"
 

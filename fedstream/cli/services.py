@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from fedstream.cli.output import err, out, print_json, print_table
+from fedstream.errors import UsageError
 from fedstream.local.platform import Platform
 from fedstream.local.status import ServiceStatus
 
@@ -23,8 +24,9 @@ LOOK_S = 1.0
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
 
 
-def _platform() -> Platform:
-    return Platform(say=lambda line: err.print(line, highlight=False, markup=False))
+def _platform(secure: bool = False, owners: str = "") -> Platform:
+    names = [name.strip() for name in owners.split(",") if name.strip()]
+    return Platform(say=lambda line: err.print(line, highlight=False, markup=False), secure=secure, owners=names)
 
 
 @services_app.command()
@@ -32,6 +34,13 @@ def up(
     foreground: Annotated[
         bool, typer.Option("--foreground", help="Stay in the foreground, and stop the servers on Ctrl-C.")
     ] = False,
+    secure: Annotated[
+        bool,
+        typer.Option("--secure", help="Start a Kafka with TLS, logins and access rights, which has data of its own."),
+    ] = False,
+    owners: Annotated[
+        str, typer.Option(help="Data owners to add as users of the secured Kafka, separated by commas.")
+    ] = "",
     json: Json = False,
 ) -> None:
     """Start Kafka and the store unless they are running, and wait until they work.
@@ -40,7 +49,9 @@ def up(
     """
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
-    platform = _platform()
+    if owners and not secure:
+        raise UsageError("--owners adds users of the secured Kafka; add --secure")
+    platform = _platform(secure, owners)
     try:
         with err.status("Starting Kafka and the object store"):
             platform.start(bound=foreground)
@@ -81,9 +92,18 @@ def status(json: Json = False) -> None:
 
 
 @services_app.command()
-def env(json: Json = False) -> None:
-    """Print the variables that other programs need: `eval "$(fedstream services env)"`."""
-    variables = _platform().env
+def env(
+    user: Annotated[
+        str, typer.Option(help="User of the secured Kafka, such as a data owner, instead of the run's own.")
+    ] = "",
+    json: Json = False,
+) -> None:
+    """Print the variables that other programs need: `eval "$(fedstream services env)"`.
+
+    For another user, these are the variables for Kafka alone: a data owner does not need the object store.
+    """
+    platform = _platform()
+    variables = platform.env_of(user) if user else platform.env
     if json:
         print_json(variables)
     else:

@@ -8,7 +8,7 @@ import subprocess
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from fedstream.errors import PlatformError
 from fedstream.local import jars
@@ -36,11 +36,16 @@ class KafkaServer(Service):
         return KafkaSettings(self.address)
 
     @property
+    def _admin(self) -> KafkaSettings:
+        """How the broker is checked."""
+        return self.settings
+
+    @property
     def data(self) -> Path:
         return self.folder / "data"
 
     def prepare(self) -> list[str]:
-        java = [find_java()[0], "-Xmx512m", "-XX:+UseSerialGC", "-Djava.awt.headless=true"]
+        java = [find_java()[0], "-Xmx512m", "-XX:+UseSerialGC", "-Djava.awt.headless=true", *self._java_options()]
         java += [
             f"-Dlog4j2.configurationFile={jars.FILES / 'log4j2.properties'}",
             "-cp",
@@ -60,34 +65,29 @@ class KafkaServer(Service):
         from kafka import KafkaAdminClient
         from kafka.errors import KafkaError
 
+        args = self._admin.client_args()
         try:
-            admin = KafkaAdminClient(
-                bootstrap_servers=self.address, bootstrap_timeout_ms=PROBE_MS, request_timeout_ms=PROBE_MS
-            )
+            admin = KafkaAdminClient(**args, bootstrap_timeout_ms=PROBE_MS, request_timeout_ms=PROBE_MS)
             try:
                 cluster = admin.describe_cluster()["cluster_id"]
             finally:
                 admin.close()
             if cluster != self._cluster_id():
                 raise NotReadyError(f"another cluster ({cluster}) answers on {self.address}")
-            self._produce_and_consume()
+            self._produce_and_consume(args)
         except KafkaError as error:
             raise NotReadyError(str(error)) from error
 
-    def _produce_and_consume(self) -> None:
+    def _produce_and_consume(self, args: dict[str, Any]) -> None:
         from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
         value = uuid.uuid4().bytes
-        producer = KafkaProducer(
-            bootstrap_servers=self.address, acks="all", bootstrap_timeout_ms=PROBE_MS, max_block_ms=PROBE_MS
-        )
+        producer = KafkaProducer(**args, acks="all", bootstrap_timeout_ms=PROBE_MS, max_block_ms=PROBE_MS)
         try:
             sent = producer.send(READY_TOPIC, value).get(PROBE_MS / 1000)
         finally:
             producer.close(timeout=1)
-        consumer = KafkaConsumer(
-            bootstrap_servers=self.address, enable_auto_commit=False, bootstrap_timeout_ms=PROBE_MS
-        )
+        consumer = KafkaConsumer(**args, enable_auto_commit=False, bootstrap_timeout_ms=PROBE_MS)
         try:
             partition = TopicPartition(sent.topic, sent.partition)
             consumer.assign([partition])
@@ -116,6 +116,7 @@ class KafkaServer(Service):
             "-c",
             str(properties),
             "--ignore-formatted",
+            *self._format_options(),
         ]
         try:
             done = subprocess.run(
@@ -129,8 +130,16 @@ class KafkaServer(Service):
                 f"Apache Kafka could not format {self.data}:\n" + "\n".join(f"    {line}" for line in lines)
             )
 
+    def _java_options(self) -> list[str]:
+        """Return further options of the Java runtime."""
+        return []
+
+    def _format_options(self) -> list[str]:
+        """Return further options of the tool that formats the log folder."""
+        return []
+
     def _properties(self) -> dict[str, object]:
-        broker, controller = (f"127.0.0.1:{self.ports[name]}" for name in self.port_names)
+        broker, controller = (f"127.0.0.1:{self.ports[name]}" for name in ("broker", "controller"))
         return {
             "process.roles": "broker,controller",
             "node.id": 1,

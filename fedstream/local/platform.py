@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from types import TracebackType
@@ -13,6 +13,7 @@ from fedstream.local import process
 from fedstream.local.kafka import KafkaServer
 from fedstream.local.paths import default_state_dir
 from fedstream.local.seaweedfs import SeaweedServer
+from fedstream.local.secure_kafka import SecureKafkaServer
 from fedstream.local.service import Service
 from fedstream.local.status import ServiceStatus
 from fedstream.privacy.secret import FILE_VARIABLE, secret_file
@@ -29,6 +30,9 @@ KAFKA_VARIABLES = (
     "CA_FILE",
     "CERT_FILE",
     "KEY_FILE",
+    "CREDENTIALS_FILE",
+    "TOKEN_URL",
+    "TOKEN_SCOPE",
 )
 STORE_VARIABLES = (
     "S3_ENDPOINT_URL",
@@ -51,6 +55,9 @@ class Platform:
         state_dir: Folder of data, logs and process records; the user's own by default.
         environ: Environment variables that can configure external servers; those of this process by default.
         say: Called with a line for each event.
+        secure: Whether Kafka uses TLS, logins and access rights. It then has data of its own. By default, the one that
+            is running is used, or otherwise the one without.
+        owners: Data owners for whom users of the secured Kafka are added.
 
     Example:
         >>> with Platform(Path("/var/tmp/fedstream-example")) as platform:  # doctest: +SKIP
@@ -64,10 +71,15 @@ class Platform:
         *,
         environ: Mapping[str, str] | None = None,
         say: Callable[[str], None] = lambda _: None,
+        secure: bool = False,
+        owners: Sequence[str] = (),
     ) -> None:
         self.state_dir = (state_dir or default_state_dir()).absolute()
         self.say = say
-        self.kafka = KafkaServer(self.state_dir / "kafka", bound=False, say=say)
+        plain = KafkaServer(self.state_dir / "kafka", bound=False, say=say)
+        secured = SecureKafkaServer(self.state_dir / "kafka-secure", bound=False, say=say, owners=owners)
+        self._other = plain if secure else None
+        self.kafka = secured if secure or (secured.running and not plain.running) else plain
         self.seaweedfs = SeaweedServer(self.state_dir / "seaweedfs", bound=False, say=say)
         self._environ = dict(os.environ if environ is None else environ)
         # Variables printed by `fedstream services env` point to the embedded servers, even while these are down.
@@ -75,7 +87,7 @@ class Platform:
             self._environ.get("KAFKA_BOOTSTRAP_SERVERS", ""),
             self._environ.get("S3_ENDPOINT_URL", "").rstrip("/"),
         )
-        self.external_kafka = bool(servers) and servers != self.kafka.address
+        self.external_kafka = bool(servers) and servers not in (plain.address, secured.address)
         self.external_store = bool(endpoint) and endpoint != f"http://{self.seaweedfs.address}"
 
     @property
@@ -105,13 +117,24 @@ class Platform:
             names = [f"KAFKA_{name}" for name in KAFKA_VARIABLES]
             kafka = {name: self._environ[name] for name in names if self._environ.get(name)}
         else:
-            kafka = {"KAFKA_BOOTSTRAP_SERVERS": self.kafka.address}
+            kafka = _variables(self.kafka.settings)
         if self.external_store:
             return kafka | {name: self._environ[name] for name in STORE_VARIABLES if self._environ.get(name)}
         noise = self._environ.get(FILE_VARIABLE) or str(secret_file(self.state_dir))
         store = self.store_settings
         values = (store.endpoint_url, store.access_key, store.secret_key, store.bucket)
         return kafka | dict(zip(STORE_VARIABLES, values, strict=False)) | {FILE_VARIABLE: noise}
+
+    def env_of(self, user: str) -> dict[str, str]:
+        """Return the environment variables with which a user reaches the secured Kafka.
+
+        Raises:
+            PlatformError: The secured Kafka is not running.
+            UsageError: It has no such user.
+        """
+        if not isinstance(self.kafka, SecureKafkaServer) or not self.kafka.running:
+            raise PlatformError("the secured Kafka is not running; start it with `fedstream services up --secure`")
+        return _variables(self.kafka.user(user))
 
     def start(self, *, bound: bool = False) -> None:
         """Start the servers that are neither external nor running in parallel, and wait until they work.
@@ -122,6 +145,11 @@ class Platform:
         Raises:
             PlatformError: A server cannot be started; the servers started by this call have been stopped again.
         """
+        if self._other and self._other.running:
+            raise PlatformError(
+                "the embedded Kafka is running without TLS and logins; stop it with `fedstream services down`, "
+                "then start the secured one, which has data of its own"
+            )
         with self._lock():
             parts = self._embedded()
             try:
@@ -204,6 +232,13 @@ class Platform:
             ) from error
         waiting = "Waiting for another process that starts or stops the platform"
         return process.locked(self.state_dir / "lock", deadline_s=LOCK_S, on_wait=lambda: self.say(waiting))
+
+
+def _variables(kafka: KafkaSettings) -> dict[str, str]:
+    """Return the variables from which KafkaSettings.from_env reads the same settings."""
+    if kafka.security_protocol == "PLAINTEXT":
+        return {"KAFKA_BOOTSTRAP_SERVERS": kafka.bootstrap_servers}
+    return {f"KAFKA_{name}": value for name in KAFKA_VARIABLES if (value := getattr(kafka, name.lower()))}
 
 
 def adopt_running_platform() -> None:

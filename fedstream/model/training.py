@@ -247,9 +247,9 @@ class Trainer:
                 tf.while_loop(lambda start: start < tf.size(order), step, [tf.constant(0)])
                 return model.get_metrics_result()
 
-            kept[key] = tf.function(
-                steps, input_signature=[*signature, tf.TensorSpec([None], tf.int64)], autograph=False
-            )
+            signature.append(tf.TensorSpec([None], tf.int64))
+            function = tf.function(steps, input_signature=signature, autograph=False)
+            kept[key] = function.get_concrete_function()  # it checks its arguments three times as fast
         return kept[key]
 
 

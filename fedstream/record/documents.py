@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from fedstream.record.document import Count, Digest, Document, Number, Reason, Word
 from fedstream.record.format import RAW, StreamFormat
-from fedstream.record.offsets import OffsetRange
+from fedstream.record.offsets import OffsetRange, unite
+
+LEFT_OUT = 10_000
+"""Maximum ranges of gaps and of skipped records, and maximum skipped records, of a slice."""
 
 CLASSES = 10_000
 """Maximum number of classes whose records are counted.
@@ -50,7 +54,7 @@ class Opening(Document):
     attempt: Word
     slot: Count
     round: Count
-    kind: Literal["training", "closing"]
+    kind: Literal["statistics", "training", "closing"]
 
 
 class Selection(Document):
@@ -66,13 +70,26 @@ class Selection(Document):
     clients: list[str]
 
 
+def offsets_of(ranges: Iterable[SliceRange]) -> list[OffsetRange]:
+    """Return ranges of a document for computations."""
+    return [OffsetRange(r.topic, r.partition, r.start, r.end) for r in ranges]
+
+
+def slice_ranges(ranges: Iterable[OffsetRange]) -> list[SliceRange]:
+    """Return ranges as they are written into a document."""
+    return [SliceRange(topic=r.topic, partition=r.partition, start=r.start, end=r.end) for r in ranges]
+
+
 class SliceDoc(Document):
     """slices/<client>.json: the exact records of a client in a round.
 
     Attributes:
         client: name of the client.
         bootstrap_servers: brokers of the client; empty for the default brokers.
-        ranges: offsets, in canonical order.
+        ranges: offsets of the records, in canonical order.
+        gaps: offsets among those that the feed gave that transactions left without a record; not written if there are
+            none.
+        skipped: offsets among those that the feed gave whose records cannot be used; not written if there are none.
         records: number of records.
         input_format: name of the codec.
         input_config: configuration of the codec.
@@ -83,6 +100,8 @@ class SliceDoc(Document):
     client: Word
     bootstrap_servers: str
     ranges: list[SliceRange]
+    gaps: list[SliceRange] = Field(default=[], max_length=LEFT_OUT, exclude_if=lambda ranges: not ranges)
+    skipped: list[SliceRange] = Field(default=[], max_length=LEFT_OUT, exclude_if=lambda ranges: not ranges)
     records: Count
     input_format: Word = RAW
     input_config: dict[str, Any]
@@ -97,7 +116,13 @@ class SliceDoc(Document):
     @property
     def offsets(self) -> list[OffsetRange]:
         """The ranges, for computations."""
-        return [OffsetRange(r.topic, r.partition, r.start, r.end) for r in self.ranges]
+        return offsets_of(self.ranges)
+
+    @property
+    def fed(self) -> list[OffsetRange]:
+        """The offsets that the feed gave: those of the records, and those without a record that can be used."""
+        left_out = offsets_of([*self.gaps, *self.skipped])
+        return unite([*self.offsets, *left_out]) if left_out else self.offsets
 
     @property
     def ranges_text(self) -> str:
@@ -170,7 +195,7 @@ class Refusal(Document):
     """refusals/<attempt>/<client>.json: why a client did not take part in one submission."""
 
     client: Word
-    step: Literal["ingest", "train"]
+    step: Literal["statistics", "ingest", "train"]
     reason: Reason
 
 

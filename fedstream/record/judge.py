@@ -10,7 +10,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from fedstream.record.documents import Manifest, Selection, SliceDoc, Verdict, Verdicts
+from fedstream.record.documents import Manifest, Selection, SliceDoc, Verdict, Verdicts, offsets_of
 from fedstream.record.measurement import why_implausible
 from fedstream.record.offsets import total_records
 from fedstream.record.run import MatchedClient, RunRecord
@@ -139,6 +139,9 @@ def why_not_planned(document: SliceDoc, planned: MatchedClient) -> str:
     """
     if document.records != (held := total_records(document.offsets)):
         return f"records is {document.records}, but its ranges hold {held}"
+    left_out = [*document.gaps, *document.skipped]
+    if left_out and held + total_records(offsets_of(left_out)) != total_records(document.fed):
+        return "its ranges, gaps and skipped records overlap"
     return _first_difference(
         {
             "client": document.client,

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from functools import partial
 
 from fedstream.record.decision import lineage
-from fedstream.record.documents import SliceDoc
+from fedstream.record.documents import SliceDoc, offsets_of
 from fedstream.record.judge import why_not_planned
-from fedstream.record.offsets import OffsetRange
+from fedstream.record.offsets import OffsetRange, total_records
 from fedstream.store.state import RunState
 from fedstream.stream.feed import feed_of
 
@@ -21,9 +21,15 @@ def ranges_of(state: RunState, round: int, client: str) -> list[OffsetRange]:
 
 
 def why_not_fed(state: RunState, round: int, document: SliceDoc, client: str) -> str:
-    """Return why a client's slice has offsets that the feed does not give it in a round, or an empty string."""
+    """Return why a client's slice has offsets that the feed does not give it in a round, or an empty string.
+
+    The run limits how many of the records at these offsets the slice leaves out.
+    """
+    most = state.record.spec.max_skipped
+    if (skipped := total_records(offsets_of(document.skipped))) > most:
+        return f"it skips {skipped} records, but max_skipped allows {most}"
     return feed_of(state.record.spec).why_not(
-        document.offsets, state.record.client(client), round, partial(used_before, state, round, client)
+        document.fed, state.record.client(client), round, partial(used_before, state, round, client)
     )
 
 

@@ -5,13 +5,15 @@ The client trains on this slice. The records stay in Kafka.
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any, NamedTuple
 
+from numpy.typing import NDArray
+
 from fedstream.catalog.models import read_description
-from fedstream.errors import ObjectConflict
+from fedstream.deadline import Deadline
+from fedstream.errors import ObjectConflict, WithdrawnError
 from fedstream.model.compatibility import check_labels
-from fedstream.record.documents import SliceDoc
+from fedstream.record.documents import SliceDoc, offsets_of
 from fedstream.record.judge import why_not_planned
 from fedstream.record.offsets import OffsetRange
 from fedstream.record.placement import Placement
@@ -19,14 +21,18 @@ from fedstream.record.run import MatchedClient
 from fedstream.settings import held_bytes
 from fedstream.steps.context import Context
 from fedstream.steps.feeding import ranges_of
+from fedstream.steps.preprocessing import transform_of
+from fedstream.steps.reading import read_usable
 from fedstream.steps.refusal import refusing
 from fedstream.steps.retry import patiently
 from fedstream.steps.runtime import step
-from fedstream.steps.slices import SliceStream, describe_slice, describe_stream
+from fedstream.steps.slices import describe_stream
+from fedstream.steps.slicing import describe_slice
+from fedstream.steps.statistics import gather_statistics
+from fedstream.steps.withdrawals import unconfirmed, why_withdrawn
 from fedstream.store.state import RunState, log
-from fedstream.stream.bounds import SliceTooLarge
-from fedstream.stream.codec import get_codec
-from fedstream.stream.columns import decode_in_order
+from fedstream.stream.announcement import DATA_CONTROL_TOPIC
+from fedstream.stream.bounds import SliceTooLarge, shown
 
 
 class Ingested(NamedTuple):
@@ -58,6 +64,8 @@ def ingest_from_kafka(
 ) -> Ingested:
     """Write the client's slice for this round, and return its placement and the name of its secret.
 
+    In round 0, gather the client's statistics instead; nothing is trained.
+
     A client that has already finished the round, or that cannot take part, gets no placement and no secret of its own,
     so that its pod waits for neither.
 
@@ -69,6 +77,9 @@ def ingest_from_kafka(
         attempt: Id of this submission.
         store_secret: Kubernetes secret with the clients' store credentials, for clients whose site names none.
     """
+    if round == 0:
+        gather_statistics(context, run, client, attempt)
+        return NOTHING._replace(store_secret=store_secret)
     state = context.run(run)
     key = state.keys.at(round).slice(client)
     if state.finished(round, client):
@@ -85,24 +96,51 @@ def ingest_from_kafka(
 def _slice(context: Context, state: RunState, round: int, client: MatchedClient) -> SliceDoc:
     broker, deadline = context.broker_of(state, client.client), context.deadline(state.spec.round_deadline_s)
     ranges = ranges_of(state, round, client.client)
+    _check_offered(context, state, client.client, ranges, deadline)
     if validated := _validated_before(state, round, client.client, ranges):
         patiently(deadline, lambda _: broker.check_retention(ranges))
         return validated
     patiently(deadline, lambda left_s: broker.wait_for_data(ranges, left_s))
     model = read_description(state.store, state.record.model.name, state.record.model.keras_digest)
-    size, limit = get_codec(client.format).record_size, held_bytes(state.spec.stream_above_mib)
+
+    def check(labels: NDArray[Any]) -> None:
+        transform_of(state, client).labels(labels)  # raises what local_train would
+        check_labels(model, labels)
+
     try:
-        records = patiently(deadline, lambda left_s: broker.read_ranges(ranges, left_s, size, limit))
+        limit = held_bytes(state.spec.stream_above_mib)
+        records, _, labels = patiently(
+            deadline, lambda left_s: read_usable(broker, state.record, client, ranges, left_s, limit)
+        )
     except SliceTooLarge:
-        stream = SliceStream(broker, client, ranges, deadline)
-        document = describe_stream(state.record, stream, partial(check_labels, model))
-        context.blocks.put(context.slice_id(document), stream.digests)
-        return document
-    _, labels = decode_in_order(state.record, client, records)
-    check_labels(model, labels)
-    document = describe_slice(client, records, labels)
-    context.records.put(context.slice_id(document), records)
+        document, blocks = describe_stream(broker, state.record, client, ranges, deadline, check)
+        context.blocks.put(context.slice_id(document), blocks)
+    else:
+        check(labels)
+        document = describe_slice(client, records, labels)
+        context.records.put(context.slice_id(document), records)
+    if document.skipped:
+        log.warning("client %s: skipped %s, which cannot be used", client.client, shown(offsets_of(document.skipped)))
     return document
+
+
+def _check_offered(
+    context: Context, state: RunState, client: str, ranges: list[OffsetRange], deadline: Deadline
+) -> None:
+    """Check that the client has not withdrawn its records since the run was planned.
+
+    Raises:
+        WithdrawnError: It has. The message names the withdrawal.
+        BrokerError: The control topic cannot be read.
+    """
+    broker = context.broker_of(state, client)
+    heard = patiently(deadline, lambda left_s: broker.heard(DATA_CONTROL_TOPIC, left_s))
+    reason = why_withdrawn(heard, client, ranges)
+    if reason and state.spec.own_topics:
+        refused = unconfirmed(broker, heard, deadline)
+        reason = why_withdrawn([m for number, m in enumerate(heard) if number not in refused], client, ranges)
+    if reason:
+        raise WithdrawnError(reason)
 
 
 def _write(state: RunState, round: int, document: SliceDoc) -> None:
@@ -130,7 +168,7 @@ def _validated_before(state: RunState, round: int, client: str, ranges: list[Off
         (
             document
             for document in earlier
-            if document and document.offsets == ranges and not why_not_planned(document, planned)
+            if document and document.fed == ranges and not why_not_planned(document, planned)
         ),
         None,
     )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,11 +16,12 @@ from fedstream.errors import RecordError
 from fedstream.model.examples import Examples
 from fedstream.model.split import split_mask
 from fedstream.model.streaming import AnyExamples, ExampleStream, ahead
-from fedstream.record.documents import CLASSES, SliceDoc, SliceRange
-from fedstream.record.offsets import OffsetRange
+from fedstream.record.documents import CLASSES, SliceDoc, offsets_of, slice_ranges
+from fedstream.record.offsets import OffsetRange, total_records
 from fedstream.record.run import MatchedClient, RunRecord
 from fedstream.settings import held_bytes
 from fedstream.steps.context import Context
+from fedstream.steps.preprocessing import decode
 from fedstream.steps.retry import patiently
 from fedstream.store.state import RunState, log
 from fedstream.stream.blocks import blocks_of, digest_in_passes, records_per_block
@@ -26,13 +29,11 @@ from fedstream.stream.bounds import SliceTooLarge
 from fedstream.stream.broker import Broker
 from fedstream.stream.codec import get_codec
 from fedstream.stream.columns import decode_in_order
-from fedstream.stream.records import Column, RawRecords
+from fedstream.stream.records import Column, RawRecords, extend
+from fedstream.stream.unusable import check_any, too_many, usable, without_skipped
 
 GRACE_S = 30.0
 """Time limit for a block, in seconds, even after the deadline: what was trained until then is still measured."""
-
-Check = Callable[[NDArray[Any]], None]
-"""Raises an error if labels are wrong."""
 
 
 class SliceStream:
@@ -43,7 +44,7 @@ class SliceStream:
     Args:
         broker: The cluster that stores the records.
         client: The client that owns them.
-        ranges: Offsets of the slice.
+        ranges: Offsets of the records, in canonical order.
         deadline: When an unavailable broker becomes an error.
         digests: Digests of the blocks, if they are known.
     """
@@ -58,12 +59,16 @@ class SliceStream:
     ) -> None:
         codec = get_codec(client.format)
         self._broker, self._deadline, self._size = broker, deadline, codec.record_size
-        self.client, self.ranges = client, sorted(ranges)
+        self.client, self.ranges = client, ranges
         self.blocks = blocks_of(ranges, records_per_block(codec))
         self._digests = dict(enumerate(digests))
 
-    def read(self, number: int) -> RawRecords:
+    def read(self, number: int, skip: int = 0) -> RawRecords:
         """Return the records of a block.
+
+        Args:
+            number: Number of the block.
+            skip: Maximum number of records that are left out because they cannot be used.
 
         Raises:
             RecordError: They are not the ones that were there before.
@@ -71,34 +76,121 @@ class SliceStream:
         """
         block = self.blocks[number]
         records = patiently(
-            self._deadline, lambda left_s: self._broker.read_part(block, max(left_s, GRACE_S), self._size)
+            self._deadline, lambda left_s: self._broker.read_part(block, max(left_s, GRACE_S), self._size, skip)
         )
         if self._digests.setdefault(number, records.digest) != records.digest:
             raise replaced(",".join(map(str, block)), records.digest, self._digests[number])
         return records
 
-    def digest(self, look: Callable[[RawRecords], None] = lambda records: None) -> str:
-        """Return the digest of the slice, in two or three passes.
+    def passed(self, skip: int = 0) -> Iterator[RawRecords]:
+        """Make a pass over all records, in canonical order."""
+        return ahead(self.read(number, skip) for number in range(len(self.blocks)))
 
-        Args:
-            look: Called for each block of the first pass.
-        """
-        first = True
-
-        def passed() -> Iterator[RawRecords]:
-            nonlocal first
-            looking, first = first, False
-            for records in ahead(map(self.read, range(len(self.blocks)))):
-                if looking:
-                    look(records)
-                yield records
-
-        return digest_in_passes(self.ranges, passed)
+    def digest(self) -> str:
+        """Return the digest of the slice, in two or three passes."""
+        return digest_in_passes(self.ranges, self.passed)
 
     @property
     def digests(self) -> list[str]:
         """Digests of the blocks, after a pass."""
         return [self._digests[number] for number in range(len(self.blocks))]
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a first pass finds out about a client's records.
+
+    Attributes:
+        ranges: Offsets of the records that can be used.
+        gaps: Offsets that transactions left without a record.
+        skipped: Offsets of records that cannot be used.
+        counts: Label -> number of records.
+    """
+
+    ranges: list[OffsetRange] = field(default_factory=list)
+    gaps: list[OffsetRange] = field(default_factory=list)
+    skipped: list[OffsetRange] = field(default_factory=list)
+    counts: Counter[str] = field(default_factory=Counter)
+
+    def add(self, fed: Sequence[OffsetRange], records: RawRecords) -> None:
+        """Add the offsets of a block, as if all blocks had been read at once.
+
+        Args:
+            fed: The whole ranges that the feed gave.
+            records: The records of the block.
+        """
+        for own, more in zip(
+            (self.ranges, self.gaps, self.skipped), (records.ranges, records.gaps, records.skipped), strict=True
+        ):
+            for piece in more:
+                extend(own, piece, next(r for r in fed if _contains(r, piece)))
+
+    def count(self, labels: NDArray[Any]) -> None:
+        """Count labels, as fedstream.statistics.measure.count_classes does.
+
+        More than CLASSES distinct labels are measurements rather than classes, and are not counted any further.
+        """
+        if len(self.counts) <= CLASSES:
+            values, numbers = (each[: CLASSES + 1] for each in np.unique(labels, return_counts=True))
+            self.counts.update({str(value): int(n) for value, n in zip(values, numbers, strict=True)})
+
+
+def describe_stream(
+    broker: Broker,
+    record: RunRecord,
+    client: MatchedClient,
+    fed: Sequence[OffsetRange],
+    deadline: Deadline,
+    check: Callable[[NDArray[Any]], None] = lambda labels: None,
+) -> tuple[SliceDoc, list[str]]:
+    """Return the document of a slice that is too large for memory, and the digests of its blocks.
+
+    The document is the one that a step with more memory would write. It takes three passes: one finds out which records
+    can be used, and two compute the digest.
+
+    Args:
+        broker: The client's broker.
+        record: The record of the run.
+        client: The client as planned.
+        fed: Offsets that the feed gives.
+        deadline: When an unavailable broker becomes an error.
+        check: Called for the labels of each block.
+
+    Raises:
+        RecordError: More records cannot be used than the run skips, or none can.
+        StreamError: They cannot be read.
+    """
+    fed, skip, found = sorted(fed), record.spec.max_skipped, Found()
+    for records in SliceStream(broker, client, fed, deadline).passed(skip):
+        if not len(records):
+            found.add(fed, records)
+            continue
+        kept, (_, labels) = usable(records, partial(decode_in_order, record, client), skip)
+        found.add(fed, kept)
+        if total_records(found.skipped) > skip:
+            raise too_many(RecordError(f"record {found.skipped[-1]} cannot be used"), skip)
+        check(labels)
+        found.count(labels)
+    check_any(RawRecords(found.ranges, Column(), Column(), found.gaps, found.skipped))
+    stream = SliceStream(broker, client, found.ranges, deadline)
+    document = SliceDoc(
+        client=client.client,
+        bootstrap_servers=client.bootstrap_servers,
+        ranges=slice_ranges(found.ranges),
+        gaps=slice_ranges(found.gaps),
+        skipped=slice_ranges(sorted(found.skipped)),
+        records=total_records(found.ranges),
+        input_format=client.input_format,
+        input_config=client.input_config,
+        class_counts=dict(found.counts) if len(found.counts) <= CLASSES else {},
+        digest=stream.digest(),
+    )
+    return document, stream.digests
+
+
+def _contains(outer: OffsetRange, inner: OffsetRange) -> bool:
+    same = (outer.topic, outer.partition) == (inner.topic, inner.partition)
+    return same and outer.start <= inner.start and inner.end <= outer.end
 
 
 def replaced(ranges: str, found: str, expected: str) -> RecordError:
@@ -107,38 +199,6 @@ def replaced(ranges: str, found: str, expected: str) -> RecordError:
         f"the records of {ranges} have digest {found[:12]}, but ingest_from_kafka saw {expected[:12]}: "
         "they were replaced since then; announce them again for a new run"
     )
-
-
-def describe_slice(client: MatchedClient, records: RawRecords, labels: NDArray[Any]) -> SliceDoc:
-    """Return the document of a slice: the client's plan, and what was read from Kafka.
-
-    Args:
-        client: The client as planned.
-        records: The records that were read.
-        labels: Labels of the records, shape (n,) or (n, 1), with the run's class numbers.
-    """
-    counts: Counter[str] = Counter()
-    count_labels(counts, labels)
-    return _document(client, records.ranges, records.digest, counts)
-
-
-def describe_stream(record: RunRecord, stream: SliceStream, check: Check) -> SliceDoc:
-    """Return the document of a slice that is too large for memory. It is the same as with more memory.
-
-    Args:
-        record: The record of the run.
-        stream: The slice.
-        check: Called for the labels of each block.
-    """
-    counts: Counter[str] = Counter()
-
-    def look(records: RawRecords) -> None:
-        _, labels = decode_in_order(record, stream.client, records)
-        check(labels)
-        count_labels(counts, labels)
-
-    digest = stream.digest(look)
-    return _document(stream.client, stream.ranges, digest, counts)
 
 
 def read_examples(context: Context, state: RunState, document: SliceDoc, deadline: Deadline) -> AnyExamples:
@@ -168,8 +228,9 @@ def read_examples(context: Context, state: RunState, document: SliceDoc, deadlin
 
 def _read(context: Context, state: RunState, document: SliceDoc, deadline: Deadline) -> RawRecords:
     broker, size = context.broker_of(state, document.client), get_codec(document.format).record_size
-    limit = held_bytes(state.spec.stream_above_mib)
-    records = patiently(deadline, lambda left_s: broker.read_ranges(document.offsets, left_s, size, limit))
+    skip, limit = state.spec.max_skipped, held_bytes(state.spec.stream_above_mib)
+    found = patiently(deadline, lambda left_s: broker.read_ranges(document.fed, left_s, size, skip, limit))
+    records = without_skipped(found, offsets_of(document.skipped))
     if records.digest != document.digest:
         raise replaced(document.ranges_text, records.digest, document.digest)
     return records
@@ -195,7 +256,7 @@ def _streamed(context: Context, state: RunState, document: SliceDoc, deadline: D
 
 def _examples(state: RunState, matched: MatchedClient, records: RawRecords) -> Examples:
     return Examples(
-        *decode_in_order(state.record, matched, records),
+        *decode(state, matched, records),
         _held_out(state, matched, records),
         block=records_per_block(get_codec(matched.format)),
     )
@@ -203,29 +264,3 @@ def _examples(state: RunState, matched: MatchedClient, records: RawRecords) -> E
 
 def _held_out(state: RunState, matched: MatchedClient, records: RawRecords) -> NDArray[np.bool_]:
     return split_mask(state.spec.seed, records.partitions, records.offsets, matched.held_out_rate)
-
-
-def _document(
-    client: MatchedClient, ranges: Sequence[OffsetRange], digest: str, class_counts: Counter[str]
-) -> SliceDoc:
-    return SliceDoc(
-        client=client.client,
-        bootstrap_servers=client.bootstrap_servers,
-        ranges=[SliceRange(topic=r.topic, partition=r.partition, start=r.start, end=r.end) for r in ranges],
-        records=sum(r.records for r in ranges),
-        input_format=client.input_format,
-        input_config=client.input_config,
-        class_counts=dict(class_counts) if len(class_counts) <= CLASSES else {},
-        digest=digest,
-    )
-
-
-def count_labels(counts: Counter[str], labels: NDArray[Any]) -> None:
-    """Add the number of records of each label.
-
-    More than CLASSES distinct labels are measurements rather than classes, and are not counted any further.
-    """
-    if len(counts) <= CLASSES:
-        values, numbers = np.unique(labels, return_counts=True)
-        some = slice(CLASSES + 1)
-        counts.update({str(value): int(n) for value, n in zip(values[some], numbers[some], strict=True)})

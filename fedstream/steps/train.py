@@ -60,6 +60,8 @@ def local_train(
         One line about the result.
     """
     state = context.run(run)
+    if round == 0:
+        return f"{client}: nothing is trained in round 0, which gathers statistics"
     if not slice_key:
         return (
             f"{client}: cannot take part in round {round}: "

@@ -64,7 +64,7 @@ def gap(wanted: OffsetRange, offset: int) -> RetentionError:
     """Return the error for a missing record inside a range."""
     return RetentionError(
         f"record {wanted.topic}:{wanted.partition}:{offset} of the announced range {wanted} is not in the topic"
-        " (retention, compaction, or a transaction's marker); send the data again, to a topic that keeps it"
+        " (retention or compaction removed it); send the data again, to a topic that keeps it"
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from functools import cached_property, partial
 from typing import Protocol
 
+from fedstream.errors import TopicError
 from fedstream.record.offsets import OffsetRange
 from fedstream.settings import KafkaSettings
 from fedstream.stream import control, reader
@@ -23,6 +24,10 @@ class Broker(Protocol):
         """Return (partition, offset, value) of each message of a control topic, oldest first."""
         ...
 
+    def heard(self, topic: str, deadline_s: float) -> list[tuple[int, int, bytes]]:
+        """Return what read_announcements returns, as it was at most a second ago."""
+        ...
+
     def wait_for_data(self, ranges: Sequence[OffsetRange], deadline_s: float) -> None:
         """Wait until all announced records are in their topics."""
         ...
@@ -36,12 +41,15 @@ class Broker(Protocol):
         ranges: Sequence[OffsetRange],
         deadline_s: float,
         size: RecordSize | None = None,
+        skip: int = 0,
         limit: int | None = None,
     ) -> RawRecords:
-        """Read every record of the ranges, of at most `limit` bytes in all."""
+        """Read the records of the ranges, of at most `limit` bytes in all, but for `skip` that cannot be used."""
         ...
 
-    def read_part(self, ranges: Sequence[OffsetRange], deadline_s: float, size: RecordSize | None = None) -> RawRecords:
+    def read_part(
+        self, ranges: Sequence[OffsetRange], deadline_s: float, size: RecordSize | None = None, skip: int = 0
+    ) -> RawRecords:
         """Read a part of a slice, in the middle of a pass over it."""
         ...
 
@@ -90,6 +98,7 @@ class KafkaBroker:
     def __init__(self, kafka: KafkaSettings) -> None:
         self.kafka, self._clients = kafka, KeptClients()
         self._bounds = KnownBounds(partial(_fetch_bounds, kafka, self._clients))
+        self._heard: dict[str, tuple[Bounds, list[tuple[int, int, bytes]]]] = {}
 
     @property
     def bootstrap_servers(self) -> str:
@@ -97,6 +106,15 @@ class KafkaBroker:
 
     def read_announcements(self, topic: str, deadline_s: float) -> list[tuple[int, int, bytes]]:
         return control.read_announcements(self.kafka, topic, deadline_s)
+
+    def heard(self, topic: str, deadline_s: float) -> list[tuple[int, int, bytes]]:
+        try:
+            bounds = self._bounds.of(topic)
+        except TopicError:
+            return []
+        if topic not in self._heard or self._heard[topic][0] != bounds:
+            self._heard[topic] = bounds, self.read_announcements(topic, deadline_s)
+        return self._heard[topic][1]
 
     def wait_for_data(self, ranges: Sequence[OffsetRange], deadline_s: float) -> None:
         reader.wait_for_data(self.kafka, ranges, deadline_s, self._clients)
@@ -109,12 +127,15 @@ class KafkaBroker:
         ranges: Sequence[OffsetRange],
         deadline_s: float,
         size: RecordSize | None = None,
+        skip: int = 0,
         limit: int | None = None,
     ) -> RawRecords:
-        return reader.read_ranges(self.kafka, ranges, deadline_s, size, self._clients, limit)
+        return reader.read_ranges(self.kafka, ranges, deadline_s, size, self._clients, skip, limit)
 
-    def read_part(self, ranges: Sequence[OffsetRange], deadline_s: float, size: RecordSize | None = None) -> RawRecords:
-        return reader.read_part(self.kafka, ranges, deadline_s, size, self._clients)
+    def read_part(
+        self, ranges: Sequence[OffsetRange], deadline_s: float, size: RecordSize | None = None, skip: int = 0
+    ) -> RawRecords:
+        return reader.read_part(self.kafka, ranges, deadline_s, size, self._clients, skip)
 
     def writer(self) -> RecordWriter:
         return RecordWriter(self.kafka)

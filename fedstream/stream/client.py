@@ -6,18 +6,20 @@ Their errors become fedstream's errors, which name the broker and the topic and 
 from __future__ import annotations
 
 import logging
-import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from fedstream.errors import BrokerAway, BrokerError, RecordError, SettingsError, StreamError, TopicError
 from fedstream.settings import KafkaSettings
+from fedstream.stream.diagnosis import LastFailure, why_no_login, why_refused
 from fedstream.stream.records import RecordSize
+from fedstream.stream.tls import tls_context
 
 if TYPE_CHECKING:
-    from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
+    from kafka import KafkaAdminClient, KafkaProducer
+
+    from fedstream.stream.holes import WatchingConsumer
 
 CONNECT_S = 10.0
 """Time limit for the first answer of a broker, in seconds."""
@@ -49,8 +51,9 @@ STRANGER = (
 Client = TypeVar("Client")
 
 # kafka-python logs each failed attempt as an error. Users should only see the one error that explains what is wrong;
-# to see the others, add a handler.
+# to see the others, add a handler. At level DEBUG, kafka-python logs passwords.
 logging.getLogger("kafka").propagate = False
+logging.getLogger("kafka").setLevel(logging.INFO)
 logging.getLogger("kafka").addHandler(logging.NullHandler())
 
 
@@ -71,7 +74,7 @@ def admin(kafka: KafkaSettings) -> Iterator[KafkaAdminClient]:
 @contextmanager
 def consumer(
     kafka: KafkaSettings, group: str = "", size: RecordSize | None = None, cut: bool = False
-) -> Iterator[KafkaConsumer]:
+) -> Iterator[WatchingConsumer]:
     """Open a consumer.
 
     Args:
@@ -80,8 +83,7 @@ def consumer(
         size: Maximum size of a record, beyond which polling raises OversizedPart; None for no limit.
         cut: Whether to truncate larger keys and values to one byte more than the limit instead of raising an error.
     """
-    from kafka import KafkaConsumer
-
+    from fedstream.stream.holes import WatchingConsumer
     from fedstream.stream.limits import AtMost, bound_inflation
 
     bound_inflation()
@@ -93,7 +95,7 @@ def consumer(
     member = {"group_id": group, "session_timeout_ms": SESSION_MS} if group else {}
     opened = _open(
         kafka,
-        KafkaConsumer,
+        WatchingConsumer,
         **member,
         **checks,
         enable_auto_commit=False,
@@ -152,14 +154,8 @@ def close_producer(opened: KafkaProducer) -> None:
 
 
 def _open(kafka: KafkaSettings, make: Callable[..., Client], **args: Any) -> Client:
-    for name, path in (
-        ("KAFKA_CA_FILE", kafka.ca_file),
-        ("KAFKA_CERT_FILE", kafka.cert_file),
-        ("KAFKA_KEY_FILE", kafka.key_file),
-    ):
-        if path and not Path(path).is_file():
-            raise SettingsError(f"{name} is {path!r}, and there is no such file")
-    failure = _LastFailure()
+    args |= _login(kafka)
+    failure = LastFailure()
     logger = logging.getLogger("kafka.net.manager")
     logger.addHandler(failure)
     try:
@@ -169,45 +165,23 @@ def _open(kafka: KafkaSettings, make: Callable[..., Client], **args: Any) -> Cli
             f"the brokers {kafka.bootstrap_servers!r} cannot be used: {error}; expected host:port[,host:port...]"
         ) from error
     except Exception as error:
-        raise _refused(kafka, failure.error or error) from error
+        found = failure.error or error
+        raise (why_refused(kafka, found) or _translated(kafka, found)) from error
     finally:
         logger.removeHandler(failure)
 
 
-class _LastFailure(logging.Handler):
-    """Keep the last logged exception.
+def _login(kafka: KafkaSettings) -> dict[str, Any]:
+    """Return what kafka-python needs beside plain values: what TLS trusts, and where tokens come from."""
+    args: dict[str, Any] = {}
+    if kafka.security_protocol.endswith("SSL"):
+        args["ssl_context"] = tls_context(kafka)
+    if kafka.sasl_mechanism == "OAUTHBEARER":
+        from fedstream.stream.oauth import token_provider
 
-    kafka-python raises "Unable to bootstrap" for every failure to connect, and only its log contains the cause.
-    """
-
-    error: Exception | None = None
-
-    def emit(self, record: logging.LogRecord) -> None:
-        from kafka.errors import KafkaTimeoutError
-
-        for argument in record.args if isinstance(record.args, tuple) else ():
-            if isinstance(argument, Exception) and not isinstance(argument, KafkaTimeoutError):
-                self.error = argument
-
-
-def _refused(kafka: KafkaSettings, error: Exception) -> StreamError:
-    """Find out why no broker granted access. A broker that rejects a password can simply close the connection."""
-    if not kafka.security_protocol.startswith("SASL") or not any(map(_listens, kafka.bootstrap_servers.split(","))):
-        return _translated(kafka, error)
-    return BrokerError(
-        f"the brokers {kafka.bootstrap_servers} refuse the credentials of user {kafka.username!r} "
-        f"({str(error) or type(error).__name__}); "
-        "check KAFKA_USERNAME, KAFKA_PASSWORD, KAFKA_SASL_MECHANISM and KAFKA_SECURITY_PROTOCOL"
-    )
-
-
-def _listens(server: str) -> bool:
-    host, _, port = server.strip().rpartition(":")
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=1.0).close()
-    except (OSError, ValueError):
-        return False
-    return True
+        args["sasl_oauth_token_provider"] = provider = token_provider(kafka)
+        provider.token()  # so that its errors are raised here, and not in the thread of the client
+    return args
 
 
 @contextmanager
@@ -229,13 +203,15 @@ def _translated(kafka: KafkaSettings, error: Exception) -> StreamError:
         return unauthorized(kafka, _topic(error))
     if isinstance(error, errors.GroupAuthorizationFailedError):
         return BrokerError(
-            f"user {kafka.username!r} may not use consumer group {_topic(error)} at {servers}; "
+            f"{_user(kafka)} may not use consumer group {_topic(error)} at {servers}; "
             "ask the broker's owner for the right to read with it"
         )
     if isinstance(error, errors.UnknownTopicOrPartitionError | errors.InvalidTopicError):
         return TopicError(f"there is no such topic at {servers}: {_topic(error)}")
     if isinstance(error, errors.MessageSizeTooLargeError | errors.RecordListTooLargeError):
         return RecordError(f"a record is too large for the brokers {servers} ({said}); send smaller samples")
+    if refused := why_no_login(kafka, error):
+        return refused
     advice = STRANGER if kafka.stranger else CHECK
     silent = f"the brokers {servers} do not answer as {kafka.security_protocol} ({said}); {advice}"
     if isinstance(error, errors.KafkaConnectionError | errors.KafkaTimeoutError | errors.NodeNotReadyError | OSError):
@@ -249,9 +225,15 @@ def _translated(kafka: KafkaSettings, error: Exception) -> StreamError:
 def unauthorized(kafka: KafkaSettings, topic: str) -> BrokerError:
     """Return the error for a missing access right."""
     return BrokerError(
-        f"user {kafka.username!r} may not use topic {topic} at {kafka.bootstrap_servers}; "
+        f"{_user(kafka)} may not use topic {topic} at {kafka.bootstrap_servers}; "
         "ask the broker's owner for the right to read or write it"
     )
+
+
+def _user(kafka: KafkaSettings) -> str:
+    if kafka.username or not kafka.cert_file:
+        return f"user {kafka.username!r}"
+    return f"the holder of the certificate {kafka.cert_file!r}"
 
 
 def _topic(error: Exception) -> str:

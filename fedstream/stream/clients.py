@@ -25,7 +25,9 @@ class Clients(Protocol):
 
     def admin(self, kafka: KafkaSettings) -> AbstractContextManager[KafkaAdminClient]: ...
 
-    def consumer(self, kafka: KafkaSettings, size: RecordSize | None) -> AbstractContextManager[Consumer]: ...
+    def consumer(
+        self, kafka: KafkaSettings, size: RecordSize | None, cut: bool = False
+    ) -> AbstractContextManager[Consumer]: ...
 
 
 class FreshClients:
@@ -34,8 +36,10 @@ class FreshClients:
     def admin(self, kafka: KafkaSettings) -> AbstractContextManager[KafkaAdminClient]:
         return admin(kafka)
 
-    def consumer(self, kafka: KafkaSettings, size: RecordSize | None) -> AbstractContextManager[Consumer]:
-        return range_consumer(kafka, size)
+    def consumer(
+        self, kafka: KafkaSettings, size: RecordSize | None, cut: bool = False
+    ) -> AbstractContextManager[Consumer]:
+        return range_consumer(kafka, size, cut)
 
 
 FRESH = FreshClients()
@@ -56,8 +60,10 @@ class KeptClients:
     def admin(self, kafka: KafkaSettings) -> AbstractContextManager[KafkaAdminClient]:
         return self._lend("admin", lambda: admin(kafka))
 
-    def consumer(self, kafka: KafkaSettings, size: RecordSize | None) -> AbstractContextManager[Consumer]:
-        return self._lend(size, lambda: range_consumer(kafka, size))
+    def consumer(
+        self, kafka: KafkaSettings, size: RecordSize | None, cut: bool = False
+    ) -> AbstractContextManager[Consumer]:
+        return self._lend((size, cut), lambda: range_consumer(kafka, size, cut))
 
     @contextmanager
     def _lend(self, key: Hashable, opened: Callable[[], AbstractContextManager[Any]]) -> Iterator[Any]:

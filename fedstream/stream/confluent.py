@@ -8,14 +8,15 @@ compressed batch inflates to, so it is chosen explicitly.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fedstream.errors import SettingsError, install_hint
 from fedstream.settings import KafkaSettings
-from fedstream.stream.client import FETCH_BYTES, POLL_BYTES, explained
-from fedstream.stream.consumers import Batch, LostOffset
+from fedstream.stream.client import FETCH_BYTES, POLL_BYTES, REQUEST_MS, explained
+from fedstream.stream.consumers import POSITION_S, LostOffset, Record, plain_consumer
 from fedstream.stream.limits import oversized
 from fedstream.stream.records import RecordSize
 
@@ -37,18 +38,29 @@ _SILENT.addHandler(logging.NullHandler())
 _SILENT.propagate = False
 
 
+class Received(NamedTuple):
+    """A record, as the reader takes it."""
+
+    offset: int
+    key: bytes | None
+    value: bytes | None
+
+
 class ConfluentConsumer:
     """A consumer of confluent-kafka.
 
     Args:
         opened: The library's consumer.
+        kafka: Connection settings of the brokers.
         size: Maximum size of a record; None for no limit.
+        cut: Whether larger records are returned instead of raising an error.
     """
 
-    def __init__(self, opened: Library, size: RecordSize | None) -> None:
-        self._consumer, self._size = opened, size
+    def __init__(self, opened: Library, kafka: KafkaSettings, size: RecordSize | None, cut: bool) -> None:
+        self._consumer, self._kafka, self._size = opened, kafka, size
         self._partition, self._at = ("", -1), -1
         self._most = max(1, min(BATCH_RECORDS, POLL_BYTES // (size.total or 1))) if size else BATCH_RECORDS
+        self._checks = size is not None and not cut
         self._error: Exception | None = None
 
     def begin(self, topic: str, partition: int, offset: int) -> None:
@@ -58,17 +70,31 @@ class ConfluentConsumer:
             self._consumer.assign([TopicPartition(topic, partition, offset)])
         self._partition, self._at = (topic, partition), offset
 
-    def poll(self, most: int, timeout_s: float) -> Batch:
+    def poll(self, most: int, timeout_s: float) -> Sequence[Record]:
         if self._error:
             raise self._error
         messages = self._consumer.consume(min(most, self._most), timeout_s)
         if any(message.error() for message in messages):
             messages = self._without_events(messages)
-        offsets: list[Any] = [message.offset() for message in messages]
-        keys, values = [message.key() for message in messages], [message.value() for message in messages]
-        self._at = max(self._at, offsets[-1] + 1) if offsets else self._at
-        batch = Batch(offsets, keys, values, self._at)
-        return self._bounded(batch) if self._size else batch
+        records = [Received(message.offset() or 0, message.key(), message.value()) for message in messages]
+        if self._checks:
+            records = self._bounded(records)
+        if records:
+            self._at = max(self._at, records[-1].offset + 1)
+        return records
+
+    def position(self) -> int:
+        return self._at
+
+    def first_lost(self, start: int, end: int) -> int:
+        """Return the first lost offset, which kafka-python finds: this library hides why there is no record."""
+        with plain_consumer(self._kafka, None) as again:
+            again.begin(*self._partition, start)
+            since, at = time.monotonic(), start
+            while at < end and time.monotonic() - since < REQUEST_MS / 1000:
+                records = again.poll(end - at, POSITION_S)
+                at = records[-1].offset + 1 if records else again.position()
+            return again.first_lost(start, end)
 
     def _without_events(self, messages: Sequence[Message]) -> list[Message]:
         """Return the records; keep an error for the next poll, so that the records before it count."""
@@ -85,22 +111,22 @@ class ConfluentConsumer:
             raise self._error
         return records
 
-    def _bounded(self, batch: Batch) -> Batch:
+    def _bounded(self, records: list[Received]) -> list[Received]:
         """Return the records before the first one that is larger than announced; the next poll raises its error."""
         assert self._size is not None
-        found: list[tuple[int, str, int, int]] = []
-        for parts, limit, what in ((batch.values, self._size.value, "value"), (batch.keys, self._size.key, "key")):
-            sizes = [len(part or b"") for part in parts]
-            if max(sizes, default=0) > limit:
-                first = next(number for number, size in enumerate(sizes) if size > limit)
-                found.append((first, what, sizes[first], limit))
-        if not found:
-            return batch
-        first, what, size, limit = min(found)
-        self._error = oversized(what, size, limit)
+        value, key = self._size.value, self._size.key
+        large = (i for i, r in enumerate(records) if len(r.value or b"") > value or len(r.key or b"") > key)
+        first = next(large, None)
+        if first is None:
+            return records
+        found = records[first]
+        what, part, limit = (
+            ("value", found.value, value) if len(found.value or b"") > value else ("key", found.key, key)
+        )
+        self._error = oversized(what, len(part or b""), limit)
         if not first:
             raise self._error
-        return Batch(batch.offsets[:first], batch.keys[:first], batch.values[:first], batch.offsets[first])
+        return records[:first]
 
 
 def _meant(event: KafkaError, topic: str) -> Exception | None:
@@ -146,7 +172,7 @@ def library_settings(kafka: KafkaSettings) -> dict[str, Any]:
 
 
 @contextmanager
-def confluent_consumer(kafka: KafkaSettings, size: RecordSize | None) -> Iterator[ConfluentConsumer]:
+def confluent_consumer(kafka: KafkaSettings, size: RecordSize | None, cut: bool) -> Iterator[ConfluentConsumer]:
     """Open a consumer for exact offsets, like `range_consumer`.
 
     Raises:
@@ -180,6 +206,6 @@ def confluent_consumer(kafka: KafkaSettings, size: RecordSize | None) -> Iterato
         raise SettingsError(f"confluent-kafka cannot use these settings: {error.args[0].str()}") from error
     try:
         with explained(kafka):
-            yield ConfluentConsumer(opened, size)
+            yield ConfluentConsumer(opened, kafka, size, cut)
     finally:
         opened.close()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import gzip
 import io
-import zlib
+from collections.abc import Callable
 from typing import Any
 
 from kafka.errors import CorruptRecordError
@@ -22,6 +22,13 @@ BATCH_BYTES = 64 * 1024**2
 
 Producers limit the size of a batch before they compress it, to 1 MiB by default.
 """
+
+
+XERIAL = b"\x82SNAPPY\0"
+"""The first bytes of snappy as Java's clients write it; the 16 bytes of its header are followed by blocks."""
+
+PACKAGES = {"snappy": "python-snappy", "lz4": "lz4", "zstd": "zstandard"}
+"""Name of a compression -> the Python package that it needs; gzip needs none."""
 
 
 class OversizedBatch(RecordError):
@@ -78,14 +85,73 @@ class _TooLarge(Exception):
 
 
 def _gunzip(payload: bytes | memoryview) -> bytes:
-    try:
-        with gzip.GzipFile(fileobj=io.BytesIO(payload)) as file:
-            data = file.read(BATCH_BYTES + 1)
-    except (OSError, EOFError, zlib.error) as error:
-        raise CorruptRecordError(f"a batch is not valid gzip: {error}") from error
-    if len(data) > BATCH_BYTES:
+    with gzip.GzipFile(fileobj=io.BytesIO(payload)) as file:
+        return file.read(BATCH_BYTES + 1)
+
+
+def _unlz4(payload: bytes) -> bytes:
+    import lz4.frame
+
+    return bytes(lz4.frame.LZ4FrameDecompressor().decompress(payload, max_length=BATCH_BYTES + 1))
+
+
+def _unzstd(payload: bytes) -> bytes:
+    import zstandard
+
+    with zstandard.ZstdDecompressor().stream_reader(io.BytesIO(payload), read_across_frames=True) as reader:
+        return bytes(reader.read(BATCH_BYTES + 1))
+
+
+def _unsnappy(payload: bytes) -> bytes:
+    """Inflate blocks, each of which begins with its inflated size, as the library of Java's clients writes them."""
+    import snappy
+
+    if not payload.startswith(XERIAL):
+        blocks = [payload]
+    else:
+        blocks, at = [], 16
+        while at < len(payload):
+            size = int.from_bytes(payload[at : at + 4], "big")
+            blocks.append(payload[at + 4 : at + 4 + size])
+            at += 4 + size
+    if sum(_varint(block) for block in blocks) > BATCH_BYTES:
         raise _TooLarge
-    return data
+    return b"".join(map(snappy.decompress, blocks))
+
+
+def _varint(data: bytes) -> int:
+    value = 0
+    for place, byte in enumerate(data[:5]):
+        value |= (byte & 0x7F) << 7 * place
+        if byte < 0x80:
+            return value
+    raise ValueError("the size of a block is malformed")
+
+
+def _bounded(name: str, inflate: Callable[[Any], bytes]) -> Callable[[Any], bytes]:
+    def inflate_bounded(payload: Any) -> bytes:
+        try:
+            data = inflate(payload)
+        except (_TooLarge, ImportError):
+            raise
+        except Exception as error:
+            raise CorruptRecordError(f"a batch is not valid {name}: {error}") from error
+        if len(data) > BATCH_BYTES:
+            raise _TooLarge
+        return data
+
+    return inflate_bounded
+
+
+def missing_codec(error: Exception) -> str:
+    """Return which Python package a compressed batch needs, and what to do."""
+    name = next((name for name in PACKAGES if name in str(error)), "")
+    if not name:
+        return f"its records are compressed in an unknown way ({error}); send them with gzip, snappy, lz4 or zstd"
+    return (
+        f"its records are compressed with {name}, and the Python package {PACKAGES[name]} is not installed; "
+        f"run `pip install {PACKAGES[name]}` where the steps run, or send the records with gzip"
+    )
 
 
 def _named(inflate: Any) -> Any:
@@ -100,8 +166,17 @@ def _named(inflate: Any) -> Any:
 
 def bound_inflation() -> None:
     """Limit the size of decompressed batches in this process. Repeated calls have no effect."""
-    if default_records.gzip_decode is not _gunzip:
-        default_records.gzip_decode = legacy_records.gzip_decode = _gunzip
-        default_records.DefaultRecordBatch._maybe_uncompress = _named(
-            default_records.DefaultRecordBatch._maybe_uncompress
-        )
+    if default_records.gzip_decode in INFLATE.values():
+        return
+    for name, inflate in INFLATE.items():
+        setattr(default_records, f"{name}_decode", inflate)
+        if name != "zstd":  # which is younger than the old format of records
+            setattr(legacy_records, f"{name}_decode", inflate)
+    default_records.DefaultRecordBatch._maybe_uncompress = _named(default_records.DefaultRecordBatch._maybe_uncompress)
+
+
+INFLATE = {
+    name: _bounded(name, inflate)
+    for name, inflate in (("gzip", _gunzip), ("snappy", _unsnappy), ("lz4", _unlz4), ("zstd", _unzstd))
+}
+"""How batches are inflated, by the names of kafka-python's functions."""

@@ -69,6 +69,9 @@ class MemoryBroker:
                 if offset >= log.first
             ]
 
+    def heard(self, topic: str, deadline_s: float) -> list[tuple[int, int, bytes]]:
+        return self.read_announcements(topic, deadline_s)
+
     def wait_for_data(self, ranges: Sequence[OffsetRange], deadline_s: float) -> None:
         with self._changed:
             if not self._changed.wait_for(lambda: not self._missing(ranges), deadline_s):
@@ -83,25 +86,28 @@ class MemoryBroker:
         ranges: Sequence[OffsetRange],
         deadline_s: float,
         size: RecordSize | None = None,
+        skip: int = 0,
         limit: int | None = None,
     ) -> RawRecords:
-        records, limit = RawRecords(sorted(ranges), Column(), Column()), slice_bytes() if limit is None else limit
-        check_room(records.ranges, size.least * total_records(ranges) if size else 0, limit)
+        records, limit = RawRecords([], Column(), Column()), slice_bytes() if limit is None else limit
+        check_room(ranges, size.least * total_records(ranges) if size else 0, limit)
         with self._changed:
-            if self._missing(records.ranges):
+            if self._missing(ranges):
                 raise DeadlineError(
                     f"{self._missing(ranges)} of {total_records(ranges)} records are not there yet; "
                     "give the round a longer deadline"
                 )
-            for wanted in records.ranges:
+            for wanted in sorted(ranges):
                 batch = self._topics[wanted.topic].records[wanted.start : wanted.end]
                 _check_sizes(wanted, batch, size)
                 records.append(wanted, wanted.start, [key for key, _ in batch], [value for _, value in batch])
         check_room(records.ranges, records.nbytes, limit)
         return records
 
-    def read_part(self, ranges: Sequence[OffsetRange], deadline_s: float, size: RecordSize | None = None) -> RawRecords:
-        return self.read_ranges(ranges, deadline_s, size)
+    def read_part(
+        self, ranges: Sequence[OffsetRange], deadline_s: float, size: RecordSize | None = None, skip: int = 0
+    ) -> RawRecords:
+        return self.read_ranges(ranges, deadline_s, size, skip)
 
     def close(self) -> None:
         """Do nothing: there is no connection to close."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from fedstream.errors import BrokerAway, BrokerError, DeadlineError, RecordError
@@ -12,8 +13,10 @@ from fedstream.settings import KafkaSettings, slice_bytes
 from fedstream.stream.bounds import Bounds, check_room, gap, missing, too_late
 from fedstream.stream.client import admin, explained, unauthorized
 from fedstream.stream.clients import FRESH, Clients
-from fedstream.stream.consumers import Batch, Consumer, LostOffset
-from fedstream.stream.records import Column, RawRecords, RecordSize
+from fedstream.stream.consumers import Consumer, LostOffset, Record
+from fedstream.stream.known_bounds import TOPICS
+from fedstream.stream.records import Column, RawRecords, RecordSize, extend, why_unusable
+from fedstream.stream.unusable import check_any, too_many
 
 if TYPE_CHECKING:
     from kafka import KafkaAdminClient
@@ -87,11 +90,13 @@ def read_ranges(
     deadline_s: float,
     size: RecordSize | None = None,
     clients: Clients = FRESH,
+    skip: int = 0,
     limit: int | None = None,
 ) -> RawRecords:
     """Read every record of the ranges.
 
-    Until the deadline, a broker that stops answering can come back.
+    Offsets that transactions left without a record are listed in the result. Until the deadline, a broker that stops
+    answering can come back.
 
     Args:
         kafka: Connection settings of the brokers.
@@ -100,22 +105,29 @@ def read_ranges(
         size: Size of a record as announced, so that larger records are rejected before they are in memory; None if it
             is unknown.
         clients: Provides the Kafka clients, which are kept open or are opened for this call.
+        skip: Maximum number of records that are left out because they have no key or no value, or are larger than
+            announced.
         limit: Maximum number of bytes to hold; None for what a step is allowed to hold.
 
     Raises:
+        SliceTooLarge: The records exceed the limit.
         DeadlineError: The records could not all be read in time.
         RetentionError: A record inside a range is missing (because of retention or compaction).
-        SliceTooLarge: The records exceed the limit.
-        RecordError: A record has no key or no value, or a record is larger than announced.
+        RecordError: More than `skip` records have no key or no value or are larger than announced, or there is no
+            record at all.
         TopicError: A topic or partition no longer exists.
         BrokerError: No broker answers at the beginning, or the broker denies access.
     """
     deadline, limit = time.monotonic() + deadline_s, slice_bytes() if limit is None else limit
     check_room(ranges, size.least * total_records(ranges) if size else 0, limit)
     with clients.admin(kafka) as asked:
-        _missing(asked, ranges, kafka)
-        with clients.consumer(kafka, size) as reader:
-            return _records(reader, ranges, deadline, size, limit, lambda wanted: _missing(asked, [wanted], kafka))
+        _missing(asked, sorted(ranges), kafka)
+        with clients.consumer(kafka, size, cut=skip > 0) as reader:
+            records = _records(
+                reader, ranges, deadline, size, skip, limit, lambda wanted: _missing(asked, [wanted], kafka)
+            )
+    check_any(records)
+    return records
 
 
 def read_part(
@@ -124,15 +136,22 @@ def read_part(
     deadline_s: float,
     size: RecordSize | None = None,
     clients: Clients = FRESH,
+    skip: int = 0,
 ) -> RawRecords:
     """Read a part of a slice, like read_ranges, without asking first whether the topics keep it.
 
-    If it begins where the last part ended, the client already has its first records.
+    If it begins where the last part ended, the client already has its first records. There can be no record in it.
     """
     deadline = time.monotonic() + deadline_s
-    with clients.consumer(kafka, size) as reader:
+    with clients.consumer(kafka, size, cut=skip > 0) as reader:
         return _records(
-            reader, ranges, deadline, size, slice_bytes(), lambda wanted: check_retention(kafka, [wanted], clients)
+            reader,
+            ranges,
+            deadline,
+            size,
+            skip,
+            slice_bytes(),
+            lambda wanted: check_retention(kafka, [wanted], clients),
         )
 
 
@@ -141,24 +160,36 @@ def _records(
     ranges: Sequence[OffsetRange],
     deadline: float,
     size: RecordSize | None,
+    skip: int,
     limit: int,
     check: Callable[[OffsetRange], object],
 ) -> RawRecords:
-    records = RawRecords(sorted(ranges), Column(), Column())
+    records = RawRecords([], Column(), Column())
     held, keyless = 0, size is not None and size.keyless
-    for wanted in records.ranges:
-        for batch in _batches(reader, wanted, deadline, check):
-            keys = [key or b"" for key in batch.keys] if keyless else batch.keys
-            held += records.append(wanted, batch.offsets[0], keys, batch.values)
-            check_room(records.ranges, held, limit)
+    for wanted in sorted(ranges):
+        for batch in _batches(reader, wanted, deadline, check, records.gaps):
+            for run in _usable_runs(batch, wanted, size, records.skipped, skip) if skip else [batch]:
+                held += records.append(
+                    wanted,
+                    run[0].offset,
+                    [(record.key or b"") if keyless else record.key for record in run],
+                    [record.value for record in run],
+                )
+            check_room(ranges, held, limit)
     return records
 
 
 def _batches(
-    reader: Consumer, wanted: OffsetRange, deadline: float, check: Callable[[OffsetRange], object]
-) -> Iterator[Batch]:
-    """Yield the records of one range in batches, without gaps."""
-    from fedstream.stream.limits import OversizedBatch, OversizedPart
+    reader: Consumer,
+    wanted: OffsetRange,
+    deadline: float,
+    check: Callable[[OffsetRange], object],
+    gaps: list[OffsetRange],
+) -> Iterator[Sequence[Record]]:
+    """Yield the records of one range in batches without gaps, and add what transactions left empty to `gaps`."""
+    from kafka.errors import UnsupportedCodecError
+
+    from fedstream.stream.limits import OversizedBatch, OversizedPart, missing_codec
 
     reader.begin(wanted.topic, wanted.partition, wanted.start)
     at, heard, silence = wanted.start, time.monotonic(), ""
@@ -179,12 +210,16 @@ def _batches(
             ) from error
         except OversizedBatch as error:
             raise RecordError(f"{wanted.topic}:{wanted.partition}: {error}") from error
-        if batch.offsets:
-            _check_offsets(batch.offsets, wanted, at)
-            yield batch
-            at, heard, silence = at + len(batch.offsets), time.monotonic(), ""
-        elif batch.position > at:
-            raise gap(wanted, at)
+        except UnsupportedCodecError as error:
+            raise RecordError(f"{wanted.topic}:{wanted.partition}: {missing_codec(error)}") from error
+        if batch:
+            for run in _runs(batch, wanted.end):
+                _pass(reader, wanted, at, run[0].offset, gaps)
+                yield run
+                at = run[-1].offset + 1
+            heard, silence = time.monotonic(), ""
+        elif (position := reader.position()) > at:
+            at = _pass(reader, wanted, at, min(position, wanted.end), gaps)
         elif now - heard > STALL_S:
             heard, silence = now, _ask_again(check, wanted)
 
@@ -198,9 +233,42 @@ def _ask_again(check: Callable[[OffsetRange], object], wanted: OffsetRange) -> s
     return ""
 
 
-def _check_offsets(offsets: Sequence[int], wanted: OffsetRange, at: int) -> None:
-    if offsets[0] != at or offsets[-1] != at + len(offsets) - 1:
-        raise gap(wanted, next(offset for offset in range(at, at + len(offsets)) if offset not in set(offsets)))
+def _runs(batch: Sequence[Record], end: int) -> Iterator[Sequence[Record]]:
+    """Yield the records before an offset as lists without gaps, of which there is usually one."""
+    if batch[-1].offset - batch[0].offset == len(batch) - 1 and batch[-1].offset < end:
+        yield batch
+        return
+    for _, run in groupby(enumerate(batch), key=lambda at: at[1].offset - at[0]):
+        if found := [record for _, record in run if record.offset < end]:
+            yield found
+
+
+def _pass(reader: Consumer, wanted: OffsetRange, start: int, end: int, gaps: list[OffsetRange]) -> int:
+    """Add [start, end) to the gaps and return the end.
+
+    Raises:
+        RetentionError: Not all of it was left by transactions.
+    """
+    if start < end:
+        if (lost := reader.first_lost(start, end)) < end:
+            raise gap(wanted, lost)
+        extend(gaps, OffsetRange(wanted.topic, wanted.partition, start, end), wanted)
+    return end
+
+
+def _usable_runs(
+    batch: Sequence[Record], wanted: OffsetRange, size: RecordSize | None, skipped: list[OffsetRange], most: int
+) -> Iterator[Sequence[Record]]:
+    """Yield the usable records of a batch as lists without gaps, and add the offsets of the others to `skipped`."""
+    for problem, run in groupby(batch, key=lambda record: why_unusable(record.key, record.value, size)):
+        found = list(run)
+        if not problem:
+            yield found
+            continue
+        extend(skipped, OffsetRange(wanted.topic, wanted.partition, found[0].offset, found[-1].offset + 1), wanted)
+        if total_records(skipped) > most:
+            where = f"{wanted.topic}:{wanted.partition}:{found[0].offset}"
+            raise too_many(RecordError(f"record {where} {problem}"), most)
 
 
 def bounds_of(asked: KafkaAdminClient, topic: str, kafka: KafkaSettings) -> Bounds:
@@ -229,6 +297,22 @@ def bounds_of_all(asked: KafkaAdminClient, topics: Sequence[str], kafka: KafkaSe
     found: dict[str, Bounds] = {topic: {} for topic in topics}
     for partition in sorted(partitions):
         found[partition.topic][partition.partition] = first[partition].offset, end[partition].offset
+    return found
+
+
+def existing_bounds(kafka: KafkaSettings, topics: Sequence[str]) -> dict[str, Bounds]:
+    """Return the bounds of those topics that exist and that the broker shows us.
+
+    Raises:
+        BrokerError: No broker answers.
+    """
+    found: dict[str, Bounds] = {}
+    with admin(kafka) as asked:
+        for first in range(0, len(topics), TOPICS):
+            with explained(kafka):
+                described = asked.describe_topics(list(topics[first : first + TOPICS]))
+            there = [about["name"] for about in described if about["partitions"] and not about["error_code"]]
+            found |= bounds_of_all(asked, there, kafka) if there else {}
     return found
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from itertools import accumulate
+from itertools import accumulate, pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -82,19 +82,32 @@ class Column:
         return bytes(self.data[start : start + int(sizes[index])])
 
 
+def extend(ranges: list[OffsetRange], more: OffsetRange, wanted: OffsetRange) -> None:
+    """Append offsets to ranges, or to the last of these if they follow it within the same wanted range."""
+    last = ranges[-1] if ranges and more.start != wanted.start else None
+    if last and (last.topic, last.partition, last.end) == (more.topic, more.partition, more.start):
+        ranges[-1] = replace(last, end=more.end)
+    else:
+        ranges.append(more)
+
+
 @dataclass(frozen=True)
 class RawRecords:
     """Records in canonical order, which is by topic, partition and offset.
 
     Attributes:
-        ranges: The ranges that were read, in canonical order.
+        ranges: The offsets of the records, in canonical order.
         values: Value of each record.
         keys: Key of each record.
+        gaps: Offsets among those asked for that transactions left without a record.
+        skipped: Offsets among those asked for whose records cannot be used.
     """
 
     ranges: list[OffsetRange]
     values: Column
     keys: Column
+    gaps: list[OffsetRange] = field(default_factory=list)
+    skipped: list[OffsetRange] = field(default_factory=list)
 
     def __len__(self) -> int:
         return sum(r.records for r in self.ranges)
@@ -103,6 +116,8 @@ class RawRecords:
         self, wanted: OffsetRange, first: int, keys: Sequence[bytes | None], values: Sequence[bytes | None]
     ) -> int:
         """Append a batch without gaps, and return its size in bytes.
+
+        Offsets that follow the last ones of the same range extend `ranges`.
 
         Args:
             wanted: Range that the batch belongs to.
@@ -121,7 +136,24 @@ class RawRecords:
                 raise RecordError(
                     f"record {wanted.topic}:{wanted.partition}:{at} has no {what}; send it again with both"
                 ) from error
+        extend(self.ranges, OffsetRange(wanted.topic, wanted.partition, first, first + len(values)), wanted)
         return int(self.values.lengths[-1].sum() + self.keys.lengths[-1].sum())
+
+    def without(self, wrong: Sequence[int]) -> RawRecords:
+        """Return the records without those at some indexes, which ascend and whose offsets are added to `skipped`."""
+        kept = RawRecords([], Column(), Column(), self.gaps, list(self.skipped))
+        keys, values, at = list(self.keys), list(self.values), 0
+        for piece in self.ranges:
+            here = wrong[bisect_left(wrong, at) : bisect_left(wrong, at + piece.records)]
+            for index in here:
+                offset = piece.start + index - at
+                extend(kept.skipped, OffsetRange(piece.topic, piece.partition, offset, offset + 1), piece)
+            for before, end in pairwise([at - 1, *here, at + piece.records]):
+                if (first := before + 1) < end:
+                    kept.append(piece, piece.start + first - at, keys[first:end], values[first:end])
+            at += piece.records
+        kept.skipped.sort()
+        return kept
 
     @property
     def nbytes(self) -> int:
@@ -163,3 +195,14 @@ class RawRecords:
 def digest_prefix(ranges: Sequence[OffsetRange]) -> bytes:
     """Return the beginning of what the digest of records at these offsets covers."""
     return (",".join(map(str, ranges)) + "\n").encode()
+
+
+def why_unusable(key: bytes | None, value: bytes | None, size: RecordSize | None) -> str:
+    """Return why a record cannot be used, or an empty string."""
+    if value is None:
+        return "has no value"
+    if key is None and not (size and size.keyless):
+        return "has no key (its label)"
+    if size and (len(value) > size.value or len(key or b"") > size.key):
+        return "is larger than announced"
+    return ""

@@ -25,7 +25,8 @@ class Refused(Exception):
 
 
 class FakeServer(ThreadingHTTPServer):
-    """Answers requests with the value of `answer(method, path, query, body)`, after those of `first`.
+    """Answers requests with the value of `answer(method, path, query, body)`, a document or an Answer,
+    after those of `first`.
 
     Attributes:
         first: answers to give before all others, whatever is asked; a number means: say nothing for so many seconds.
@@ -89,7 +90,7 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             with server.lock:
                 found = server.answer(self.command, parts.path, query, body)
-            self._send(200, found)
+            self._send(*(found if isinstance(found, tuple) else (200, found)))
         except Refused as refused:
             self._send(refused.status, {"message": refused.message, "code": refused.code})
 

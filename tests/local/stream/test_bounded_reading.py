@@ -8,7 +8,7 @@ import sys
 import textwrap
 
 import pytest
-from kafka import KafkaProducer
+from kafka import KafkaProducer, codec
 
 from fedstream.errors import AnnouncementError, RecordError
 from fedstream.record.offsets import parse_ranges
@@ -134,6 +134,17 @@ def test_a_flooded_control_topic_costs_neither_memory_nor_the_newest_announcemen
     assert 0 < sum(len(data) for _, _, data in newest) <= 1_000
 
 
-def test_a_batch_that_is_no_gzip_is_an_error_of_the_broker_s(monkeypatch):
-    with pytest.raises(limits.CorruptRecordError, match="not valid gzip"):
-        limits._gunzip(b"no gzip")
+@pytest.mark.parametrize("name", limits.INFLATE)
+def test_a_batch_that_is_none_is_an_error_of_the_broker_s(name):
+    with pytest.raises(limits.CorruptRecordError, match=f"not valid {name}"):
+        limits.INFLATE[name](b"nothing of the kind")
+
+
+@pytest.mark.parametrize("name", limits.INFLATE)
+def test_no_way_of_compressing_inflates_without_bound(name, monkeypatch):
+    limits.bound_inflation()
+    packed = getattr(codec, f"{name}_encode")(bytes(100_000))
+    assert limits.INFLATE[name](packed) == bytes(100_000)
+    monkeypatch.setattr(limits, "BATCH_BYTES", 99_999)
+    with pytest.raises(limits._TooLarge):
+        limits.INFLATE[name](packed)

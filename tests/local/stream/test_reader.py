@@ -176,20 +176,6 @@ def test_records_no_longer_kept_are_named(kafka: KafkaSettings, topic: str, writ
     check_retention(kafka, parse_ranges(f"{topic}:0:4:10"))
 
 
-def test_a_transactions_marker_inside_a_range_is_a_gap(kafka: KafkaSettings, topic: str, write: Write) -> None:
-    with KafkaProducer(**kafka.client_args(), transactional_id=f"tx-{topic}") as producer:
-        producer.init_transactions()
-        for _ in range(2):
-            producer.begin_transaction()
-            producer.send(topic, key=b"k", value=b"v", partition=0)
-            producer.commit_transaction()
-    assert len(read_ranges(kafka, parse_ranges(f"{topic}:0:0:1,{topic}:0:2:3"), 20)) == 2
-    with pytest.raises(RetentionError, match=f"record {topic}:0:1 of the announced range .* is not in the topic"):
-        read_ranges(kafka, parse_ranges(f"{topic}:0:0:3"), 20)
-    with pytest.raises(RetentionError, match=f"record {topic}:0:3 "):
-        read_ranges(kafka, parse_ranges(f"{topic}:0:2:4"), 20)
-
-
 @pytest.mark.parametrize(("record", "what"), [((b"k", None), "no value"), ((None, b"v"), "no key")])
 def test_a_record_without_key_or_value_is_named(
     kafka: KafkaSettings, topic: str, write: Write, record: tuple[Any, Any], what: str

@@ -19,9 +19,12 @@ CHANGED: dict[str, Any] = {
     "own_topics": True,
     "min_data": 7,
     "validation_rate": 0.25,
+    "preprocessing": {"steps": [{"step": "standardise"}]},
+    "statistics": {"gather": True},
     "mixed_precision": True,
     "threads": 1,
     "baseline": True,
+    "max_skipped": 3,
     "outlier_bound": 3.0,
     "leave_one_out": True,
     "clipping": {"norm": 1.0},
@@ -30,7 +33,7 @@ CHANGED: dict[str, Any] = {
     "rounds": 4,
     "sites": {"a": {"bootstrap_servers": "a:1"}},
 }
-KEYS = "data_restriction, slices, own_topics, min_data, validation_rate"
+KEYS = "data_restriction, slices, own_topics, min_data, max_skipped, validation_rate, preprocessing, statistics"
 
 
 @given(st.sets(st.sampled_from(sorted(CHANGED))))

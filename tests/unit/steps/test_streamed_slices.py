@@ -81,8 +81,8 @@ def test_a_streamed_run_has_the_digests_of_memory(whole: RunState) -> None:
     state = run(context, **RUN)
     assert digests(state) == digests(whole)
     assert [commit.metrics for commit in state.ledger.commits()] == [c.metrics for c in whole.ledger.commits()]
-    # The digest takes two passes, each round two measurements and two epochs; some blocks have nothing to measure.
-    assert 2 * BLOCKS * (2 + 2 * 2) < broker.reads <= 2 * BLOCKS * (2 + 2 * (2 + 2) + 1)
+    # The slice takes three passes, each round two measurements and two epochs; some blocks have nothing to measure.
+    assert 2 * BLOCKS * (3 + 2 * 2) < broker.reads <= 2 * BLOCKS * (3 + 2 * (2 + 2) + 1)
     audit = verify_run(context.store, state.run, brokers=context.brokers)
     assert audit.ok, audit.problems
     assert audit.records_checked == 300
@@ -105,7 +105,7 @@ def test_memory_is_that_of_the_container(tmp_path: Any) -> None:
 
 
 @pytest.mark.usefixtures("little_memory")
-@pytest.mark.parametrize("read", [BLOCKS + 7, 2 * BLOCKS + 3, 3 * BLOCKS + 5, 4 * BLOCKS + 2])
+@pytest.mark.parametrize("read", [2 * BLOCKS + 3, 3 * BLOCKS + 3, 4 * BLOCKS + 5, 5 * BLOCKS + 2])
 def test_a_record_that_changes_between_two_passes_is_found(read: int) -> None:
     context, _ = federation(lambda number, records: tampered(records) if number == read else records)
     with pytest.raises(QuorumError, match=r"the records of \w+:0:\d+:\d+ have digest \w{12}, but ingest"):
@@ -114,7 +114,7 @@ def test_a_record_that_changes_between_two_passes_is_found(read: int) -> None:
 
 @pytest.mark.usefixtures("little_memory")
 def test_records_that_were_replaced_before_the_training_are_found_before_it(whole: RunState) -> None:
-    context, _ = federation(lambda number, records: tampered(records) if number > 2 * BLOCKS else records)
+    context, _ = federation(lambda number, records: tampered(records) if number > 3 * BLOCKS else records)
     context.blocks.put = lambda name, value: None  # type: ignore[method-assign]  # as in a pod, which only trains
     with pytest.raises(QuorumError, match=r"the records of \w+:0:0:150 have digest \w{12}, but ingest_from_kafka saw"):
         run(context, **RUN)
@@ -127,7 +127,7 @@ def test_a_broker_that_is_away_in_the_middle_of_an_epoch_changes_nothing(
     monkeypatch.setattr(retry, "AGAIN_S", 0.01)
 
     def hiccup(number: int, records: RawRecords) -> RawRecords:
-        if number in (3 * BLOCKS + 9, 3 * BLOCKS + 10, 10 * BLOCKS + 3):
+        if number in (4 * BLOCKS + 9, 4 * BLOCKS + 10, 11 * BLOCKS + 3):
             raise BrokerAway("the brokers do not answer")
         return records
 
@@ -140,7 +140,7 @@ def test_a_broker_that_stays_away_is_a_refusal(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(retry, "AGAIN_S", 0.01)
 
     def away(number: int, records: RawRecords) -> RawRecords:
-        if number > 3 * BLOCKS + 9:
+        if number > 4 * BLOCKS + 9:
             raise BrokerAway("the brokers do not answer")
         return records
 
