@@ -9,16 +9,15 @@ from fedstream.deadline import Deadline
 from fedstream.errors import FedstreamError
 from fedstream.record.commit import Commit
 from fedstream.record.documents import Metrics, SliceDoc
-from fedstream.record.offsets import OffsetRange
+from fedstream.record.offsets import OffsetRange, format_ranges
 from fedstream.record.run import MatchedClient
 from fedstream.steps.context import Context
 from fedstream.steps.evaluation import measure_left_out, measure_on, read_evaluation
 from fedstream.steps.feeding import why_not_fed
 from fedstream.steps.ingest import describe_slice
+from fedstream.steps.slices import examples_of, read_slice
 from fedstream.store.state import RunState
 from fedstream.stream.broker import Brokers
-from fedstream.stream.codec import get_codec
-from fedstream.stream.columns import decode_in_order
 from fedstream.stream.reader import RawRecords
 
 TOLERANCE = 1e-3
@@ -39,7 +38,7 @@ class Streams:
 
     def __init__(self, state: RunState, brokers: Brokers, deadline_s: float) -> None:
         self.state, self.brokers, self.deadline_s, self.records = state, brokers, deadline_s, 0
-        self._again: dict[tuple[str, str], SliceDoc | str] = {}
+        self._again: dict[tuple[str, str, str], SliceDoc | str] = {}
         self._context = Context(state.store, brokers)
 
     def check_slice(self, round: int, client: str, document: SliceDoc) -> str:
@@ -50,14 +49,20 @@ class Streams:
         """
         if why_not_fed(self.state, round, document, client):
             return ""
-        slice = (client, document.ranges_text)
+        unlabelled = document.unlabelled_offsets
+        slice = (client, document.ranges_text, format_ranges(unlabelled))
         if slice not in self._again:
-            self._again[slice] = self._read(self.state.record.client(client), document.offsets)
+            self._again[slice] = self._read(self.state.record.client(client), document.offsets, unlabelled)
         again = self._again[slice]
         if isinstance(again, str):
             return again
         if document.digest != again.digest:
             return f"the records of {again.ranges_text} have digest {again.digest}, expected {document.digest}"
+        if document.unlabelled and again.unlabelled and document.unlabelled.digest != again.unlabelled.digest:
+            return (
+                f"the unlabelled records of {slice[2]} have digest {again.unlabelled.digest}, "
+                f"expected {document.unlabelled.digest}"
+            )
         if document.class_counts != again.class_counts:
             return (
                 f"its class_counts are {_counts(document)}, but the records of {again.ranges_text} have "
@@ -90,13 +95,15 @@ class Streams:
         self.records += evaluation.records
         return read_evaluation(self.brokers.at(""), evaluation, Deadline.after(self.deadline_s))
 
-    def _read(self, client: MatchedClient, ranges: list[OffsetRange]) -> SliceDoc | str:
+    def _read(
+        self, client: MatchedClient, ranges: list[OffsetRange], unlabelled: list[OffsetRange]
+    ) -> SliceDoc | str:
         """Return the slice document of the current records, or why there is none."""
         try:
-            broker = self.brokers.at(client.bootstrap_servers)
-            records = broker.read_ranges(ranges, self.deadline_s, get_codec(client.format).record_size)
-            self.records += len(records)
-            return describe_slice(client, records, decode_in_order(self.state.record, client, records)[1])
+            broker, deadline = self.brokers.at(client.bootstrap_servers), Deadline.after(self.deadline_s)
+            read = read_slice(broker, client, ranges, unlabelled, deadline)
+            self.records += sum(len(records) for records in read if records)
+            return describe_slice(client, read, examples_of(self.state.record, client, read).y)
         except FedstreamError as error:
             return f"its records cannot be read again: {error}"
 

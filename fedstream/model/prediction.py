@@ -15,6 +15,10 @@ Predict = Callable[[NDArray[Any]], NDArray[Any]]
 """Samples (n, *input_shape) of any numeric type -> predictions (n, *output_shape)."""
 
 
+BATCH = 512
+"""Maximum number of records whose classes are predicted at once."""
+
+
 def predictor(model: KerasModel) -> Predict:
     """Return a function that predicts; its graph is traced here, so that the first batch does not wait for it.
 
@@ -38,6 +42,32 @@ def predictor(model: KerasModel) -> Predict:
 
     predict(np.zeros((1, *shape), np.float32))
     return predict
+
+
+def class_probabilities(model: KerasModel) -> Predict:
+    """Return a function that maps samples (n, *input_shape) to the probability of each class, shape (n, classes).
+
+    Args:
+        model: Compiled Keras model that tells the classes of records apart: its output is a vector of as many values as
+            there are classes, or one value for two classes; these are logits if the loss says so.
+    """
+    predict, logits = predictor(model), _has_logits(model)
+
+    def probabilities(samples: NDArray[Any]) -> NDArray[Any]:
+        parts = [predict(samples[first : first + BATCH]) for first in range(0, len(samples), BATCH)]
+        found = np.concatenate(parts).astype(np.float64)
+        if found.shape[1] == 1:
+            positive = 1 / (1 + np.exp(-found)) if logits else found
+            return np.concatenate([1 - positive, positive], axis=1)
+        powers = np.exp(found - found.max(axis=1, keepdims=True)) if logits else found
+        return np.asarray(powers / powers.sum(axis=1, keepdims=True) if logits else found)
+
+    return probabilities
+
+
+def _has_logits(model: KerasModel) -> bool:
+    loss = model.loss
+    return not isinstance(loss, str) and bool(loss.get_config().get("from_logits"))
 
 
 def _first_line(error: Exception) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -27,6 +28,11 @@ class SliceRange(Document):
     partition: Count
     start: Count
     end: Count
+
+
+def offsets_of(ranges: Sequence[SliceRange]) -> list[OffsetRange]:
+    """Return the ranges of a document for computations."""
+    return [OffsetRange(r.topic, r.partition, r.start, r.end) for r in ranges]
 
 
 class Submission(Document):
@@ -66,6 +72,20 @@ class Selection(Document):
     clients: list[str]
 
 
+class UnlabelledRecords(Document):
+    """The exact records without labels of a client in a round.
+
+    Attributes:
+        ranges: offsets, in canonical order.
+        records: number of records in the ranges; the labelled ones among them do not count as unlabelled.
+        digest: SHA-256 of all records of the ranges (fedstream.stream.records).
+    """
+
+    ranges: list[SliceRange] = Field(min_length=1)
+    records: Count
+    digest: Digest
+
+
 class SliceDoc(Document):
     """slices/<client>.json: the exact records of a client in a round.
 
@@ -77,7 +97,8 @@ class SliceDoc(Document):
         input_format: name of the codec.
         input_config: configuration of the codec.
         class_counts: label -> number of records.
-        digest: SHA-256 of all records (fedstream.stream.reader).
+        digest: SHA-256 of all records (fedstream.stream.records).
+        unlabelled: records without labels that the client trains on too; not written if there are none.
     """
 
     client: Word
@@ -88,6 +109,7 @@ class SliceDoc(Document):
     input_config: dict[str, Any]
     class_counts: dict[Word, Count] = Field(max_length=CLASSES)
     digest: Digest
+    unlabelled: UnlabelledRecords | None = Field(default=None, exclude_if=lambda unlabelled: unlabelled is None)
 
     @property
     def format(self) -> StreamFormat:
@@ -97,7 +119,12 @@ class SliceDoc(Document):
     @property
     def offsets(self) -> list[OffsetRange]:
         """The ranges, for computations."""
-        return [OffsetRange(r.topic, r.partition, r.start, r.end) for r in self.ranges]
+        return offsets_of(self.ranges)
+
+    @property
+    def unlabelled_offsets(self) -> list[OffsetRange]:
+        """The ranges of the records without labels."""
+        return offsets_of(self.unlabelled.ranges) if self.unlabelled else []
 
     @property
     def ranges_text(self) -> str:
@@ -127,7 +154,9 @@ class Manifest(Document):
         update_digest: digest of the new weights; absent when the client only measured.
         client_state_digest: digest of the arrays that the client keeps for its next round; not written if there are
             none.
-        num_examples: number of records trained on; if the client only measured, of held-out records.
+        num_examples: number of labelled records trained on; if the client only measured, of held-out records.
+        pseudo_labelled: number of records without labels that the client labelled itself and trained on too; absent if
+            the run is not semi-supervised.
         epochs: passes over the records that the client finished before its deadline, if these are fewer than the run
             asks for; only with a strategy that accepts partial work.
         slice_digest: digest of the records.
@@ -149,6 +178,7 @@ class Manifest(Document):
     update_digest: Digest | None
     client_state_digest: Digest | None = Field(default=None, exclude_if=lambda digest: digest is None)
     num_examples: Number
+    pseudo_labelled: Count | None = Field(default=None, exclude_if=lambda number: number is None)
     epochs: Count | None = Field(default=None, exclude_if=lambda epochs: epochs is None)
     slice_key: Reason
     slice_digest: Digest

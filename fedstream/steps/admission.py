@@ -60,9 +60,9 @@ def why_not(
         return (
             f"announces the online stream {announcement.topic!r} without offsets; runs train on announced ranges only"
         )
-    if spec.own_topics and (
-        foreign := sorted(topic for topic in announcement.topics if not topic.startswith(f"{client}."))
-    ):
+    unlabelled = announcement.unlabelled if spec.unsupervised and not for_evaluation else []
+    topics = announcement.topics | {r.topic for r in unlabelled}
+    if spec.own_topics and (foreign := sorted(topic for topic in topics if not topic.startswith(f"{client}."))):
         return (
             f"topic {foreign[0]!r} does not begin with {client + '.'!r}, "
             "and the run accepts a client's own topics only (own_topics)"

@@ -13,19 +13,18 @@ from numpy.typing import NDArray
 from fedstream.catalog.models import read_description
 from fedstream.errors import ObjectConflict
 from fedstream.model.compatibility import check_labels
-from fedstream.record.documents import CLASSES, SliceDoc, SliceRange
+from fedstream.record.documents import CLASSES, SliceDoc, SliceRange, UnlabelledRecords
 from fedstream.record.judge import why_not_planned
 from fedstream.record.offsets import OffsetRange
 from fedstream.record.placement import Placement
 from fedstream.record.run import MatchedClient
 from fedstream.steps.context import Context
-from fedstream.steps.feeding import ranges_of
+from fedstream.steps.feeding import ranges_of, unlabelled_ranges_of
 from fedstream.steps.refusal import refusing
 from fedstream.steps.retry import patiently
 from fedstream.steps.runtime import step
+from fedstream.steps.slices import SliceRecords, examples_of, read_slice
 from fedstream.store.state import RunState, log
-from fedstream.stream.codec import get_codec
-from fedstream.stream.columns import decode_in_order
 from fedstream.stream.records import RawRecords
 
 
@@ -84,38 +83,47 @@ def ingest_from_kafka(
 
 def _slice(context: Context, state: RunState, round: int, client: MatchedClient) -> SliceDoc:
     broker, deadline = context.broker_of(state, client.client), context.deadline(state.spec.round_deadline_s)
-    ranges = ranges_of(state, round, client.client)
-    if validated := _validated_before(state, round, client.client, ranges):
-        patiently(deadline, lambda _: broker.check_retention(ranges))
+    ranges, unlabelled = ranges_of(state, round, client.client), unlabelled_ranges_of(state, round, client.client)
+    if validated := _validated_before(state, round, client.client, ranges, unlabelled):
+        patiently(deadline, lambda _: broker.check_retention([*ranges, *unlabelled]))
         return validated
-    patiently(deadline, lambda left_s: broker.wait_for_data(ranges, left_s))
-    size = get_codec(client.format).record_size
-    records = patiently(deadline, lambda left_s: broker.read_ranges(ranges, left_s, size))
-    _, labels = decode_in_order(state.record, client, records)
+    patiently(deadline, lambda left_s: broker.wait_for_data([*ranges, *unlabelled], left_s))
+    read = read_slice(broker, client, ranges, unlabelled, deadline)
+    labels = examples_of(state.record, client, read).y
     check_labels(read_description(state.store, state.record.model.name, state.record.model.keras_digest), labels)
-    document = describe_slice(client, records, labels)
-    context.records.put(context.slice_id(document), records)
+    document = describe_slice(client, read, labels)
+    context.records.put(context.slice_id(document), read.labelled)
+    if read.unlabelled:
+        context.records.put(context.unlabelled_id(document), read.unlabelled)
     return document
 
 
-def describe_slice(client: MatchedClient, records: RawRecords, labels: NDArray[Any]) -> SliceDoc:
+def describe_slice(client: MatchedClient, read: SliceRecords, labels: NDArray[Any]) -> SliceDoc:
     """Return the document of a slice: the client's plan, and what was read from Kafka.
 
     Args:
         client: The client as planned.
-        records: The records that were read.
-        labels: Labels of the records, shape (n,) or (n, 1), with the run's class numbers.
+        read: The records that were read.
+        labels: Labels of the labelled records, shape (n,) or (n, 1), with the run's class numbers.
     """
+    records, others = read
     return SliceDoc(
         client=client.client,
         bootstrap_servers=client.bootstrap_servers,
-        ranges=[SliceRange(topic=r.topic, partition=r.partition, start=r.start, end=r.end) for r in records.ranges],
+        ranges=_ranges(records),
         records=len(records),
         input_format=client.input_format,
         input_config=client.input_config,
         class_counts=_class_counts(labels),
         digest=records.digest,
+        unlabelled=UnlabelledRecords(ranges=_ranges(others), records=len(others), digest=others.digest)
+        if others
+        else None,
     )
+
+
+def _ranges(records: RawRecords) -> list[SliceRange]:
+    return [SliceRange(topic=r.topic, partition=r.partition, start=r.start, end=r.end) for r in records.ranges]
 
 
 def _write(state: RunState, round: int, document: SliceDoc) -> None:
@@ -138,7 +146,9 @@ def _class_counts(labels: NDArray[Any]) -> dict[str, int]:
     )
 
 
-def _validated_before(state: RunState, round: int, client: str, ranges: list[OffsetRange]) -> SliceDoc | None:
+def _validated_before(
+    state: RunState, round: int, client: str, ranges: list[OffsetRange], unlabelled: list[OffsetRange]
+) -> SliceDoc | None:
     """Return the client's latest slice with these offsets, or None.
 
     The records at these offsets never change, and local_train checks the digest of what it reads.
@@ -154,7 +164,9 @@ def _validated_before(state: RunState, round: int, client: str, ranges: list[Off
         (
             document
             for document in earlier
-            if document and document.offsets == ranges and not why_not_planned(document, planned)
+            if document
+            and (document.offsets, document.unlabelled_offsets) == (ranges, unlabelled)
+            and not why_not_planned(document, planned)
         ),
         None,
     )
