@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from fedstream.errors import ModelError, RecordError
 from fedstream.model._tensorflow import KerasModel, tensorflow
+from fedstream.model.outputs import first_loss, result
 
 Predict = Callable[[NDArray[Any]], NDArray[Any]]
-"""Samples (n, *input_shape) of any numeric type -> predictions (n, *output_shape)."""
+"""Samples (n, *input_shape) of any numeric type -> predictions of the last output (n, *output_shape)."""
 
 
 BATCH = 512
@@ -26,11 +27,11 @@ def predictor(model: KerasModel) -> Predict:
     ModelError for all other failures.
 
     Args:
-        model: Keras model with one input and one output.
+        model: Keras model with one input.
     """
     tf = tensorflow()
     dtype, shape = model.inputs[0].dtype, tuple(model.inputs[0].shape[1:])
-    graph = tf.function(lambda x: model(x, training=False), input_signature=[tf.TensorSpec((None, *shape), dtype)])
+    graph = tf.function(lambda x: result(model(x, training=False)), input_signature=[tf.TensorSpec((None, *shape), dtype)])
 
     def predict(samples: NDArray[Any]) -> NDArray[Any]:
         try:
@@ -66,7 +67,7 @@ def class_probabilities(model: KerasModel) -> Predict:
 
 
 def _has_logits(model: KerasModel) -> bool:
-    loss = model.loss
+    loss = first_loss(model)
     return not isinstance(loss, str) and bool(loss.get_config().get("from_logits"))
 
 
