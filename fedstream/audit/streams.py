@@ -95,9 +95,7 @@ class Streams:
         self.records += evaluation.records
         return read_evaluation(self.brokers.at(""), evaluation, Deadline.after(self.deadline_s))
 
-    def _read(
-        self, client: MatchedClient, ranges: list[OffsetRange], unlabelled: list[OffsetRange]
-    ) -> SliceDoc | str:
+    def _read(self, client: MatchedClient, ranges: list[OffsetRange], unlabelled: list[OffsetRange]) -> SliceDoc | str:
         """Return the slice document of the current records, or why there is none."""
         try:
             broker, deadline = self.brokers.at(client.bootstrap_servers), Deadline.after(self.deadline_s)

@@ -35,9 +35,7 @@ def losses(model: KerasModel, target: Any, predicted: Any) -> dict[str, Any]:
     if not names:
         return {}
     measure = keras().losses.get(first_loss(model))
-    return {
-        name: tensorflow().reduce_mean(measure(target, own)) for name, own in zip(names, predicted, strict=True)
-    }
+    return {name: tensorflow().reduce_mean(measure(target, own)) for name, own in zip(names, predicted, strict=True)}
 
 
 def named(model: KerasModel, values: dict[str, float]) -> dict[str, float]:

@@ -31,7 +31,8 @@ def predictor(model: KerasModel) -> Predict:
     """
     tf = tensorflow()
     dtype, shape = model.inputs[0].dtype, tuple(model.inputs[0].shape[1:])
-    graph = tf.function(lambda x: result(model(x, training=False)), input_signature=[tf.TensorSpec((None, *shape), dtype)])
+    signature = [tf.TensorSpec((None, *shape), dtype)]
+    graph = tf.function(lambda x: result(model(x, training=False)), input_signature=signature)
 
     def predict(samples: NDArray[Any]) -> NDArray[Any]:
         try:

@@ -103,7 +103,7 @@ class RunSpec(Document):
         "labelled by the model's confident predictions.",
     )
     unsupervised_rounds: Annotated[int, Entry("training", within="training_options")] = Field(
-        5, ge=1, le=100, description="With unsupervised, how often a client labels these records anew in a round, at most."
+        5, ge=1, le=100, description="With unsupervised, how often at most a client labels them anew in a round."
     )
     confidence: Annotated[float, Entry("training", within="training_options")] = Field(
         0.9,

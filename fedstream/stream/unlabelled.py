@@ -75,4 +75,3 @@ def _chosen(records: RawRecords, mask: NDArray[np.bool_]) -> RawRecords:
     for own, all_of_them in ((found.values, records.values), (found.keys, records.keys)):
         own.extend(list(compress(all_of_them, mask)))
     return found
-

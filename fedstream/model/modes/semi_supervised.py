@@ -51,9 +51,7 @@ class SemiSupervised:
             result, used = learner.train(weights, _with(examples, unlabelled, *found), config), found
         return replace(result, num_examples=labelled, pseudo_labelled=len(used[0]))
 
-    def _label(
-        self, learner: Learner, weights: Weights, x: NDArray[Any]
-    ) -> tuple[NDArray[np.intp], NDArray[np.int64]]:
+    def _label(self, learner: Learner, weights: Weights, x: NDArray[Any]) -> tuple[NDArray[np.intp], NDArray[np.int64]]:
         """Return the numbers of the records that the model is confident of, and their classes."""
         found = learner.predict(weights, x)
         chosen = np.flatnonzero(found.max(axis=1) >= self.confidence)
