@@ -292,8 +292,9 @@ def pull(
 
 
 def _summary(description: Any) -> str:
+    outputs = f"outputs {', '.join(description.outputs)}, " if description.outputs else ""
     return (
         f"input {tuple(description.input_shape)}, output {tuple(description.output_shape)}, "
-        f"{description.parameters:,} weights,"
+        f"{outputs}{description.parameters:,} weights,"
         f" loss {description.loss}, metrics {', '.join(description.metrics) or 'none'}"
     )

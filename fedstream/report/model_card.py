@@ -93,6 +93,7 @@ def _model(view: RunView, item: RoundView) -> list[str]:
         rows += [
             ("input", _shape(model.input_shape)),
             ("output", _shape(model.output_shape)),
+            *([("outputs, the last of which decides", ", ".join(map(code, model.outputs)))] if model.outputs else []),
             ("weights", variables),
             ("loss", model.loss),
         ]
