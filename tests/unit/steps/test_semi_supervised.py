@@ -7,9 +7,13 @@ from support.inprocess import context_of, pictures, send
 from support.unlabelled import send_few_labels
 
 from fedstream.audit import verify_run
-from fedstream.errors import RunError
+from fedstream.errors import RunError, SpecError
 from fedstream.record.offsets import OffsetRange, format_ranges, parse_ranges
-from fedstream.steps import feeding
+from fedstream.report.html import render_report
+from fedstream.report.model_card import render_model_card
+from fedstream.report.view import build_view
+from fedstream.steps import feeding, plan
+from fedstream.steps.markdown import plan_page
 from fedstream.stream.feed import Feed
 from fedstream.stream.records import UNLABELLED
 
@@ -44,6 +48,15 @@ def test_the_unlabelled_records_are_planned_digested_counted_and_verified():
         assert format_ranges(feeding.offsets_of(entry.unlabelled)) == f"{entry.client}.bare:0:0:60"
     result = verify_run(context.store, "r", brokers=context.brokers)
     assert result.problems == []
+
+
+def test_data_owners_see_which_records_without_labels_were_used():
+    context = federation()
+    view = build_view(run(context, **OPTIONS).store, "r")
+    assert "<code>north.bare:0:0:60</code> without labels" in render_report(view)
+    card = render_model_card(view, 2)
+    assert "labelled itself: `north` `north.bare:0:0:60`; `south` `south.bare:0:0:60`." in card
+    assert "; without labels north.bare:0:0:60" in plan_page(view.record, "round 1 is next")
 
 
 def test_without_unsupervised_the_same_streams_are_trained_on_their_labels_alone():
@@ -159,6 +172,16 @@ def test_own_topics_hold_for_records_without_labels():
     context = federation(topics=("bare", "south.bare"))
     with pytest.raises(RunError, match=r"topic 'bare' does not begin with 'north\.'"):
         run(context, **OPTIONS, own_topics=True, clients=["north"])
+
+
+def test_a_model_that_tells_no_classes_apart_cannot_label_records(monkeypatch):
+    context, known = federation(), plan.ensure_model
+    regression = {"num_classes": None, "loss": "mean_squared_error"}
+    monkeypatch.setattr(plan, "ensure_model", lambda *args: known(*args).model_copy(update=regression))
+    with pytest.raises(
+        SpecError, match="unsupervised: model 'builtin:numpy-softmax' with loss mean_squared_error does"
+    ):
+        run(context, **OPTIONS)
 
 
 def test_a_run_in_which_nobody_announces_such_records_says_so():
