@@ -19,7 +19,7 @@ from fedstream.steps.admission import Heard, is_for_evaluation, why_not
 from fedstream.steps.naming import Names, agree, features_of
 from fedstream.stream.announcement import DataAnnouncement, parse_data_announcement
 from fedstream.stream.codec import get_codec
-from fedstream.stream.offers import gather, taken_back
+from fedstream.stream.offers import gather, taken_back, unlabelled_of
 from fedstream.stream.unlabelled import is_ambiguous
 
 Numbered: TypeAlias = tuple[int, DataAnnouncement]
@@ -79,12 +79,13 @@ def match(spec: RunSpec, model: ModelDescription, messages: Iterable[Heard]) -> 
     read = _read(spec, model, heard)
     reasons, matched = read.reasons, dict[str, MatchedClient]()
     for client, own in read.fitting.items():
-        offer = gather([announcement for _, announcement in own], spec.slices)
+        said = [announcement for _, announcement in own]
+        offer = gather(said, spec.slices)
         for (number, _), fate in zip(own, offer.fates, strict=True):
             reasons[number] = fate.reason
         if offer.newest:
             at = max(number for number, _ in own if not reasons[number])
-            unlabelled = unite(r for said in offer.counting for r in said.unlabelled) if spec.unsupervised else []
+            unlabelled = unlabelled_of(said, offer.fates) if spec.unsupervised else []
             matched[client] = _matched(spec, heard[at], offer.newest, offer.ranges, unlabelled)
             _refuse(reasons, own, _why_useless(spec, matched[client]))
     matched = {client: offered for client, offered in matched.items() if not _why_useless(spec, offered)}

@@ -39,13 +39,11 @@ class Offer:
         newest: Newest announcement that counts, which defines the format, rates and names of the offer; None if nothing
             is offered.
         ranges: Records of all announcements that count, each record once.
-        counting: All announcements that count, the newest first.
         fates: State of each announcement, in the given order.
     """
 
     newest: DataAnnouncement | None
     ranges: list[OffsetRange]
-    counting: list[DataAnnouncement]
     fates: list[Fate]
 
 
@@ -72,7 +70,29 @@ def gather(said: Sequence[DataAnnouncement], slices: Literal["newest", "all"] = 
             if fates[number].state == "counts":
                 counting.append(own)
     ranges = counting[0].ranges if len(counting) == 1 else unite(r for own in counting for r in own.ranges)
-    return Offer(counting[0] if counting else None, ranges, counting, fates)
+    return Offer(counting[0] if counting else None, ranges, fates)
+
+
+def unlabelled_of(said: Sequence[DataAnnouncement], fates: Sequence[Fate]) -> list[OffsetRange]:
+    """Return the records without labels of the announcements that count, each record once.
+
+    A withdrawal that names the topic of these records takes back them alone.
+
+    Args:
+        said: A client's announcements, oldest first.
+        fates: State of each, as in its offer.
+
+    Raises:
+        AnnouncementError: An announcement that counts names no valid ranges of such records.
+    """
+    found: list[OffsetRange] = []
+    gone: set[str] = set()
+    for own, fate in zip(reversed(said), reversed(fates), strict=True):
+        if own.withdrawn:
+            gone |= own.topics
+        elif fate.state == "counts":
+            found += [r for r in own.unlabelled if r.topic not in gone]
+    return unite(found)
 
 
 def taken_back(said: Sequence[DataAnnouncement]) -> list[Fate]:

@@ -14,6 +14,7 @@ from fedstream.report.model_card import render_model_card
 from fedstream.report.view import build_view
 from fedstream.steps import feeding, plan
 from fedstream.steps.markdown import plan_page
+from fedstream.stream.announcement import DATA_CONTROL_TOPIC, DataAnnouncement
 from fedstream.stream.feed import Feed
 from fedstream.stream.records import UNLABELLED
 
@@ -160,6 +161,24 @@ def test_an_announcement_that_cannot_be_used_gets_a_reason(said, reason):
     state = run(context, **OPTIONS)
     rows = [row for row in state.record.announcements if row.client == "north"]
     assert reason in rows[-1].reason
+
+
+def test_records_without_labels_add_up_and_can_be_withdrawn_alone():
+    context = federation()
+    x, y = pictures(0, 60)
+    send_few_labels(context, "north", x, y, lambda n: n % 3 == 0, "north.bare", append=True)
+    send_few_labels(context, "north", x, y, lambda n: n % 3 == 0, "north.more", append=True)
+    withdraw(context, "north", "north.more")
+    planned = run(context, **OPTIONS).record.client("north")
+    assert (planned.ranges, planned.unlabelled) == ("north:0:0:70", "north.bare:0:0:100")
+    withdraw(context, "north", "north")
+    run(context, **OPTIONS, run="later")
+    assert [client.client for client in context.run("later").record.clients] == ["south"]
+
+
+def withdraw(context, client, topic):
+    said = DataAnnouncement(topic=topic, input_format="RAW", input_config={}, client=client, withdrawn=True)
+    context.brokers.at("").append(DATA_CONTROL_TOPIC, said.to_bytes(), UNLABELLED)
 
 
 def test_records_without_labels_have_one_owner():
