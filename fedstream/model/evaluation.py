@@ -12,6 +12,8 @@ import numpy as np
 from fedstream.errors import ModelError
 from fedstream.model._tensorflow import KerasModel, tensorflow
 from fedstream.model.keras_model import as_targets, num_classes
+from fedstream.model.outputs import for_outputs, loss_names, named, result
+from fedstream.model.outputs import losses as output_losses
 from fedstream.record.documents import CONFUSED, Metrics
 
 MAX_INPUTS = 2**22
@@ -58,18 +60,23 @@ def evaluate_model(
     size = max(1, min(batch_size, MAX_INPUTS // max(1, x[0].size)))
     step = step or partial(_step, model)
     (reset or model.reset_metrics)()
-    losses, values = [], dict[str, Any]()
+    losses, values = {name: list[float]() for name in ("loss", *loss_names(model))}, dict[str, Any]()
     for start in range(0, len(x), size):
         batch, target = x[start : start + size], as_targets(model, y[start : start + size])
         predicted, loss, values = step(tf.cast(batch, model.inputs[0].dtype), tf.convert_to_tensor(target))
-        losses.append(len(batch) * float(loss))
+        for name, kept in losses.items():
+            kept.append(len(batch) * float(loss if name == "loss" else values[name]))
         if confusion is not None:
             np.add.at(confusion, (target, np.argmax(np.array(predicted), axis=-1)), 1)
     if x.dtype.kind == "f" and not np.isfinite(x).all():
-        losses = [math.nan]  # the fused kernels of a graph make relu(NaN) 0, and a finite loss of it
-    scores = {name: _number(name, value) for name, value in values.items()} | {"loss": math.fsum(losses) / len(x)}
+        losses["loss"] = [math.nan]  # the fused kernels of a graph make relu(NaN) 0, and a finite loss of it
+    scores = {name: _number(name, value) for name, value in values.items()} | {
+        name: math.fsum(kept) / len(x) for name, kept in losses.items()
+    }
     return Metrics(
-        num_examples=len(x), values=finite(scores), confusion=None if confusion is None else confusion.tolist()
+        num_examples=len(x),
+        values=finite(named(model, scores)),
+        confusion=None if confusion is None else confusion.tolist(),
     )
 
 
@@ -92,8 +99,10 @@ def traced(model: KerasModel, label_shape: Sequence[int], label_type: Any) -> St
 
 def _step(model: KerasModel, inputs: Any, target: Any) -> tuple[Any, Any, dict[str, Any]]:
     predicted = model(inputs, training=False)
-    loss = model.compute_loss(x=inputs, y=target, y_pred=predicted, training=False)
-    return predicted, loss, model.compute_metrics(inputs, target, predicted)
+    shared = for_outputs(model, target)
+    loss = model.compute_loss(x=inputs, y=shared, y_pred=predicted, training=False)
+    values = model.compute_metrics(inputs, shared, predicted) | output_losses(model, target, predicted)
+    return result(predicted), loss, values
 
 
 def finite(values: dict[str, float]) -> dict[str, float]:

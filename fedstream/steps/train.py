@@ -14,12 +14,12 @@ from fedstream.errors import ModelError, ObjectConflict, RecordError
 from fedstream.model.examples import Examples
 from fedstream.model.learner import Learner, TrainingConfig
 from fedstream.model.modes import mode_of
-from fedstream.model.split import split_mask
 from fedstream.record.canonical import sha256_hex
 from fedstream.record.documents import Manifest, Metrics, SliceDoc, offsets_of
 from fedstream.record.exchange import select
 from fedstream.record.extras import unprefixed
 from fedstream.record.local_rule import NO_RULE
+from fedstream.record.offsets import format_ranges
 from fedstream.record.selection import client_seed
 from fedstream.record.spec import RunSpec
 from fedstream.record.weights import Weights, from_bytes, to_bytes
@@ -29,12 +29,11 @@ from fedstream.steps.exchange import PERSONAL, kept_arrays, of_rule, written
 from fedstream.steps.feeding import why_unexpected
 from fedstream.steps.global_model import global_weights
 from fedstream.steps.noise import local_noise
-from fedstream.steps.preprocessing import decode
+from fedstream.steps.preprocessing import transform_of
 from fedstream.steps.refusal import refusing, why_refused
-from fedstream.steps.retry import patiently
 from fedstream.steps.runtime import MetricsArtifact, step
+from fedstream.steps.slices import SliceRecords, examples_of, read_labelled, read_unlabelled
 from fedstream.store.state import RunState, log
-from fedstream.stream.codec import get_codec
 from fedstream.stream.records import RawRecords
 from fedstream.stream.unusable import without_skipped
 
@@ -92,7 +91,8 @@ def _train(
     spec, client, base = state.spec, document.client, state.base(round)
     matched, learner = state.record.client(client), context.learner(state, client)
     fallback = _falls_back(spec, client, learner)
-    records = _read(context, document, state, deadline)
+    measure_only = state.selection(round).kind == "closing"
+    read = _read(context, state, document, deadline, measure_only)
     keys, weights = (
         state.keys.at(round),
         global_weights(context, state, state.ledger.model_round(round - 1), base.weights_digest),
@@ -107,7 +107,7 @@ def _train(
         seed=client_seed(spec.seed, round, client),
         threads=spec.threads,
         mixed_precision=spec.mixed_precision,
-        measure_only=state.selection(round).kind == "closing",
+        measure_only=measure_only,
         deadline=deadline,
         rule=local_noise(state, round, client, strategy_of(spec).local_rule(), context.noise_secret),
         received=_received(context, state, round),
@@ -115,11 +115,9 @@ def _train(
         parts=state.record.parts,
     )
     examples = context.examples.get(
-        f"{context.slice_id(document)}/{matched.held_out_rate}/{spec.seed}/{state.run}",
-        lambda: Examples(
-            *decode(state, matched, records),
-            split_mask(spec.seed, records.partitions, records.offsets, matched.held_out_rate),
-        ),
+        f"{context.slice_id(document)}/{context.unlabelled_id(document) if read.unlabelled else ''}"
+        f"/{matched.held_out_rate}/{spec.seed}/{state.run}",
+        lambda: examples_of(state.record, matched, read, transform_of(state, matched)),
     )
     result = mode_of(spec).train(learner, weights, examples, config)
     update, own = None, None
@@ -134,6 +132,7 @@ def _train(
         update_digest=digest,
         client_state_digest=sha256_hex(own) if own else None,
         num_examples=result.num_examples,
+        pseudo_labelled=result.pseudo_labelled,
         epochs=result.epochs,
         slice_key=keys.slice(client),
         slice_digest=document.digest,
@@ -160,7 +159,8 @@ def _train(
         if usage:
             usage.log_metric(name, value)
     line = (
-        f"{client}: {'measured' if config.measure_only else 'trained on'} {result.num_examples} examples on "
+        f"{client}: {'measured' if config.measure_only else 'trained on'} {result.num_examples} examples"
+        f"{f' and {result.pseudo_labelled} that it labelled itself' if result.pseudo_labelled else ''} on "
         f"{result.device}"
     )
     line += (
@@ -230,22 +230,36 @@ def _falls_back(spec: RunSpec, client: str, learner: Learner) -> bool:
     return bool(seen)
 
 
-def _read(context: Context, document: SliceDoc, state: RunState, deadline: Deadline) -> RawRecords:
-    broker = context.broker_of(state, document.client)
+def _read(
+    context: Context, state: RunState, document: SliceDoc, deadline: Deadline, measure_only: bool
+) -> SliceRecords:
+    broker, client = context.broker_of(state, document.client), state.record.client(document.client)
+    labelled = context.records.get(
+        context.slice_id(document),
+        lambda: _unchanged(
+            without_skipped(
+                read_labelled(broker, state.record, client, document.fed, deadline), offsets_of(document.skipped)
+            ),
+            document.digest,
+        ),
+    )
+    if measure_only or not (unlabelled := document.unlabelled):
+        return SliceRecords(labelled)
+    others = context.records.get(
+        context.unlabelled_id(document),
+        lambda: _unchanged(read_unlabelled(broker, client, document.unlabelled_fed, deadline), unlabelled.digest),
+    )
+    return SliceRecords(labelled, others)
 
-    def read() -> RawRecords:
-        size, skip = get_codec(state.record.client(document.client).format).record_size, state.spec.max_skipped
-        found = patiently(deadline, lambda left_s: broker.read_ranges(document.fed, left_s, size, skip))
-        records = without_skipped(found, offsets_of(document.skipped))
-        if records.digest != document.digest:
-            raise RecordError(
-                f"the records of {document.ranges_text} have digest {records.digest[:12]}, "
-                f"but ingest_from_kafka saw {document.digest[:12]}: "
-                "they were replaced since then; announce them again for a new run"
-            )
-        return records
 
-    return context.records.get(context.slice_id(document), read)
+def _unchanged(records: RawRecords, digest: str) -> RawRecords:
+    if records.digest != digest:
+        raise RecordError(
+            f"the records of {format_ranges(records.ranges)} have digest {records.digest[:12]}, "
+            f"but ingest_from_kafka saw {digest[:12]}: "
+            "they were replaced since then; announce them again for a new run"
+        )
+    return records
 
 
 def _write_manifest(state: RunState, manifest: Manifest) -> None:

@@ -6,6 +6,7 @@ from typing import Protocol
 
 from fedstream.model.examples import Examples
 from fedstream.model.learner import Learner, TrainingConfig, TrainResult
+from fedstream.model.modes.semi_supervised import SemiSupervised
 from fedstream.model.modes.supervised import Supervised
 from fedstream.record.spec import RunSpec
 from fedstream.record.weights import Weights
@@ -35,4 +36,4 @@ class Mode(Protocol):
 
 def mode_of(spec: RunSpec) -> Mode:
     """Return the way in which a run's clients train."""
-    return Supervised()
+    return SemiSupervised(spec.unsupervised_rounds, spec.confidence) if spec.unsupervised else Supervised()
