@@ -212,7 +212,7 @@ def test_a_run_in_which_nobody_announces_such_records_says_so():
 
 
 def test_records_of_which_none_has_a_label_are_named():
-    context = federation()
+    context = federation("float32")
     record = run(context, **OPTIONS).record
     client, deadline = record.client("north"), context.deadline(5)
     read = read_labelled(context.brokers.at(""), record, client, parse_ranges("north.bare:0:0:60"), deadline)
