@@ -8,6 +8,7 @@ neither.
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -123,7 +124,10 @@ def to_arrays(data: Any, labels: Any) -> tuple[NDArray[Any], NDArray[Any], list[
 
 
 def add_model(
-    model: str | Path | KerasModel, name: str, lora_rank: int | None = None, lora_layers: str = "*"
+    model: str | Path | Sequence[str | Path] | KerasModel,
+    name: str,
+    lora_rank: int | None = None,
+    lora_layers: str = "*",
 ) -> ModelDescription:
     """Add a compiled model that new runs can start from, and return its description.
 
@@ -131,6 +135,7 @@ def add_model(
 
     Args:
         model: A compiled keras.Model, the path of a .keras file, or a `package.module:function` that returns a model.
+            Several are sub-models of a chain, in this order; see docs/training-modes.md.
         name: Name by which runs refer to the model. New runs use the model that was added last under this name.
         lora_rank: Rank of LoRA adapters to train in place of the model's kernels; None for no adapters.
         lora_layers: Glob pattern of the layers that have adapters; by default, all that support LoRA.
@@ -142,11 +147,12 @@ def add_model(
     from fedstream.catalog import models
     from fedstream.catalog.additions import check_name
     from fedstream.model.files import save_keras
-    from fedstream.model.source import read_model, with_lora
+    from fedstream.model.source import read_models, with_lora
     from fedstream.store.objects import ObjectStore
 
     check_name(name)
-    data = read_model(str(model)) if isinstance(model, str | Path) else save_keras(model)
+    parts = [model] if isinstance(model, str | Path) else model
+    data = read_models([str(part) for part in parts]) if isinstance(parts, Sequence) else save_keras(parts)
     if lora_rank is not None:
         data = with_lora(data, lora_rank, lora_layers)
     return models.add_model(ObjectStore.from_env(), name, data)

@@ -25,6 +25,7 @@ def plan_training(
         "slices": "newest",
         "own_topics": False,
         "min_data": 1,
+        "max_skipped": 0,
         "validation_rate": 0.1,
         "preprocessing": {"steps": [], "one_hot_labels": 0},
         "statistics": {"gather": False, "min_records": 10, "noise_multiplier": 0.0, "bounds": {}},
@@ -35,8 +36,10 @@ def plan_training(
     training_options: Dict[str, Any] = {
         "mixed_precision": False,
         "threads": 2,
-        "stream_above_mib": 0,
         "baseline": False,
+        "unsupervised": False,
+        "unsupervised_rounds": 5,
+        "confidence": 0.9,
     },
     seed: int = 0,
     strategy: str = "FedAvg",
@@ -83,19 +86,23 @@ def plan_training(
             Must equal the restrictions of an announcement; {} for streams without any. slices: Which announcements of a
             client count: newest for only the latest one, all for all of them. own_topics: Accept only announcements of
             topics whose names begin with the client's name and a dot, as the access rules of a secured broker enforce.
-            min_data: Minimum number of records that a client must have announced. validation_rate: Fraction of the
-            records to hold out at clients whose announcement sets none. preprocessing: What happens to records before
-            they reach the model, such as {"steps": [{"step": "standardise"}]}; see docs/preprocessing.md. statistics:
-            Statistics of the clients' records before the first round, such as {"gather": true}; see docs/statistics.md.
+            min_data: Minimum number of records that a client must have announced. max_skipped: Maximum number of a
+            client's records to leave out because they cannot be read as announced; 0 to refuse the client instead. The
+            slice names each of them. validation_rate: Fraction of the records to hold out at clients whose announcement
+            sets none. preprocessing: What happens to records before they reach the model, such as {"steps": [{"step":
+            "standardise"}]}; see docs/preprocessing.md. statistics: Statistics of the clients' records before the first
+            round, such as {"gather": true}; see docs/statistics.md.
         epochs: Passes over a client's records in a round.
         batch_size: Records in one optimizer step.
         learning_rate: Learning rate of the clients' optimizer; 0 for the rate that the model was compiled with.
         training_options: Rarely used values in one object; keys that are left out keep their defaults. mixed_precision:
             Train in half precision: float16 on GPUs, bfloat16 on processors. Weights and measurements stay float32.
-            threads: TensorFlow threads per training. Their number affects the digests. stream_above_mib: MiB of a
-            client's records above which each pass reads them anew from Kafka instead of holding them in memory; 0 for
-            an eighth of the memory. No digest depends on it. baseline: Also train each client alone, once, for
-            comparison in the report. This takes as long as the client's part of the run.
+            threads: TensorFlow threads per training. Their number affects the digests. baseline: Also train each client
+            alone, once, for comparison in the report. This takes as long as the client's part of the run. unsupervised:
+            Also train on the records without labels that clients announce (unsupervised_topic), labelled by the model's
+            confident predictions. unsupervised_rounds: With unsupervised, how often at most a client labels them anew
+            in a round. confidence: With unsupervised, the probability from which a prediction counts as a label, from
+            0.5 to 1.
         seed: Seed for client selection, splits and shuffles.
         strategy: How updates become the next global model. `fedstream strategies` lists the strategies.
         strategy_config: Parameters of the strategy, such as {"server_learning_rate": 0.05} for FedAdam; parameters that

@@ -124,6 +124,8 @@ class RoundAudit:
         ):
             same(keys.commit, f"slice_digest of {entry.client}", entry.slice_digest, document.digest)
             same(keys.commit, f"ranges of {entry.client}", entry.ranges, document.ranges)
+            unlabelled = document.unlabelled.ranges if document.unlabelled else []
+            same(keys.commit, f"unlabelled ranges of {entry.client}", entry.unlabelled, unlabelled)
             if (
                 entry.accepted
                 and self.streams

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
-from typing import Any
-
-from numpy.typing import NDArray
 
 from fedstream.audit.evidence import shortened
 from fedstream.deadline import Deadline
@@ -15,14 +13,13 @@ from fedstream.record.documents import Metrics, SliceDoc, offsets_of
 from fedstream.record.offsets import OffsetRange, format_ranges
 from fedstream.record.run import MatchedClient
 from fedstream.record.statistics import ClientStatistics
-from fedstream.settings import held_bytes
 from fedstream.steps.context import Context
 from fedstream.steps.evaluation import measure_left_out, measure_on, read_evaluation
 from fedstream.steps.feeding import why_not_fed
-from fedstream.steps.reading import read_usable
-from fedstream.steps.slices import describe_stream
+from fedstream.steps.slices import SliceRecords, examples_of, read_slice
 from fedstream.steps.slicing import describe_slice
 from fedstream.steps.statistics import describe_statistics
+from fedstream.steps.streamed import describe_stream, streaming_limit
 from fedstream.store.state import RunState
 from fedstream.stream.bounds import SliceTooLarge, shown
 from fedstream.stream.broker import Brokers
@@ -46,7 +43,7 @@ class Streams:
 
     def __init__(self, state: RunState, brokers: Brokers, deadline_s: float) -> None:
         self.state, self.brokers, self.deadline_s, self.records = state, brokers, deadline_s, 0
-        self._again: dict[tuple[str, str], SliceDoc | str] = {}
+        self._again: dict[tuple[str, str, str], SliceDoc | str] = {}
         self._context = Context(state.store, brokers)
 
     def check_slice(self, round: int, client: str, document: SliceDoc) -> str:
@@ -57,9 +54,9 @@ class Streams:
         """
         if why_not_fed(self.state, round, document, client):
             return ""
-        slice = (client, format_ranges(document.fed))
+        slice = (client, format_ranges(document.fed), format_ranges(document.unlabelled_fed))
         if slice not in self._again:
-            self._again[slice] = self._read(self.state.record.client(client), document.fed)
+            self._again[slice] = self._read(self.state.record.client(client), document)
         again = self._again[slice]
         if isinstance(again, str):
             return again
@@ -71,6 +68,11 @@ class Streams:
                 )
         if document.digest != again.digest:
             return f"the records of {again.ranges_text} have digest {again.digest}, expected {document.digest}"
+        if document.unlabelled and again.unlabelled and document.unlabelled.digest != again.unlabelled.digest:
+            return (
+                f"the unlabelled records of {slice[2]} have digest {again.unlabelled.digest}, "
+                f"expected {document.unlabelled.digest}"
+            )
         if document.class_counts != again.class_counts:
             return (
                 f"its class_counts are {_counts(document)}, but the records of {again.ranges_text} have "
@@ -84,7 +86,7 @@ class Streams:
         noise = self.state.record.spec.statistics.noise_multiplier  # which only the client's secret makes again
         fields = ("slice", "records") if noise else tuple(ClientStatistics.model_fields)
         try:
-            again = describe_statistics(self.state.record, client, *self._records(client, said.slice.offsets))
+            again = describe_statistics(self.state.record, client, self._records(client, said.slice.fed).labelled)
         except FedstreamError as error:
             return f"its records cannot be read again: {error}"
         different = [name for name in fields if getattr(said, name) != getattr(again, name)]
@@ -116,27 +118,36 @@ class Streams:
         return read_evaluation(self.brokers.at(""), evaluation, Deadline.after(self.deadline_s))
 
     def _records(
-        self, client: MatchedClient, ranges: list[OffsetRange], limit: int | None = None
-    ) -> tuple[RawRecords, NDArray[Any], NDArray[Any]]:
-        broker = self.brokers.at(client.bootstrap_servers)
-        records, x, y = read_usable(broker, self.state.record, client, ranges, self.deadline_s, limit)
-        self.records += len(records)
-        return records, x, y
+        self,
+        client: MatchedClient,
+        ranges: list[OffsetRange],
+        unlabelled: Sequence[OffsetRange] = (),
+        limit: int | None = None,
+    ) -> SliceRecords:
+        broker, deadline = self.brokers.at(client.bootstrap_servers), Deadline.after(self.deadline_s)
+        read = read_slice(broker, self.state.record, client, ranges, unlabelled, deadline, limit)
+        self.records += sum(len(records) for records in read if records)
+        return read
 
-    def _read(self, client: MatchedClient, ranges: list[OffsetRange]) -> SliceDoc | str:
+    def _read(self, client: MatchedClient, document: SliceDoc) -> SliceDoc | str:
         """Return the slice document of the current records, or why there is none."""
         try:
-            limit, record = held_bytes(self.state.spec.stream_above_mib), self.state.record
-            try:
-                records, _, labels = self._records(client, ranges, limit)
-                return describe_slice(client, records, labels)
-            except SliceTooLarge:
-                broker, deadline = self.brokers.at(client.bootstrap_servers), Deadline.after(self.deadline_s)
-                document, _ = describe_stream(broker, record, client, ranges, deadline)
-                self.records += document.records
-                return document
+            limit = streaming_limit(self.state.record, client)
+            read = self._records(client, document.fed, document.unlabelled_fed, limit)
+            return describe_slice(client, read, examples_of(self.state.record, client, read).y)
+        except SliceTooLarge:
+            return self._read_stream(client, document)
         except FedstreamError as error:
             return f"its records cannot be read again: {error}"
+
+    def _read_stream(self, client: MatchedClient, document: SliceDoc) -> SliceDoc | str:
+        broker, deadline = self.brokers.at(client.bootstrap_servers), Deadline.after(self.deadline_s)
+        try:
+            found, _ = describe_stream(broker, self.state.record, client, document.fed, deadline)
+        except FedstreamError as error:
+            return f"its records cannot be read again: {error}"
+        self.records += found.records
+        return found
 
 
 def _counts(document: SliceDoc) -> str:

@@ -30,10 +30,12 @@ ModelName = Annotated[
 
 @model_app.command()
 def add(
-    source: Annotated[
-        str,
+    sources: Annotated[
+        list[str],
         typer.Argument(
-            help="A .keras file, or `package.module:function` that returns a compiled model.", show_default=False
+            help="A .keras file, or `package.module:function` that returns a compiled model; "
+            "several files are sub-models of a chain, in this order.",
+            show_default=False,
         ),
     ],
     name: Annotated[str, typer.Option(help="Name of the model.", show_default=False)],
@@ -70,11 +72,15 @@ def add(
     With --lora-rank, runs train and exchange only small adapters, which are merged when the model is published:
 
         fedstream model add big.keras --name big --lora-rank 8 --lora-layers "*/query"
+
+    A model can have several outputs that predict the same label. Several files are sub-models that are joined to one:
+
+        fedstream model add edge.keras fog.keras cloud.keras --name sensors
     """
     from fedstream.catalog.additions import check_name, current
     from fedstream.catalog.models import add_model
     from fedstream.cli.options import parse_names
-    from fedstream.model.source import read_model, with_lora
+    from fedstream.model.source import read_models, with_lora
     from fedstream.store.objects import ObjectStore
 
     check_name(name)
@@ -84,7 +90,7 @@ def add(
     store.check()
     before = current(store, name)
     with err.status("Checking the model (starting TensorFlow) ..."):
-        data = read_model(source)
+        data = read_models(sources)
         if lora_rank is not None:
             data = with_lora(data, lora_rank, lora_layers)
         description = add_model(
@@ -286,8 +292,9 @@ def pull(
 
 
 def _summary(description: Any) -> str:
+    outputs = f"outputs {', '.join(description.outputs)}, " if description.outputs else ""
     return (
         f"input {tuple(description.input_shape)}, output {tuple(description.output_shape)}, "
-        f"{description.parameters:,} weights,"
+        f"{outputs}{description.parameters:,} weights,"
         f" loss {description.loss}, metrics {', '.join(description.metrics) or 'none'}"
     )

@@ -12,6 +12,8 @@ import numpy as np
 from fedstream.errors import ModelError
 from fedstream.model._tensorflow import KerasModel, tensorflow
 from fedstream.model.keras_model import as_targets, num_classes
+from fedstream.model.outputs import for_outputs, loss_names, named, result
+from fedstream.model.outputs import losses as output_losses
 from fedstream.record.documents import CONFUSED, Metrics
 
 MAX_INPUTS = 2**22
@@ -67,11 +69,13 @@ def evaluate_parts(
     )
     step = step or partial(_step, model)
     (reset or model.reset_metrics)()
-    losses, values, count, sound = [], dict[str, Any](), 0, True
+    losses, values = {name: list[float]() for name in ("loss", *loss_names(model))}, dict[str, Any]()
+    count, sound = 0, True
     for x, y in _batches(parts, batch_size):
         target = as_targets(model, y)
         predicted, loss, values = step(tf.cast(x, model.inputs[0].dtype), tf.convert_to_tensor(target))
-        losses.append(len(x) * float(loss))
+        for name, kept in losses.items():
+            kept.append(len(x) * float(loss if name == "loss" else values[name]))
         count += len(x)
         # The fused kernels of a graph make relu(NaN) 0, and a finite loss of it.
         sound = sound and (x.dtype.kind != "f" or bool(np.isfinite(x).all()))
@@ -79,10 +83,12 @@ def evaluate_parts(
             np.add.at(confusion, (target, np.argmax(np.array(predicted), axis=-1)), 1)
     if not count:
         raise ModelError("there are no records to measure the model on")
-    loss = math.fsum(losses) / count if sound else math.nan
-    scores = {name: _number(name, value) for name, value in values.items()} | {"loss": loss}
+    scores = {name: _number(name, value) for name, value in values.items()}
+    scores |= {name: math.fsum(kept) / count for name, kept in losses.items()} | ({} if sound else {"loss": math.nan})
     return Metrics(
-        num_examples=count, values=finite(scores), confusion=None if confusion is None else confusion.tolist()
+        num_examples=count,
+        values=finite(named(model, scores)),
+        confusion=None if confusion is None else confusion.tolist(),
     )
 
 
@@ -120,8 +126,10 @@ def traced(model: KerasModel, label_shape: Sequence[int], label_type: Any) -> St
 
 def _step(model: KerasModel, inputs: Any, target: Any) -> tuple[Any, Any, dict[str, Any]]:
     predicted = model(inputs, training=False)
-    loss = model.compute_loss(x=inputs, y=target, y_pred=predicted, training=False)
-    return predicted, loss, model.compute_metrics(inputs, target, predicted)
+    shared = for_outputs(model, target)
+    loss = model.compute_loss(x=inputs, y=shared, y_pred=predicted, training=False)
+    values = model.compute_metrics(inputs, shared, predicted) | output_losses(model, target, predicted)
+    return result(predicted), loss, values
 
 
 def finite(values: dict[str, float]) -> dict[str, float]:

@@ -14,6 +14,7 @@ from fedstream.model.adapters import enable, entry_of, read_entry
 from fedstream.model.archive import ADVICE, canonical_archive, check_archive, write_archive
 from fedstream.model.evaluation import evaluate_model
 from fedstream.model.keras_model import get_weights, loss_name, num_classes, record_shape, travelling
+from fedstream.model.outputs import check_outputs, output_names
 from fedstream.record.canonical import sha256_hex
 from fedstream.record.description import ModelDescription, VariableDescription
 from fedstream.record.weights import to_bytes
@@ -22,18 +23,31 @@ SUFFIX = ".keras"
 
 
 def load_keras(source: bytes | str | Path, threads: int | None = None) -> KerasModel:
-    """Load a compiled model, in Keras' safe mode, with the LoRA adapters that its file asks for.
+    """Load a compiled model, like `load_any`.
+
+    Raises:
+        ModelError: The model cannot be loaded, or is not compiled.
+    """
+    model = load_any(source, threads)
+    if not getattr(model, "compiled", False):
+        where = "the model file" if isinstance(source, bytes) else source
+        raise ModelError(f"the model in {where} is not compiled; call `model.compile(...)` before saving it")
+    return model
+
+
+def load_any(source: bytes | str | Path, threads: int | None = None) -> KerasModel:
+    """Load a model, in Keras' safe mode, with the LoRA adapters that its file asks for.
 
     Args:
         source: Path or bytes of a .keras file.
         threads: Number of intra-op threads; None for the current number, or 2 if TensorFlow has not started.
 
     Returns:
-        A compiled keras.Model.
+        A keras.Model.
 
     Raises:
-        ModelError: The file cannot be read or is not a .keras file, or the model is not compiled, has a Lambda layer,
-            or needs code that is not part of Keras.
+        ModelError: The file cannot be read or is not a .keras file, or the model has a Lambda layer, or needs code that
+            is not part of Keras.
     """
     where, data = _read(source)
     contents = check_archive(data, where)
@@ -51,8 +65,6 @@ def load_keras(source: bytes | str | Path, threads: int | None = None) -> KerasM
                 f"{where} cannot be loaded by Keras {keras().version()}: {_first_line(error)}; "
                 f"use Keras' own layers and losses, and {ADVICE}"
             ) from error
-    if not getattr(model, "compiled", False):
-        raise ModelError(f"the model in {where} is not compiled; call `model.compile(...)` before saving it")
     enable(model, adapters)
     return model
 
@@ -87,6 +99,7 @@ def describe(data: bytes, name: str, where: str = "") -> tuple[ModelDescription,
         ModelError: The model cannot be trained here. The message says why.
     """
     model = load_keras(data)
+    check_outputs(model)
     weights = to_bytes(get_weights(model))
     description = ModelDescription(
         name=name,
@@ -101,6 +114,7 @@ def describe(data: bytes, name: str, where: str = "") -> tuple[ModelDescription,
         ],
         keras_digest=sha256_hex(data),
         weights_digest=sha256_hex(weights),
+        outputs=output_names(model),
     )
     if not model.trainable_variables:
         raise ModelError(f"model {name!r} has nothing to train: all its layers are frozen or without weights")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 from numpy.typing import NDArray
@@ -14,6 +15,7 @@ from fedstream.model.export import to_saved_model
 from fedstream.model.files import describe, load_keras, save_keras
 from fedstream.model.keras_model import set_weights
 from fedstream.model.learner import Learner, TrainingConfig, TrainResult
+from fedstream.model.prediction import Predict, class_probabilities
 from fedstream.model.preprocessed import with_preprocessing
 from fedstream.model.streaming import AnyExamples
 from fedstream.model.training import Trainer
@@ -52,6 +54,10 @@ class KerasLearner:
         self._with(weights)
         return self._trainer.measure(x, y)
 
+    def predict(self, weights: Weights, x: NDArray[Any]) -> NDArray[Any]:
+        self._with(weights)
+        return self._probabilities(x)
+
     def export(self, weights: Weights, transform: Transform | None = None) -> dict[str, bytes]:
         model = self._with(weights)
         if has_adapters(model):
@@ -66,6 +72,10 @@ class KerasLearner:
 
     def why_no_gpu(self) -> str:
         return "" if gpu_names() else what_is_there()
+
+    @cached_property
+    def _probabilities(self) -> Predict:
+        return class_probabilities(self._trainer.model)
 
     def _with(self, weights: Weights) -> KerasModel:
         self._trainer.set_weights(weights)

@@ -106,13 +106,20 @@ def loss_name(model: KerasModel) -> str:
     """Return the compiled loss as Keras spells it in words, such as `sparse_categorical_crossentropy`.
 
     Raises:
-        ModelError: The model has several losses, or none.
+        ModelError: The model has several different losses, or none.
     """
     loss = model.loss
-    if isinstance(loss, list | tuple | dict):
-        if len(loss) != 1:
-            raise ModelError(f"model {model.name!r} is compiled with {len(loss)} losses; a federated model has one")
-        loss = loss[0] if isinstance(loss, list | tuple) else next(iter(loss.values()))
+    given = loss.values() if isinstance(loss, dict) else loss if isinstance(loss, list | tuple) else [loss]
+    names = sorted({_in_words(model, one) for one in given})
+    if len(names) != 1:
+        raise ModelError(
+            f"model {model.name!r} is compiled with the losses {' and '.join(names) or '(none)'}; "
+            "all outputs predict the same label, so use the same loss for all"
+        )
+    return names[0]
+
+
+def _in_words(model: KerasModel, loss: Any) -> str:
     if loss is None:
         raise ModelError(f"model {model.name!r} is compiled without a loss; name one in `model.compile(...)`")
     name = loss if isinstance(loss, str) else getattr(loss, "__name__", type(loss).__name__)
@@ -120,12 +127,12 @@ def loss_name(model: KerasModel) -> str:
 
 
 def record_shape(model: KerasModel, tensors: Sequence[Any] | None, what: str) -> list[int]:
-    """Return the shape of the model's one input or output, without the batch.
+    """Return the shape of the model's one input, or of each of its outputs, without the batch.
 
     Raises:
-        ModelError: There is not exactly one, or its shape is not fixed.
+        ModelError: There is none, there are several inputs, or the shape is not fixed.
     """
-    if not tensors or len(tensors) != 1:
+    if not tensors or (what == "input" and len(tensors) != 1):
         count = "no known" if not tensors else len(tensors)
         raise ModelError(
             f"model {model.name!r} has {count} {what}s, expected one; "

@@ -75,6 +75,8 @@ class TrainResult:
         state: Arrays that the client keeps for its next round; name -> array.
         epochs: Number of passes that were finished before the deadline, if they are fewer than asked for.
         figures: Resources that the training used, by name; see fedstream.model.usage.
+        pseudo_labelled: Number of unlabelled records that were trained on with labels of the model; None if the
+            training uses none.
     """
 
     weights: Weights
@@ -87,6 +89,7 @@ class TrainResult:
     state: Weights = field(default_factory=dict)
     epochs: int | None = None
     figures: dict[str, float] = field(default_factory=dict)
+    pseudo_labelled: int | None = None
 
 
 class Learner(Protocol):
@@ -104,6 +107,14 @@ class Learner(Protocol):
 
     def measure(self, weights: Weights, x: NDArray[Any], y: NDArray[Any]) -> Metrics:
         """Measure weights on labelled records."""
+        ...
+
+    def predict(self, weights: Weights, x: NDArray[Any]) -> NDArray[Any]:
+        """Return the probability of each class for each sample, shape (n, classes).
+
+        Raises:
+            ModelError: The model does not tell classes apart, one for each record.
+        """
         ...
 
     def export(self, weights: Weights, transform: Transform | None = None) -> dict[str, bytes]:

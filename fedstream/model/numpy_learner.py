@@ -134,6 +134,9 @@ class SoftmaxLearner:
             confusion=confusion.tolist() if self._model.classes <= CONFUSED else None,
         )
 
+    def predict(self, weights: Weights, x: NDArray[Any]) -> NDArray[Any]:
+        return self._probabilities(weights, self._flat(x))
+
     def export(self, weights: Weights, transform: Transform | None = None) -> dict[str, bytes]:
         files = {"model.json": self._model.to_bytes(), "weights.safetensors": to_bytes(weights)}
         return files | ({"preprocessing.json": canonical_json(transform.described())} if transform else {})

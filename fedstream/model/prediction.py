@@ -10,9 +10,14 @@ from numpy.typing import NDArray
 
 from fedstream.errors import ModelError, RecordError
 from fedstream.model._tensorflow import KerasModel, tensorflow
+from fedstream.model.outputs import first_loss, result
 
 Predict = Callable[[NDArray[Any]], NDArray[Any]]
-"""Samples (n, *input_shape) of any numeric type -> predictions (n, *output_shape)."""
+"""Samples (n, *input_shape) of any numeric type -> predictions of the last output (n, *output_shape)."""
+
+
+BATCH = 512
+"""Maximum number of records whose classes are predicted at once."""
 
 
 def predictor(model: KerasModel) -> Predict:
@@ -22,11 +27,12 @@ def predictor(model: KerasModel) -> Predict:
     ModelError for all other failures.
 
     Args:
-        model: Keras model with one input and one output.
+        model: Keras model with one input.
     """
     tf = tensorflow()
     dtype, shape = model.inputs[0].dtype, tuple(model.inputs[0].shape[1:])
-    graph = tf.function(lambda x: model(x, training=False), input_signature=[tf.TensorSpec((None, *shape), dtype)])
+    signature = [tf.TensorSpec((None, *shape), dtype)]
+    graph = tf.function(lambda x: result(model(x, training=False)), input_signature=signature)
 
     def predict(samples: NDArray[Any]) -> NDArray[Any]:
         try:
@@ -38,6 +44,32 @@ def predictor(model: KerasModel) -> Predict:
 
     predict(np.zeros((1, *shape), np.float32))
     return predict
+
+
+def class_probabilities(model: KerasModel) -> Predict:
+    """Return a function that maps samples (n, *input_shape) to the probability of each class, shape (n, classes).
+
+    Args:
+        model: Compiled Keras model that tells the classes of records apart: its output is a vector of as many values as
+            there are classes, or one value for two classes; these are logits if the loss says so.
+    """
+    predict, logits = predictor(model), _has_logits(model)
+
+    def probabilities(samples: NDArray[Any]) -> NDArray[Any]:
+        parts = [predict(samples[first : first + BATCH]) for first in range(0, len(samples), BATCH)]
+        found = np.concatenate(parts).astype(np.float64)
+        if found.shape[1] == 1:
+            positive = 1 / (1 + np.exp(-found)) if logits else found
+            return np.concatenate([1 - positive, positive], axis=1)
+        powers = np.exp(found - found.max(axis=1, keepdims=True)) if logits else found
+        return np.asarray(powers / powers.sum(axis=1, keepdims=True) if logits else found)
+
+    return probabilities
+
+
+def _has_logits(model: KerasModel) -> bool:
+    loss = first_loss(model)
+    return not isinstance(loss, str) and bool(loss.get_config().get("from_logits"))
 
 
 def _first_line(error: Exception) -> str:

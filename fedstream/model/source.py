@@ -6,13 +6,14 @@ import importlib
 import importlib.util
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from fedstream.errors import ModelError, UsageError
 from fedstream.model._tensorflow import KerasModel, keras
 from fedstream.model.adapters import ENTRY, MAX_LAYERS, MAX_RANK, Adapters, adaptable, enable, entry
 from fedstream.model.archive import check_archive, write_archive
+from fedstream.model.chain import chained
 from fedstream.model.files import load_keras, save_keras
 from fedstream.record.exchange import listed, matches
 
@@ -40,6 +41,17 @@ def read_model(source: str) -> bytes:
     if not isinstance(model, keras().Model):
         raise ModelError(f"{source} returned {type(model).__name__}, expected a compiled keras.Model")
     return save_keras(model)
+
+
+def read_models(sources: Sequence[str]) -> bytes:
+    """Return the .keras bytes of one model, or of the chain of several sub-models, in this order.
+
+    Raises:
+        UsageError: A source is neither a file nor such a name.
+        ModelError: A source does not provide a usable model, or the sub-models do not fit each other.
+    """
+    files = [read_model(source) for source in sources]
+    return files[0] if len(files) == 1 else chained(files)
 
 
 def with_lora(data: bytes, rank: int, layers: str = "*") -> bytes:

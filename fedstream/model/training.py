@@ -23,6 +23,7 @@ from fedstream.model.devices import device_name, gpu_names
 from fedstream.model.evaluation import evaluate_parts, finite, traced
 from fedstream.model.keras_model import check_shapes, get_weights, shapes_of, travelling
 from fedstream.model.learner import TrainingConfig, TrainResult
+from fedstream.model.outputs import for_outputs, named
 from fedstream.model.progress import Progress
 from fedstream.model.rules import finished, fixed
 from fedstream.model.streaming import AnyExamples
@@ -112,7 +113,7 @@ class Trainer:
         made = finished(config, weights, trained, steps, rate, loss)
         if learner is not self or made.weights is not trained:
             self.set_weights(made.weights)
-        training = Metrics(num_examples=trained_on, values=finite(values))
+        training = Metrics(num_examples=trained_on, values=finite(named(self.model, values)))
         return TrainResult(
             made.weights,
             trained_on,
@@ -240,7 +241,10 @@ class Trainer:
                 def step(start: Any) -> Any:
                     batch = order[start : start + batch_size]
                     model.train_step(
-                        (tf.cast(tf.gather(samples, batch), model.inputs[0].dtype), tf.gather(labels, batch))
+                        (
+                            tf.cast(tf.gather(samples, batch), model.inputs[0].dtype),
+                            for_outputs(model, tf.gather(labels, batch)),
+                        )
                     )
                     return start + batch_size
 

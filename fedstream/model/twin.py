@@ -13,6 +13,7 @@ import numpy as np
 from fedstream.model._tensorflow import KerasModel, keras, tensorflow
 from fedstream.model.files import load_keras, save_keras
 from fedstream.model.keras_model import as_targets, num_classes
+from fedstream.model.outputs import for_outputs
 from fedstream.model.progress import Progress
 
 
@@ -110,15 +111,14 @@ def _share(model: KerasModel, samples: Any, labels: Any, replica: int) -> tuple[
     mine = slice(replica, None, replicas) if records else slice(1)
     weight = np.float32(records * replicas / len(samples))
     shape = (max(1, records), *[1] * (len(model.outputs[0].shape) - 2))  # as many axes as the loss of a batch has
-    return samples[mine], labels[mine], tensorflow().fill(shape, weight)
+    return samples[mine], for_outputs(model, labels[mine]), tensorflow().fill(shape, weight)
 
 
 def _build_metrics(model: KerasModel) -> None:
     """Make the metrics' variables, which cannot be made in the middle of a step on several devices."""
     shape = model.outputs[0].shape[1:] if num_classes(model) is None else model.outputs[0].shape[1:-1]
-    model.test_on_batch(
-        np.zeros((1, *model.inputs[0].shape[1:]), np.float32), as_targets(model, np.zeros((1, *shape), np.float32))
-    )
+    target = as_targets(model, np.zeros((1, *shape), np.float32))
+    model.test_on_batch(np.zeros((1, *model.inputs[0].shape[1:]), np.float32), for_outputs(model, target))
 
 
 def _output_layers(model: KerasModel) -> list[Any]:

@@ -66,6 +66,8 @@ class ClientEntry(Document):
     Attributes:
         slice_digest: digest of the client's records.
         slice_document: SHA-256 of the bytes of the slice's document.
+        ranges: offsets of the slice.
+        unlabelled: offsets of the slice's records without labels; not written if there are none.
         contribution: what the update contributed to the global model; absent if it was not accepted.
     """
 
@@ -80,6 +82,7 @@ class ClientEntry(Document):
     slice_digest: Digest | None
     slice_document: Digest | None = None
     ranges: list[SliceRange]
+    unlabelled: list[SliceRange] = Field(default=[], exclude_if=lambda ranges: not ranges)
     incoming: Metrics | None
     trained: Metrics | None
     contribution: Contribution | None = Field(default=None, exclude_if=lambda contribution: contribution is None)

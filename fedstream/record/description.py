@@ -51,6 +51,7 @@ class ModelDescription(BaseModel):
         features: names of the columns of a flat record, in the order in which the model takes them; empty if the
             columns have no names.
         classes: names of the classes 0, 1, ...; empty if the classes have no names.
+        outputs: names of the outputs, the last of which decides; not written for a model with one output.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -66,6 +67,7 @@ class ModelDescription(BaseModel):
     weights_digest: str
     features: list[str] = []
     classes: list[str] = []
+    outputs: list[str] = Field(default=[], exclude_if=lambda outputs: not outputs)
 
     @property
     def class_count(self) -> int | None:

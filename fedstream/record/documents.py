@@ -80,6 +80,27 @@ def slice_ranges(ranges: Iterable[OffsetRange]) -> list[SliceRange]:
     return [SliceRange(topic=r.topic, partition=r.partition, start=r.start, end=r.end) for r in ranges]
 
 
+def _fed(ranges: list[SliceRange], left_out: list[SliceRange]) -> list[OffsetRange]:
+    return unite(offsets_of([*ranges, *left_out])) if left_out else offsets_of(ranges)
+
+
+class UnlabelledRecords(Document):
+    """The exact records without labels of a client in a round.
+
+    Attributes:
+        ranges: offsets, in canonical order.
+        records: number of records in the ranges; the labelled ones among them do not count as unlabelled.
+        digest: SHA-256 of all records of the ranges (fedstream.stream.records).
+        gaps: offsets among those that the feed gave that transactions left without a record; not written if there are
+            none.
+    """
+
+    ranges: list[SliceRange] = Field(min_length=1)
+    records: Count
+    digest: Digest
+    gaps: list[SliceRange] = Field(default=[], max_length=LEFT_OUT, exclude_if=lambda ranges: not ranges)
+
+
 class SliceDoc(Document):
     """slices/<client>.json: the exact records of a client in a round.
 
@@ -94,7 +115,8 @@ class SliceDoc(Document):
         input_format: name of the codec.
         input_config: configuration of the codec.
         class_counts: label -> number of records.
-        digest: SHA-256 of all records (fedstream.stream.reader).
+        digest: SHA-256 of all records (fedstream.stream.records).
+        unlabelled: records without labels that the client trains on too; not written if there are none.
     """
 
     client: Word
@@ -107,6 +129,7 @@ class SliceDoc(Document):
     input_config: dict[str, Any]
     class_counts: dict[Word, Count] = Field(max_length=CLASSES)
     digest: Digest
+    unlabelled: UnlabelledRecords | None = Field(default=None, exclude_if=lambda unlabelled: unlabelled is None)
 
     @property
     def format(self) -> StreamFormat:
@@ -121,8 +144,17 @@ class SliceDoc(Document):
     @property
     def fed(self) -> list[OffsetRange]:
         """The offsets that the feed gave: those of the records, and those without a record that can be used."""
-        left_out = offsets_of([*self.gaps, *self.skipped])
-        return unite([*self.offsets, *left_out]) if left_out else self.offsets
+        return _fed(self.ranges, [*self.gaps, *self.skipped])
+
+    @property
+    def unlabelled_offsets(self) -> list[OffsetRange]:
+        """The ranges of the records without labels."""
+        return offsets_of(self.unlabelled.ranges) if self.unlabelled else []
+
+    @property
+    def unlabelled_fed(self) -> list[OffsetRange]:
+        """The offsets that the feed gave of the records without labels."""
+        return _fed(self.unlabelled.ranges, self.unlabelled.gaps) if self.unlabelled else []
 
     @property
     def ranges_text(self) -> str:
@@ -152,7 +184,9 @@ class Manifest(Document):
         update_digest: digest of the new weights; absent when the client only measured.
         client_state_digest: digest of the arrays that the client keeps for its next round; not written if there are
             none.
-        num_examples: number of records trained on; if the client only measured, of held-out records.
+        num_examples: number of labelled records trained on; if the client only measured, of held-out records.
+        pseudo_labelled: number of records without labels that the client labelled itself and trained on too; absent if
+            the run is not semi-supervised.
         epochs: passes over the records that the client finished before its deadline, if these are fewer than the run
             asks for; only with a strategy that accepts partial work.
         slice_digest: digest of the records.
@@ -174,6 +208,7 @@ class Manifest(Document):
     update_digest: Digest | None
     client_state_digest: Digest | None = Field(default=None, exclude_if=lambda digest: digest is None)
     num_examples: Number
+    pseudo_labelled: Count | None = Field(default=None, exclude_if=lambda number: number is None)
     epochs: Count | None = Field(default=None, exclude_if=lambda epochs: epochs is None)
     slice_key: Reason
     slice_digest: Digest

@@ -142,6 +142,10 @@ def why_not_planned(document: SliceDoc, planned: MatchedClient) -> str:
     left_out = [*document.gaps, *document.skipped]
     if left_out and held + total_records(offsets_of(left_out)) != total_records(document.fed):
         return "its ranges, gaps and skipped records overlap"
+    if document.unlabelled and not planned.unlabelled:
+        return "it names records without labels, but the run uses none of this client"
+    if document.unlabelled and document.unlabelled.records != (held := total_records(document.unlabelled_offsets)):
+        return f"its unlabelled records are {document.unlabelled.records}, but their ranges hold {held}"
     return _first_difference(
         {
             "client": document.client,
@@ -205,7 +209,7 @@ def _why_not(record: RunRecord, selection: Selection, base_digest: str, candidat
         return f"its slice is not the planned one: {reason}"
     if reason := _why_unexpected(record, selection, base_digest, candidate.slice, candidate):
         return reason
-    return _why_unusable(record, selection, manifest, candidate.slice.records, candidate.weights)
+    return _why_unusable(record, selection, manifest, candidate.slice, candidate.weights)
 
 
 def _why_unexpected(
@@ -231,21 +235,24 @@ def _why_unexpected(
 
 
 def _why_unusable(
-    record: RunRecord, selection: Selection, manifest: Manifest, records: int, weights: Examined | None
+    record: RunRecord, selection: Selection, manifest: Manifest, document: SliceDoc, weights: Examined | None
 ) -> str:
-    metric = record.spec.target_metric
-    for measured, needed in (
-        (manifest.incoming, metric),
-        (manifest.trained, metric),
-        (manifest.training, ""),
-        (manifest.alone, ""),
+    metric, records = record.spec.target_metric, document.records
+    unlabelled = document.unlabelled.records if document.unlabelled else 0
+    for measured, most, needed in (
+        (manifest.incoming, records, metric),
+        (manifest.trained, records, metric),
+        (manifest.training, records + unlabelled, ""),
+        (manifest.alone, records, ""),
     ):
-        if measured and (reason := why_implausible(measured, records, needed)):
+        if measured and (reason := why_implausible(measured, most, needed)):
             return reason
     if selection.kind == "closing":
         return ""
     if reason := _why_bad_count(manifest.num_examples, records):
         return reason
+    if (labelled := manifest.pseudo_labelled or 0) > unlabelled:
+        return f"pseudo_labelled is {labelled}, but its slice has {unlabelled} records without labels"
     if manifest.epochs is not None and not 1 <= manifest.epochs < record.spec.epochs:
         return f"epochs is {manifest.epochs}, but partial work has at least 1 and fewer than {record.spec.epochs}"
     return weights.problem if weights else "its weights are not in the store"

@@ -48,11 +48,22 @@ def why_implausible(measured: Metrics, most_records: int, metric: str) -> str:
     return _why_bad_confusion(measured)
 
 
+def has_range(name: str) -> bool:
+    """Return whether a metric's name, or part of it, says in which range its values lie."""
+    return any(re.search(part, name) for part, _, _ in RANGES)
+
+
 def _range(name: str) -> tuple[float, float]:
     low, high = next(
-        ((low, high) for part, low, high in RANGES if name != "loss" and re.search(part, name)), (-math.inf, math.inf)
+        ((low, high) for part, low, high in RANGES if not _is_loss(name) and re.search(part, name)),
+        (-math.inf, math.inf),
     )
     return max(low, -LARGEST_METRIC), min(high, LARGEST_METRIC)
+
+
+def _is_loss(name: str) -> bool:
+    """Return whether a name is that of a loss: that of the model, or of one of several outputs."""
+    return name == "loss" or name.endswith("_loss")
 
 
 def _why_bad_confusion(measured: Metrics) -> str:

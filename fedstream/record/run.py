@@ -30,6 +30,7 @@ class MatchedClient(Document):
         records: number of announced records.
         features: names of the client's columns, in the client's order; empty if it announced none.
         classes: names of the client's classes 0, 1, ...; empty if it announced none.
+        unlabelled: ranges of records without labels, like `ranges`; not written if the run does not use any.
     """
 
     client: str = Field(pattern=f"^{NAME}$")
@@ -41,6 +42,7 @@ class MatchedClient(Document):
     records: int = Field(ge=1)
     features: list[str] = []
     classes: list[str] = []
+    unlabelled: str = Field(default="", exclude_if=lambda ranges: not ranges)
 
     @property
     def format(self) -> StreamFormat:

@@ -128,6 +128,20 @@ class RunSpec(Document):
         description="Also train each client alone, once, for comparison in the report. "
         "This takes as long as the client's part of the run.",
     )
+    unsupervised: Annotated[bool, Entry("training", within="training_options")] = Field(
+        False,
+        description="Also train on the records without labels that clients announce (unsupervised_topic), "
+        "labelled by the model's confident predictions.",
+    )
+    unsupervised_rounds: Annotated[int, Entry("training", within="training_options")] = Field(
+        5, ge=1, le=100, description="With unsupervised, how often at most a client labels them anew in a round."
+    )
+    confidence: Annotated[float, Entry("training", within="training_options")] = Field(
+        0.9,
+        ge=0.5,
+        le=1,
+        description="With unsupervised, the probability from which a prediction counts as a label, from 0.5 to 1.",
+    )
     strategy: Annotated[str, Entry("aggregation")] = Field(
         "FedAvg",
         max_length=100,

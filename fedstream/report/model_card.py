@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 
 from fedstream.record.documents import Metrics
+from fedstream.record.run import MatchedClient
 from fedstream.record.selection import clients_asked, quorum
 from fedstream.report.elements import RoundView
 from fedstream.report.interval import METHOD, interval
@@ -93,6 +94,7 @@ def _model(view: RunView, item: RoundView) -> list[str]:
         rows += [
             ("input", _shape(model.input_shape)),
             ("output", _shape(model.output_shape)),
+            *([("outputs, the last of which decides", ", ".join(model.outputs))] if model.outputs else []),
             ("weights", variables),
             ("loss", model.loss),
         ]
@@ -129,6 +131,7 @@ def _data(view: RunView, round: int) -> list[str]:
             ["client", "records announced", "updates counted in rounds", "weight", "topic:partition:start:end"], rows
         ),
         f"A client's weight is its share of the {count(total, 'example')} in all accepted updates up to round {round}.",
+        *_unlabelled([row.client.matched for row in client_rows(view)[:MAX_ROWS]]),
         *_named("Features", view.record.features),
         *_named("Classes", view.record.classes),
     ]
@@ -137,6 +140,11 @@ def _data(view: RunView, round: int) -> list[str]:
         if len(view.clients) > MAX_ROWS
         else lines
     )
+
+
+def _unlabelled(clients: Sequence[MatchedClient]) -> list[str]:
+    found = [f"{code(client.client)} {code(client.unlabelled)}" for client in clients if client.unlabelled]
+    return [f"Records without labels that the model labelled itself: {'; '.join(found)}."] if found else []
 
 
 def _named(what: str, names: Sequence[str]) -> list[str]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fedstream.record.decision import higher_is_better
-from fedstream.record.documents import Metrics
+from fedstream.record.documents import Metrics, offsets_of
 from fedstream.report.elements import ClientView
 from fedstream.report.interval import class_name, interval
 from fedstream.report.view import RunView
@@ -168,22 +168,31 @@ class SliceRow:
     records: int
     digest: str | None
     accepted: str
+    unlabelled: list[str]
 
 
 def slice_rows(view: RunView) -> list[SliceRow]:
     """Return the records that each client used, by client and first round; rounds with the same records share a row."""
     rows = []
     for client in view.clients:
-        found: dict[tuple[str | None, tuple[str, ...]], list[tuple[int, bool, int]]] = {}
+        found: dict[tuple[str | None, tuple[str, ...], tuple[str, ...]], list[tuple[int, bool, int]]] = {}
         for number, _, entry in client.rounds:
-            ranges = tuple(f"{part.topic}:{part.partition}:{part.start}:{part.end}" for part in entry.ranges)
+            ranges, unlabelled = (tuple(map(str, offsets_of(of))) for of in (entry.ranges, entry.unlabelled))
             if ranges:
                 records = sum(part.end - part.start for part in entry.ranges)
-                found.setdefault((entry.slice_digest, ranges), []).append((number, entry.accepted, records))
-        for (digest, texts), uses in found.items():
+                found.setdefault((entry.slice_digest, ranges, unlabelled), []).append((number, entry.accepted, records))
+        for (digest, labelled, others), uses in found.items():
             numbers, accepted = [number for number, _, _ in uses], [number for number, taken, _ in uses if taken]
             rows.append(
-                SliceRow(client.name, spans(numbers), list(texts), uses[0][2], digest, spans(accepted) or "none")
+                SliceRow(
+                    client.name,
+                    spans(numbers),
+                    list(labelled),
+                    uses[0][2],
+                    digest,
+                    spans(accepted) or "none",
+                    list(others),
+                )
             )
     return rows
 

@@ -49,6 +49,9 @@ class OtherLearner:
     def measure(self, weights: Weights, x: NDArray[Any], y: NDArray[Any]) -> Metrics:
         return self._learner.measure(weights, x, y)
 
+    def predict(self, weights: Weights, x: NDArray[Any]) -> NDArray[Any]:
+        return self._learner.predict(weights, x)
+
     def export(self, weights: Weights, transform: Transform | None = None) -> dict[str, bytes]:
         return self._learner.export(weights, transform)
 

@@ -71,9 +71,9 @@ def why_not(
             "withdraws records, but anyone could have written that: the client's own control topic does not contain it "
             "(own_topics); withdraw with `fedstream stream withdraw`"
         )
-    if spec.own_topics and (
-        foreign := sorted(topic for topic in announcement.topics if not topic.startswith(f"{client}."))
-    ):
+    unlabelled = announcement.unlabelled if spec.unsupervised and not for_evaluation else []
+    topics = announcement.topics | {r.topic for r in unlabelled}
+    if spec.own_topics and (foreign := sorted(topic for topic in topics if not topic.startswith(f"{client}."))):
         return (
             f"topic {foreign[0]!r} does not begin with {client + '.'!r}, "
             "and the run accepts a client's own topics only (own_topics)"

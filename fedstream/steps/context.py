@@ -17,6 +17,7 @@ from fedstream.model.learner import Learner, Learners, kind_of
 from fedstream.privacy.secret import noise_secret
 from fedstream.record.documents import SliceDoc
 from fedstream.record.layout import ModelKeys
+from fedstream.record.offsets import format_ranges
 from fedstream.store.kept import Kept
 from fedstream.store.memory import MemoryStore
 from fedstream.store.objects import ObjectStore
@@ -93,6 +94,14 @@ class Context:
     def slice_id(document: SliceDoc) -> str:
         """Return an identifier of a slice's records."""
         return Context.records_id(document.bootstrap_servers, document.ranges_text, document.digest)
+
+    @staticmethod
+    def unlabelled_id(document: SliceDoc) -> str:
+        """Return an identifier of a slice's records without labels; empty if it has none."""
+        if not document.unlabelled:
+            return ""
+        ranges = format_ranges(document.unlabelled_offsets)
+        return Context.records_id(document.bootstrap_servers, ranges, document.unlabelled.digest)
 
     @staticmethod
     def records_id(bootstrap_servers: str, ranges: str, digest: str) -> str:

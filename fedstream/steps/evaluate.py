@@ -162,6 +162,7 @@ def _entry(
         slice_digest=document.digest if document else None,
         slice_document=state.slice_digest(round, verdict.client) if document else None,
         ranges=document.ranges if document else [],
+        unlabelled=document.unlabelled.ranges if document and document.unlabelled else [],
         incoming=manifest.incoming if manifest else None,
         trained=manifest.trained if manifest else None,
         contribution=contribution,

@@ -18,17 +18,16 @@ from fedstream.record.judge import why_not_planned
 from fedstream.record.offsets import OffsetRange
 from fedstream.record.placement import Placement
 from fedstream.record.run import MatchedClient
-from fedstream.settings import held_bytes
 from fedstream.steps.context import Context
-from fedstream.steps.feeding import ranges_of
+from fedstream.steps.feeding import ranges_of, unlabelled_ranges_of
 from fedstream.steps.preprocessing import transform_of
-from fedstream.steps.reading import read_usable
 from fedstream.steps.refusal import refusing
 from fedstream.steps.retry import patiently
 from fedstream.steps.runtime import step
-from fedstream.steps.slices import describe_stream
+from fedstream.steps.slices import examples_of, read_slice
 from fedstream.steps.slicing import describe_slice
 from fedstream.steps.statistics import gather_statistics
+from fedstream.steps.streamed import describe_stream, streaming_limit
 from fedstream.steps.withdrawals import unconfirmed, why_withdrawn
 from fedstream.store.state import RunState, log
 from fedstream.stream.announcement import DATA_CONTROL_TOPIC
@@ -95,12 +94,12 @@ def ingest_from_kafka(
 
 def _slice(context: Context, state: RunState, round: int, client: MatchedClient) -> SliceDoc:
     broker, deadline = context.broker_of(state, client.client), context.deadline(state.spec.round_deadline_s)
-    ranges = ranges_of(state, round, client.client)
-    _check_offered(context, state, client.client, ranges, deadline)
-    if validated := _validated_before(state, round, client.client, ranges):
-        patiently(deadline, lambda _: broker.check_retention(ranges))
+    ranges, unlabelled = ranges_of(state, round, client.client), unlabelled_ranges_of(state, round, client.client)
+    _check_offered(context, state, client.client, [*ranges, *unlabelled], deadline)
+    if validated := _validated_before(state, round, client.client, ranges, unlabelled):
+        patiently(deadline, lambda _: broker.check_retention([*ranges, *unlabelled]))
         return validated
-    patiently(deadline, lambda left_s: broker.wait_for_data(ranges, left_s))
+    patiently(deadline, lambda left_s: broker.wait_for_data([*ranges, *unlabelled], left_s))
     model = read_description(state.store, state.record.model.name, state.record.model.keras_digest)
 
     def check(labels: NDArray[Any]) -> None:
@@ -108,17 +107,18 @@ def _slice(context: Context, state: RunState, round: int, client: MatchedClient)
         check_labels(model, labels)
 
     try:
-        limit = held_bytes(state.spec.stream_above_mib)
-        records, _, labels = patiently(
-            deadline, lambda left_s: read_usable(broker, state.record, client, ranges, left_s, limit)
-        )
+        limit = streaming_limit(state.record, client)
+        read = read_slice(broker, state.record, client, ranges, unlabelled, deadline, limit)
     except SliceTooLarge:
         document, blocks = describe_stream(broker, state.record, client, ranges, deadline, check)
         context.blocks.put(context.slice_id(document), blocks)
     else:
+        labels = examples_of(state.record, client, read).y
         check(labels)
-        document = describe_slice(client, records, labels)
-        context.records.put(context.slice_id(document), records)
+        document = describe_slice(client, read, labels)
+        context.records.put(context.slice_id(document), read.labelled)
+        if read.unlabelled:
+            context.records.put(context.unlabelled_id(document), read.unlabelled)
     if document.skipped:
         log.warning("client %s: skipped %s, which cannot be used", client.client, shown(offsets_of(document.skipped)))
     return document
@@ -152,7 +152,9 @@ def _write(state: RunState, round: int, document: SliceDoc) -> None:
             raise
 
 
-def _validated_before(state: RunState, round: int, client: str, ranges: list[OffsetRange]) -> SliceDoc | None:
+def _validated_before(
+    state: RunState, round: int, client: str, ranges: list[OffsetRange], unlabelled: list[OffsetRange]
+) -> SliceDoc | None:
     """Return the client's latest slice with these offsets, or None.
 
     The records at these offsets never change, and local_train checks the digest of what it reads.
@@ -168,7 +170,9 @@ def _validated_before(state: RunState, round: int, client: str, ranges: list[Off
         (
             document
             for document in earlier
-            if document and document.fed == ranges and not why_not_planned(document, planned)
+            if document
+            and (document.fed, document.unlabelled_fed) == (ranges, unlabelled)
+            and not why_not_planned(document, planned)
         ),
         None,
     )

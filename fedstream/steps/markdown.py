@@ -38,7 +38,7 @@ def plan_page(record: RunRecord, note: str) -> str:
                     c.records,
                     f"{c.held_out_rate:.0%}",
                     _columns(record, c),
-                    c.ranges,
+                    f"{c.ranges}{f'; without labels {c.unlabelled}' if c.unlabelled else ''}",
                     c.bootstrap_servers or "default",
                 ]
                 for c in record.clients

@@ -6,21 +6,22 @@ These functions are pure: they map announcements to clients and reasons.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from fedstream.errors import FedstreamError
 from fedstream.preprocessing.shapes import without_encoded_names
 from fedstream.record.description import ModelDescription
-from fedstream.record.offsets import OffsetRange, format_ranges, total_records
+from fedstream.record.offsets import RANGES, OffsetRange, format_ranges, parse_ranges, total_records, unite
 from fedstream.record.run import AnnouncementRow, MatchedClient
 from fedstream.record.spec import RunSpec
 from fedstream.steps.admission import Heard, is_for_evaluation, why_not
 from fedstream.steps.naming import Names, agree, features_of
 from fedstream.stream.announcement import DataAnnouncement, parse_data_announcement
 from fedstream.stream.codec import get_codec
-from fedstream.stream.offers import gather, taken_back
+from fedstream.stream.offers import gather, taken_back, unlabelled_of
+from fedstream.stream.unlabelled import is_ambiguous
 
 Numbered: TypeAlias = tuple[int, DataAnnouncement]
 """An announcement with the number of its message."""
@@ -79,14 +80,16 @@ def match(spec: RunSpec, model: ModelDescription, messages: Iterable[Heard]) -> 
     read = _read(spec, model, heard)
     reasons, matched = read.reasons, dict[str, MatchedClient]()
     for client, own in read.fitting.items():
-        offer = gather([announcement for _, announcement in own], spec.slices)
+        said = [announcement for _, announcement in own]
+        offer = gather(said, spec.slices)
         for (number, _), fate in zip(own, offer.fates, strict=True):
             reasons[number] = fate.reason
         if offer.newest:
             at = max(number for number, _ in own if not reasons[number])
-            matched[client] = _matched(spec, heard[at], offer.newest, offer.ranges, for_evaluation=False)
-            _refuse(reasons, own, _too_few(spec, matched[client]))
-    matched = {client: offered for client, offered in matched.items() if not _too_few(spec, offered)}
+            unlabelled = unlabelled_of(said, offer.fates) if spec.unsupervised else []
+            matched[client] = _matched(spec, heard[at], offer.newest, offer.ranges, unlabelled)
+            _refuse(reasons, own, _why_useless(spec, matched[client]))
+    matched = {client: offered for client, offered in matched.items() if not _why_useless(spec, offered)}
     newest_first = sorted(matched, key=lambda client: -read.fitting[client][-1][0])
     for client in newest_first[CLIENTS:]:
         _refuse(reasons, read.fitting[client], f"the run has {CLIENTS:,} clients already; name those to ask")
@@ -224,16 +227,32 @@ def _shown(text: str) -> str:
     return plain if len(plain) <= LONGEST else f"{plain[:LONGEST]}..."
 
 
-def _too_few(spec: RunSpec, client: MatchedClient) -> str:
-    return (
-        f"announces {client.records} records, the run asks for at least {spec.min_data}"
-        if client.records < spec.min_data
-        else ""
-    )
+def _why_useless(spec: RunSpec, client: MatchedClient) -> str:
+    """Return why a run cannot use what a client offers, or an empty string."""
+    if client.records < spec.min_data:
+        return f"announces {client.records} records, the run asks for at least {spec.min_data}"
+    if not client.unlabelled:
+        return ""
+    if (count := client.unlabelled.count(",") + 1) > RANGES:
+        return f"announces records without labels in {count:,} ranges of offsets, at most {RANGES:,} are read"
+    labelled, unlabelled = parse_ranges(client.ranges), parse_ranges(client.unlabelled)
+    if is_ambiguous(get_codec(client.format)) and total_records(unite([*labelled, *unlabelled])) < total_records(
+        [*labelled, *unlabelled]
+    ):
+        return (
+            "announces the same offsets with and without labels, but its labels can be one zero byte, "
+            "like the key of a record without a label; send these to a topic of their own"
+        )
+    return ""
 
 
 def _matched(
-    spec: RunSpec, heard: Heard, announcement: DataAnnouncement, ranges: list[OffsetRange], for_evaluation: bool
+    spec: RunSpec,
+    heard: Heard,
+    announcement: DataAnnouncement,
+    ranges: list[OffsetRange],
+    unlabelled: Sequence[OffsetRange] = (),
+    for_evaluation: bool = False,
 ) -> MatchedClient:
     held_out, codec = announcement.held_out_rate(), get_codec(announcement.format)
     return MatchedClient(
@@ -246,6 +265,7 @@ def _matched(
         records=total_records(ranges),
         features=features_of(announcement, codec),
         classes=announcement.classes,
+        unlabelled=format_ranges(unlabelled),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
-from fedstream.record.offsets import parse_ranges
+from fedstream.record.offsets import OffsetRange, parse_ranges, unite
 from fedstream.record.run import MatchedClient
 
 
@@ -26,13 +26,19 @@ def shared_records(clients: Sequence[MatchedClient], evaluation: MatchedClient |
     ranges = sorted(
         (_brokers(matched.bootstrap_servers or default_servers), r.topic, r.partition, r.start, r.end, owner)
         for matched, owner in owned
-        for r in parse_ranges(matched.ranges)
+        for r in _all_of(matched)
     )
     for before, after in pairwise(ranges):
         if before[:3] == after[:3] and after[3] < before[4]:
             shared = f"{after[1]}:{after[2]}:{after[3]}:{min(before[4], after[4])}"
             return f"{before[5]} and {after[5]} both announce records {shared}"
     return ""
+
+
+def _all_of(matched: MatchedClient) -> list[OffsetRange]:
+    """Return a client's ranges with and without labels, which can share offsets with each other."""
+    labelled = parse_ranges(matched.ranges)
+    return unite([*labelled, *parse_ranges(matched.unlabelled)]) if matched.unlabelled else labelled
 
 
 def _brokers(servers: str) -> tuple[str, ...]:

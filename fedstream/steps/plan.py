@@ -219,6 +219,8 @@ def _check(brokers: Brokers, spec: RunSpec, model: ModelDescription, matching: M
             f"target_metric: model {spec.model!r} does not report {spec.target_metric!r}; "
             f"it reports {', '.join(['loss', *model.metrics])}"
         )
+    if spec.unsupervised:
+        _check_unsupervised(spec, model, matching)
     matched = {client.client for client in matching.clients}
     if missing := [client for client in spec.clients if client not in matched]:
         raise RunError(
@@ -239,6 +241,19 @@ def _check(brokers: Brokers, spec: RunSpec, model: ModelDescription, matching: M
         raise RunError(
             f"{shared}; a record has one use in a run: name the clients to ask with `clients`, "
             "or announce other records with `fedstream stream send`"
+        )
+
+
+def _check_unsupervised(spec: RunSpec, model: ModelDescription, matching: Matching) -> None:
+    if model.class_count is None or len(model.output_shape) != 1:
+        raise SpecError(
+            f"unsupervised: model {spec.model!r} with loss {model.loss} does not tell the classes of records apart, "
+            "so its predictions cannot be labels; train it on labelled records alone"
+        )
+    if matching.clients and not any(client.unlabelled for client in matching.clients):
+        raise RunError(
+            "unsupervised: no client that takes part announces records without labels (unsupervised_topic); "
+            "send some, or train on labelled records alone"
         )
 
 

@@ -1,266 +1,127 @@
-"""The records of a slice: in memory if they fit, and otherwise read anew in every pass."""
+"""The records of a slice, with and without labels, and the examples that they become."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
-import numpy as np
 from numpy.typing import NDArray
 
 from fedstream.deadline import Deadline
 from fedstream.errors import RecordError
 from fedstream.model.examples import Examples
 from fedstream.model.split import split_mask
-from fedstream.model.streaming import AnyExamples, ExampleStream, ahead
-from fedstream.record.documents import CLASSES, SliceDoc, offsets_of, slice_ranges
-from fedstream.record.offsets import OffsetRange, total_records
+from fedstream.preprocessing.transform import Transform
+from fedstream.record.offsets import OffsetRange
 from fedstream.record.run import MatchedClient, RunRecord
-from fedstream.settings import held_bytes
-from fedstream.steps.context import Context
-from fedstream.steps.preprocessing import decode
 from fedstream.steps.retry import patiently
-from fedstream.store.state import RunState, log
-from fedstream.stream.blocks import blocks_of, digest_in_passes, records_per_block
-from fedstream.stream.bounds import SliceTooLarge
+from fedstream.stream.blocks import records_per_block
 from fedstream.stream.broker import Broker
 from fedstream.stream.codec import get_codec
-from fedstream.stream.columns import decode_in_order
-from fedstream.stream.records import Column, RawRecords, extend
-from fedstream.stream.unusable import check_any, too_many, usable, without_skipped
-
-GRACE_S = 30.0
-"""Time limit for a block, in seconds, even after the deadline: what was trained until then is still measured."""
+from fedstream.stream.columns import decode_in_order, samples_in_order
+from fedstream.stream.records import RawRecords
+from fedstream.stream.unlabelled import labelled_only, unlabelled_only, unlabelled_size
+from fedstream.stream.unusable import usable
 
 
-class SliceStream:
-    """A slice that is read block by block.
-
-    The first time that a block is read determines its digest, and every later pass must find the same records.
-
-    Args:
-        broker: The cluster that stores the records.
-        client: The client that owns them.
-        ranges: Offsets of the records, in canonical order.
-        deadline: When an unavailable broker becomes an error.
-        digests: Digests of the blocks, if they are known.
-    """
-
-    def __init__(
-        self,
-        broker: Broker,
-        client: MatchedClient,
-        ranges: Sequence[OffsetRange],
-        deadline: Deadline,
-        digests: Sequence[str] = (),
-    ) -> None:
-        codec = get_codec(client.format)
-        self._broker, self._deadline, self._size = broker, deadline, codec.record_size
-        self.client, self.ranges = client, ranges
-        self.blocks = blocks_of(ranges, records_per_block(codec))
-        self._digests = dict(enumerate(digests))
-
-    def read(self, number: int, skip: int = 0) -> RawRecords:
-        """Return the records of a block.
-
-        Args:
-            number: Number of the block.
-            skip: Maximum number of records that are left out because they cannot be used.
-
-        Raises:
-            RecordError: They are not the ones that were there before.
-            StreamError: They cannot be read.
-        """
-        block = self.blocks[number]
-        records = patiently(
-            self._deadline, lambda left_s: self._broker.read_part(block, max(left_s, GRACE_S), self._size, skip)
-        )
-        if self._digests.setdefault(number, records.digest) != records.digest:
-            raise replaced(",".join(map(str, block)), records.digest, self._digests[number])
-        return records
-
-    def passed(self, skip: int = 0) -> Iterator[RawRecords]:
-        """Make a pass over all records, in canonical order."""
-        return ahead(self.read(number, skip) for number in range(len(self.blocks)))
-
-    def digest(self) -> str:
-        """Return the digest of the slice, in two or three passes."""
-        return digest_in_passes(self.ranges, self.passed)
-
-    @property
-    def digests(self) -> list[str]:
-        """Digests of the blocks, after a pass."""
-        return [self._digests[number] for number in range(len(self.blocks))]
-
-
-@dataclass(frozen=True)
-class Found:
-    """What a first pass finds out about a client's records.
+class SliceRecords(NamedTuple):
+    """What a client trains on in a round, as it was read.
 
     Attributes:
-        ranges: Offsets of the records that can be used.
-        gaps: Offsets that transactions left without a record.
-        skipped: Offsets of records that cannot be used.
-        counts: Label -> number of records.
+        labelled: Records of the labelled ranges; those whose key marks them as unlabelled are not trained on.
+        unlabelled: Records of the unlabelled ranges; None if there are none.
     """
 
-    ranges: list[OffsetRange] = field(default_factory=list)
-    gaps: list[OffsetRange] = field(default_factory=list)
-    skipped: list[OffsetRange] = field(default_factory=list)
-    counts: Counter[str] = field(default_factory=Counter)
-
-    def add(self, fed: Sequence[OffsetRange], records: RawRecords) -> None:
-        """Add the offsets of a block, as if all blocks had been read at once.
-
-        Args:
-            fed: The whole ranges that the feed gave.
-            records: The records of the block.
-        """
-        for own, more in zip(
-            (self.ranges, self.gaps, self.skipped), (records.ranges, records.gaps, records.skipped), strict=True
-        ):
-            for piece in more:
-                extend(own, piece, next(r for r in fed if _contains(r, piece)))
-
-    def count(self, labels: NDArray[Any]) -> None:
-        """Count labels, as fedstream.statistics.measure.count_classes does.
-
-        More than CLASSES distinct labels are measurements rather than classes, and are not counted any further.
-        """
-        if len(self.counts) <= CLASSES:
-            values, numbers = (each[: CLASSES + 1] for each in np.unique(labels, return_counts=True))
-            self.counts.update({str(value): int(n) for value, n in zip(values, numbers, strict=True)})
+    labelled: RawRecords
+    unlabelled: RawRecords | None = None
 
 
-def describe_stream(
+def read_slice(
     broker: Broker,
     record: RunRecord,
     client: MatchedClient,
-    fed: Sequence[OffsetRange],
+    ranges: Sequence[OffsetRange],
+    unlabelled: Sequence[OffsetRange],
     deadline: Deadline,
-    check: Callable[[NDArray[Any]], None] = lambda labels: None,
-) -> tuple[SliceDoc, list[str]]:
-    """Return the document of a slice that is too large for memory, and the digests of its blocks.
-
-    The document is the one that a step with more memory would write. It takes three passes: one finds out which records
-    can be used, and two compute the digest.
+    limit: int | None = None,
+) -> SliceRecords:
+    """Read the records of both kinds of ranges, the second of which can be empty, without those that the run skips.
 
     Args:
         broker: The client's broker.
         record: The record of the run.
         client: The client as planned.
-        fed: Offsets that the feed gives.
+        ranges: Offsets of the labelled records.
+        unlabelled: Offsets of the others.
         deadline: When an unavailable broker becomes an error.
-        check: Called for the labels of each block.
+        limit: Maximum size of the labelled records in bytes; None for what a step is allowed to hold.
 
     Raises:
-        RecordError: More records cannot be used than the run skips, or none can.
-        StreamError: They cannot be read.
+        SliceTooLarge: The labelled records exceed the limit.
+        BrokerError: They cannot be read before the deadline.
+        RecordError: More of them cannot be used than the run skips.
     """
-    fed, skip, found = sorted(fed), record.spec.max_skipped, Found()
-    for records in SliceStream(broker, client, fed, deadline).passed(skip):
-        if not len(records):
-            found.add(fed, records)
-            continue
-        kept, (_, labels) = usable(records, partial(decode_in_order, record, client), skip)
-        found.add(fed, kept)
-        if total_records(found.skipped) > skip:
-            raise too_many(RecordError(f"record {found.skipped[-1]} cannot be used"), skip)
-        check(labels)
-        found.count(labels)
-    check_any(RawRecords(found.ranges, Column(), Column(), found.gaps, found.skipped))
-    stream = SliceStream(broker, client, found.ranges, deadline)
-    document = SliceDoc(
-        client=client.client,
-        bootstrap_servers=client.bootstrap_servers,
-        ranges=slice_ranges(found.ranges),
-        gaps=slice_ranges(found.gaps),
-        skipped=slice_ranges(sorted(found.skipped)),
-        records=total_records(found.ranges),
-        input_format=client.input_format,
-        input_config=client.input_config,
-        class_counts=dict(found.counts) if len(found.counts) <= CLASSES else {},
-        digest=stream.digest(),
-    )
-    return document, stream.digests
+    labelled = read_labelled(broker, record, client, ranges, deadline, limit)
+    if most := record.spec.max_skipped:
+        labelled, _ = usable(labelled, partial(_decoded, record, client), most)
+    return SliceRecords(labelled, read_unlabelled(broker, client, unlabelled, deadline) if unlabelled else None)
 
 
-def _contains(outer: OffsetRange, inner: OffsetRange) -> bool:
-    same = (outer.topic, outer.partition) == (inner.topic, inner.partition)
-    return same and outer.start <= inner.start and inner.end <= outer.end
+def read_labelled(
+    broker: Broker,
+    record: RunRecord,
+    client: MatchedClient,
+    ranges: Sequence[OffsetRange],
+    deadline: Deadline,
+    limit: int | None = None,
+) -> RawRecords:
+    """Read the records of a client's labelled ranges, also those that do not decode."""
+    codec, most = get_codec(client.format), record.spec.max_skipped
+    size = unlabelled_size(codec) if client.unlabelled else codec.record_size
+    return patiently(deadline, lambda left_s: broker.read_ranges(ranges, left_s, size, most, limit))
 
 
-def replaced(ranges: str, found: str, expected: str) -> RecordError:
-    """Return the error for records that are not those on record."""
-    return RecordError(
-        f"the records of {ranges} have digest {found[:12]}, but ingest_from_kafka saw {expected[:12]}: "
-        "they were replaced since then; announce them again for a new run"
-    )
+def read_unlabelled(
+    broker: Broker, client: MatchedClient, ranges: Sequence[OffsetRange], deadline: Deadline
+) -> RawRecords:
+    """Read the records of a client's unlabelled ranges."""
+    size = unlabelled_size(get_codec(client.format))
+    return patiently(deadline, lambda left_s: broker.read_ranges(ranges, left_s, size))
 
 
-def read_examples(context: Context, state: RunState, document: SliceDoc, deadline: Deadline) -> AnyExamples:
-    """Return the examples of a slice, after checking that its records are those on record.
+def examples_of(
+    record: RunRecord, client: MatchedClient, read: SliceRecords, transform: Transform | None = None
+) -> Examples:
+    """Return the examples of a slice, in the run's order of columns and classes, and split.
 
     Args:
-        context: The context in which the step runs.
-        state: The run.
-        document: The slice.
-        deadline: When an unavailable broker becomes an error.
+        record: The record of the run.
+        client: The client that owns the records.
+        read: The records as read.
+        transform: What the run does to them before they reach the model; None to leave them as they were sent.
 
     Raises:
-        RecordError: The records are not those of the slice, or do not decode as announced.
-        StreamError: They cannot be read.
+        RecordError: A record does not decode as announced, its label is not a class of the stream, or none has a label.
     """
-    matched, name = state.record.client(document.client), context.slice_id(document)
-    try:
-        records = context.records.get(name, lambda: _read(context, state, document, deadline))
-    except SliceTooLarge as error:
-        log.info("%s; training reads them anew in every pass", str(error).partition(";")[0])
-        return _streamed(context, state, document, deadline)
-    return context.examples.get(
-        f"{name}/{matched.held_out_rate}/{state.spec.seed}/{state.run}",
-        lambda: _examples(state, matched, records),
-    )
+    labelled = _labelled(client, read.labelled)
+    if not len(labelled):
+        raise RecordError(
+            f"none of the {len(read.labelled)} records of {read.labelled.ranges[0]} has a label; "
+            "send labelled records too"
+        )
+    x, y = decode_in_order(record, client, labelled)
+    others = samples_in_order(record, client, unlabelled_only(read.unlabelled)) if read.unlabelled else None
+    if transform:
+        x, y = transform.samples(x), transform.labels(y)
+        others = None if others is None else transform.samples(others)
+    held_out = split_mask(record.spec.seed, labelled.partitions, labelled.offsets, client.held_out_rate)
+    return Examples(x, y, held_out, others, block=records_per_block(get_codec(client.format)))
 
 
-def _read(context: Context, state: RunState, document: SliceDoc, deadline: Deadline) -> RawRecords:
-    broker, size = context.broker_of(state, document.client), get_codec(document.format).record_size
-    skip, limit = state.spec.max_skipped, held_bytes(state.spec.stream_above_mib)
-    found = patiently(deadline, lambda left_s: broker.read_ranges(document.fed, left_s, size, skip, limit))
-    records = without_skipped(found, offsets_of(document.skipped))
-    if records.digest != document.digest:
-        raise replaced(document.ranges_text, records.digest, document.digest)
-    return records
+def _labelled(client: MatchedClient, records: RawRecords) -> RawRecords:
+    return labelled_only(records, get_codec(client.format)) if client.unlabelled else records
 
 
-def _streamed(context: Context, state: RunState, document: SliceDoc, deadline: Deadline) -> ExampleStream:
-    matched, name = state.record.client(document.client), context.slice_id(document)
-    broker = context.broker_of(state, document.client)
-
-    def checked() -> list[str]:
-        whole = SliceStream(broker, matched, document.offsets, deadline)
-        if (found := whole.digest()) != document.digest:
-            raise replaced(document.ranges_text, found, document.digest)
-        return whole.digests
-
-    stream = SliceStream(broker, matched, document.offsets, deadline, context.blocks.get(name, checked))
-    splits = (_held_out(state, matched, RawRecords(block, Column(), Column())) for block in stream.blocks)
-    return ExampleStream(
-        [(int(np.count_nonzero(~held_out)), int(np.count_nonzero(held_out))) for held_out in splits],
-        lambda number: _examples(state, matched, stream.read(number)),
-    )
-
-
-def _examples(state: RunState, matched: MatchedClient, records: RawRecords) -> Examples:
-    return Examples(
-        *decode(state, matched, records),
-        _held_out(state, matched, records),
-        block=records_per_block(get_codec(matched.format)),
-    )
-
-
-def _held_out(state: RunState, matched: MatchedClient, records: RawRecords) -> NDArray[np.bool_]:
-    return split_mask(state.spec.seed, records.partitions, records.offsets, matched.held_out_rate)
+def _decoded(record: RunRecord, client: MatchedClient, records: RawRecords) -> tuple[NDArray[Any], NDArray[Any]]:
+    return decode_in_order(record, client, _labelled(client, records))

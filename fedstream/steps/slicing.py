@@ -6,20 +6,21 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from fedstream.record.documents import SliceDoc, slice_ranges
+from fedstream.record.documents import SliceDoc, UnlabelledRecords, slice_ranges
 from fedstream.record.run import MatchedClient
 from fedstream.statistics.measure import count_classes
-from fedstream.stream.records import RawRecords
+from fedstream.steps.slices import SliceRecords
 
 
-def describe_slice(client: MatchedClient, records: RawRecords, labels: NDArray[Any]) -> SliceDoc:
+def describe_slice(client: MatchedClient, read: SliceRecords, labels: NDArray[Any]) -> SliceDoc:
     """Return the document of a slice: the client's plan, and what was read from Kafka.
 
     Args:
         client: The client as planned.
-        records: The records that were read.
+        read: The records that were read.
         labels: Labels to count, shape (n,) or (n, 1), with the run's class numbers.
     """
+    records, others = read
     return SliceDoc(
         client=client.client,
         bootstrap_servers=client.bootstrap_servers,
@@ -31,4 +32,12 @@ def describe_slice(client: MatchedClient, records: RawRecords, labels: NDArray[A
         input_config=client.input_config,
         class_counts=count_classes(labels),
         digest=records.digest,
+        unlabelled=UnlabelledRecords(
+            ranges=slice_ranges(others.ranges),
+            gaps=slice_ranges(others.gaps),
+            records=len(others),
+            digest=others.digest,
+        )
+        if others
+        else None,
     )

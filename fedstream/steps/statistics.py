@@ -6,12 +6,8 @@ The clients send sums and histograms in round 0, before the initial model is com
 from __future__ import annotations
 
 import math
-from typing import Any
-
-from numpy.typing import NDArray
 
 from fedstream.errors import CorruptObject, ObjectConflict, ObjectNotFound, QuorumError, SpecError
-from fedstream.model.split import split_mask
 from fedstream.privacy.keys import noise_key
 from fedstream.privacy.normals import Normals
 from fedstream.privacy.secret import required_secret
@@ -31,10 +27,10 @@ from fedstream.statistics.noise import noised
 from fedstream.steps.candidates import read_refusals
 from fedstream.steps.context import Context
 from fedstream.steps.feeding import ranges_of, why_unexpected
-from fedstream.steps.reading import read_usable
 from fedstream.steps.refusal import refusing, why_refused
 from fedstream.steps.retry import patiently
 from fedstream.steps.runtime import step
+from fedstream.steps.slices import SliceRecords, examples_of, read_slice
 from fedstream.steps.slicing import describe_slice
 from fedstream.store.state import RunState, log
 from fedstream.stream.codec import get_codec
@@ -82,20 +78,15 @@ def _measured(context: Context, state: RunState, client: MatchedClient) -> Clien
     broker, deadline = context.broker_of(state, client.client), context.deadline(state.spec.round_deadline_s)
     ranges = ranges_of(state, FIRST, client.client)
     patiently(deadline, lambda left_s: broker.wait_for_data(ranges, left_s))
-    records, x, y = patiently(deadline, lambda left_s: read_usable(broker, state.record, client, ranges, left_s))
+    records = read_slice(broker, state.record, client, ranges, [], deadline).labelled
     key = _noise_key(context, state, client, records) if state.record.spec.statistics.noise_multiplier else None
-    document = describe_statistics(state.record, client, records, x, y, key)
+    document = describe_statistics(state.record, client, records, key)
     context.records.put(context.slice_id(document.slice), records)
     return document
 
 
 def describe_statistics(
-    record: RunRecord,
-    client: MatchedClient,
-    records: RawRecords,
-    x: NDArray[Any],
-    y: NDArray[Any],
-    key: bytes | None = None,
+    record: RunRecord, client: MatchedClient, records: RawRecords, key: bytes | None = None
 ) -> ClientStatistics:
     """Return what a client contributes, as its records determine it.
 
@@ -103,11 +94,10 @@ def describe_statistics(
         record: The record of the run.
         client: The client as planned.
         records: The records that were read.
-        x: Decoded samples, with their columns in the run's order.
-        y: Decoded labels, with the run's class numbers.
         key: Key of the noise; None for none.
     """
-    trained = ~split_mask(record.spec.seed, records.partitions, records.offsets, client.held_out_rate)
+    examples = examples_of(record, client, SliceRecords(records))
+    x, y, trained = examples.x, examples.y, ~examples.held_out
     asked, features, counts = record.spec.statistics, list[FeatureSums](), dict[str, int]()
     if trained.sum() >= asked.min_records:
         if key:
@@ -118,7 +108,7 @@ def describe_statistics(
             counts = count_classes(y[trained]) if y.size == len(y) else {}
     return ClientStatistics(
         run=record.spec.run,
-        slice=describe_slice(client, records, y[:0]),
+        slice=describe_slice(client, SliceRecords(records), y[:0]),
         records=int(trained.sum()),
         features=features,
         class_counts=counts,

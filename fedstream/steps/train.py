@@ -15,10 +15,11 @@ from fedstream.model.learner import Learner, TrainingConfig
 from fedstream.model.modes import mode_of
 from fedstream.model.streaming import AnyExamples
 from fedstream.record.canonical import sha256_hex
-from fedstream.record.documents import Manifest, Metrics, SliceDoc
+from fedstream.record.documents import Manifest, Metrics, SliceDoc, offsets_of
 from fedstream.record.exchange import select
 from fedstream.record.extras import unprefixed
 from fedstream.record.local_rule import NO_RULE
+from fedstream.record.offsets import format_ranges
 from fedstream.record.selection import client_seed
 from fedstream.record.spec import RunSpec
 from fedstream.record.weights import Weights, from_bytes, to_bytes
@@ -28,10 +29,15 @@ from fedstream.steps.exchange import PERSONAL, kept_arrays, of_rule, written
 from fedstream.steps.feeding import why_unexpected
 from fedstream.steps.global_model import global_weights
 from fedstream.steps.noise import local_noise
+from fedstream.steps.preprocessing import transform_of
 from fedstream.steps.refusal import refusing, why_refused
 from fedstream.steps.runtime import MetricsArtifact, step
-from fedstream.steps.slices import read_examples
+from fedstream.steps.slices import SliceRecords, examples_of, read_labelled, read_unlabelled
+from fedstream.steps.streamed import replaced, stream_examples, streaming_limit
 from fedstream.store.state import RunState, log
+from fedstream.stream.bounds import SliceTooLarge
+from fedstream.stream.records import RawRecords
+from fedstream.stream.unusable import without_skipped
 
 
 @step
@@ -87,7 +93,8 @@ def _train(
     spec, client, base = state.spec, document.client, state.base(round)
     learner = context.learner(state, client)
     fallback = _falls_back(spec, client, learner)
-    examples = read_examples(context, state, document, deadline)
+    measure_only = state.selection(round).kind == "closing"
+    examples = _examples(context, state, document, deadline, measure_only)
     keys, weights = (
         state.keys.at(round),
         global_weights(context, state, state.ledger.model_round(round - 1), base.weights_digest),
@@ -102,7 +109,7 @@ def _train(
         seed=client_seed(spec.seed, round, client),
         threads=spec.threads,
         mixed_precision=spec.mixed_precision,
-        measure_only=state.selection(round).kind == "closing",
+        measure_only=measure_only,
         deadline=deadline,
         rule=local_noise(state, round, client, strategy_of(spec).local_rule(), context.noise_secret),
         received=_received(context, state, round),
@@ -122,6 +129,7 @@ def _train(
         update_digest=digest,
         client_state_digest=sha256_hex(own) if own else None,
         num_examples=result.num_examples,
+        pseudo_labelled=result.pseudo_labelled,
         epochs=result.epochs,
         slice_key=keys.slice(client),
         slice_digest=document.digest,
@@ -148,7 +156,8 @@ def _train(
         if usage:
             usage.log_metric(name, value)
     line = (
-        f"{client}: {'measured' if config.measure_only else 'trained on'} {result.num_examples} examples on "
+        f"{client}: {'measured' if config.measure_only else 'trained on'} {result.num_examples} examples"
+        f"{f' and {result.pseudo_labelled} that it labelled itself' if result.pseudo_labelled else ''} on "
         f"{result.device}"
     )
     line += (
@@ -216,6 +225,52 @@ def _falls_back(spec: RunSpec, client: str, learner: Learner) -> bool:
             "cpu_fallback in the placement"
         )
     return bool(seen)
+
+
+def _examples(
+    context: Context, state: RunState, document: SliceDoc, deadline: Deadline, measure_only: bool
+) -> AnyExamples:
+    client = state.record.client(document.client)
+    try:
+        read = _read(context, state, document, deadline, measure_only)
+    except SliceTooLarge as error:
+        log.info("%s; each pass reads them anew", str(error).partition(",")[0])
+        return stream_examples(context, state, document, deadline)
+    return context.examples.get(
+        f"{context.slice_id(document)}/{context.unlabelled_id(document) if read.unlabelled else ''}"
+        f"/{client.held_out_rate}/{state.spec.seed}/{state.run}",
+        lambda: examples_of(state.record, client, read, transform_of(state, client)),
+    )
+
+
+def _read(
+    context: Context, state: RunState, document: SliceDoc, deadline: Deadline, measure_only: bool
+) -> SliceRecords:
+    broker, client = context.broker_of(state, document.client), state.record.client(document.client)
+    limit = streaming_limit(state.record, client)
+    labelled = context.records.get(
+        context.slice_id(document),
+        lambda: _unchanged(
+            without_skipped(
+                read_labelled(broker, state.record, client, document.fed, deadline, limit),
+                offsets_of(document.skipped),
+            ),
+            document.digest,
+        ),
+    )
+    if measure_only or not (unlabelled := document.unlabelled):
+        return SliceRecords(labelled)
+    others = context.records.get(
+        context.unlabelled_id(document),
+        lambda: _unchanged(read_unlabelled(broker, client, document.unlabelled_fed, deadline), unlabelled.digest),
+    )
+    return SliceRecords(labelled, others)
+
+
+def _unchanged(records: RawRecords, digest: str) -> RawRecords:
+    if records.digest != digest:
+        raise replaced(format_ranges(records.ranges), records.digest, digest)
+    return records
 
 
 def _write_manifest(state: RunState, manifest: Manifest) -> None:

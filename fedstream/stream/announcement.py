@@ -156,6 +156,22 @@ class DataAnnouncement(BaseModel):
         """The announced ranges of offsets, in canonical order; empty for an online stream."""
         return [] if self.online else parse_ranges(self.topic)
 
+    @cached_property
+    def unlabelled(self) -> list[OffsetRange]:
+        """The ranges of records without labels, in canonical order; empty if none are announced.
+
+        Only a run that uses these records reads them, so an error here does not concern other runs.
+
+        Raises:
+            AnnouncementError: unsupervised_topic contains no valid ranges.
+        """
+        if not self.unsupervised_topic:
+            return []
+        try:
+            return parse_ranges(self.unsupervised_topic)
+        except AnnouncementError as error:
+            raise AnnouncementError(f"unsupervised_{error}") from error
+
     @property
     def topics(self) -> set[str]:
         return {self.topic} if self.online else {r.topic for r in self.ranges}

@@ -112,6 +112,27 @@ def decode_in_order(record: RunRecord, client: MatchedClient, records: RawRecord
     return alignment.samples(samples), alignment.labels(labels)
 
 
+def samples_in_order(record: RunRecord, client: MatchedClient, records: RawRecords) -> NDArray[Any]:
+    """Return the samples of records without labels, with columns in the run's order.
+
+    Args:
+        record: The record of the run.
+        client: The client that owns the records.
+        records: The records as read.
+
+    Raises:
+        RecordError: A record does not decode as announced.
+    """
+    codec, samples = get_codec(client.format), []
+    for index, value in enumerate(records.values):
+        try:
+            samples.append(codec.decode_sample(value))
+        except RecordError as error:
+            raise RecordError(f"record {records.where(index)}: {error}. Send it again as announced") from error
+    alignment = align(client.features, client.classes, record.features, record.classes)
+    return alignment.samples(np.array(samples, codec.data_dtype).reshape(len(samples), *codec.data_shape))
+
+
 def is_text(labels: NDArray[Any]) -> bool:
     """Return whether labels are text and have to be turned into numbers."""
     return labels.dtype.kind in "UT" or (

@@ -73,6 +73,28 @@ def gather(said: Sequence[DataAnnouncement], slices: Literal["newest", "all"] = 
     return Offer(counting[0] if counting else None, ranges, fates)
 
 
+def unlabelled_of(said: Sequence[DataAnnouncement], fates: Sequence[Fate]) -> list[OffsetRange]:
+    """Return the records without labels of the announcements that count, each record once.
+
+    A withdrawal that names the topic of these records takes back them alone.
+
+    Args:
+        said: A client's announcements, oldest first.
+        fates: State of each, as in its offer.
+
+    Raises:
+        AnnouncementError: An announcement that counts names no valid ranges of such records.
+    """
+    found: list[OffsetRange] = []
+    gone: set[str] = set()
+    for own, fate in zip(reversed(said), reversed(fates), strict=True):
+        if own.withdrawn:
+            gone |= own.topics
+        elif fate.state == "counts":
+            found += [r for r in own.unlabelled if r.topic not in gone]
+    return unite(found)
+
+
 def taken_back(said: Sequence[DataAnnouncement]) -> list[Fate]:
     """Return which announcements are withdrawals, and which are withdrawn.
 

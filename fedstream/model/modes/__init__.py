@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from fedstream.model.learner import Learner, TrainingConfig, TrainResult
+from fedstream.model.modes.semi_supervised import SemiSupervised
 from fedstream.model.modes.supervised import Supervised
 from fedstream.model.streaming import AnyExamples
 from fedstream.record.spec import RunSpec
@@ -35,4 +36,4 @@ class Mode(Protocol):
 
 def mode_of(spec: RunSpec) -> Mode:
     """Return the way in which a run's clients train."""
-    return Supervised()
+    return SemiSupervised(spec.unsupervised_rounds, spec.confidence) if spec.unsupervised else Supervised()

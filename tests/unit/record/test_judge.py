@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from fedstream.record.documents import Manifest, Metrics, Selection, SliceDoc, SliceRange
+from fedstream.record.documents import Manifest, Metrics, Selection, SliceDoc, SliceRange, UnlabelledRecords
 from fedstream.record.judge import Candidate, Examined, judge, quorum_of
 from fedstream.record.run import MatchedClient, ModelReference, RunRecord
 from fedstream.record.spec import RunSpec
@@ -101,6 +101,57 @@ def test_a_slice_of_another_format_is_rejected():
         judged(slice={"input_format": "JSON"})
         == "its slice is not the planned one: input_format is 'JSON', expected 'RAW'"
     )
+
+
+def judged_with_unlabelled(change, records=4, planned="u:0:0:4"):
+    part = UnlabelledRecords(
+        ranges=[SliceRange(topic="u", partition=0, start=0, end=4)], records=records, digest=DIGEST
+    )
+    found = candidate("a")
+    found = replace(
+        found,
+        manifest=found.manifest.model_copy(update=change),
+        slice=found.slice.model_copy(update={"unlabelled": part}),
+    )
+    run = record(["a"], unsupervised=True)
+    run = run.model_copy(update={"clients": [run.client("a").model_copy(update={"unlabelled": planned})]})
+    [verdict] = judge(run, Selection(run="r", round=1, kind="training", clients=["a"]), DIGEST, [found])
+    return verdict.reason
+
+
+def test_pseudo_labels_are_bounded_by_the_unlabelled_records_and_never_count_as_examples():
+    metrics = Metrics(num_examples=13, values={"loss": 1.0})
+    assert judged_with_unlabelled({"pseudo_labelled": 4, "training": metrics}) == "valid"
+    assert (
+        judged_with_unlabelled({"pseudo_labelled": 5})
+        == "pseudo_labelled is 5, but its slice has 4 records without labels"
+    )
+    assert judged_with_unlabelled({"num_examples": 10}) == "num_examples is 10, but its slice has 9 records"
+    more = metrics.model_copy(update={"num_examples": 14})
+    assert judged_with_unlabelled({"training": more}) == "it says it measured on 14 records, but its slice has 13"
+    assert judged_with_unlabelled({"trained": metrics}) == "it says it measured on 13 records, but its slice has 9"
+    assert judged({"pseudo_labelled": 1}) == "pseudo_labelled is 1, but its slice has 0 records without labels"
+
+
+def test_unlabelled_records_are_those_of_the_plan():
+    said = "its slice is not the planned one: "
+    assert judged_with_unlabelled({}, records=5) == f"{said}its unlabelled records are 5, but their ranges hold 4"
+    reason = "it names records without labels, but the run uses none of this client"
+    assert judged_with_unlabelled({}, planned="") == said + reason
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "reason"),
+    [
+        ("edge_accuracy", 1.5, "its edge_accuracy is 1.5, which no model can score"),
+        ("edge_loss", -3.0, "valid"),
+        ("auc_exit_loss", 7.0, "valid"),
+        ("edge_loss", 1e101, "its edge_loss is 1e+101, which no model can score"),
+    ],
+)
+def test_metrics_of_each_output_lie_in_the_range_of_their_names(name, value, reason):
+    measured = Metrics(num_examples=1, values={"loss": 1.0, "accuracy": 0.5, name: value})
+    assert judged({"incoming": measured}) == reason
 
 
 def test_an_update_ten_times_the_median_s_norm_is_an_outlier():
