@@ -12,6 +12,7 @@ from support.in_memory import send
 from fedstream import settings
 from fedstream.audit import verify_run
 from fedstream.errors import BrokerAway, QuorumError
+from fedstream.record.documents import offsets_of
 from fedstream.record.offsets import OffsetRange
 from fedstream.steps import retry
 from fedstream.steps.context import Context
@@ -46,9 +47,11 @@ class Counted(MemoryBroker):
         super().__init__()
         self.reads, self._change = 0, change
 
-    def read_part(self, ranges: Sequence[OffsetRange], deadline_s: float, size: RecordSize | None = None) -> RawRecords:
+    def read_part(
+        self, ranges: Sequence[OffsetRange], deadline_s: float, size: RecordSize | None = None, skip: int = 0
+    ) -> RawRecords:
         self.reads += 1
-        return self._change(self.reads, super().read_part(ranges, deadline_s, size))
+        return self._change(self.reads, super().read_part(ranges, deadline_s, size, skip))
 
 
 def federation(change: Change = lambda number, records: records) -> tuple[Context, Counted]:
@@ -147,6 +150,20 @@ def test_a_broker_that_stays_away_is_a_refusal(monkeypatch: pytest.MonkeyPatch) 
     context, _ = federation(away)
     with pytest.raises(QuorumError, match="the brokers do not answer"):
         run(context, **RUN, round_deadline_s=3)
+
+
+def test_records_that_are_skipped_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    documents = []
+    for memory in (2**40, 8_000):
+        monkeypatch.setattr(settings, "memory_bytes", lambda memory=memory: memory)
+        context, broker = federation()
+        for offset in (0, 7, 8, 149):
+            broker._topics["north"].records[offset] = (b"\1", bytes(63))  # a value of another size
+        state = run(context, **RUN | {"rounds": 1, "max_skipped": 4})
+        documents.append(state.slice(1, "north"))
+    assert documents[0] == documents[1]
+    assert documents[0] is not None
+    assert [str(r) for r in offsets_of(documents[0].skipped)] == ["north:0:0:1", "north:0:7:9", "north:0:149:150"]
 
 
 @pytest.mark.usefixtures("little_memory")
