@@ -6,11 +6,12 @@ from functools import cached_property
 
 from fedstream.audit.evidence import shortened
 from fedstream.deadline import Deadline
-from fedstream.errors import FedstreamError
+from fedstream.errors import CorruptObject, FedstreamError
 from fedstream.record.commit import Commit
 from fedstream.record.documents import Metrics, SliceDoc
 from fedstream.record.offsets import OffsetRange
 from fedstream.record.run import MatchedClient
+from fedstream.record.summary import same_summary
 from fedstream.steps.context import Context
 from fedstream.steps.evaluation import measure_left_out, measure_on, read_evaluation
 from fedstream.steps.feeding import why_not_fed
@@ -48,8 +49,11 @@ class Streams:
         The same records are read only once. Offsets that the run's feed does not give are not read, because the judge
         rejects their slice.
         """
-        if why_not_fed(self.state, round, document, client):
-            return ""
+        try:
+            if why_not_fed(self.state, round, document, client):
+                return ""
+        except CorruptObject:
+            return ""  # the selection or an earlier commit, which is named for that
         slice = (client, document.ranges_text)
         if slice not in self._again:
             self._again[slice] = self._read(self.state.record.client(client), document.offsets)
@@ -63,7 +67,7 @@ class Streams:
                 f"its class_counts are {_counts(document)}, but the records of {again.ranges_text} have "
                 f"{_counts(again)}"
             )
-        return ""
+        return "" if same_summary(document.summary, again.summary) else "its summary is not that of its records"
 
     def check_measurement(self, commit: Commit) -> str:
         """Return what is wrong with the metrics in a commit, measured on the evaluation topic; empty if nothing is."""
@@ -96,7 +100,8 @@ class Streams:
             broker = self.brokers.at(client.bootstrap_servers)
             records = broker.read_ranges(ranges, self.deadline_s, get_codec(client.format).record_size)
             self.records += len(records)
-            return describe_slice(client, records, decode_in_order(self.state.record, client, records)[1])
+            decoded = decode_in_order(self.state.record, client, records)
+            return describe_slice(self.state.record.spec, client, records, *decoded)
         except FedstreamError as error:
             return f"its records cannot be read again: {error}"
 

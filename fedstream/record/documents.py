@@ -9,6 +9,7 @@ from pydantic import Field
 from fedstream.record.document import Count, Digest, Document, Number, Reason, Word
 from fedstream.record.format import RAW, StreamFormat
 from fedstream.record.offsets import OffsetRange
+from fedstream.record.summary import Summary
 
 CLASSES = 10_000
 """Maximum number of classes whose records are counted.
@@ -45,12 +46,17 @@ class Submission(Document):
 
 
 class Opening(Document):
-    """opened/<attempt>-<slot>.json: which slot of which submission opened a round. The store has the time."""
+    """opened/<attempt>-<slot>.json: which slot of which submission opened a round. The store has the time.
+
+    Attributes:
+        idle: why the submission ended instead of running the round, as in a live run without new records.
+    """
 
     attempt: Word
     slot: Count
     round: Count
     kind: Literal["training", "closing"]
+    idle: Reason = Field(default="", exclude_if=lambda idle: not idle)
 
 
 class Selection(Document):
@@ -78,6 +84,7 @@ class SliceDoc(Document):
         input_config: configuration of the codec.
         class_counts: label -> number of records.
         digest: SHA-256 of all records (fedstream.stream.reader).
+        summary: what the samples are like, in a live run; absent if they are too few to say anything about them.
     """
 
     client: Word
@@ -88,6 +95,7 @@ class SliceDoc(Document):
     input_config: dict[str, Any]
     class_counts: dict[Word, Count] = Field(max_length=CLASSES)
     digest: Digest
+    summary: Summary | None = Field(default=None, exclude_if=lambda summary: summary is None)
 
     @property
     def format(self) -> StreamFormat:

@@ -11,12 +11,14 @@ from fedstream.errors import SpecError
 from fedstream.record.clipping import Clipping
 from fedstream.record.document import Document
 from fedstream.record.exchange import Exchange
+from fedstream.record.feed_spec import FeedSpec
 from fedstream.record.form import Entry
 from fedstream.record.form_values import explained, parse_form
 from fedstream.record.names import NAME, NAME_RULE, TOPIC
 from fedstream.record.operational import OPERATIONAL, identity, with_operational
 from fedstream.record.placement import BESIDE_PLACEMENTS, Placement, Site, with_placement
 from fedstream.record.privacy import Privacy
+from fedstream.record.unwritten import UNWRITTEN
 
 
 class RunSpec(Document):
@@ -69,6 +71,11 @@ class RunSpec(Document):
     )
     validation_rate: Annotated[float, Entry("data", within="data_options")] = Field(
         0.1, ge=0, lt=1, description="Fraction of the records to hold out at clients whose announcement sets none."
+    )
+    feed: Annotated[FeedSpec, Entry("data", within="data_options"), UNWRITTEN] = Field(
+        FeedSpec(),
+        description="Which records a client trains on in a round: all that it announced, or what is new, such as "
+        '{"kind": "new", "at_least": 100, "at_most": 5000, "timeout_s": 60}; see docs/live.md.',
     )
     epochs: Annotated[int, Entry("training")] = Field(
         1, ge=1, le=10_000, description="Passes over a client's records in a round."
@@ -146,6 +153,19 @@ class RunSpec(Document):
         description="Whether a finished run becomes a version of the model: always, if-better than the newest version, "
         "or never.",
     )
+    indefinite: Annotated[bool, Entry("stopping", within="stopping_options"), UNWRITTEN] = Field(
+        False,
+        description="Go on for as long as new records come. Each submission runs up to `rounds` more rounds, and "
+        "publishes a version if the target metric has moved.",
+    )
+    change: Annotated[Literal["auto", "up", "down"], Entry("stopping", within="stopping_options"), UNWRITTEN] = Field(
+        "auto",
+        description="Direction in which the target metric of an indefinite run has to move: up, down, or auto for up "
+        "if it is a score and down if it is a loss.",
+    )
+    improvement: Annotated[float, Entry("stopping", within="stopping_options"), UNWRITTEN] = Field(
+        0.05, gt=0, description="How far the target metric of an indefinite run has to move for a new version."
+    )
     round_deadline_s: Annotated[float, Entry("where it runs", flag="--round-deadline"), OPERATIONAL] = Field(
         600.0, gt=0, le=7 * 86_400, description="Seconds that a client has to wait for its data, and again to train."
     )
@@ -193,6 +213,12 @@ class RunSpec(Document):
     def _clients_can_be_left_out(self) -> RunSpec:
         if self.leave_one_out and not self.evaluation_topic:
             raise ValueError("leave_one_out measures models on an evaluation topic; name one in evaluation_topic")
+        return self
+
+    @model_validator(mode="after")
+    def _indefinite_runs_get_new_records(self) -> RunSpec:
+        if self.indefinite and not self.feed.live:
+            raise ValueError('indefinite needs new records to go on with; set feed to {"kind": "new"}')
         return self
 
     @model_validator(mode="after")

@@ -10,19 +10,26 @@ from fedstream.record.documents import SliceDoc
 from fedstream.record.judge import why_not_planned
 from fedstream.record.offsets import OffsetRange
 from fedstream.store.state import RunState
-from fedstream.stream.feed import feed_of
+from fedstream.stream.feed import Feed, Offered, feed_of
 
 
-def ranges_of(state: RunState, round: int, client: str) -> list[OffsetRange]:
-    """Return the offsets that the feed gives a client in a round."""
-    return feed_of(state.record.spec).ranges(
-        state.record.client(client), round, partial(used_before, state, round, client)
+def ranges_of(state: RunState, round: int, client: str, offered: Offered = list) -> list[OffsetRange]:
+    """Return the offsets that the feed gives a client in a round.
+
+    Args:
+        state: The run.
+        round: Number of the round.
+        client: Name of the client.
+        offered: Returns what the client's owner offers at this moment; only a live run asks.
+    """
+    return _feed(state, round).ranges(
+        state.record.client(client), round, partial(used_before, state, round, client), offered
     )
 
 
 def why_not_fed(state: RunState, round: int, document: SliceDoc, client: str) -> str:
     """Return why a client's slice has offsets that the feed does not give it in a round, or an empty string."""
-    return feed_of(state.record.spec).why_not(
+    return _feed(state, round).why_not(
         document.offsets, state.record.client(client), round, partial(used_before, state, round, client)
     )
 
@@ -32,8 +39,8 @@ def why_unexpected(state: RunState, round: int, document: SliceDoc, client: str)
     return why_not_fed(state, round, document, client) or why_not_planned(document, state.record.client(client))
 
 
-def used_before(state: RunState, round: int, client: str) -> Sequence[OffsetRange]:
-    """Return the offsets that a client's accepted updates were trained on before a round.
+def used_before(state: RunState, round: int, client: str) -> Sequence[Sequence[OffsetRange]]:
+    """Return the offsets that each accepted update of a client was trained on before a round, oldest first.
 
     Rounds that had been rolled back by then do not count.
     """
@@ -45,4 +52,9 @@ def used_before(state: RunState, round: int, client: str) -> Sequence[OffsetRang
         for entry in commit.clients
         if entry.client == client and entry.accepted
     ]
-    return [OffsetRange(r.topic, r.partition, r.start, r.end) for entry in entries for r in entry.ranges]
+    return [[OffsetRange(r.topic, r.partition, r.start, r.end) for r in entry.ranges] for entry in entries]
+
+
+def _feed(state: RunState, round: int) -> Feed:
+    spec = state.record.spec
+    return feed_of(spec, state.selection(round).kind if spec.feed.live else "training")

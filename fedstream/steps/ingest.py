@@ -18,8 +18,10 @@ from fedstream.record.judge import why_not_planned
 from fedstream.record.offsets import OffsetRange
 from fedstream.record.placement import Placement
 from fedstream.record.run import MatchedClient
+from fedstream.record.spec import RunSpec
 from fedstream.steps.context import Context
-from fedstream.steps.feeding import ranges_of
+from fedstream.steps.feeding import ranges_of, why_unexpected
+from fedstream.steps.live import new_records
 from fedstream.steps.refusal import refusing
 from fedstream.steps.retry import patiently
 from fedstream.steps.runtime import step
@@ -27,6 +29,7 @@ from fedstream.store.state import RunState, log
 from fedstream.stream.codec import get_codec
 from fedstream.stream.columns import decode_in_order
 from fedstream.stream.records import RawRecords
+from fedstream.stream.summary import summary_of
 
 
 class Ingested(NamedTuple):
@@ -84,26 +87,47 @@ def ingest_from_kafka(
 
 def _slice(context: Context, state: RunState, round: int, client: MatchedClient) -> SliceDoc:
     broker, deadline = context.broker_of(state, client.client), context.deadline(state.spec.round_deadline_s)
-    ranges = ranges_of(state, round, client.client)
-    if validated := _validated_before(state, round, client.client, ranges):
+    ranges, validated = _assigned(context, state, round, client.client)
+    if validated:
         patiently(deadline, lambda _: broker.check_retention(ranges))
         return validated
     patiently(deadline, lambda left_s: broker.wait_for_data(ranges, left_s))
     size = get_codec(client.format).record_size
     records = patiently(deadline, lambda left_s: broker.read_ranges(ranges, left_s, size))
-    _, labels = decode_in_order(state.record, client, records)
+    samples, labels = decode_in_order(state.record, client, records)
     check_labels(read_description(state.store, state.record.model.name, state.record.model.keras_digest), labels)
-    document = describe_slice(client, records, labels)
+    document = describe_slice(state.record.spec, client, records, samples, labels)
     context.records.put(context.slice_id(document), records)
     return document
 
 
-def describe_slice(client: MatchedClient, records: RawRecords, labels: NDArray[Any]) -> SliceDoc:
+def _assigned(context: Context, state: RunState, round: int, client: str) -> tuple[list[OffsetRange], SliceDoc | None]:
+    """Return the ranges of a client's slice, and its document if these records were validated before.
+
+    A slice of new records that a killed or failed attempt has left is kept: more records have come since then, and they
+    wait for the next round.
+    """
+    spec = state.spec
+    if not (spec.feed.live and state.selection(round).kind == "training"):
+        ranges = ranges_of(state, round, client)
+        return ranges, _validated_before(state, round, client, ranges)
+    known = state.slice(round, client)
+    if known and not why_unexpected(state, round, known, client):
+        return known.offsets, known
+    deadline = context.deadline(min(spec.feed.timeout_s, spec.round_deadline_s))
+    return new_records(context, state, round, client, deadline), None
+
+
+def describe_slice(
+    spec: RunSpec, client: MatchedClient, records: RawRecords, samples: NDArray[Any], labels: NDArray[Any]
+) -> SliceDoc:
     """Return the document of a slice: the client's plan, and what was read from Kafka.
 
     Args:
+        spec: The run.
         client: The client as planned.
         records: The records that were read.
+        samples: Samples of the records, shape (n, ...).
         labels: Labels of the records, shape (n,) or (n, 1), with the run's class numbers.
     """
     return SliceDoc(
@@ -115,6 +139,7 @@ def describe_slice(client: MatchedClient, records: RawRecords, labels: NDArray[A
         input_config=client.input_config,
         class_counts=_class_counts(labels),
         digest=records.digest,
+        summary=summary_of(samples) if spec.feed.live and not spec.privacy.where else None,
     )
 
 

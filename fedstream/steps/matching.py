@@ -16,10 +16,11 @@ from fedstream.record.offsets import OffsetRange, format_ranges, total_records
 from fedstream.record.run import AnnouncementRow, MatchedClient
 from fedstream.record.spec import RunSpec
 from fedstream.steps.admission import Heard, is_for_evaluation, why_not
+from fedstream.steps.beginnings import gap_in, live
 from fedstream.steps.naming import Names, agree, features_of
 from fedstream.stream.announcement import DataAnnouncement, parse_data_announcement
 from fedstream.stream.codec import get_codec
-from fedstream.stream.offers import gather, taken_back
+from fedstream.stream.offers import Offer, gather, taken_back
 
 Numbered: TypeAlias = tuple[int, DataAnnouncement]
 """An announcement with the number of its message."""
@@ -78,14 +79,17 @@ def match(spec: RunSpec, model: ModelDescription, messages: Iterable[Heard]) -> 
     read = _read(spec, model, heard)
     reasons, matched = read.reasons, dict[str, MatchedClient]()
     for client, own in read.fitting.items():
-        offer = gather([announcement for _, announcement in own], spec.slices)
+        offer = gather([announcement for _, announcement in own], "all" if spec.feed.live else spec.slices)
         for (number, _), fate in zip(own, offer.fates, strict=True):
             reasons[number] = fate.reason
         if offer.newest:
             at = max(number for number, _ in own if not reasons[number])
             matched[client] = _matched(spec, heard[at], offer.newest, offer.ranges, for_evaluation=False)
-            _refuse(reasons, own, _too_few(spec, matched[client]))
-    matched = {client: offered for client, offered in matched.items() if not _too_few(spec, offered)}
+            if spec.feed.live:
+                matched[client] = live(matched[client], offer)
+            _refuse(reasons, own, _unfit(spec, matched[client], offer))
+            if _unfit(spec, matched[client], offer):
+                del matched[client]
     newest_first = sorted(matched, key=lambda client: -read.fitting[client][-1][0])
     for client in newest_first[CLIENTS:]:
         _refuse(reasons, read.fitting[client], f"the run has {CLIENTS:,} clients already; name those to ask")
@@ -223,10 +227,12 @@ def _shown(text: str) -> str:
     return plain if len(plain) <= LONGEST else f"{plain[:LONGEST]}..."
 
 
-def _too_few(spec: RunSpec, client: MatchedClient) -> str:
+def _unfit(spec: RunSpec, client: MatchedClient, offer: Offer) -> str:
+    if spec.feed.live and (gap := gap_in(offer.ranges)):
+        return gap
     return (
         f"announces {client.records} records, the run asks for at least {spec.min_data}"
-        if client.records < spec.min_data
+        if client.records < spec.min_data and not offer.online
         else ""
     )
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
-from fedstream.record.offsets import parse_ranges
+from fedstream.record.offsets import OffsetRange, parse_ranges
 from fedstream.record.run import MatchedClient
+
+NO_END = 2**63 - 1
+"""Kafka's largest offset."""
 
 
 def shared_records(clients: Sequence[MatchedClient], evaluation: MatchedClient | None, default_servers: str) -> str:
@@ -23,16 +26,29 @@ def shared_records(clients: Sequence[MatchedClient], evaluation: MatchedClient |
     owned = [(matched, f"client {matched.client!r}") for matched in clients] + (
         [(evaluation, "the evaluation topic")] if evaluation else []
     )
+    owners: dict[tuple[tuple[str, ...], str], str] = {}
+    for matched, owner in owned:
+        for topic in matched.stream.topics if matched.stream else []:
+            where = (_brokers(matched.bootstrap_servers or default_servers), topic)
+            if (other := owners.setdefault(where, owner)) != owner:
+                return f"{other} and {owner} both stream topic {topic!r}"
     ranges = sorted(
         (_brokers(matched.bootstrap_servers or default_servers), r.topic, r.partition, r.start, r.end, owner)
         for matched, owner in owned
-        for r in parse_ranges(matched.ranges)
+        for r in _used(matched)
     )
     for before, after in pairwise(ranges):
         if before[:3] == after[:3] and after[3] < before[4]:
             shared = f"{after[1]}:{after[2]}:{after[3]}:{min(before[4], after[4])}"
             return f"{before[5]} and {after[5]} both announce records {shared}"
     return ""
+
+
+def _used(matched: MatchedClient) -> list[OffsetRange]:
+    """Return the ranges that a part of a run can use; a stream in a live run has no end."""
+    if matched.stream is None:
+        return parse_ranges(matched.ranges)
+    return [OffsetRange(b.topic, b.partition, b.offset, NO_END) for b in matched.stream.beginnings]
 
 
 def _brokers(servers: str) -> tuple[str, ...]:

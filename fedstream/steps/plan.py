@@ -5,6 +5,8 @@ The step also decides the number of slots of the loop.
 
 from __future__ import annotations
 
+import time
+from dataclasses import replace
 from typing import Any
 
 from fedstream.aggregation.outcome import strategy_of, too_few
@@ -23,11 +25,12 @@ from fedstream.record.run import AnnouncementRow, ModelReference, RunRecord
 from fedstream.record.selection import clients_asked, quorum
 from fedstream.record.spec import RunSpec, changed_field, parse_spec
 from fedstream.steps.admission import Heard
+from fedstream.steps.beginnings import with_beginnings
 from fedstream.steps.context import Context
 from fedstream.steps.markdown import plan_page
 from fedstream.steps.matching import Matching, match, reasons
 from fedstream.steps.overlaps import shared_records
-from fedstream.steps.retry import patiently
+from fedstream.steps.retry import AGAIN_S, patiently
 from fedstream.steps.round_zero import write_round_zero
 from fedstream.steps.runtime import step
 from fedstream.store.state import RunState, log
@@ -110,8 +113,7 @@ def _record(context: Context, state: RunState, spec: RunSpec) -> RunRecord:
     if not state.store.exists(state.keys.spec):
         model = ensure_model(state.store, spec.model, spec.threads, spec.placement.gpu_memory_mib or None)
         parts = parts_of(spec.exchange, model)
-        matching = match(spec, model, _hear(context, spec))
-        _check(context.brokers, spec, model, matching)
+        matching = _matching(context, spec, model)
         record = RunRecord(
             spec=spec,
             model=ModelReference(
@@ -135,6 +137,24 @@ def _record(context: Context, state: RunState, spec: RunSpec) -> RunRecord:
             log.info("another submission of run %s was planned first; its plan counts", spec.run)
     check_on_record(state, spec)
     return state.record
+
+
+def _matching(context: Context, spec: RunSpec, model: ModelDescription) -> Matching:
+    """Return the clients that take part. A live run waits for their announcements, for as long as for new records."""
+    deadline, told = context.deadline(spec.feed.timeout_s if spec.feed.live else 0.0), ""
+    while True:
+        matching = match(spec, model, _hear(context, spec))
+        clients = [with_beginnings(context.brokers, client) for client in matching.clients]
+        matching = replace(matching, clients=clients)
+        try:
+            _check(context.brokers, spec, model, matching)
+            return matching
+        except RunError as error:
+            if deadline.passed:
+                raise
+            if told != (told := str(error)):
+                log.info("waiting for announcements: %s", error)
+            time.sleep(min(AGAIN_S, max(0.0, deadline.left_s)))
 
 
 def _spec_bytes(record: RunRecord) -> bytes:
@@ -266,7 +286,7 @@ def _slots(state: RunState, spec: RunSpec, node_budget: int) -> tuple[int, str]:
             f"run {spec.run} is finished: {state.ledger.commits()[-1].decision.reason}; only publishing remains",
         )
     trained = trained_rounds(state.ledger.commits())
-    left = max(0, spec.rounds - trained) + spec.federated_evaluation
+    left = (spec.rounds if spec.indefinite else max(0, spec.rounds - trained)) + spec.federated_evaluation
     asked = clients_asked(spec, len(state.record.clients))
     slots = max(1, min(left, node_budget // (ROUND_NODES + CLIENT_NODES * asked)))
     note = f"round {coming[0]} is next; {left} rounds are left" + (
