@@ -1,16 +1,47 @@
-"""Where the streams of a live run's clients begin, which is part of its plan."""
+"""How a live run begins: its plan waits for announcements, and says where each client's stream begins."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from itertools import pairwise
+from typing import TypeVar
 
-from fedstream.errors import TopicError
+from fedstream.errors import RunError, TopicError
 from fedstream.record.offsets import OffsetRange, format_ranges, unite
 from fedstream.record.run import MatchedClient
+from fedstream.record.spec import RunSpec
 from fedstream.record.stream import Beginning, Stream
+from fedstream.steps.context import Context
+from fedstream.steps.retry import AGAIN_S
+from fedstream.store.state import log
 from fedstream.stream.broker import Brokers
 from fedstream.stream.offers import Offer
+
+Matched = TypeVar("Matched")
+
+
+def awaited(context: Context, spec: RunSpec, plan: Callable[[], Matched]) -> Matched:
+    """Return the result of planning a run. A live run waits for announcements for as long as for new records.
+
+    Args:
+        context: The context in which the step runs.
+        spec: The run.
+        plan: Matches the announcements that there are, and checks whether they are enough.
+
+    Raises:
+        RunError: They were not enough in time.
+    """
+    deadline, told = context.deadline(spec.feed.timeout_s if spec.feed.live else 0.0), ""
+    while True:
+        try:
+            return plan()
+        except RunError as error:
+            if deadline.passed:
+                raise
+            if told != (told := str(error)):
+                log.info("waiting for announcements: %s", error)
+            time.sleep(max(0.0, min(AGAIN_S, deadline.left_s)))
 
 
 def live(client: MatchedClient, offer: Offer) -> MatchedClient:

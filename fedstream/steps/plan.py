@@ -5,7 +5,6 @@ The step also decides the number of slots of the loop.
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 from typing import Any
 
@@ -25,12 +24,12 @@ from fedstream.record.run import AnnouncementRow, ModelReference, RunRecord
 from fedstream.record.selection import clients_asked, quorum
 from fedstream.record.spec import RunSpec, changed_field, parse_spec
 from fedstream.steps.admission import Heard
-from fedstream.steps.beginnings import with_beginnings
+from fedstream.steps.beginnings import awaited, with_beginnings
 from fedstream.steps.context import Context
 from fedstream.steps.markdown import plan_page
 from fedstream.steps.matching import Matching, match, reasons
 from fedstream.steps.overlaps import shared_records
-from fedstream.steps.retry import AGAIN_S, patiently
+from fedstream.steps.retry import patiently
 from fedstream.steps.round_zero import write_round_zero
 from fedstream.steps.runtime import step
 from fedstream.store.state import RunState, log
@@ -113,7 +112,7 @@ def _record(context: Context, state: RunState, spec: RunSpec) -> RunRecord:
     if not state.store.exists(state.keys.spec):
         model = ensure_model(state.store, spec.model, spec.threads, spec.placement.gpu_memory_mib or None)
         parts = parts_of(spec.exchange, model)
-        matching = _matching(context, spec, model)
+        matching = awaited(context, spec, lambda: _matching(context, spec, model))
         record = RunRecord(
             spec=spec,
             model=ModelReference(
@@ -140,21 +139,11 @@ def _record(context: Context, state: RunState, spec: RunSpec) -> RunRecord:
 
 
 def _matching(context: Context, spec: RunSpec, model: ModelDescription) -> Matching:
-    """Return the clients that take part. A live run waits for their announcements, for as long as for new records."""
-    deadline, told = context.deadline(spec.feed.timeout_s if spec.feed.live else 0.0), ""
-    while True:
-        matching = match(spec, model, _hear(context, spec))
-        clients = [with_beginnings(context.brokers, client) for client in matching.clients]
-        matching = replace(matching, clients=clients)
-        try:
-            _check(context.brokers, spec, model, matching)
-            return matching
-        except RunError as error:
-            if deadline.passed:
-                raise
-            if told != (told := str(error)):
-                log.info("waiting for announcements: %s", error)
-            time.sleep(min(AGAIN_S, max(0.0, deadline.left_s)))
+    """Return the clients that take part, after checking that they are enough."""
+    matching = match(spec, model, _hear(context, spec))
+    clients = [with_beginnings(context.brokers, client) for client in matching.clients]
+    _check(context.brokers, spec, model, matching := replace(matching, clients=clients))
+    return matching
 
 
 def _spec_bytes(record: RunRecord) -> bytes:

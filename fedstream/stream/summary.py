@@ -22,7 +22,11 @@ def summary_of(samples: NDArray[Any]) -> Summary | None:
     Returns:
         The summary; None if there are fewer than FEWEST samples, or if they are not finite numbers.
     """
-    if len(samples) < FEWEST or not samples.size or not (np.issubdtype(samples.dtype, np.number) or samples.dtype == np.bool_):
+    if (
+        len(samples) < FEWEST
+        or not samples.size
+        or not (np.issubdtype(samples.dtype, np.number) or samples.dtype == np.bool_)
+    ):
         return None
     flat = samples.reshape(len(samples), -1)
     groups = np.array_split(np.arange(flat.shape[1]), min(GROUPS, flat.shape[1]))

@@ -29,7 +29,7 @@ KINDS = ["initial", "training"]
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
     """Look for new records and announcements more often than once a second."""
-    for module in ("live", "plan"):
+    for module in ("live", "beginnings"):
         monkeypatch.setattr(f"fedstream.steps.{module}.AGAIN_S", 0.01)
 
 
@@ -282,7 +282,8 @@ def test_a_slice_that_skips_or_repeats_records_is_named(monkeypatch, start, end,
     round.aggregate([])
     round.evaluate()
     entries = {entry.client: entry for entry in commits(context)[-1].clients}
-    assert not entries["north"].accepted and said in entries["north"].reason
+    assert not entries["north"].accepted
+    assert said in entries["north"].reason
     assert entries["south"].accepted
     assert verified(context) == []
 
@@ -324,7 +325,7 @@ def test_an_indefinite_run_publishes_when_its_metric_has_moved_and_goes_on():
         grow(broker, "north", 100)
         versions.append(follow(context, **INDEFINITE))
     assert [version for version in versions if version] == [*range(2, 2 + sum(map(bool, versions)))]
-    assert 0 in versions and any(versions), "it has moved in some submissions, and not in others"
+    assert 0 < sum(map(bool, versions)) < 6, "it has moved in some submissions, and not in others"
     newest_first = reversed(commits(context))
     measured = {c.measured_round: c.metrics.values["accuracy"] for c in newest_first if c.metrics}
     manifests = [
