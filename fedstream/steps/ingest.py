@@ -114,8 +114,7 @@ def _assigned(context: Context, state: RunState, round: int, client: str) -> tup
     known = state.slice(round, client)
     if known and not why_unexpected(state, round, known, client):
         return known.offsets, known
-    deadline = context.deadline(min(spec.feed.timeout_s, spec.round_deadline_s))
-    return new_records(context, state, round, client, deadline), None
+    return new_records(context, state, round, client, context.deadline(spec.feed.timeout_s)), None
 
 
 def describe_slice(
