@@ -62,9 +62,10 @@ def why_not(
     client = announcement.client
     if reason := invalid_client_name(client):
         return reason
-    if announcement.online and not announcement.withdrawn:
+    if announcement.online and not announcement.withdrawn and (for_evaluation or not spec.feed.live):
         return (
-            f"announces the online stream {announcement.topic!r} without offsets; runs train on announced ranges only"
+            f"announces the online stream {announcement.topic!r} without offsets, which only a run whose feed is "
+            "of kind `new` trains on"
         )
     if heard.unconfirmed:
         return (

@@ -17,7 +17,8 @@ from fedstream.record.offsets import OffsetRange
 from fedstream.record.placement import Placement
 from fedstream.record.run import MatchedClient
 from fedstream.steps.context import Context
-from fedstream.steps.feeding import ranges_of, unlabelled_ranges_of
+from fedstream.steps.feeding import ranges_of, unlabelled_ranges_of, why_unexpected
+from fedstream.steps.live import new_records
 from fedstream.steps.preprocessing import transform_of
 from fedstream.steps.refusal import refusing
 from fedstream.steps.retry import patiently
@@ -91,23 +92,43 @@ def ingest_from_kafka(
 
 def _slice(context: Context, state: RunState, round: int, client: MatchedClient) -> SliceDoc:
     broker, deadline = context.broker_of(state, client.client), context.deadline(state.spec.round_deadline_s)
-    ranges, unlabelled = ranges_of(state, round, client.client), unlabelled_ranges_of(state, round, client.client)
-    _check_offered(context, state, client.client, [*ranges, *unlabelled], deadline)
-    if validated := _validated_before(state, round, client.client, ranges, unlabelled):
+    unlabelled = unlabelled_ranges_of(state, round, client.client)
+    ranges, validated = _assigned(context, state, round, client.client, unlabelled, deadline)
+    if validated:
         patiently(deadline, lambda _: broker.check_retention([*ranges, *unlabelled]))
         return validated
     patiently(deadline, lambda left_s: broker.wait_for_data([*ranges, *unlabelled], left_s))
     read = read_slice(broker, state.record, client, ranges, unlabelled, deadline)
     if skipped := read.labelled.skipped:
         log.warning("client %s: skipped %s, which cannot be used", client.client, shown(skipped))
-    labels = examples_of(state.record, client, read).y
-    transform_of(state, client).labels(labels)  # raises what local_train would
-    check_labels(read_description(state.store, state.record.model.name, state.record.model.keras_digest), labels)
-    document = describe_slice(client, read, labels)
+    examples = examples_of(state.record, client, read)
+    transform_of(state, client).labels(examples.y)  # raises what local_train would
+    model = state.record.model
+    check_labels(read_description(state.store, model.name, model.keras_digest), examples.y)
+    document = describe_slice(state.record.spec, client, read, examples)
     context.records.put(context.slice_id(document), read.labelled)
     if read.unlabelled:
         context.records.put(context.unlabelled_id(document), read.unlabelled)
     return document
+
+
+def _assigned(
+    context: Context, state: RunState, round: int, client: str, unlabelled: list[OffsetRange], deadline: Deadline
+) -> tuple[list[OffsetRange], SliceDoc | None]:
+    """Return the ranges of a client's slice, and its document if these records were validated before.
+
+    A slice of new records that a killed or failed attempt has left is kept: more records have come since then, and they
+    wait for the next round.
+    """
+    spec = state.spec
+    if not (spec.feed.live and state.selection(round).kind == "training"):
+        ranges = ranges_of(state, round, client)
+        _check_offered(context, state, client, [*ranges, *unlabelled], deadline)
+        return ranges, _validated_before(state, round, client, ranges, unlabelled)
+    known = state.slice(round, client)
+    if known and not why_unexpected(state, round, known, client):
+        return known.fed, known
+    return new_records(context, state, round, client, context.deadline(spec.feed.timeout_s)), None
 
 
 def _check_offered(

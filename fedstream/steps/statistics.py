@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 
 from fedstream.errors import CorruptObject, ObjectConflict, ObjectNotFound, QuorumError, SpecError
+from fedstream.model.examples import Examples
 from fedstream.privacy.keys import noise_key
 from fedstream.privacy.normals import Normals
 from fedstream.privacy.secret import required_secret
@@ -106,9 +107,10 @@ def describe_statistics(
         else:
             features = measure(x[trained], record.features)
             counts = count_classes(y[trained]) if y.size == len(y) else {}
+    nothing = Examples(x[:0], y[:0], trained[:0])  # a slice on record says more about its records
     return ClientStatistics(
         run=record.spec.run,
-        slice=describe_slice(client, SliceRecords(records), y[:0]),
+        slice=describe_slice(record.spec, client, SliceRecords(records), nothing),
         records=int(trained.sum()),
         features=features,
         class_counts=counts,
