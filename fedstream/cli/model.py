@@ -287,7 +287,7 @@ def pull(
 
 def _summary(description: Any) -> str:
     return (
-        f"input {tuple(description.input_shape)}, output {tuple(description.output_shape)}, "
+        f"input {description.shape_text}, output {tuple(description.output_shape)}, "
         f"{description.parameters:,} weights,"
         f" loss {description.loss}, metrics {', '.join(description.metrics) or 'none'}"
     )

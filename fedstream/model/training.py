@@ -21,6 +21,7 @@ from fedstream.model.batches import epochs_of_batches
 from fedstream.model.devices import device_name, gpu_names
 from fedstream.model.evaluation import evaluate_model, finite, traced
 from fedstream.model.examples import Examples
+from fedstream.model.inputs import gathered, to_tensors
 from fedstream.model.keras_model import as_targets, check_shapes, get_weights, shapes_of, travelling
 from fedstream.model.learner import TrainingConfig, TrainResult
 from fedstream.model.progress import Progress
@@ -203,7 +204,7 @@ class Trainer:
         """Train like Keras' `fit`, in a function that is traced once for all clients; `fit` traces one per client."""
         tf, model = tensorflow(), self.model
         with tf.device("CPU:0"):
-            samples, labels = tf.constant(x), tf.constant(as_targets(model, y))
+            samples, labels = to_tensors(x), tf.constant(as_targets(model, y))
         kept: dict[Any, Any] = (
             {} if config.rule.corrects else self._traced
         )  # what a rule adds is traced into the function
@@ -229,17 +230,17 @@ class Trainer:
     def _steps(self, samples: Any, labels: Any, config: TrainingConfig, kept: dict[Any, Any]) -> Any:
         """Return a function that trains on numbered records in batches and returns the means since the last reset."""
         tf, model, batch_size = tensorflow(), self.model, config.batch_size
-        signature = [tf.TensorSpec([None, *array.shape[1:]], array.dtype) for array in (samples, labels)]
+        signature = tf.nest.map_structure(
+            lambda array: tf.TensorSpec([None, *array.shape[1:]], array.dtype), [samples, labels]
+        )
         trained = config.parts and config.parts.trained
-        key = (batch_size, trained, *((tuple(spec.shape[1:]), spec.dtype) for spec in signature))
+        key = (batch_size, trained, *((tuple(spec.shape[1:]), spec.dtype) for spec in tf.nest.flatten(signature)))
         if key not in kept:
 
             def steps(samples: Any, labels: Any, order: Any) -> Any:
                 def step(start: Any) -> Any:
                     batch = order[start : start + batch_size]
-                    model.train_step(
-                        (tf.cast(tf.gather(samples, batch), model.inputs[0].dtype), tf.gather(labels, batch))
-                    )
+                    model.train_step((gathered(model, samples, batch), tf.gather(labels, batch)))
                     return start + batch_size
 
                 tf.while_loop(lambda start: start < tf.size(order), step, [tf.constant(0)])

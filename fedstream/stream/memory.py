@@ -82,7 +82,7 @@ class MemoryBroker:
         self, ranges: Sequence[OffsetRange], deadline_s: float, size: RecordSize | None = None
     ) -> RawRecords:
         records, limit = RawRecords(sorted(ranges), Column(), Column()), slice_bytes()
-        check_room(records.ranges, size.total * total_records(ranges) if size else 0, limit)
+        check_room(records.ranges, size.least * total_records(ranges) if size else 0, limit)
         with self._changed:
             if self._missing(records.ranges):
                 raise DeadlineError(

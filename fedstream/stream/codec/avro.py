@@ -14,6 +14,7 @@ from fedstream.errors import AnnouncementError, RecordError
 from fedstream.stream.codec.avro_schema import field_types, parsed_schema, schema_text
 from fedstream.stream.codec.fields import (
     KEY,
+    SAMPLE,
     FieldsCodec,
     check_label_apart,
     fields_of_sample,
@@ -81,12 +82,8 @@ class AvroCodec(FieldsCodec):
         Raises:
             AnnouncementError: The dtype cannot be announced, or Avro does not allow a name.
         """
-        config = fields_of_sample(data, label, names)
-        schemes = {
-            "data_scheme": scheme("sample", config["fields"], data),
-            "label_scheme": scheme("label", [LABEL], label),
-        }
-        return cls.from_config(config | schemes)
+        schemes = {"data_scheme": sample_scheme(data, names), "label_scheme": record_scheme({LABEL: label})}
+        return cls.from_config(fields_of_sample(data, label, names) | schemes)
 
     @classmethod
     def unlabelled(cls, config: dict[str, Any]) -> AvroCodec:
@@ -150,13 +147,24 @@ def label_type(types: Collection[str]) -> str:
     return "float32" if set(types) & {"float", "double"} else "int64"
 
 
-def scheme(name: str, fields: Sequence[str], array: NDArray[Any]) -> dict[str, Any]:
-    """Return a schema with fields for an array: one value in each, or the bytes of the array in the only one."""
-    kinds = {"f": "float" if array.dtype.itemsize <= 4 else "double", "b": "boolean", "O": "string", "U": "string"}
-    kind = kinds.get(array.dtype.kind, "long")
-    big = array.dtype == np.uint64 or array.size != len(fields)
-    own = "bytes" if big and len(fields) == 1 and kind != "string" else kind
-    return {"type": "record", "name": name, "fields": [{"name": field, "type": own} for field in fields]}
+def sample_scheme(data: NDArray[Any], names: Sequence[str]) -> dict[str, Any]:
+    """Return a schema for samples: with a field for each column or each input, or one for the whole sample."""
+    if data.dtype.names:
+        return record_scheme({name: data[name] for name in data.dtype.names})
+    return record_scheme(dict.fromkeys(names, data.ravel()[:1]) if names else {SAMPLE: data})
+
+
+def record_scheme(fields: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
+    """Return a schema whose fields contain one value, or the bytes of an array of more.
+
+    Avro has no whole numbers above those of int64, whose bytes are sent as well.
+    """
+    kinds = {"f": "double", "b": "boolean", "O": "string", "U": "string"}
+    types = {
+        name: "bytes" if own.size != 1 or own.dtype == np.uint64 else kinds.get(own.dtype.kind, "long")
+        for name, own in fields.items()
+    }
+    return {"type": "record", "name": "record", "fields": [{"name": name, "type": kind} for name, kind in types.items()]}
 
 
 def read_avro(parts: Sequence[bytes], schema: Any, what: str) -> list[Any]:

@@ -12,7 +12,7 @@ from typing import Any, Self
 from numpy.typing import NDArray
 
 from fedstream.errors import AnnouncementError, RecordError
-from fedstream.stream.codec.avro import BINARY, LABEL, key_types, label_type, read_avro, scheme, write_avro
+from fedstream.stream.codec.avro import BINARY, LABEL, label_type, read_avro, record_scheme, sample_scheme, write_avro
 from fedstream.stream.codec.avro_schema import field_types, parsed_schema, schema_text
 from fedstream.stream.codec.fields import (
     KEY,
@@ -81,11 +81,10 @@ class ConfluentAvroCodec(FieldsCodec):
         Raises:
             AnnouncementError: The dtype cannot be announced, or Avro does not allow a name.
         """
-        config = fields_of_sample(data, label, names)
-        own = scheme("sample", config["fields"], data)
-        (target,) = scheme("label", [LABEL], label)["fields"]
+        own, (target,) = sample_scheme(data, names), record_scheme({LABEL: label})["fields"]
         own["fields"].append({**target, "type": ["null", target["type"]]})  # a record without label has none
-        return cls.from_config(config | {"label_field": LABEL, "schemas": {"1": own}})
+        config = {"label_field": LABEL, "schemas": {"1": own}}
+        return cls.from_config(fields_of_sample(data, label, names) | config)
 
     @classmethod
     def unlabelled(cls, config: dict[str, Any]) -> ConfluentAvroCodec:

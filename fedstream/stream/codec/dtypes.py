@@ -114,6 +114,17 @@ def shape_text(shape: tuple[int, ...]) -> str:
     return " ".join(map(str, shape)) or "1"
 
 
+def listed(dtype: np.dtype[Any], shape: tuple[int, ...]) -> dict[str, str]:
+    """Return the shape and the type of a sample in two columns of a table."""
+    if dtype.names is None:
+        return {"shape": " ".join(map(str, shape)), "type": type_name(dtype)}
+    parts = [(name, dtype[name]) for name in dtype.names]
+    return {
+        "shape": "; ".join(f"{name} {shape_text(own.shape)}" for name, own in parts),
+        "type": "; ".join(type_name(own.base) for _, own in parts),
+    }
+
+
 def described(dtype: np.dtype[Any], shape: tuple[int, ...]) -> str:
     """Return a type and a shape for people: `float32 28 28`, and for several inputs `image uint8 28 28; age float32 1`."""
     if dtype.names is None:

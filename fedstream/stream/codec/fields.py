@@ -298,7 +298,9 @@ def check_label_apart(inputs: tuple[tuple[str, Tensor], ...], label_field: str) 
 
 
 def fields_of_sample(data: NDArray[Any], label: NDArray[Any], names: Sequence[str]) -> dict[str, Any]:
-    """Return the input_config of the first sample: one field for each named column, or one for the whole sample.
+    """Return the input_config of the first sample.
+
+    It has one field for each named column, one for each input, or one for the whole sample.
 
     Raises:
         AnnouncementError: There are names, but not one for each value of a flat sample; or the dtype cannot be
@@ -309,8 +311,10 @@ def fields_of_sample(data: NDArray[Any], label: NDArray[Any], names: Sequence[st
             f"{len(names)} columns are named (features) for samples of shape {data.shape}; "
             "name each value of a flat sample, or none"
         )
-    sample = layout_of(data, "data") | {"fields": list(names) or [SAMPLE]}
-    return sample | layout_of(label, "label")
+    if data.dtype.names:
+        parts = {name: layout_of(data[name], "data") | {"fields": [name]} for name in data.dtype.names}
+        return {"inputs": parts} | layout_of(label, "label")
+    return layout_of(data, "data") | {"fields": list(names) or [SAMPLE]} | layout_of(label, "label")
 
 
 def _batches(records: RawRecords) -> Iterator[tuple[int, list[bytes], list[bytes]]]:

@@ -14,6 +14,7 @@ from fedstream.record.description import ModelDescription
 class Shapes:
     data_shape: tuple[int, ...]
     label_shape: tuple[int, ...] = ()
+    data_dtype: np.dtype = np.dtype(np.float32)
 
 
 def describe(
