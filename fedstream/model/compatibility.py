@@ -33,10 +33,7 @@ def check_fit(model: ModelDescription, records: RecordShapes) -> None:
             names both.
     """
     if reason := inputs_differ(model.takes, records, "the stream's records"):
-        raise ModelError(
-            f"model {model.name!r} has input {reason};"
-            " announce the model's shape or change the model"
-        )
+        raise ModelError(f"model {model.name!r} has input {reason}; announce the model's shape or change the model")
     label = tuple(records.label_shape)
     if label not in _label_shapes(model):
         raise ModelError(

@@ -129,7 +129,8 @@ def _try(model: KerasModel, description: ModelDescription) -> list[str]:
         raise
     except Exception as error:  # whatever the owner's layers, loss and metrics raise on plain records
         raise ModelError(
-            f"model {description.name!r} with loss {description.loss} fails on records of shape {description.shape_text}: {_first_line(error)}"
+            f"model {description.name!r} with loss {description.loss} fails on records of shape "
+            f"{description.shape_text}: {_first_line(error)}"
         ) from error
     return sorted(measured.values.keys() - {"loss"})
 

@@ -13,7 +13,7 @@ from fedstream.model._tensorflow import KerasModel, tensorflow
 from fedstream.model.inputs import as_inputs, input_specs, to_tensors, zero_inputs
 
 Predict = Callable[[NDArray[Any]], NDArray[Any]]
-"""Samples (n, *input_shape) of any numeric type, text, or with a field for each input -> predictions (n, *output_shape)."""
+"""Samples (n, *input_shape) of numbers or texts, or with a field for each input -> predictions (n, *output_shape)."""
 
 
 def predictor(model: KerasModel) -> Predict:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,7 +46,7 @@ class AvroCodec(FieldsCodec):
     kind = "AVRO"
 
     @classmethod
-    def from_config(cls, config: dict[str, Any]) -> AvroCodec:
+    def from_config(cls, config: dict[str, Any]) -> Self:
         """Read an announcement's input_config.
 
         It consists of data_scheme and label_scheme, as Kafka-ML announces them, and optionally of what the JSON format
@@ -61,7 +61,7 @@ class AvroCodec(FieldsCodec):
             raise AnnouncementError("input_config.data_scheme: give the schema of a record with fields")
         label_field = label_field_of(config)
         rest = [name for name in types if name != label_field]
-        inputs = inputs_of({"fields": rest} | config, booleans=True)
+        inputs = inputs_of({"fields": rest} | config)
         for name in (name for _, tensor in inputs for name in tensor.fields):
             if name not in types:
                 raise AnnouncementError(f"input_config.fields: data_scheme has no field {name!r}")
@@ -71,12 +71,12 @@ class AvroCodec(FieldsCodec):
             label_scheme, label_types = "", {label_field: types[label_field]}
         else:
             label_scheme, label_types = announced_schema(config, "label_scheme")
-        label, _ = label_of({"label_type": label_type(label_types.values())} | config, list(label_types), booleans=True)
+        label, _ = label_of({"label_type": label_type(label_types.values())} | config, list(label_types))
         check_label_apart(inputs, label_field)
         return cls(inputs, label, label_field, data, label_scheme)
 
     @classmethod
-    def from_sample(cls, data: NDArray[Any], label: NDArray[Any], names: Sequence[str] = ()) -> AvroCodec:
+    def from_sample(cls, data: NDArray[Any], label: NDArray[Any], names: Sequence[str] = ()) -> Self:
         """Infer schemas from the first sample: a field for each named column, or the bytes of the whole array.
 
         Raises:
@@ -86,7 +86,7 @@ class AvroCodec(FieldsCodec):
         return cls.from_config(fields_of_sample(data, label, names) | schemes)
 
     @classmethod
-    def unlabelled(cls, config: dict[str, Any]) -> AvroCodec:
+    def unlabelled(cls, config: dict[str, Any]) -> Self:
         """Read the input_config of records for inference, which only requires data_scheme.
 
         Raises:
@@ -164,7 +164,11 @@ def record_scheme(fields: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
         name: "bytes" if own.size != 1 or own.dtype == np.uint64 else kinds.get(own.dtype.kind, "long")
         for name, own in fields.items()
     }
-    return {"type": "record", "name": "record", "fields": [{"name": name, "type": kind} for name, kind in types.items()]}
+    return {
+        "type": "record",
+        "name": "record",
+        "fields": [{"name": name, "type": kind} for name, kind in types.items()],
+    }
 
 
 def read_avro(parts: Sequence[bytes], schema: Any, what: str) -> list[Any]:

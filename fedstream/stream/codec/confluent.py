@@ -51,7 +51,7 @@ class ConfluentAvroCodec(FieldsCodec):
     kind = "CONFLUENT_AVRO"
 
     @classmethod
-    def from_config(cls, config: dict[str, Any]) -> ConfluentAvroCodec:
+    def from_config(cls, config: dict[str, Any]) -> Self:
         """Read an announcement's input_config.
 
         It consists of schemas (an object: id -> schema) or registry (an address), or both, and of what the JSON format
@@ -68,14 +68,14 @@ class ConfluentAvroCodec(FieldsCodec):
         types = field_types(parsed_schema(schemas[0][1])) if schemas else {}
         label_field = label_field_of(config)
         known = {"label_type": label_type([types[label_field]])} if label_field in types else {}
-        label, _ = label_of(known | config, booleans=True)
+        label, _ = label_of(known | config)
         rest = {"fields": [name for name in types if name != label_field]} if types else {}
-        inputs = inputs_of(rest | config, booleans=True)
+        inputs = inputs_of(rest | config)
         check_label_apart(inputs, label_field)
         return cls(inputs, label, label_field, schemas, registry)
 
     @classmethod
-    def from_sample(cls, data: NDArray[Any], label: NDArray[Any], names: Sequence[str] = ()) -> ConfluentAvroCodec:
+    def from_sample(cls, data: NDArray[Any], label: NDArray[Any], names: Sequence[str] = ()) -> Self:
         """Infer a schema from the first sample, with the label as a field, under the id 1.
 
         Raises:
@@ -87,7 +87,7 @@ class ConfluentAvroCodec(FieldsCodec):
         return cls.from_config(fields_of_sample(data, label, names) | config)
 
     @classmethod
-    def unlabelled(cls, config: dict[str, Any]) -> ConfluentAvroCodec:
+    def unlabelled(cls, config: dict[str, Any]) -> Self:
         """Read the input_config of records for inference, which does not have to describe labels.
 
         Raises:

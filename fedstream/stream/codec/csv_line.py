@@ -8,7 +8,7 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,7 +52,7 @@ class CsvCodec(FieldsCodec):
     kind = "CSV"
 
     @classmethod
-    def from_config(cls, config: dict[str, Any]) -> CsvCodec:
+    def from_config(cls, config: dict[str, Any]) -> Self:
         """Read an announcement's input_config.
 
         It consists of columns, delimiter (by default a comma), and what the JSON format has. The default of fields is
@@ -81,12 +81,13 @@ class CsvCodec(FieldsCodec):
         for tensor in [label] + [tensor for _, tensor in inputs]:
             if len(tensor.fields) != tensor.size:
                 raise AnnouncementError(
-                    f"input_config: {len(tensor.fields)} columns do not make {tensor.size} values of shape {tensor.shape}"
+                    f"input_config: {len(tensor.fields)} columns do not make {tensor.size} values "
+                    f"of shape {tensor.shape}"
                 )
         return cls(inputs, label, label_field, tuple(columns), delimiter)
 
     @classmethod
-    def from_sample(cls, data: NDArray[Any], label: NDArray[Any], names: Sequence[str] = ()) -> CsvCodec:
+    def from_sample(cls, data: NDArray[Any], label: NDArray[Any], names: Sequence[str] = ()) -> Self:
         """Infer the format from the first sample; columns without names are numbered.
 
         Raises:
@@ -97,7 +98,7 @@ class CsvCodec(FieldsCodec):
         return cls.from_config(config | {"fields": columns, "columns": columns})
 
     @classmethod
-    def unlabelled(cls, config: dict[str, Any]) -> CsvCodec:
+    def unlabelled(cls, config: dict[str, Any]) -> Self:
         """Read the input_config of records for inference, which only requires columns.
 
         Raises:
@@ -185,5 +186,7 @@ def _value(cell: str, dtype: np.dtype[Any]) -> Any:
 
 def _cell(value: Any) -> str:
     if isinstance(value, float) and not math.isfinite(value):
-        raise RecordError("a record holds NaN or infinity, which CSV cannot spell here; correct it, or send RAW records")
+        raise RecordError(
+            "a record holds NaN or infinity, which CSV cannot spell here; correct it, or send RAW records"
+        )
     return repr(value) if isinstance(value, float) else str(value)

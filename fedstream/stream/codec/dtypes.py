@@ -126,7 +126,7 @@ def listed(dtype: np.dtype[Any], shape: tuple[int, ...]) -> dict[str, str]:
 
 
 def described(dtype: np.dtype[Any], shape: tuple[int, ...]) -> str:
-    """Return a type and a shape for people: `float32 28 28`, and for several inputs `image uint8 28 28; age float32 1`."""
+    """Return a type and a shape for people: `float32 28 28`, for several inputs `image uint8 28 28; age float32 1`."""
     if dtype.names is None:
         return f"{type_name(dtype)} {shape_text(shape)}"
     parts = ((name, dtype[name].base, dtype[name].shape) for name in dtype.names)

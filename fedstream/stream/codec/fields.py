@@ -28,8 +28,8 @@ OTHER_BYTES = 16 * 1024
 KEY_BYTES = 1024
 """Maximum size of a key in bytes. A key that is not a label can be, for example, a patient's number."""
 
-BATCH = 1024
-"""Number of records that are decoded at once, so that Python's objects of a slice need not fit into memory."""
+BATCH = 256
+"""Number of records that are decoded at once: Python's objects of a whole slice would not fit into memory."""
 
 KEY = ""
 """Name of the label's field in a key that is one value and no record."""
@@ -221,8 +221,9 @@ class FieldsCodec(ABC):
 
     def _name_wrong(self, records: RawRecords, first: int, values: Sequence[bytes], keys: Sequence[bytes]) -> None:
         """Decode the records one by one, to raise the error of the first that is wrong."""
-        samples, labels = np.empty((1, *self.data_shape), self.data_dtype), np.empty(
-            (1, *self.label_shape), self.label_dtype
+        samples, labels = (
+            np.empty((1, *self.data_shape), self.data_dtype),
+            np.empty((1, *self.label_shape), self.label_dtype),
         )
         for index, (value, key) in enumerate(zip(values, keys, strict=True), first):
             try:
@@ -231,7 +232,7 @@ class FieldsCodec(ABC):
                 raise RecordError(f"record {records.where(index)}: {error}. Send it again as announced") from error
 
 
-def inputs_of(config: Mapping[str, Any], booleans: bool = False) -> tuple[tuple[str, Tensor], ...]:
+def inputs_of(config: Mapping[str, Any]) -> tuple[tuple[str, Tensor], ...]:
     """Return the arrays of a sample: those of `inputs` by name, or one of `fields`.
 
     Raises:
@@ -239,7 +240,7 @@ def inputs_of(config: Mapping[str, Any], booleans: bool = False) -> tuple[tuple[
     """
     inputs = config.get("inputs")
     if inputs is None:
-        return (("", Tensor.from_config(config, booleans)),)
+        return (("", Tensor.from_config(config)),)
     if not isinstance(inputs, dict) or not inputs or not all(isinstance(own, dict) for own in inputs.values()):
         raise AnnouncementError(
             "input_config.inputs: give an object with the fields, data_type and data_reshape of each input of the model"
@@ -249,27 +250,26 @@ def inputs_of(config: Mapping[str, Any], booleans: bool = False) -> tuple[tuple[
     found = []
     for name, own in inputs.items():
         try:
-            found.append((name, Tensor.from_config(own, booleans)))
+            found.append((name, Tensor.from_config(own)))
         except AnnouncementError as error:
             raise AnnouncementError(f"input_config.inputs.{name}: {error}") from error
     return tuple(sorted(found, key=lambda pair: pair[0]))
 
 
-def label_of(config: Mapping[str, Any], fields: Sequence[str] = (KEY,), booleans: bool = False) -> tuple[Tensor, str]:
+def label_of(config: Mapping[str, Any], fields: Sequence[str] = (KEY,)) -> tuple[Tensor, str]:
     """Return the array of a label and the name of its field, from label_field, label_type and label_reshape.
 
     Args:
         config: The input_config; the default of label_type is int64 and that of label_reshape a scalar.
         fields: Fields of a key.
-        booleans: Whether true and false are also the numbers 1 and 0.
 
     Raises:
         AnnouncementError: A field is invalid. The message names the field.
     """
     field = label_field_of(config)
-    given = {"label_type": "int64", "label_reshape": str(len(fields) if not field else 1)} | config
+    given = {"label_type": "int64", "label_reshape": str(len(fields) if not field else 1), **config}
     names = (field,) if field else tuple(fields)
-    return Tensor(names, dtype_of(given, "label_type"), label_shape_of(given), booleans), field
+    return Tensor(names, dtype_of(given, "label_type"), label_shape_of(given)), field
 
 
 def label_field_of(config: Mapping[str, Any]) -> str:
@@ -281,8 +281,7 @@ def label_field_of(config: Mapping[str, Any]) -> str:
     field = config.get("label_field", "")
     if not isinstance(field, str) or (field and invalid_names([field])):
         raise AnnouncementError(
-            "input_config.label_field: name the field that holds the label, "
-            "or leave it out where the record's key does"
+            "input_config.label_field: name the field that holds the label, or leave it out where the record's key does"
         )
     return field
 

@@ -6,7 +6,7 @@ import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,14 +42,14 @@ class ImageCodec:
     label: Part
 
     @classmethod
-    def from_config(cls, config: dict[str, Any]) -> ImageCodec:
+    def from_config(cls, config: dict[str, Any]) -> Self:
         """Read an announcement's input_config: data_reshape, label_type (by default int64) and label_reshape ("1").
 
         Raises:
             AnnouncementError: A field is missing or invalid. The message names the field.
         """
         shape = shape_of(config, "data_reshape")
-        if len(shape) not in (2, 3) or len(shape) == 3 and shape[2] not in MODES:
+        if len(shape) not in (2, 3) or (len(shape) == 3 and shape[2] not in MODES):
             raise AnnouncementError(
                 f"input_config.data_reshape: {shape_text(shape)!r} is no image; give its height and width, "
                 "and 1, 3 or 4 channels"
@@ -57,7 +57,7 @@ class ImageCodec:
         return cls(shape, label_part({"label_type": "int64", "label_reshape": "1"} | config))
 
     @classmethod
-    def from_sample(cls, data: NDArray[Any], label: NDArray[Any], names: Sequence[str] = ()) -> ImageCodec:
+    def from_sample(cls, data: NDArray[Any], label: NDArray[Any], names: Sequence[str] = ()) -> Self:
         """Infer the format from the first image.
 
         Raises:
@@ -68,7 +68,7 @@ class ImageCodec:
         return cls.from_config(layout_of(data, "data") | layout_of(label, "label"))
 
     @classmethod
-    def unlabelled(cls, config: dict[str, Any]) -> ImageCodec:
+    def unlabelled(cls, config: dict[str, Any]) -> Self:
         """Read the input_config of records for inference, which only requires data_reshape.
 
         Raises:
@@ -110,7 +110,7 @@ class ImageCodec:
         """Shape of an image."""
         return f"IMAGE {shape_text(self.data_shape)}"
 
-    def in_order(self, own: Sequence[str], wanted: Sequence[str]) -> ImageCodec:
+    def in_order(self, own: Sequence[str], wanted: Sequence[str]) -> Self:
         """Return this codec, because pixels have no names."""
         return self
 
@@ -167,7 +167,9 @@ class ImageCodec:
         except RecordError:
             raise
         except Exception as error:  # whatever bytes from outside make the library raise
-            raise RecordError(f"its value is not an intact PNG or JPEG file, expected one ({type(error).__name__})") from error
+            raise RecordError(
+                f"its value is not an intact PNG or JPEG file, expected one ({type(error).__name__})"
+            ) from error
 
     def _check(self, image: Image.Image) -> None:
         height, width = self.data_shape[:2]

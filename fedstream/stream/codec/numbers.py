@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import array
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,54 +11,67 @@ from numpy.typing import NDArray
 
 from fedstream.errors import RecordError
 
+CODES = {"f": "d", "i": "q", "u": "Q"}
+"""Types of Python's `array` for the kinds of dtypes. It takes numbers only, and no number that it cannot hold."""
 
-def to_array(values: Sequence[Any], dtype: np.dtype[Any], booleans: bool = False) -> NDArray[Any]:
-    """Return values (n,) of a dtype. All of them are checked at once, because a slice has millions.
+
+def to_array(values: Sequence[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Return values (n,) of a dtype; true and false are also the numbers 1 and 0.
 
     Args:
         values: Numbers, or texts for the dtype object.
         dtype: Dtype to return.
-        booleans: Whether true and false are also the numbers 1 and 0.
 
     Raises:
         RecordError: A value is of another type, or is not in the range of the dtype. The message describes the value
             without revealing it.
     """
-    expected, kinds = _expected(dtype, booleans)
+    if code := CODES.get(dtype.kind):
+        try:
+            wide = np.frombuffer(array.array(code, values), np.dtype(code))
+        except (TypeError, OverflowError):
+            wide = _converted(values, dtype, code)
+        return narrow(wide, dtype)
+    check_types(values, {str} if dtype.kind == "O" else {bool}, "text" if dtype.kind == "O" else "true or false")
+    return np.array(values, dtype)
+
+
+def _converted(values: Sequence[Any], dtype: np.dtype[Any], code: str) -> NDArray[Any]:
+    """Convert values that Python's `array` does not take as they are, such as whole numbers that are written as 7.0."""
+    check_types(values, {int, float, bool}, "a number")
+    if dtype.kind in "iu" and any(type(value) is float and not value.is_integer() for value in values):
+        raise RecordError(f"has a fraction, expected {dtype.name}")
+    try:
+        return np.frombuffer(array.array(code, map(float if dtype.kind == "f" else int, values)), np.dtype(code))
+    except OverflowError as error:
+        raise RecordError(f"is out of range for {dtype.name}") from error
+
+
+def check_types(values: Sequence[Any], kinds: set[type], expected: str) -> None:
+    """Check the types of values.
+
+    Raises:
+        RecordError: A value is of another type. The message does not reveal it.
+    """
     if odd := set(map(type, values)) - kinds:
         names = sorted("missing or null" if kind is type(None) else f"a {kind.__name__}" for kind in odd)
         raise RecordError(f"is {names[0]}, expected {expected}")
-    if dtype.kind == "f":
-        return _floats(values, dtype)
-    return _whole(values, dtype) if dtype.kind in "iu" else np.array(values, dtype)
 
 
-def _expected(dtype: np.dtype[Any], booleans: bool) -> tuple[str, set[type]]:
-    if dtype.kind == "O":
-        return "text", {str}
-    if dtype.kind == "b":
-        return "true or false", {bool}
-    return "a number", {int, float, bool} if booleans else {int, float}
+def narrow(wide: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Return numbers in a dtype of the same kind.
 
-
-def _floats(values: Sequence[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
-    try:
-        wide = np.array(values, np.float64)
-    except OverflowError as error:  # an integer of more than 308 digits
-        raise RecordError(f"is out of range for {dtype.name}") from error
+    Raises:
+        RecordError: A number is out of range.
+    """
+    if wide.dtype == dtype:
+        return wide
     with np.errstate(over="ignore"):
-        narrow = wide.astype(dtype, copy=False)
-    if (np.isinf(narrow) & np.isfinite(wide)).any():
+        narrow = wide.astype(dtype)
+    if dtype.kind == "f":
+        lost = np.isinf(narrow) & np.isfinite(wide)
+    else:
+        lost = narrow != wide
+    if lost.any():
         raise RecordError(f"is out of range for {dtype.name}")
     return narrow
-
-
-def _whole(values: Sequence[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
-    if float in set(map(type, values)):
-        if any(type(value) is float and not value.is_integer() for value in values):
-            raise RecordError(f"has a fraction, expected {dtype.name}")
-        values = list(map(int, values))
-    try:
-        return np.array(values, dtype)
-    except OverflowError as error:
-        raise RecordError(f"is out of range for {dtype.name}") from error

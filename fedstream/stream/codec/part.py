@@ -70,7 +70,7 @@ class Part:
         if self.is_text:
             if len(data) > self.size:
                 raise RecordError(f"its {self.what} has {len(data):,} bytes, expected {self.size:,} at most")
-            return _texts([from_text(data)], self.shape)[0]
+            return _texts([from_text(data)], ()).reshape(self.shape)
         if len(data) != self.size:
             unlabelled = " (a single zero byte marks a record without label)" if self._is_unlabelled(data) else ""
             raise RecordError(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,7 +35,7 @@ class RawCodec:
     label_shape: tuple[int, ...]
 
     @classmethod
-    def from_config(cls, config: dict[str, Any]) -> RawCodec:
+    def from_config(cls, config: dict[str, Any]) -> Self:
         """Read an announcement's input_config: data_type, data_reshape, label_type and label_reshape.
 
         Raises:
@@ -45,7 +45,7 @@ class RawCodec:
         return cls(value.dtype, value.shape, key.dtype, key.shape)
 
     @classmethod
-    def from_sample(cls, data: NDArray[Any], label: NDArray[Any], names: Sequence[str] = ()) -> RawCodec:
+    def from_sample(cls, data: NDArray[Any], label: NDArray[Any], names: Sequence[str] = ()) -> Self:
         """Infer the format from the first sample, like Kafka-ML's sink. It does not include the names of columns.
 
         Raises:
@@ -54,7 +54,7 @@ class RawCodec:
         return cls.from_config(layout_of(data, "data") | layout_of(label, "label"))
 
     @classmethod
-    def unlabelled(cls, config: dict[str, Any]) -> RawCodec:
+    def unlabelled(cls, config: dict[str, Any]) -> Self:
         """Read the input_config of records for inference, which only requires data_type and data_reshape.
 
         Raises:
@@ -92,7 +92,7 @@ class RawCodec:
         """Dtype and shape of a sample."""
         return described(self.data_dtype, self.data_shape)
 
-    def in_order(self, own: Sequence[str], wanted: Sequence[str]) -> RawCodec:
+    def in_order(self, own: Sequence[str], wanted: Sequence[str]) -> Self:
         """Return this codec, because records without names keep the order in which their columns were sent."""
         return self
 

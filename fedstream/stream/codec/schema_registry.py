@@ -41,11 +41,11 @@ def registry_address(address: Any) -> str:
         return ""
     try:
         if not isinstance(address, str) or len(address) > ADDRESS_CHARS or not address.isprintable():
-            raise ValueError("no text")  # noqa: TRY301
+            raise ValueError("no text")
         parts = urlsplit(address)
         valid = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
         if not valid or parts.username or parts.password or parts.query or parts.fragment or " " in address:
-            raise ValueError("no address")  # noqa: TRY301
+            raise ValueError("no address")
     except ValueError as error:
         raise AnnouncementError(
             "input_config.registry: give the address of a schema registry, such as 'http://registry:8081', "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
@@ -16,10 +16,14 @@ from numpy.typing import NDArray
 from fedstream.errors import AnnouncementError, RecordError
 from fedstream.record.names import invalid_names
 from fedstream.stream.codec.dtypes import dtype_of, shape_of, shape_text, type_name
-from fedstream.stream.codec.numbers import to_array
+from fedstream.stream.codec.numbers import check_types, narrow, to_array
 
 Record = Mapping[str, Any]
 """A decoded record: names of its fields -> numbers, texts, bytes, or lists of them."""
+
+
+EXACT = {"ii", "iu", "ui", "uu", "if", "uf", "ff"}
+"""Kinds of NumPy's own choice for lists of numbers and of the wanted dtype, between which no digit is lost unseen."""
 
 
 @dataclass(frozen=True)
@@ -32,16 +36,14 @@ class Tensor:
         fields: Names of the fields, in order.
         dtype: Dtype of the array; object for text.
         shape: Shape of the array; () for a scalar.
-        booleans: Whether true and false are also the numbers 1 and 0.
     """
 
     fields: tuple[str, ...]
     dtype: np.dtype[Any]
     shape: tuple[int, ...]
-    booleans: bool = False
 
     @classmethod
-    def from_config(cls, config: Mapping[str, Any], booleans: bool = False) -> Tensor:
+    def from_config(cls, config: Mapping[str, Any]) -> Tensor:
         """Read fields, data_type (by default float32) and data_reshape (by default one value for each field).
 
         Raises:
@@ -54,16 +56,17 @@ class Tensor:
             )
         if reason := invalid_names(fields):
             raise AnnouncementError(f"input_config.fields: {reason}")
-        given = {"data_type": "float32", "data_reshape": str(len(fields))} | config
+        given = {"data_type": "float32", "data_reshape": str(len(fields)), **config}
         shape = shape_of(given, "data_reshape")
         if math.prod(shape) % len(fields):
             raise AnnouncementError(
-                f"input_config.data_reshape: {math.prod(shape)} values cannot come from {len(fields)} fields of equal size"
+                f"input_config.data_reshape: {math.prod(shape)} values cannot come "
+                f"from {len(fields)} fields of equal size"
             )
-        return cls(tuple(fields), dtype_of(given, "data_type"), shape, booleans)
+        return cls(tuple(fields), dtype_of(given, "data_type"), shape)
 
     def config(self) -> dict[str, Any]:
-        """Return the fields of an input_config. The shape is only there if it is not that of one value for each field."""
+        """Return the fields of an input_config, without the shape of one value for each field."""
         shape = {} if self.is_row else {"data_reshape": shape_text(self.shape)}
         return {"fields": list(self.fields), "data_type": type_name(self.dtype)} | shape
 
@@ -78,12 +81,13 @@ class Tensor:
         return math.prod(self.shape)
 
     @cached_property
-    def _values(self) -> Any:
-        """The function from a record to the values of its fields."""
-        if len(self.fields) > 1:
-            return itemgetter(*self.fields)
-        (name,) = self.fields
-        return lambda record: (record[name],)
+    def _get(self) -> Callable[[Record], Any]:
+        return itemgetter(*self.fields)
+
+    def _rows(self, found: Sequence[Record]) -> list[tuple[Any, ...]]:
+        """Return the values of the fields of each record, without a call of Python for each."""
+        values = map(self._get, found)
+        return list(values) if len(self.fields) > 1 else list(zip(values))
 
     def stack(self, found: Sequence[Record]) -> NDArray[Any]:
         """Return the arrays (n, *shape) of n records.
@@ -93,7 +97,7 @@ class Tensor:
                 field.
         """
         try:
-            return self._stacked(list(map(self._values, found)))
+            return self._stacked(self._rows(found))
         except KeyError as error:
             raise RecordError(f"field {error.args[0]!r} is missing or null, expected {self._one}") from error
         except RecordError as error:
@@ -102,21 +106,28 @@ class Tensor:
             raise RecordError(f"{self._all} {error}") from error
 
     def _stacked(self, rows: Sequence[Sequence[Any]]) -> NDArray[Any]:
-        shape, flat = (len(rows), *self.shape), list(chain.from_iterable(rows))
-        kinds = set(map(type, flat))
-        if kinds == {bytes} and self.dtype.kind != "O":
-            return self._from_bytes(flat).reshape(shape)
-        if list in kinds and len(self.fields) != self.size:
-            leaves = [_leaves(row) for row in rows]
-            if odd := [len(own) for own in leaves if len(own) != self.size]:
-                raise RecordError(f"holds {odd[0]:,} values, expected {self.size:,} of shape {self.shape}")
-            flat = list(chain.from_iterable(leaves))
-        elif len(self.fields) != self.size:
-            raise RecordError(f"holds {len(self.fields)} values, expected {self.size:,} of shape {self.shape}")
-        return to_array(flat, self.dtype, self.booleans).reshape(shape)
+        shape: tuple[int, ...] = (len(rows), *self.shape)
+        if type(rows[0][0]) is bytes and self.dtype.kind != "O":
+            return self._from_bytes(list(chain.from_iterable(rows))).reshape(shape)
+        if len(self.fields) == self.size:
+            return to_array(list(chain.from_iterable(rows)), self.dtype).reshape(shape)
+        return self._from_lists(rows).reshape(shape)
+
+    def _from_lists(self, rows: Sequence[Sequence[Any]]) -> NDArray[Any]:
+        """Return the values of lists (of lists), which have the same lengths in each record."""
+        try:
+            found = np.array(rows, object if self.dtype.kind == "O" else None)
+        except ValueError:  # of different lengths
+            found = np.empty((len(rows), 0))
+        if found.size != len(rows) * self.size:
+            raise RecordError(f"does not hold {self.size:,} values in lists of equal length, expected {self.shape}")
+        if found.dtype.kind + self.dtype.kind in EXACT:
+            return narrow(found.ravel(), self.dtype)
+        return to_array(np.array(rows, object).ravel().tolist(), self.dtype)
 
     def _from_bytes(self, parts: Sequence[bytes]) -> NDArray[Any]:
         size = self.size // len(self.fields) * self.dtype.itemsize
+        check_types(parts, {bytes}, "bytes")
         if odd := [len(part) for part in parts if len(part) != size]:
             raise RecordError(
                 f"holds {odd[0]:,} bytes, expected {size:,} ({self.dtype.name} of shape {self.shape}, little-endian)"
@@ -135,7 +146,9 @@ class Tensor:
         """
         array, count = np.asarray(array, self.dtype), len(self.fields)
         if binary and set(self.fields) <= set(binary):
-            parts: list[Any] = [part.tobytes() for part in array.astype(self.dtype.newbyteorder("<")).reshape(count, -1)]
+            parts: list[Any] = [
+                part.tobytes() for part in array.astype(self.dtype.newbyteorder("<")).reshape(count, -1)
+            ]
         elif count == self.size:
             parts = array.ravel().tolist()
         else:
@@ -151,19 +164,11 @@ class Tensor:
         return f"field {self.fields[0]!r}" if len(self.fields) == 1 else "one of its fields"
 
     def _name_field(self, record: Record) -> None:
-        for name, value in zip(self.fields, self._values(record), strict=True):
+        for name, value in zip(self.fields, self._rows([record])[0], strict=True):
             try:
                 self._single(value)
             except RecordError as error:
                 raise RecordError(f"field {name!r} {error}") from error
 
     def _single(self, value: Any) -> None:
-        to_array([value], self.dtype, self.booleans)
-
-
-def _leaves(values: Sequence[Any]) -> list[Any]:
-    """Return the values in lists of lists, in order. The codecs bound how deep lists are nested."""
-    found = list(values)
-    while any(type(value) is list for value in found):
-        found = list(chain.from_iterable(value if type(value) is list else (value,) for value in found))
-    return found
+        to_array([value], self.dtype)

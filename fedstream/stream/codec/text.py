@@ -6,7 +6,7 @@ The model turns the text into numbers: its first layer is a TextVectorization la
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
 from numpy.typing import NDArray
 
@@ -23,7 +23,7 @@ class TextCodec(RawCodec):
     """The TEXT format of one stream: RAW records of one text."""
 
     @classmethod
-    def from_config(cls, config: dict[str, Any]) -> TextCodec:
+    def from_config(cls, config: dict[str, Any]) -> Self:
         """Read an announcement's input_config: label_type (by default int64) and label_reshape ("1").
 
         Raises:
@@ -33,7 +33,7 @@ class TextCodec(RawCodec):
         return cls(raw.data_dtype, raw.data_shape, raw.label_dtype, raw.label_shape)
 
     @classmethod
-    def from_sample(cls, data: NDArray[Any], label: NDArray[Any], names: Sequence[str] = ()) -> TextCodec:
+    def from_sample(cls, data: NDArray[Any], label: NDArray[Any], names: Sequence[str] = ()) -> Self:
         """Infer the format from the first text and its label.
 
         Raises:
@@ -44,7 +44,7 @@ class TextCodec(RawCodec):
         return cls.from_config(layout_of(label, "label"))
 
     @classmethod
-    def unlabelled(cls, config: dict[str, Any]) -> TextCodec:
+    def unlabelled(cls, config: dict[str, Any]) -> Self:
         """Read the input_config of records for inference, which requires nothing.
 
         Raises:

@@ -20,8 +20,8 @@ from fedstream.serving.versions import ServedVersion
 from fedstream.stream.announcement import DataAnnouncement, parse_data_announcement
 from fedstream.stream.codec import CODECS, codec_class
 from fedstream.stream.columns import decode_in_order
-from fedstream.stream.send import DATA_CONTROL_TOPIC, send_dataset
 from fedstream.stream.records import UNLABELLED
+from fedstream.stream.send import DATA_CONTROL_TOPIC, send_dataset
 
 OF_PICTURES = sorted(CODECS.keys() - {"TEXT"})
 SPEC = {"run": "r", "rounds": 2, "batch_size": 10, "epochs": 3}

@@ -30,7 +30,8 @@ def offered(monkeypatch):
 def test_an_unknown_format_is_told_the_known_ones(offered):
     offered(PROTOBUF="nowhere:Codec")
     with pytest.raises(
-        AnnouncementError, match="input_format: 'XML' is not offered; the formats are AVRO, .*, JSON, PROTOBUF, RAW, TEXT"
+        AnnouncementError,
+        match=r"input_format: 'XML' is not offered; the formats are AVRO, .*, JSON, PROTOBUF, RAW, TEXT",
     ):
         get_codec(StreamFormat("XML", {}))
 
