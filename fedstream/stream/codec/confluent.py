@@ -110,7 +110,7 @@ class ConfluentAvroCodec(FieldsCodec):
     def read(self, values: Sequence[bytes]) -> Sequence[Record]:
         found = self._data(values, "value")
         if odd := [type(own).__name__ for own in found if type(own) is not dict]:
-            raise RecordError(f"its value is a {odd[0]}, expected an Avro record")
+            raise RecordError(f"its value is Avro of type {odd[0]}, expected a record")
         return found
 
     def read_keys(self, keys: Sequence[bytes]) -> Sequence[Record]:

@@ -68,10 +68,7 @@ def narrow(wide: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
         return wide
     with np.errstate(over="ignore"):
         narrow = wide.astype(dtype)
-    if dtype.kind == "f":
-        lost = np.isinf(narrow) & np.isfinite(wide)
-    else:
-        lost = narrow != wide
+    lost = np.isinf(narrow) & np.isfinite(wide) if dtype.kind == "f" else narrow != wide
     if lost.any():
         raise RecordError(f"is out of range for {dtype.name}")
     return narrow
