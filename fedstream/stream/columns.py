@@ -152,14 +152,13 @@ def number_classes(
 
 def _numbers(labels: NDArray[Any], classes: Sequence[str]) -> NDArray[np.intp]:
     number = {name: position for position, name in enumerate(classes)}
-    found = np.array([number.get(str(label).strip(), -1) for label in labels.ravel()], np.intp).reshape(labels.shape)
-    if (wrong := np.flatnonzero(found.ravel() < 0)).size:
+    found = np.array([number.get(str(label).strip(), -1) for label in labels.ravel()], np.intp)
+    if (wrong := np.flatnonzero(found < 0)).size:
         raise RecordError(
-            f"the label of record {wrong[0] // max(1, labels[0].size)} is a text that is none of the stream's "
-            f"{len(classes)} classes; {wrong.size} of {labels.size} labels are wrong. "
-            "Announce all classes, or correct the labels"
+            f"the label of record {wrong[0]} is a text that is none of the stream's {len(classes)} classes; "
+            f"{wrong.size} of {labels.size} labels are wrong. Announce all classes, or correct the labels"
         )
-    return found
+    return found.reshape(labels.shape)
 
 
 def _lacking(names: Sequence[str], others: Sequence[str]) -> list[str]:

@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 from fedstream.errors import AnnouncementError, RecordError
 from fedstream.record.names import invalid_names
 from fedstream.stream.codec.dtypes import dtype_of, shape_of, shape_text, type_name
-from fedstream.stream.codec.numbers import check_types, narrow, to_array
+from fedstream.stream.codec.numbers import check_types, to_array
 
 Record = Mapping[str, Any]
 """A decoded record: names of its fields -> numbers, texts, bytes, or lists of them."""
 
 
-EXACT = {"ii", "iu", "ui", "uu", "if", "uf", "ff"}
-"""Kinds of NumPy's own choice for lists of numbers and of the wanted dtype, between which no digit is lost unseen."""
+DEPTH = 32
+"""Maximum nesting depth of the lists in a field."""
 
 
 @dataclass(frozen=True)
@@ -98,12 +98,11 @@ class Tensor:
         """
         try:
             return self._stacked(self._rows(found))
-        except KeyError as error:
-            raise RecordError(f"field {error.args[0]!r} is missing or null, expected {self._one}") from error
-        except RecordError as error:
-            if len(found) == 1 and len(self.fields) == self.size:
+        except (KeyError, RecordError) as error:
+            if len(found) == 1:
                 self._name_field(found[0])
-            raise RecordError(f"{self._all} {error}") from error
+            fields = f"field {self.fields[0]!r}" if len(self.fields) == 1 else "one of its fields"
+            raise RecordError(f"{fields} {error}") from error
 
     def _stacked(self, rows: Sequence[Sequence[Any]]) -> NDArray[Any]:
         shape: tuple[int, ...] = (len(rows), *self.shape)
@@ -114,16 +113,10 @@ class Tensor:
         return self._from_lists(rows).reshape(shape)
 
     def _from_lists(self, rows: Sequence[Sequence[Any]]) -> NDArray[Any]:
-        """Return the values of lists (of lists), which have the same lengths in each record."""
-        try:
-            found = np.array(rows, object if self.dtype.kind == "O" else None)
-        except ValueError:  # of different lengths
-            found = np.empty((len(rows), 0))
-        if found.size != len(rows) * self.size:
-            raise RecordError(f"does not hold {self.size:,} values in lists of equal length, expected {self.shape}")
-        if found.dtype.kind + self.dtype.kind in EXACT:
-            return narrow(found.ravel(), self.dtype)
-        return to_array(np.array(rows, object).ravel().tolist(), self.dtype)
+        leaves = list(map(_leaves, rows))
+        if odd := [len(own) for own in leaves if len(own) != self.size]:
+            raise RecordError(f"holds {odd[0]:,} values, expected {self.size:,} of shape {self.shape}")
+        return to_array(list(chain.from_iterable(leaves)), self.dtype)
 
     def _from_bytes(self, parts: Sequence[bytes]) -> NDArray[Any]:
         size = self.size // len(self.fields) * self.dtype.itemsize
@@ -155,20 +148,26 @@ class Tensor:
             parts = [array.reshape(self.shape).tolist()] if count == 1 else array.reshape(count, -1).tolist()
         return dict(zip(self.fields, parts, strict=True))
 
-    @property
-    def _one(self) -> str:
-        return "text" if self.dtype.kind == "O" else "a number"
-
-    @property
-    def _all(self) -> str:
-        return f"field {self.fields[0]!r}" if len(self.fields) == 1 else "one of its fields"
-
     def _name_field(self, record: Record) -> None:
-        for name, value in zip(self.fields, self._rows([record])[0], strict=True):
+        """Raise the error of the first field that is wrong by itself."""
+        expected = "text" if self.dtype.kind == "O" else "a number"
+        for name in self.fields:
+            if record.get(name) is None:
+                raise RecordError(f"field {name!r} is missing or null, expected {expected}")
             try:
-                self._single(value)
+                if len(self.fields) == self.size:
+                    to_array([record[name]], self.dtype)
             except RecordError as error:
                 raise RecordError(f"field {name!r} {error}") from error
 
-    def _single(self, value: Any) -> None:
-        to_array([value], self.dtype)
+
+def _leaves(values: Sequence[Any]) -> Sequence[Any]:
+    """Return the values in lists of lists, which are nested equally deep, in order."""
+    for _ in range(DEPTH):
+        kinds = {type(value) is list for value in values}
+        if kinds != {True}:
+            break
+        values = list(chain.from_iterable(values))
+    if True in kinds:
+        raise RecordError(f"holds lists that are nested unequally, or deeper than {DEPTH} levels")
+    return values

@@ -61,14 +61,14 @@ def test_arrays_and_bytes_have_the_announced_shape():
     assert sample["picture"].tolist() == [[0, 1], [2, 3]]
     assert sample["more"].tolist() == [1.5, 2.5]
     short = value(schema, pixels=b"123", more=[1.5])
-    with pytest.raises(RecordError, match="field 'pixels' holds 3 bytes, expected 8"):
+    with pytest.raises(RecordError, match=r"field 'pixels' holds 3 bytes, expected 8"):
         get_codec(StreamFormat("AVRO", {**config, "inputs": {"picture": picture}})).decode_sample(short)
 
 
 def test_a_record_without_a_value_is_refused_without_its_content():
     codec = get_codec(StreamFormat("AVRO", KAFKA_ML))
     missing = value(json.loads(KAFKA_ML["data_scheme"]), gender=True, age=40, smoking=None)
-    with pytest.raises(RecordError, match="field 'smoking' is missing or null, expected a number") as raised:
+    with pytest.raises(RecordError, match=r"field 'smoking' is missing or null, expected a number") as raised:
         codec.decode_sample(missing)
     assert "40" not in str(raised.value)
 
@@ -113,13 +113,13 @@ for number in range(1, 30):
 )
 def test_a_schema_that_cannot_be_used_is_refused(schema, reason):
     began = time.monotonic()
-    with pytest.raises(AnnouncementError, match=f"input_config.data_scheme: .*({reason})"):
+    with pytest.raises(AnnouncementError, match=rf"input_config.data_scheme: .*({reason})"):
         AvroCodec.from_config({"data_scheme": schema, "label_scheme": '"long"'})
     assert time.monotonic() - began < 10
 
 
 def test_a_schema_that_grows_when_names_are_resolved_is_refused():
-    with pytest.raises(ValueError, match="more than 2,000 types|nested deeper"):
+    with pytest.raises(ValueError, match=r"more than 2,000 types|nested deeper"):
         parsed_schema(json.dumps(DOUBLED[14]))
 
 

@@ -84,7 +84,7 @@ def test_schemas_can_be_announced_and_others_are_refused():
         records([sent(7, OLD, age=40, ill=1), sent(8, NEW, ward="", ill=0, bmi=0, age=9)], [b""] * 2)
     )
     assert x.tolist() == [[40.0], [9.0]]
-    with pytest.raises(RecordError, match="its schema has the id 9, which is none of the announced ones"):
+    with pytest.raises(RecordError, match=r"its schema has the id 9, which is none of the announced ones"):
         announced.decode_sample(sent(9, OLD, age=1, ill=1))
     keyed = get_codec(StreamFormat("CONFLUENT_AVRO", {"fields": ["age"], "schemas": {"7": OLD, "1": '"int"'}}))
     _, y = keyed.decode_records(records([sent(7, OLD, age=40, ill=1)], [framed(1, b"\4")]))
@@ -122,7 +122,7 @@ def test_an_answer_that_is_no_schema_is_one_clear_line(registry, monkeypatch, an
 
 def test_only_the_configured_addresses_are_asked(registry, monkeypatch):
     monkeypatch.setenv("SCHEMA_REGISTRY_URL", "http://elsewhere:8081")
-    with pytest.raises(SchemaRegistryError, match="which SCHEMA_REGISTRY_URL does not name, so it is not asked"):
+    with pytest.raises(SchemaRegistryError, match=r"which SCHEMA_REGISTRY_URL does not name, so it is not asked"):
         codec(registry).decode_sample(framed(7, b"\0\0"))
     assert registry.asked == []
 
@@ -178,9 +178,9 @@ def test_json_has_the_same_head():
     )
     assert (x.tolist(), y.tolist()) == ([[40.0], [1.0]], [1, 0])
     assert found.write({"age": 1}) == b'\0\0\0\0\3{"age":1}'
-    with pytest.raises(RecordError, match="does not begin with a zero byte and a schema id"):
+    with pytest.raises(RecordError, match=r"does not begin with a zero byte and a schema id"):
         found.decode_sample(b'{"age": 40}')
-    with pytest.raises(AnnouncementError, match="schema_id"):
+    with pytest.raises(AnnouncementError, match=r"schema_id"):
         get_codec(StreamFormat("CONFLUENT_JSON", {**CONFIG, "schema_id": -1}))
 
 
@@ -189,5 +189,5 @@ def test_the_settings_name_addresses():
         "http://a:1",
         "https://b/apis/ccompat/v7",
     }
-    with pytest.raises(SettingsError, match="SCHEMA_REGISTRY_URL"):
+    with pytest.raises(SettingsError, match=r"SCHEMA_REGISTRY_URL"):
         schema_registries({"SCHEMA_REGISTRY_URL": "registry:8081"})

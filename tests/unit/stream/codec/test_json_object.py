@@ -92,3 +92,46 @@ def test_a_configuration_that_cannot_be_used_names_the_field(change, reason):
 def test_samples_that_do_not_have_the_named_columns_are_not_sent(shape):
     with pytest.raises(AnnouncementError, match="2 columns are named"):
         JsonCodec.from_sample(np.zeros(shape), np.asarray(np.uint8(0)), ["age", "bmi"])
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        (b"[[1, 2], [3, 4]]", ""),
+        (b"[1, 2, 3, 4]", ""),
+        (b"[[1, 2], [3, true]]", ""),
+        (b"[[1, 2], [3]]", "field 'age' holds 3 values, expected 4 of shape"),
+        (b"[[1, 2], 3, 4]", "field 'age' holds lists that are nested unequally"),
+        (b"[" * 40 + b"1" + b"]" * 40, "nested unequally, or deeper than 32 levels"),
+        (b'[[1, 2], [3, "4"]]', "field 'age' is a str, expected a number"),
+        (b"[1, 2, 3, 256]", "field 'age' is out of range for uint8"),
+        (b"[1, 2, 3, 0.5]", "field 'age' has a fraction, expected uint8"),
+        (b'["' + b"x" * 9000 + b'"' + b', "y"' * 3 + b"]", "field 'age' is a str, expected a number"),
+        (b"[]", "field 'age' holds 0 values"),
+        (b"7", "field 'age' holds 1 values"),
+    ],
+)
+def test_a_field_can_hold_lists_of_one_shape(value, reason):
+    wide = codec(fields=["age"], data_type="uint8", data_reshape="2 2")
+    record = b'{"age": ' + value + b', "ill": 0}'
+    if reason:
+        with pytest.raises(RecordError, match=reason):
+            wide.decode_records(records([record], [b""]))
+    else:
+        x, _ = wide.decode_records(records([record, record], [b""] * 2))
+        assert x.shape == (2, 2, 2)
+
+
+def test_the_lists_of_one_record_do_not_make_up_for_those_of_another():
+    wide = codec(fields=["age"], data_reshape="2 2")
+    rows = [b'{"age": [1, 2, 3], "ill": 0}', b'{"age": [1, 2, 3, 4, 5], "ill": 0}']
+    with pytest.raises(RecordError, match="record t:3:0: field 'age' holds 3 values"):
+        wide.decode_records(records(rows, [b""] * 2))
+
+
+def test_labels_are_classes_by_name_or_by_number():
+    row = b'{"age": 40, "bmi": 22.5, "ill": "yes"}'
+    _, names = codec(label_type="string").decode_records(records([row], [b""]))
+    assert names.tolist() == ["yes"]
+    _, numbers = codec(label_type="bool").decode_records(records([row.replace(b'"yes"', b"true")], [b""]))
+    assert numbers.tolist() == [True]
