@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedstream.model._tensorflow import KerasModel, tensorflow
+from fedstream.model.inputs import gathered, to_tensors
 from fedstream.model.keras_model import as_targets
 from fedstream.model.learner import TrainingConfig
 from fedstream.model.shuffle import orders
@@ -19,11 +20,8 @@ def epochs_of_batches(
 ) -> Iterator[Any]:
     """Yield the batches of each epoch, in the order of one device. Memory holds the records themselves only once."""
     tf = tensorflow()
-    dtype = model.inputs[0].dtype
     with tf.device("CPU:0"):
-        samples, labels = tf.constant(x), tf.constant(as_targets(model, y))
+        samples, labels = to_tensors(x), tf.constant(as_targets(model, y))
     for order in orders(index, config.seed, config.epochs):
         numbers = tf.data.Dataset.from_tensor_slices(order).batch(config.batch_size)
-        yield numbers.map(lambda batch: (tf.cast(tf.gather(samples, batch), dtype), tf.gather(labels, batch))).prefetch(
-            2
-        )
+        yield numbers.map(lambda batch: (gathered(model, samples, batch), tf.gather(labels, batch))).prefetch(2)

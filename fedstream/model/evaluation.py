@@ -11,6 +11,7 @@ import numpy as np
 
 from fedstream.errors import ModelError
 from fedstream.model._tensorflow import KerasModel, tensorflow
+from fedstream.model.inputs import as_inputs, input_specs, is_finite, to_tensors, values_of
 from fedstream.model.keras_model import as_targets, num_classes
 from fedstream.model.outputs import for_outputs, loss_names, named, result
 from fedstream.model.outputs import losses as output_losses
@@ -57,18 +58,18 @@ def evaluate_model(
         if classes and classes <= CONFUSED and len(model.outputs[0].shape) == 2
         else None
     )
-    size = max(1, min(batch_size, MAX_INPUTS // max(1, x[0].size)))
+    size = max(1, min(batch_size, MAX_INPUTS // max(1, values_of(x))))
     step = step or partial(_step, model)
     (reset or model.reset_metrics)()
     losses, values = {name: list[float]() for name in ("loss", *loss_names(model))}, dict[str, Any]()
     for start in range(0, len(x), size):
         batch, target = x[start : start + size], as_targets(model, y[start : start + size])
-        predicted, loss, values = step(tf.cast(batch, model.inputs[0].dtype), tf.convert_to_tensor(target))
+        predicted, loss, values = step(as_inputs(model, to_tensors(batch)), tf.convert_to_tensor(target))
         for name, kept in losses.items():
             kept.append(len(batch) * float(loss if name == "loss" else values[name]))
         if confusion is not None:
             np.add.at(confusion, (target, np.argmax(np.array(predicted), axis=-1)), 1)
-    if x.dtype.kind == "f" and not np.isfinite(x).all():
+    if not is_finite(x):
         losses["loss"] = [math.nan]  # the fused kernels of a graph make relu(NaN) 0, and a finite loss of it
     scores = {name: _number(name, value) for name, value in values.items()} | {
         name: math.fsum(kept) / len(x) for name, kept in losses.items()
@@ -88,11 +89,8 @@ def traced(model: KerasModel, label_shape: Sequence[int], label_type: Any) -> St
         label_shape: Shape of one target, as returned by `as_targets`.
         label_type: Dtype of the targets.
     """
-    tf, inputs = tensorflow(), model.inputs[0]
-    signature = [
-        tf.TensorSpec([None, *inputs.shape[1:]], inputs.dtype),
-        tf.TensorSpec([None, *label_shape], label_type),
-    ]
+    tf = tensorflow()
+    signature = [input_specs(model), tf.TensorSpec([None, *label_shape], label_type)]
     function = tf.function(partial(_step, model), input_signature=signature, autograph=False)
     return function.get_concrete_function()  # type: ignore[no-any-return]
 

@@ -92,7 +92,7 @@ def _model(view: RunView, item: RoundView) -> list[str]:
     if model := view.model:
         variables = f"{count(len(model.variables), 'variable')}, {count(model.parameters, 'value')}"
         rows += [
-            ("input", _shape(model.input_shape)),
+            ("input", ", ".join(f"{name} {_shape(one.shape)}".strip() for name, one in model.takes.items())),
             ("output", _shape(model.output_shape)),
             *([("outputs, the last of which decides", ", ".join(model.outputs))] if model.outputs else []),
             ("weights", variables),

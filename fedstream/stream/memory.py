@@ -89,7 +89,7 @@ class MemoryBroker:
         self, ranges: Sequence[OffsetRange], deadline_s: float, size: RecordSize | None = None, skip: int = 0
     ) -> RawRecords:
         records, limit = RawRecords([], Column(), Column()), slice_bytes()
-        check_room(ranges, size.total * total_records(ranges) if size else 0, limit)
+        check_room(ranges, size.least * total_records(ranges) if size else 0, limit)
         with self._changed:
             if self._missing(ranges):
                 raise DeadlineError(
