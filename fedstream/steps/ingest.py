@@ -11,8 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedstream.catalog.models import read_description
-from fedstream.deadline import Deadline
-from fedstream.errors import ObjectConflict, WithdrawnError
+from fedstream.errors import ObjectConflict
 from fedstream.model.compatibility import check_labels
 from fedstream.record.documents import CLASSES, SliceDoc, SliceRange
 from fedstream.record.judge import why_not_planned
@@ -24,9 +23,8 @@ from fedstream.steps.feeding import ranges_of
 from fedstream.steps.refusal import refusing
 from fedstream.steps.retry import patiently
 from fedstream.steps.runtime import step
-from fedstream.steps.withdrawals import unconfirmed, why_withdrawn
+from fedstream.steps.withdrawals import check_offered
 from fedstream.store.state import RunState, log
-from fedstream.stream.announcement import DATA_CONTROL_TOPIC
 from fedstream.stream.codec import get_codec
 from fedstream.stream.columns import decode_in_order
 from fedstream.stream.records import RawRecords
@@ -77,6 +75,7 @@ def ingest_from_kafka(
     if state.finished(round, client):
         return NOTHING._replace(slice_key=key, store_secret=store_secret)
     with refusing(state, round, client, attempt, "ingest"):
+        check_offered(context, state, client)
         document = _slice(context, state, round, state.record.client(client))
         _write(state, round, document)
         log.info("round %d: client %s has %d records (%s)", round, client, document.records, document.digest[:12])
@@ -88,7 +87,6 @@ def ingest_from_kafka(
 def _slice(context: Context, state: RunState, round: int, client: MatchedClient) -> SliceDoc:
     broker, deadline = context.broker_of(state, client.client), context.deadline(state.spec.round_deadline_s)
     ranges = ranges_of(state, round, client.client)
-    _check_offered(context, state, client.client, ranges, deadline)
     if validated := _validated_before(state, round, client.client, ranges):
         patiently(deadline, lambda _: broker.check_retention(ranges))
         return validated
@@ -100,25 +98,6 @@ def _slice(context: Context, state: RunState, round: int, client: MatchedClient)
     document = describe_slice(client, records, labels)
     context.records.put(context.slice_id(document), records)
     return document
-
-
-def _check_offered(
-    context: Context, state: RunState, client: str, ranges: list[OffsetRange], deadline: Deadline
-) -> None:
-    """Check that the client has not withdrawn its records since the run was planned.
-
-    Raises:
-        WithdrawnError: It has. The message names the withdrawal.
-        BrokerError: The control topic cannot be read.
-    """
-    broker = context.broker_of(state, client)
-    heard = patiently(deadline, lambda left_s: broker.heard(DATA_CONTROL_TOPIC, left_s))
-    reason = why_withdrawn(heard, client, ranges)
-    if reason and state.spec.own_topics:
-        refused = unconfirmed(broker, heard, deadline)
-        reason = why_withdrawn([m for number, m in enumerate(heard) if number not in refused], client, ranges)
-    if reason:
-        raise WithdrawnError(reason)
 
 
 def describe_slice(client: MatchedClient, records: RawRecords, labels: NDArray[Any]) -> SliceDoc:
