@@ -58,14 +58,14 @@ def why_not(
     client = announcement.client
     if reason := invalid_client_name(client):
         return reason
-    if announcement.online and not announcement.withdrawn:
-        return (
-            f"announces the online stream {announcement.topic!r} without offsets; runs train on announced ranges only"
-        )
     if heard.unconfirmed:
         return (
             "withdraws records, but anyone could have written that: the client's own control topic does not contain it "
             "(own_topics); withdraw with `fedstream stream withdraw`"
+        )
+    if announcement.online and not announcement.withdrawn:
+        return (
+            f"announces the online stream {announcement.topic!r} without offsets; runs train on announced ranges only"
         )
     if spec.own_topics and (
         foreign := sorted(topic for topic in announcement.topics if not topic.startswith(f"{client}."))
