@@ -59,5 +59,5 @@ def test_a_topic_of_damaged_messages_is_listed_and_planned(
     assert [row["state"] for row in rows if row["client"] == topic] == ["superseded", "counts"]
     assert all(row["reason"] for row in rows if row["state"] != "counts")
     context = Context(store, KafkaBrokers(kafka))
-    plan_training.within(context, {"run": "r", "model": "builtin:numpy-softmax", "own_topics": False}, NO_BUDGET)
-    assert topic in [client.client for client in context.run("r").record.clients]
+    plan_training.within(context, {"run": "r", "model": "builtin:numpy-softmax", "clients": [topic]}, NO_BUDGET)
+    assert [client.client for client in context.run("r").record.clients] == [topic]
