@@ -59,6 +59,11 @@ def why_not(
     Raises:
         FedstreamError: Its format is not known, or its records do not fit the model.
     """
+    if heard.unconfirmed:
+        return (
+            "withdraws records, but anyone could have written that: the client's own control topic does not contain it "
+            "(own_topics); withdraw with `fedstream stream withdraw`"
+        )
     client = announcement.client
     if reason := invalid_client_name(client):
         return reason
@@ -66,11 +71,6 @@ def why_not(
         return (
             f"announces the online stream {announcement.topic!r} without offsets, which only a run whose feed is "
             "of kind `new` trains on"
-        )
-    if heard.unconfirmed:
-        return (
-            "withdraws records, but anyone could have written that: the client's own control topic does not contain it "
-            "(own_topics); withdraw with `fedstream stream withdraw`"
         )
     unlabelled = announcement.unlabelled if spec.unsupervised and not for_evaluation else []
     topics = announcement.topics | {r.topic for r in unlabelled}

@@ -8,8 +8,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from fedstream.catalog.models import read_description
-from fedstream.deadline import Deadline
-from fedstream.errors import ObjectConflict, WithdrawnError
+from fedstream.errors import ObjectConflict
 from fedstream.model.compatibility import check_labels
 from fedstream.record.documents import SliceDoc
 from fedstream.record.judge import why_not_planned
@@ -26,9 +25,8 @@ from fedstream.steps.runtime import step
 from fedstream.steps.slices import examples_of, read_slice
 from fedstream.steps.slicing import describe_slice
 from fedstream.steps.statistics import gather_statistics
-from fedstream.steps.withdrawals import unconfirmed, why_withdrawn
+from fedstream.steps.withdrawals import check_offered
 from fedstream.store.state import RunState, log
-from fedstream.stream.announcement import DATA_CONTROL_TOPIC
 from fedstream.stream.bounds import shown
 
 
@@ -82,6 +80,8 @@ def ingest_from_kafka(
     if state.finished(round, client):
         return NOTHING._replace(slice_key=key, store_secret=store_secret)
     with refusing(state, round, client, attempt, "ingest"):
+        if not state.spec.feed.live:  # a live run follows what the client announces and withdraws
+            check_offered(context, state, client)
         document = _slice(context, state, round, state.record.client(client))
         _write(state, round, document)
         log.info("round %d: client %s has %d records (%s)", round, client, document.records, document.digest[:12])
@@ -93,7 +93,7 @@ def ingest_from_kafka(
 def _slice(context: Context, state: RunState, round: int, client: MatchedClient) -> SliceDoc:
     broker, deadline = context.broker_of(state, client.client), context.deadline(state.spec.round_deadline_s)
     unlabelled = unlabelled_ranges_of(state, round, client.client)
-    ranges, validated = _assigned(context, state, round, client.client, unlabelled, deadline)
+    ranges, validated = _assigned(context, state, round, client.client, unlabelled)
     if validated:
         patiently(deadline, lambda _: broker.check_retention([*ranges, *unlabelled]))
         return validated
@@ -113,7 +113,7 @@ def _slice(context: Context, state: RunState, round: int, client: MatchedClient)
 
 
 def _assigned(
-    context: Context, state: RunState, round: int, client: str, unlabelled: list[OffsetRange], deadline: Deadline
+    context: Context, state: RunState, round: int, client: str, unlabelled: list[OffsetRange]
 ) -> tuple[list[OffsetRange], SliceDoc | None]:
     """Return the ranges of a client's slice, and its document if these records were validated before.
 
@@ -123,31 +123,11 @@ def _assigned(
     spec = state.spec
     if not (spec.feed.live and state.selection(round).kind == "training"):
         ranges = ranges_of(state, round, client)
-        _check_offered(context, state, client, [*ranges, *unlabelled], deadline)
         return ranges, _validated_before(state, round, client, ranges, unlabelled)
     known = state.slice(round, client)
     if known and not why_unexpected(state, round, known, client):
         return known.fed, known
     return new_records(context, state, round, client, context.deadline(spec.feed.timeout_s)), None
-
-
-def _check_offered(
-    context: Context, state: RunState, client: str, ranges: list[OffsetRange], deadline: Deadline
-) -> None:
-    """Check that the client has not withdrawn its records since the run was planned.
-
-    Raises:
-        WithdrawnError: It has. The message names the withdrawal.
-        BrokerError: The control topic cannot be read.
-    """
-    broker = context.broker_of(state, client)
-    heard = patiently(deadline, lambda left_s: broker.heard(DATA_CONTROL_TOPIC, left_s))
-    reason = why_withdrawn(heard, client, ranges)
-    if reason and state.spec.own_topics:
-        refused = unconfirmed(broker, heard, deadline)
-        reason = why_withdrawn([m for number, m in enumerate(heard) if number not in refused], client, ranges)
-    if reason:
-        raise WithdrawnError(reason)
 
 
 def _write(state: RunState, round: int, document: SliceDoc) -> None:

@@ -23,6 +23,7 @@ from fedstream.steps.context import Context
 from fedstream.steps.feeding import used_before
 from fedstream.steps.naming import features_of
 from fedstream.steps.retry import AGAIN_S, patiently
+from fedstream.steps.withdrawals import unconfirmed
 from fedstream.store.state import RunState, log
 from fedstream.stream.announcement import DATA_CONTROL_TOPIC, DataAnnouncement, parse_data_announcement
 from fedstream.stream.broker import Broker
@@ -155,8 +156,11 @@ def _announced(
     spec: RunSpec, model: ModelDescription, client: MatchedClient, broker: Broker, deadline_s: float
 ) -> list[DataAnnouncement]:
     """Return a client's announcements and withdrawals on the control topic that fit the plan, oldest first."""
-    found = []
-    for partition, offset, data in broker.read_announcements(DATA_CONTROL_TOPIC, deadline_s):
+    heard, found = broker.read_announcements(DATA_CONTROL_TOPIC, deadline_s), []
+    refused = unconfirmed(broker, heard, Deadline.after(deadline_s)) if spec.own_topics else set()
+    for number, (partition, offset, data) in enumerate(heard):
+        if number in refused:
+            continue
         try:
             said = parse_data_announcement(data)
             if said.client == client.client and _fits(

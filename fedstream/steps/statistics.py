@@ -33,6 +33,7 @@ from fedstream.steps.retry import patiently
 from fedstream.steps.runtime import step
 from fedstream.steps.slices import SliceRecords, examples_of, read_slice
 from fedstream.steps.slicing import describe_slice
+from fedstream.steps.withdrawals import check_offered
 from fedstream.store.state import RunState, log
 from fedstream.stream.codec import get_codec
 from fedstream.stream.records import RawRecords
@@ -64,6 +65,7 @@ def gather_statistics(context: Context, run: str, client: str, attempt: str) -> 
     if state.store.exists(key):
         return f"{client}: had already sent its statistics"
     with refusing(state, 0, client, attempt, "statistics"):
+        check_offered(context, state, client)
         document = _measured(context, state, state.record.client(client))
         try:
             state.put_new(key, document)
