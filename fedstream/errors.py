@@ -15,6 +15,7 @@ with `exit_code`.
     │   ├── WithdrawnError       the owner of records has withdrawn them
     │   ├── RetentionError       announced offsets are no longer in the topic
     │   ├── RecordError          a record does not decode as announced
+    │   ├── SchemaRegistryError  a schema registry does not answer, or is not to be asked
     │   └── DeadlineError        the data did not arrive in time
     ├── StoreError           something is wrong with the object store
     │   ├── StoreUnavailable     the endpoint, bucket or credentials do not work
@@ -84,6 +85,10 @@ class RetentionError(StreamError):
 
 class RecordError(StreamError):
     """A record does not decode as announced."""
+
+
+class SchemaRegistryError(StreamError):
+    """A schema registry does not answer, or is not one of those that the settings name."""
 
 
 class DeadlineError(StreamError):

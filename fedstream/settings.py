@@ -1,4 +1,4 @@
-"""Typed settings for Kafka, the object store and the model registry, read from the environment.
+"""Typed settings for Kafka, the object store, the model registry and schema registries, read from the environment.
 
 This module knows nothing of runs.
 """
@@ -296,7 +296,18 @@ class RegistrySettings:
         return settings
 
 
-def _http_address(name: str, value: str) -> str:
+def schema_registries(env: Mapping[str, str] | None = None) -> set[str]:
+    """Return the addresses of the schema registries that can be asked: SCHEMA_REGISTRY_URL, separated by commas.
+
+    Raises:
+        SettingsError: One of them is not an HTTP(S) address.
+    """
+    text = (os.environ if env is None else env).get("SCHEMA_REGISTRY_URL", "")
+    addresses = [address.strip() for address in text.split(",")]
+    return {_http_address("SCHEMA_REGISTRY_URL", address, path=True) for address in addresses if address}
+
+
+def _http_address(name: str, value: str, path: bool = False) -> str:
     try:
         parts = urlsplit(value)
     except ValueError as error:
@@ -305,7 +316,7 @@ def _http_address(name: str, value: str) -> str:
         raise SettingsError(
             f"{name} contains a user name or a password, which would appear in logs; set it to the address alone"
         )
-    if parts.scheme not in ("http", "https") or not parts.netloc or parts.path not in ("", "/"):
+    if parts.scheme not in ("http", "https") or not parts.netloc or (parts.path not in ("", "/") and not path):
         raise SettingsError(f"{name} is {value!r}; set it to http://host:port or https://host:port")
     return value.rstrip("/")
 

@@ -29,6 +29,7 @@ def plan_training(
         "validation_rate": 0.1,
         "preprocessing": {"steps": [], "one_hot_labels": 0},
         "statistics": {"gather": False, "min_records": 10, "noise_multiplier": 0.0, "bounds": {}},
+        "feed": {"kind": "announced", "at_least": 1, "at_most": 100000, "timeout_s": 60.0},
     },
     epochs: int = 1,
     batch_size: int = 32,
@@ -57,6 +58,7 @@ def plan_training(
     target_value: float = 0.0,
     patience: int = 0,
     publish: str = "always",
+    stopping_options: Dict[str, Any] = {"indefinite": False, "change": "auto", "improvement": 0.05},
     round_deadline_s: float = 600.0,
     placement: Dict[str, Any] = {
         "node_selector": {},
@@ -92,7 +94,9 @@ def plan_training(
             slice names each of them. validation_rate: Fraction of the records to hold out at clients whose announcement
             sets none. preprocessing: What happens to records before they reach the model, such as {"steps": [{"step":
             "standardise"}]}; see docs/preprocessing.md. statistics: Statistics of the clients' records before the first
-            round, such as {"gather": true}; see docs/statistics.md.
+            round, such as {"gather": true}; see docs/statistics.md. feed: Which records a client trains on in a round:
+            all that it announced, or what is new, such as {"kind": "new", "at_least": 100, "at_most": 5000,
+            "timeout_s": 60}; see docs/live.md.
         epochs: Passes over a client's records in a round.
         batch_size: Records in one optimizer step.
         learning_rate: Learning rate of the clients' optimizer; 0 for the rate that the model was compiled with.
@@ -122,6 +126,11 @@ def plan_training(
         patience: The run stops after this many measurements without improvement; 0 to never stop early.
         publish: Whether a finished run becomes a version of the model: always, if-better than the newest version, or
             never.
+        stopping_options: Rarely used values in one object; keys that are left out keep their defaults. indefinite: Go
+            on for as long as new records come. Each submission runs up to `rounds` more rounds, and publishes a version
+            if the target metric has moved. change: Direction in which the target metric of an indefinite run has to
+            move: up, down, or auto for up if it is a score and down if it is a loss. improvement: How far the target
+            metric of an indefinite run has to move for a new version.
         round_deadline_s: Seconds that a client has to wait for its data, and again to train.
         placement: Where clients train, such as {"node_selector": {"gpu": "h100"}, "gpu_type": "nvidia.com/gpu",
             "gpu_count": 1}; see docs/gpu.md.

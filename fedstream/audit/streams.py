@@ -7,12 +7,13 @@ from functools import cached_property
 
 from fedstream.audit.evidence import shortened
 from fedstream.deadline import Deadline
-from fedstream.errors import FedstreamError
+from fedstream.errors import CorruptObject, FedstreamError
 from fedstream.record.commit import Commit
 from fedstream.record.documents import Metrics, SliceDoc, offsets_of
 from fedstream.record.offsets import OffsetRange, format_ranges
 from fedstream.record.run import MatchedClient
 from fedstream.record.statistics import ClientStatistics
+from fedstream.record.summary import same_summary
 from fedstream.steps.context import Context
 from fedstream.steps.evaluation import measure_left_out, measure_on, read_evaluation
 from fedstream.steps.feeding import why_not_fed
@@ -52,8 +53,11 @@ class Streams:
         The same records are read only once. Offsets that the run's feed does not give are not read, because the judge
         rejects their slice.
         """
-        if why_not_fed(self.state, round, document, client):
-            return ""
+        try:
+            if why_not_fed(self.state, round, document, client):
+                return ""
+        except CorruptObject:
+            return ""  # the selection or an earlier commit, which is named for that
         slice = (client, format_ranges(document.fed), format_ranges(document.unlabelled_fed))
         if slice not in self._again:
             self._again[slice] = self._read(self.state.record.client(client), document)
@@ -78,7 +82,7 @@ class Streams:
                 f"its class_counts are {_counts(document)}, but the records of {again.ranges_text} have "
                 f"{_counts(again)}"
             )
-        return ""
+        return "" if same_summary(document.summary, again.summary) else "its summary is not that of its records"
 
     def check_statistics(self, said: ClientStatistics) -> str:
         """Return how a client's contribution to the statistics differs from its records; empty if it matches."""
@@ -134,7 +138,7 @@ class Streams:
         try:
             limit = streaming_limit(self.state.record, client)
             read = self._records(client, document.fed, document.unlabelled_fed, limit)
-            return describe_slice(client, read, examples_of(self.state.record, client, read).y)
+            return describe_slice(self.state.record.spec, client, read, examples_of(self.state.record, client, read))
         except SliceTooLarge:
             return self._read_stream(client, document)
         except FedstreamError as error:

@@ -112,7 +112,8 @@ class RunHistory:
         partitions, offsets = _within(ranges, topic, found.get(client.bootstrap_servers, {}))
         if not len(offsets):
             return
-        held_out = int(split_mask(self.record.spec.seed, partitions, offsets, client.held_out_rate).sum())
+        rate = client.held_out_rate if used.labelled else 0.0
+        held_out = int(split_mask(self.record.spec.seed, partitions, offsets, rate).sum())
         for round, digest in used.updates:
             yield Use(
                 round=round,

@@ -294,7 +294,7 @@ def pull(
 def _summary(description: Any) -> str:
     outputs = f"outputs {', '.join(description.outputs)}, " if description.outputs else ""
     return (
-        f"input {tuple(description.input_shape)}, output {tuple(description.output_shape)}, "
+        f"input {description.shape_text}, output {tuple(description.output_shape)}, "
         f"{outputs}{description.parameters:,} weights,"
         f" loss {description.loss}, metrics {', '.join(description.metrics) or 'none'}"
     )

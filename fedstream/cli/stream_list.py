@@ -76,12 +76,13 @@ def _misfit(model: ModelDescription, said: DataAnnouncement) -> str:
 def _samples(said: DataAnnouncement) -> dict[str, str]:
     """Return shape and type of an announcement's samples; empty where its format cannot be read."""
     from fedstream.stream.codec import get_codec
+    from fedstream.stream.codec.dtypes import listed
 
     try:
         codec = get_codec(said.format)
     except AnnouncementError:
         return {"shape": "", "type": ""}
-    return {"shape": " ".join(map(str, codec.data_shape)), "type": codec.data_dtype.name}
+    return listed(codec.data_dtype, codec.data_shape)
 
 
 def _entry(one: Announced) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from fedstream.model._tensorflow import KerasModel, tensorflow
 from fedstream.model.examples import Window
+from fedstream.model.inputs import gathered, to_tensors
 from fedstream.model.keras_model import as_targets
 from fedstream.model.learner import TrainingConfig
 from fedstream.model.streaming import AnyExamples
@@ -38,15 +39,12 @@ class Tensors:
             self._held = None  # before as much again is taken
             tf = tensorflow()
             with tf.device("CPU:0"):
-                self._held = tf.constant(window.x), tf.constant(as_targets(self.model, window.y))
+                self._held = to_tensors(window.x), tf.constant(as_targets(self.model, window.y))
             self._of = weakref.ref(window.x)
         return self._held
 
 
 def _batches(held: Tensors, window: Window, batch_size: int) -> Iterator[Any]:
     tf, (samples, labels) = tensorflow(), held.of(window)
-    dtype = held.model.inputs[0].dtype
     numbers = tf.data.Dataset.from_tensor_slices(window.order).batch(batch_size)
-    yield from numbers.map(
-        lambda batch: (tf.cast(tf.gather(samples, batch), dtype), tf.gather(labels, batch))
-    ).prefetch(2)
+    yield from numbers.map(lambda batch: (gathered(held.model, samples, batch), tf.gather(labels, batch))).prefetch(2)

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fedstream.errors import ModelError
-from fedstream.record.description import SPARSE_LOSS, ModelDescription
+from fedstream.record.description import SPARSE_LOSS, TEXT, InputDescription, ModelDescription
 
 
 class RecordShapes(Protocol):
-    """What a codec says of its records: shapes without the batch."""
+    """What a codec says of its records: types, and shapes without the batch."""
+
+    @property
+    def data_dtype(self) -> np.dtype[Any]: ...
 
     @property
     def data_shape(self) -> Sequence[int]: ...
@@ -26,14 +29,11 @@ def check_fit(model: ModelDescription, records: RecordShapes) -> None:
     """Check that the model can be trained on such records.
 
     Raises:
-        ModelError: The shape of the data or of the label does not match the model. The message names both shapes.
+        ModelError: The shape or the inputs of the data, or the shape of the label, do not match the model. The message
+            names both.
     """
-    expected, got = tuple(model.input_shape), tuple(records.data_shape)
-    if got != expected:
-        raise ModelError(
-            f"model {model.name!r} has input {expected}, which does not fit the stream's records of shape {got};"
-            " announce the model's shape or change the model"
-        )
+    if reason := inputs_differ(model.takes, records, "the stream's records"):
+        raise ModelError(f"model {model.name!r} has input {reason}; announce the model's shape or change the model")
     label = tuple(records.label_shape)
     if label not in _label_shapes(model):
         raise ModelError(
@@ -42,6 +42,27 @@ def check_fit(model: ModelDescription, records: RecordShapes) -> None:
             f" {'send class numbers' if model.loss == SPARSE_LOSS else 'announce that shape'} or compile the "
             "model with another loss"
         )
+
+
+def inputs_differ(takes: Mapping[str, InputDescription], records: RecordShapes, whose: str = "records") -> str:
+    """Return how records differ from what a model takes, or an empty string.
+
+    Args:
+        takes: Inputs of the model by name; a single input has an empty name.
+        records: Shapes of the records.
+        whose: How to call the records.
+    """
+    dtype = records.data_dtype
+    parts = [(name, dtype[name].base, dtype[name].shape) for name in sorted(dtype.names or ())]
+    got = {name: (shape, base.kind == "O") for name, base, shape in parts or [("", dtype, tuple(records.data_shape))]}
+    expected = {name: (tuple(one.shape), one.dtype == TEXT) for name, one in sorted(takes.items())}
+    if got == expected:
+        return ""
+    return f"{_listed(expected)}, which does not fit {whose} of shape {_listed(got)}"
+
+
+def _listed(parts: Mapping[str, tuple[Sequence[int], bool]]) -> str:
+    return ", ".join(f"{name} {shape}{' of text' if text else ''}".strip() for name, (shape, text) in parts.items())
 
 
 def check_labels(model: ModelDescription, y: NDArray[Any]) -> None:

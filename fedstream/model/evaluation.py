@@ -11,6 +11,7 @@ import numpy as np
 
 from fedstream.errors import ModelError
 from fedstream.model._tensorflow import KerasModel, tensorflow
+from fedstream.model.inputs import as_inputs, input_specs, is_finite, to_tensors, values_of
 from fedstream.model.keras_model import as_targets, num_classes
 from fedstream.model.outputs import for_outputs, loss_names, named, result
 from fedstream.model.outputs import losses as output_losses
@@ -73,12 +74,12 @@ def evaluate_parts(
     count, sound = 0, True
     for x, y in _batches(parts, batch_size):
         target = as_targets(model, y)
-        predicted, loss, values = step(tf.cast(x, model.inputs[0].dtype), tf.convert_to_tensor(target))
+        predicted, loss, values = step(as_inputs(model, to_tensors(x)), tf.convert_to_tensor(target))
         for name, kept in losses.items():
             kept.append(len(x) * float(loss if name == "loss" else values[name]))
         count += len(x)
         # The fused kernels of a graph make relu(NaN) 0, and a finite loss of it.
-        sound = sound and (x.dtype.kind != "f" or bool(np.isfinite(x).all()))
+        sound = sound and is_finite(x)
         if confusion is not None:
             np.add.at(confusion, (target, np.argmax(np.array(predicted), axis=-1)), 1)
     if not count:
@@ -99,7 +100,7 @@ def _batches(parts: Iterable[Part], batch_size: int) -> Iterator[Part]:
         x, y = (np.concatenate(both) for both in zip(left, part, strict=True)) if left else part
         if not len(x):
             continue
-        size = max(1, min(batch_size, MAX_INPUTS // max(1, x[0].size)))
+        size = max(1, min(batch_size, MAX_INPUTS // max(1, values_of(x))))
         whole = len(x) // size * size
         yield from ((x[start : start + size], y[start : start + size]) for start in range(0, whole, size))
         left = (x[whole:], y[whole:]) if whole < len(x) else None
@@ -115,11 +116,8 @@ def traced(model: KerasModel, label_shape: Sequence[int], label_type: Any) -> St
         label_shape: Shape of one target, as returned by `as_targets`.
         label_type: Dtype of the targets.
     """
-    tf, inputs = tensorflow(), model.inputs[0]
-    signature = [
-        tf.TensorSpec([None, *inputs.shape[1:]], inputs.dtype),
-        tf.TensorSpec([None, *label_shape], label_type),
-    ]
+    tf = tensorflow()
+    signature = [input_specs(model), tf.TensorSpec([None, *label_shape], label_type)]
     function = tf.function(partial(_step, model), input_signature=signature, autograph=False)
     return function.get_concrete_function()  # type: ignore[no-any-return]
 

@@ -13,6 +13,7 @@ from fedstream.model._tensorflow import KerasModel, keras, set_threads
 from fedstream.model.adapters import enable, entry_of, read_entry
 from fedstream.model.archive import ADVICE, canonical_archive, check_archive, write_archive
 from fedstream.model.evaluation import evaluate_model
+from fedstream.model.inputs import describe_inputs, zero_records
 from fedstream.model.keras_model import get_weights, loss_name, num_classes, record_shape, travelling
 from fedstream.model.outputs import check_outputs, output_names
 from fedstream.record.canonical import sha256_hex
@@ -101,9 +102,11 @@ def describe(data: bytes, name: str, where: str = "") -> tuple[ModelDescription,
     model = load_keras(data)
     check_outputs(model)
     weights = to_bytes(get_weights(model))
+    input_shape, inputs = describe_inputs(model)
     description = ModelDescription(
         name=name,
-        input_shape=record_shape(model, getattr(model, "inputs", None), "input"),
+        input_shape=input_shape,
+        inputs=inputs,
         output_shape=record_shape(model, getattr(model, "outputs", None), "output"),
         num_classes=num_classes(model),
         loss=loss_name(model),
@@ -135,13 +138,13 @@ def _try(model: KerasModel, description: ModelDescription) -> list[str]:
     sparse = description.num_classes is not None
     labels = np.zeros((2, *(description.output_shape[:-1] if sparse else description.output_shape)))
     try:
-        measured = evaluate_model(model, np.zeros((2, *description.input_shape), np.float32), labels)
+        measured = evaluate_model(model, zero_records(description.takes, 2), labels)
     except ModelError:
         raise
     except Exception as error:  # whatever the owner's layers, loss and metrics raise on plain records
-        shape = tuple(description.input_shape)
         raise ModelError(
-            f"model {description.name!r} with loss {description.loss} fails on {shape} records: {_first_line(error)}"
+            f"model {description.name!r} with loss {description.loss} fails on records of shape "
+            f"{description.shape_text}: {_first_line(error)}"
         ) from error
     return sorted(measured.values.keys() - {"loss"})
 

@@ -10,11 +10,13 @@ from numpy.typing import NDArray
 
 from fedstream.errors import ModelError, RecordError
 from fedstream.model._tensorflow import KerasModel, tensorflow
+from fedstream.model.inputs import as_inputs, input_specs, to_tensors, zero_inputs
 from fedstream.model.outputs import first_loss, result
 
 Predict = Callable[[NDArray[Any]], NDArray[Any]]
-"""Samples (n, *input_shape) of any numeric type -> predictions of the last output (n, *output_shape)."""
-
+"""Samples (n, *input_shape) of numbers or texts, or with a field for each input -> predictions of the last output
+(n, *output_shape).
+"""
 
 BATCH = 512
 """Maximum number of records whose classes are predicted at once."""
@@ -27,22 +29,20 @@ def predictor(model: KerasModel) -> Predict:
     ModelError for all other failures.
 
     Args:
-        model: Keras model with one input.
+        model: Keras model.
     """
     tf = tensorflow()
-    dtype, shape = model.inputs[0].dtype, tuple(model.inputs[0].shape[1:])
-    signature = [tf.TensorSpec((None, *shape), dtype)]
-    graph = tf.function(lambda x: result(model(x, training=False)), input_signature=signature)
+    graph = tf.function(lambda x: result(model(x, training=False)), input_signature=[input_specs(model)])
 
     def predict(samples: NDArray[Any]) -> NDArray[Any]:
         try:
-            return np.asarray(graph(tf.cast(samples, dtype)).numpy())
+            return np.asarray(graph(as_inputs(model, to_tensors(samples))).numpy())
         except (tf.errors.InvalidArgumentError, tf.errors.OutOfRangeError) as error:
             raise RecordError(f"the model cannot take its values ({_first_line(error)})") from error
         except tf.errors.OpError as error:
             raise ModelError(f"the model fails on a batch of {len(samples)} records: {_first_line(error)}") from error
 
-    predict(np.zeros((1, *shape), np.float32))
+    graph(zero_inputs(model, 1))
     return predict
 
 

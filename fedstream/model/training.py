@@ -21,6 +21,7 @@ from fedstream.model.batches import Tensors, epochs_of_batches
 from fedstream.model.corrections import Corrections
 from fedstream.model.devices import device_name, gpu_names
 from fedstream.model.evaluation import evaluate_parts, finite, traced
+from fedstream.model.inputs import gathered
 from fedstream.model.keras_model import check_shapes, get_weights, shapes_of, travelling
 from fedstream.model.learner import TrainingConfig, TrainResult
 from fedstream.model.outputs import for_outputs, named
@@ -232,20 +233,17 @@ class Trainer:
     def _steps(self, samples: Any, labels: Any, config: TrainingConfig) -> Any:
         """Return a function that trains on numbered records in batches and returns the means since the last reset."""
         tf, model, batch_size, kept = tensorflow(), self.model, config.batch_size, self._corrections.traced
-        signature = [tf.TensorSpec([None, *array.shape[1:]], array.dtype) for array in (samples, labels)]
+        signature = tf.nest.map_structure(
+            lambda array: tf.TensorSpec([None, *array.shape[1:]], array.dtype), [samples, labels]
+        )
         trained = config.parts and config.parts.trained
-        key = (batch_size, trained, *((tuple(spec.shape[1:]), spec.dtype) for spec in signature))
+        key = (batch_size, trained, *((tuple(spec.shape[1:]), spec.dtype) for spec in tf.nest.flatten(signature)))
         if key not in kept:
 
             def steps(samples: Any, labels: Any, order: Any) -> Any:
                 def step(start: Any) -> Any:
                     batch = order[start : start + batch_size]
-                    model.train_step(
-                        (
-                            tf.cast(tf.gather(samples, batch), model.inputs[0].dtype),
-                            for_outputs(model, tf.gather(labels, batch)),
-                        )
-                    )
+                    model.train_step((gathered(model, samples, batch), for_outputs(model, tf.gather(labels, batch))))
                     return start + batch_size
 
                 tf.while_loop(lambda start: start < tf.size(order), step, [tf.constant(0)])

@@ -12,6 +12,7 @@ import numpy as np
 
 from fedstream.model._tensorflow import KerasModel, keras, tensorflow
 from fedstream.model.files import load_keras, save_keras
+from fedstream.model.inputs import zero_inputs
 from fedstream.model.keras_model import as_targets, num_classes
 from fedstream.model.outputs import for_outputs
 from fedstream.model.progress import Progress
@@ -107,18 +108,20 @@ def _share(model: KerasModel, samples: Any, labels: Any, replica: int) -> tuple[
     If there are fewer records than devices, a device without records gets one of weight 0.
     """
     replicas = model.distribute_strategy.num_replicas_in_sync
-    records = len(range(replica, len(samples), replicas))
+    records = len(range(replica, len(labels), replicas))
     mine = slice(replica, None, replicas) if records else slice(1)
-    weight = np.float32(records * replicas / len(samples))
+    weight = np.float32(records * replicas / len(labels))
     shape = (max(1, records), *[1] * (len(model.outputs[0].shape) - 2))  # as many axes as the loss of a batch has
-    return samples[mine], for_outputs(model, labels[mine]), tensorflow().fill(shape, weight)
+    tf = tensorflow()
+    own = tf.nest.map_structure(lambda part: part[mine], samples)
+    return own, for_outputs(model, labels[mine]), tf.fill(shape, weight)
 
 
 def _build_metrics(model: KerasModel) -> None:
     """Make the metrics' variables, which cannot be made in the middle of a step on several devices."""
     shape = model.outputs[0].shape[1:] if num_classes(model) is None else model.outputs[0].shape[1:-1]
     target = as_targets(model, np.zeros((1, *shape), np.float32))
-    model.test_on_batch(np.zeros((1, *model.inputs[0].shape[1:]), np.float32), for_outputs(model, target))
+    model.test_on_batch(zero_inputs(model, 1), for_outputs(model, target))
 
 
 def _output_layers(model: KerasModel) -> list[Any]:

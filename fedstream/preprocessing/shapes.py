@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
-from fedstream.preprocessing.transform import resolve
+import numpy as np
+
+from fedstream.preprocessing.transform import resolve, resolve_fields
 from fedstream.record.description import ModelDescription
 from fedstream.record.preprocessing import OneHot, Preprocessing
 
 
 class RecordShapes(Protocol):
-    """What a codec says of its records: shapes without the batch."""
+    """What a codec says of its records: types, and shapes without the batch."""
+
+    @property
+    def data_dtype(self) -> np.dtype[Any]: ...
 
     @property
     def data_shape(self) -> Sequence[int]: ...
@@ -23,8 +28,9 @@ class RecordShapes(Protocol):
 
 @dataclass(frozen=True)
 class Shapes:
-    """Shapes of a sample and of a label."""
+    """Dtype and shape of a sample, and shape of a label."""
 
+    data_dtype: np.dtype[Any]
     data_shape: Sequence[int]
     label_shape: Sequence[int]
 
@@ -42,9 +48,13 @@ def preprocessed_shapes(preprocessing: Preprocessing, records: RecordShapes, nam
     """
     if preprocessing == Preprocessing():
         return records
-    transform = resolve(preprocessing, records.data_shape, names)
+    dtype = records.data_dtype
+    transform = (
+        resolve_fields(preprocessing, dtype) if dtype.names else resolve(preprocessing, records.data_shape, names)
+    )
+    after = transform.samples(np.zeros((1, *records.data_shape), dtype))
     label = (transform.classes,) if transform.classes and tuple(records.label_shape) in ((), (1,)) else ()
-    return Shapes(transform.shape, label or records.label_shape)
+    return Shapes(after.dtype, after.shape[1:], label or records.label_shape)
 
 
 def without_encoded_names(preprocessing: Preprocessing, model: ModelDescription) -> ModelDescription:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 from fedstream import __version__
 from fedstream.errors import UsageError
 from fedstream.record.commit import ClientEntry, Commit, Decision
 from fedstream.record.spec import RunSpec
+
+ROUNDING = 1e-9
+"""Part of a move that rounding can take, as in 0.85 - 0.80."""
 
 LOWER_IS_BETTER = ("loss", "error", "mse", "mae", "rmse", "entropy")
 
@@ -151,6 +155,33 @@ def measurements(commits: Sequence[Commit], metric: str) -> list[tuple[int, floa
         ):
             values.setdefault(commit.measured_round, commit.metrics.values[metric])
     return list(values.items())
+
+
+def round_to_publish(commits: Sequence[Commit], spec: RunSpec) -> int:
+    """Return the round of the model that a run publishes.
+
+    This is the best model of a run that ends. Of an indefinite run, it is the model with which the target metric last
+    moved by `improvement` in the direction of `change`; the first measured model counts as a move. On an evaluation
+    topic, moves are counted from the value of the model before. Under federated evaluation, they are counted from the
+    worst value since then, of any model: where a stream drifts, the old model is measured on the new records, and what
+    the next one gains on these is the move.
+    """
+    if not spec.indefinite:
+        return best_round(commits, spec.target_metric)
+    up = higher_is_better(spec.target_metric) if spec.change == "auto" else spec.change == "up"
+    counted = {commit.round: commit.kind for commit in lineage(commits)}
+    found, since, seen = max((n for n, kind in counted.items() if kind == "training"), default=0), -math.inf, {0}
+    for commit in commits:
+        number, values = commit.measured_round, commit.metrics.values if commit.metrics else {}
+        if number is None or number not in counted or spec.target_metric not in values:
+            continue
+        score = values[spec.target_metric] * (1 if up else -1)
+        if number not in seen and score - since >= spec.improvement - ROUNDING:
+            found, since = number, score
+        elif spec.federated_evaluation:
+            since = min(since, score)
+        seen.add(number)
+    return found
 
 
 def best_round(commits: Sequence[Commit], metric: str) -> int:

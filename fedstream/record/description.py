@@ -35,12 +35,31 @@ class VariableDescription(BaseModel):
     trainable: bool | None = Field(default=None, exclude_if=lambda trainable: trainable is None)
 
 
+TEXT = "string"
+"""The type of an input that takes text."""
+
+
+class InputDescription(BaseModel):
+    """One input of a model.
+
+    Attributes:
+        shape: shape of one record's part, without the batch dimension.
+        dtype: Keras' name for the type, such as `float32` or `string`.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    shape: list[int]
+    dtype: str
+
+
 class ModelDescription(BaseModel):
     """A model as it was added.
 
     Attributes:
         name: model name.
-        input_shape: shape of one record, without the batch dimension.
+        input_shape: shape of one record, without the batch dimension; empty for a model with several inputs.
+        inputs: inputs by name, if there are several; otherwise only an input that takes text, under an empty name.
         output_shape: shape of one prediction, without the batch dimension.
         num_classes: labels are 0 ... num_classes - 1; absent when the labels are not class numbers.
         loss: name of the compiled loss.
@@ -68,6 +87,17 @@ class ModelDescription(BaseModel):
     features: list[str] = []
     classes: list[str] = []
     outputs: list[str] = Field(default=[], exclude_if=lambda outputs: not outputs)
+    inputs: dict[str, InputDescription] = Field(default={}, exclude_if=lambda inputs: not inputs)
+
+    @property
+    def takes(self) -> dict[str, InputDescription]:
+        """What the model takes, by the names of its inputs; a single input has an empty name."""
+        return taken(self.input_shape, self.inputs)
+
+    @property
+    def shape_text(self) -> str:
+        """The shape of one record for people: `(28, 28)`, and for several inputs `image (28, 28), patient (2,)`."""
+        return ", ".join(f"{name} {tuple(one.shape)}".strip() for name, one in self.takes.items())
 
     @property
     def class_count(self) -> int | None:
@@ -86,6 +116,11 @@ class ModelDescription(BaseModel):
         return total
 
 
+def taken(shape: list[int], inputs: dict[str, InputDescription]) -> dict[str, InputDescription]:
+    """Return what a model takes, given the fields `input_shape` and `inputs` of its description."""
+    return inputs or {"": InputDescription(shape=shape, dtype="float32")}
+
+
 def named(description: ModelDescription, features: Sequence[str], classes: Sequence[str]) -> ModelDescription:
     """Return the description with the names of columns and classes, which can be empty.
 
@@ -96,9 +131,9 @@ def named(description: ModelDescription, features: Sequence[str], classes: Seque
         if reason := invalid_names(names):
             raise ModelError(f"{what}: {reason}")
     if features and description.input_shape != [len(features)]:
-        shape = tuple(description.input_shape)
         raise ModelError(
-            f"features: {len(features)} names are given, but model {description.name!r} has input {shape}; "
+            f"features: {len(features)} names are given, but model {description.name!r} has input "
+            f"{description.shape_text}; "
             "name each value of a flat record"
         )
     if classes and description.class_count != len(classes):

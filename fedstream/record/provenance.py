@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from fedstream.record.commit import Commit
 from fedstream.record.document import Count, Digest, Document, Word
@@ -23,11 +23,13 @@ class UsedSlice(NamedTuple):
         client: name of the client.
         document: SHA-256 of the slice's document; None in a run of an earlier version, which did not record it.
         ranges: (topic, partition, start, end) of its ranges.
+        labelled: whether the records have labels; none of the others is held out.
     """
 
     client: str
     document: str | None
     ranges: tuple[tuple[str, int, int, int], ...]
+    labelled: bool = True
 
 
 class IndexedCommit(Document):
@@ -49,10 +51,11 @@ class IndexedSlice(Document):
     document: Digest | None
     ranges: list[SliceRange]
     updates: list[tuple[Count, Digest]]
+    labelled: bool = Field(default=True, exclude_if=lambda labelled: labelled)
 
     @property
     def slice(self) -> UsedSlice:
-        return UsedSlice(self.client, self.document, _plain(self.ranges))
+        return UsedSlice(self.client, self.document, _plain(self.ranges), self.labelled)
 
 
 class RunIndex(Document):
@@ -116,6 +119,7 @@ def extended(index: RunIndex, commits: Sequence[tuple[Commit, str]]) -> RunIndex
             document=slice.document,
             ranges=[SliceRange(topic=t, partition=p, start=s, end=e) for t, p, s, e in slice.ranges],
             updates=of,
+            labelled=slice.labelled,
         )
         for slice, of in sorted(updates.items(), key=lambda item: (item[0].client, item[1], item[0].ranges))
     ]
@@ -129,9 +133,11 @@ def updates_in(commit: Commit) -> set[tuple[UsedSlice, str]]:
     Clients only measure in a closing round, so it has no updates.
     """
     return {
-        (UsedSlice(entry.client, entry.slice_document, _plain(entry.ranges)), entry.update_digest)
+        (UsedSlice(entry.client, entry.slice_document, _plain(ranges), labelled), entry.update_digest)
         for entry in commit.clients
         if commit.kind == "training" and entry.accepted and entry.update_digest
+        for ranges, labelled in ((entry.ranges, True), (entry.unlabelled, False))
+        if ranges
     }
 
 

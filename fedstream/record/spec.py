@@ -12,6 +12,7 @@ from fedstream.record.clipping import Clipping
 from fedstream.record.document import Document
 from fedstream.record.documents import LEFT_OUT
 from fedstream.record.exchange import Exchange
+from fedstream.record.feed_spec import FeedSpec
 from fedstream.record.form import Entry
 from fedstream.record.form_values import explained, parse_form
 from fedstream.record.names import NAME, NAME_RULE, TOPIC
@@ -92,6 +93,12 @@ class RunSpec(Document):
         exclude_if=lambda statistics: statistics == Statistics(),
         description='Statistics of the clients\' records before the first round, such as {"gather": true}; see '
         "docs/statistics.md.",
+    )
+    feed: Annotated[FeedSpec, Entry("data", within="data_options")] = Field(
+        FeedSpec(),
+        exclude_if=lambda feed: feed == FeedSpec(),
+        description="Which records a client trains on in a round: all that it announced, or what is new, such as "
+        '{"kind": "new", "at_least": 100, "at_most": 5000, "timeout_s": 60}; see docs/live.md.',
     )
     epochs: Annotated[int, Entry("training")] = Field(
         1, ge=1, le=10_000, description="Passes over a client's records in a round."
@@ -191,6 +198,24 @@ class RunSpec(Document):
         description="Whether a finished run becomes a version of the model: always, if-better than the newest version, "
         "or never.",
     )
+    indefinite: Annotated[bool, Entry("stopping", within="stopping_options")] = Field(
+        False,
+        exclude_if=lambda indefinite: not indefinite,
+        description="Go on for as long as new records come. Each submission runs up to `rounds` more rounds, and "
+        "publishes a version if the target metric has moved.",
+    )
+    change: Annotated[Literal["auto", "up", "down"], Entry("stopping", within="stopping_options")] = Field(
+        "auto",
+        exclude_if=lambda change: change == "auto",
+        description="Direction in which the target metric of an indefinite run has to move: up, down, or auto for up "
+        "if it is a score and down if it is a loss.",
+    )
+    improvement: Annotated[float, Entry("stopping", within="stopping_options")] = Field(
+        0.05,
+        gt=0,
+        exclude_if=lambda improvement: improvement == 0.05,
+        description="How far the target metric of an indefinite run has to move for a new version.",
+    )
     round_deadline_s: Annotated[float, Entry("where it runs", flag="--round-deadline"), OPERATIONAL] = Field(
         600.0, gt=0, le=7 * 86_400, description="Seconds that a client has to wait for its data, and again to train."
     )
@@ -246,6 +271,30 @@ class RunSpec(Document):
             raise ValueError(
                 "a run with `privacy` gathers no statistics, because its epsilon would not include them; "
                 "leave out `statistics` and the step standardise, and scale with constants of your own"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _a_live_run_gathers_no_statistics(self) -> RunSpec:
+        if self.feed.live and self.gathers_statistics:
+            raise ValueError(
+                "a live run gathers no statistics, because its records come later; leave out `statistics` and the step "
+                "standardise, and scale with constants of your own"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _indefinite_runs_get_new_records(self) -> RunSpec:
+        if self.indefinite and not self.feed.live:
+            raise ValueError('indefinite needs new records to go on with; set feed to {"kind": "new"}')
+        return self
+
+    @model_validator(mode="after")
+    def _steps_wait_long_enough(self) -> RunSpec:
+        if self.feed.live and self.feed.timeout_s > self.round_deadline_s:
+            raise ValueError(
+                f"feed.timeout_s is {self.feed.timeout_s:g}, which is more than round_deadline_s, "
+                f"{self.round_deadline_s:g}; raise that, too"
             )
         return self
 

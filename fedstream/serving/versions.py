@@ -12,7 +12,9 @@ from dataclasses import dataclass
 
 from fedstream.catalog.versions import Version, Which, find_latest, find_version, read_version_file
 from fedstream.errors import CorruptObject, FedstreamError, ModelError, ObjectNotFound, RunError
+from fedstream.model.compatibility import inputs_differ
 from fedstream.model.prediction import Predict
+from fedstream.record.description import taken
 from fedstream.record.format import StreamFormat
 from fedstream.record.run import MatchedClient, RunRecord
 from fedstream.store.state import RunState
@@ -152,7 +154,8 @@ def load(store: Store, version: Version, codec: Codec) -> Served:
         ModelError: The model does not accept records of the codec's shape.
     """
     from fedstream.model.files import load_keras
-    from fedstream.model.keras_model import get_weights, record_shape
+    from fedstream.model.inputs import describe_inputs
+    from fedstream.model.keras_model import get_weights
     from fedstream.model.prediction import predictor
     from fedstream.record.weights import digest
 
@@ -162,11 +165,9 @@ def load(store: Store, version: Version, codec: Codec) -> Served:
         raise CorruptObject(
             f"version {version.number} of model {version.model!r} has weights {found}, but its manifest has {expected}"
         )
-    if (shape := tuple(record_shape(model, model.inputs, "input"))) != codec.data_shape:
+    if reason := inputs_differ(taken(*describe_inputs(model)), codec):
         raise ModelError(
-            f"version {version.number} of model {version.model!r} has input shape {shape}, "
-            f"which does not fit records of shape {codec.data_shape};"
-            " correct --input-config"
+            f"version {version.number} of model {version.model!r} has input shape {reason}; correct --input-config"
         )
     return Served(
         version.model,

@@ -59,17 +59,18 @@ def why_not(
     Raises:
         FedstreamError: Its format is not known, or its records do not fit the model.
     """
-    client = announcement.client
-    if reason := invalid_client_name(client):
-        return reason
-    if announcement.online and not announcement.withdrawn:
-        return (
-            f"announces the online stream {announcement.topic!r} without offsets; runs train on announced ranges only"
-        )
     if heard.unconfirmed:
         return (
             "withdraws records, but anyone could have written that: the client's own control topic does not contain it "
             "(own_topics); withdraw with `fedstream stream withdraw`"
+        )
+    client = announcement.client
+    if reason := invalid_client_name(client):
+        return reason
+    if announcement.online and not announcement.withdrawn and (for_evaluation or not spec.feed.live):
+        return (
+            f"announces the online stream {announcement.topic!r} without offsets, which only a run whose feed is "
+            "of kind `new` trains on"
         )
     unlabelled = announcement.unlabelled if spec.unsupervised and not for_evaluation else []
     topics = announcement.topics | {r.topic for r in unlabelled}

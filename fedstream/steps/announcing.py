@@ -78,7 +78,7 @@ def _announcement(state: RunState, manifest: VersionManifest) -> ModelAnnounceme
     )
     return ModelAnnouncement(
         model_format={
-            "input_shape": _spaced(description.input_shape),
+            "input_shape": "; ".join(f"{name} {_spaced(one.shape)}".strip() for name, one in description.takes.items()),
             "output_shape": _spaced(description.output_shape),
         },
         federated_params={

@@ -12,13 +12,20 @@ from fedstream.record.judge import why_not_planned
 from fedstream.record.offsets import OffsetRange, total_records
 from fedstream.record.run import MatchedClient
 from fedstream.store.state import RunState
-from fedstream.stream.feed import feed_of
+from fedstream.stream.feed import Announced, Feed, Offered, feed_of
 
 
-def ranges_of(state: RunState, round: int, client: str) -> list[OffsetRange]:
-    """Return the offsets that the feed gives a client in a round."""
-    return feed_of(state.record.spec).ranges(
-        state.record.client(client), round, partial(used_before, state, round, client)
+def ranges_of(state: RunState, round: int, client: str, offered: Offered = list) -> list[OffsetRange]:
+    """Return the offsets that the feed gives a client in a round.
+
+    Args:
+        state: The run.
+        round: Number of the round.
+        client: Name of the client.
+        offered: Returns what the client's owner offers at this moment; only a live run asks.
+    """
+    return _feed(state, round).ranges(
+        state.record.client(client), round, partial(used_before, state, round, client), offered
     )
 
 
@@ -27,8 +34,8 @@ def unlabelled_ranges_of(state: RunState, round: int, client: str) -> list[Offse
     planned = state.record.client(client)
     if not planned.unlabelled:
         return []
-    return feed_of(state.record.spec).ranges(
-        _unlabelled(planned), round, partial(unlabelled_used_before, state, round, client)
+    return _feed_of_unlabelled(state).ranges(
+        _unlabelled(planned), round, partial(unlabelled_used_before, state, round, client), list
     )
 
 
@@ -40,12 +47,12 @@ def why_not_fed(state: RunState, round: int, document: SliceDoc, client: str) ->
     most = state.record.spec.max_skipped
     if (skipped := total_records(offsets_of(document.skipped))) > most:
         return f"it skips {skipped} records, but max_skipped allows {most}"
-    feed, planned = feed_of(state.record.spec), state.record.client(client)
-    reason = feed.why_not(document.fed, planned, round, partial(used_before, state, round, client))
+    planned = state.record.client(client)
+    reason = _feed(state, round).why_not(document.fed, planned, round, partial(used_before, state, round, client))
     if reason or not planned.unlabelled:
         return reason
     used = partial(unlabelled_used_before, state, round, client)
-    reason = feed.why_not(document.unlabelled_fed, _unlabelled(planned), round, used)
+    reason = _feed_of_unlabelled(state).why_not(document.unlabelled_fed, _unlabelled(planned), round, used)
     return f"of its records without labels, {reason}" if reason else ""
 
 
@@ -54,17 +61,17 @@ def why_unexpected(state: RunState, round: int, document: SliceDoc, client: str)
     return why_not_fed(state, round, document, client) or why_not_planned(document, state.record.client(client))
 
 
-def used_before(state: RunState, round: int, client: str) -> Sequence[OffsetRange]:
-    """Return the offsets that a client's accepted updates were trained on before a round.
+def used_before(state: RunState, round: int, client: str) -> Sequence[Sequence[OffsetRange]]:
+    """Return the offsets that each accepted update of a client was trained on before a round, oldest first.
 
     Rounds that had been rolled back by then do not count.
     """
-    return [r for entry in _accepted_before(state, round, client) for r in offsets_of(entry.ranges)]
+    return [offsets_of(entry.ranges) for entry in _accepted_before(state, round, client)]
 
 
-def unlabelled_used_before(state: RunState, round: int, client: str) -> Sequence[OffsetRange]:
+def unlabelled_used_before(state: RunState, round: int, client: str) -> Sequence[Sequence[OffsetRange]]:
     """Return the same for the records without labels."""
-    return [r for entry in _accepted_before(state, round, client) for r in offsets_of(entry.unlabelled)]
+    return [offsets_of(entry.unlabelled) for entry in _accepted_before(state, round, client)]
 
 
 def _accepted_before(state: RunState, round: int, client: str) -> list[ClientEntry]:
@@ -81,3 +88,14 @@ def _accepted_before(state: RunState, round: int, client: str) -> list[ClientEnt
 def _unlabelled(client: MatchedClient) -> MatchedClient:
     """Return the client as a feed sees it that gives out the records without labels."""
     return client.model_copy(update={"ranges": client.unlabelled})
+
+
+def _feed(state: RunState, round: int) -> Feed:
+    spec = state.record.spec
+    return feed_of(spec, state.selection(round).kind if spec.feed.live else "training")
+
+
+def _feed_of_unlabelled(state: RunState) -> Feed:
+    """Return the feed of the records without labels. A live run has those that were announced when it was planned."""
+    spec = state.record.spec
+    return Announced() if spec.feed.live else feed_of(spec)

@@ -10,8 +10,7 @@ from typing import Any, NamedTuple
 from numpy.typing import NDArray
 
 from fedstream.catalog.models import read_description
-from fedstream.deadline import Deadline
-from fedstream.errors import ObjectConflict, WithdrawnError
+from fedstream.errors import ObjectConflict
 from fedstream.model.compatibility import check_labels
 from fedstream.record.documents import SliceDoc, offsets_of
 from fedstream.record.judge import why_not_planned
@@ -19,7 +18,8 @@ from fedstream.record.offsets import OffsetRange
 from fedstream.record.placement import Placement
 from fedstream.record.run import MatchedClient
 from fedstream.steps.context import Context
-from fedstream.steps.feeding import ranges_of, unlabelled_ranges_of
+from fedstream.steps.feeding import ranges_of, unlabelled_ranges_of, why_unexpected
+from fedstream.steps.live import new_records
 from fedstream.steps.preprocessing import transform_of
 from fedstream.steps.refusal import refusing
 from fedstream.steps.retry import patiently
@@ -28,9 +28,8 @@ from fedstream.steps.slices import examples_of, read_slice
 from fedstream.steps.slicing import describe_slice
 from fedstream.steps.statistics import gather_statistics
 from fedstream.steps.streamed import describe_stream, streaming_limit
-from fedstream.steps.withdrawals import unconfirmed, why_withdrawn
+from fedstream.steps.withdrawals import check_offered
 from fedstream.store.state import RunState, log
-from fedstream.stream.announcement import DATA_CONTROL_TOPIC
 from fedstream.stream.bounds import SliceTooLarge, shown
 
 
@@ -84,6 +83,8 @@ def ingest_from_kafka(
     if state.finished(round, client):
         return NOTHING._replace(slice_key=key, store_secret=store_secret)
     with refusing(state, round, client, attempt, "ingest"):
+        if not state.spec.feed.live:  # a live run follows what the client announces and withdraws
+            check_offered(context, state, client)
         document = _slice(context, state, round, state.record.client(client))
         _write(state, round, document)
         log.info("round %d: client %s has %d records (%s)", round, client, document.records, document.digest[:12])
@@ -94,9 +95,9 @@ def ingest_from_kafka(
 
 def _slice(context: Context, state: RunState, round: int, client: MatchedClient) -> SliceDoc:
     broker, deadline = context.broker_of(state, client.client), context.deadline(state.spec.round_deadline_s)
-    ranges, unlabelled = ranges_of(state, round, client.client), unlabelled_ranges_of(state, round, client.client)
-    _check_offered(context, state, client.client, [*ranges, *unlabelled], deadline)
-    if validated := _validated_before(state, round, client.client, ranges, unlabelled):
+    unlabelled = unlabelled_ranges_of(state, round, client.client)
+    ranges, validated = _assigned(context, state, round, client.client, unlabelled)
+    if validated:
         patiently(deadline, lambda _: broker.check_retention([*ranges, *unlabelled]))
         return validated
     patiently(deadline, lambda left_s: broker.wait_for_data([*ranges, *unlabelled], left_s))
@@ -113,9 +114,9 @@ def _slice(context: Context, state: RunState, round: int, client: MatchedClient)
         document, blocks = describe_stream(broker, state.record, client, ranges, deadline, check)
         context.blocks.put(context.slice_id(document), blocks)
     else:
-        labels = examples_of(state.record, client, read).y
-        check(labels)
-        document = describe_slice(client, read, labels)
+        examples = examples_of(state.record, client, read)
+        check(examples.y)
+        document = describe_slice(state.record.spec, client, read, examples)
         context.records.put(context.slice_id(document), read.labelled)
         if read.unlabelled:
             context.records.put(context.unlabelled_id(document), read.unlabelled)
@@ -124,23 +125,22 @@ def _slice(context: Context, state: RunState, round: int, client: MatchedClient)
     return document
 
 
-def _check_offered(
-    context: Context, state: RunState, client: str, ranges: list[OffsetRange], deadline: Deadline
-) -> None:
-    """Check that the client has not withdrawn its records since the run was planned.
+def _assigned(
+    context: Context, state: RunState, round: int, client: str, unlabelled: list[OffsetRange]
+) -> tuple[list[OffsetRange], SliceDoc | None]:
+    """Return the ranges of a client's slice, and its document if these records were validated before.
 
-    Raises:
-        WithdrawnError: It has. The message names the withdrawal.
-        BrokerError: The control topic cannot be read.
+    A slice of new records that a killed or failed attempt has left is kept: more records have come since then, and they
+    wait for the next round.
     """
-    broker = context.broker_of(state, client)
-    heard = patiently(deadline, lambda left_s: broker.heard(DATA_CONTROL_TOPIC, left_s))
-    reason = why_withdrawn(heard, client, ranges)
-    if reason and state.spec.own_topics:
-        refused = unconfirmed(broker, heard, deadline)
-        reason = why_withdrawn([m for number, m in enumerate(heard) if number not in refused], client, ranges)
-    if reason:
-        raise WithdrawnError(reason)
+    spec = state.spec
+    if not (spec.feed.live and state.selection(round).kind == "training"):
+        ranges = ranges_of(state, round, client)
+        return ranges, _validated_before(state, round, client, ranges, unlabelled)
+    known = state.slice(round, client)
+    if known and not why_unexpected(state, round, known, client):
+        return known.fed, known
+    return new_records(context, state, round, client, context.deadline(spec.feed.timeout_s)), None
 
 
 def _write(state: RunState, round: int, document: SliceDoc) -> None:

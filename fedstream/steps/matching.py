@@ -17,10 +17,11 @@ from fedstream.record.offsets import RANGES, OffsetRange, format_ranges, parse_r
 from fedstream.record.run import AnnouncementRow, MatchedClient
 from fedstream.record.spec import RunSpec
 from fedstream.steps.admission import Heard, is_for_evaluation, why_not
+from fedstream.steps.beginnings import gap_in, live
 from fedstream.steps.naming import Names, agree, features_of
 from fedstream.stream.announcement import DataAnnouncement, parse_data_announcement
 from fedstream.stream.codec import get_codec
-from fedstream.stream.offers import gather, taken_back, unlabelled_of
+from fedstream.stream.offers import Offer, gather, taken_back, unlabelled_of
 from fedstream.stream.unlabelled import is_ambiguous
 
 Numbered: TypeAlias = tuple[int, DataAnnouncement]
@@ -81,15 +82,17 @@ def match(spec: RunSpec, model: ModelDescription, messages: Iterable[Heard]) -> 
     reasons, matched = read.reasons, dict[str, MatchedClient]()
     for client, own in read.fitting.items():
         said = [announcement for _, announcement in own]
-        offer = gather(said, spec.slices)
+        offer = gather(said, "all" if spec.feed.live else spec.slices)
         for (number, _), fate in zip(own, offer.fates, strict=True):
             reasons[number] = fate.reason
         if offer.newest:
             at = max(number for number, _ in own if not reasons[number])
             unlabelled = unlabelled_of(said, offer.fates) if spec.unsupervised else []
-            matched[client] = _matched(spec, heard[at], offer.newest, offer.ranges, unlabelled)
-            _refuse(reasons, own, _why_useless(spec, matched[client]))
-    matched = {client: offered for client, offered in matched.items() if not _why_useless(spec, offered)}
+            found = _matched(spec, heard[at], offer.newest, offer.ranges, unlabelled)
+            if reason := _why_useless(spec, found, offer):
+                _refuse(reasons, own, reason)
+            else:
+                matched[client] = live(found, offer) if spec.feed.live else found
     newest_first = sorted(matched, key=lambda client: -read.fitting[client][-1][0])
     for client in newest_first[CLIENTS:]:
         _refuse(reasons, read.fitting[client], f"the run has {CLIENTS:,} clients already; name those to ask")
@@ -227,9 +230,11 @@ def _shown(text: str) -> str:
     return plain if len(plain) <= LONGEST else f"{plain[:LONGEST]}..."
 
 
-def _why_useless(spec: RunSpec, client: MatchedClient) -> str:
+def _why_useless(spec: RunSpec, client: MatchedClient, offer: Offer) -> str:
     """Return why a run cannot use what a client offers, or an empty string."""
-    if client.records < spec.min_data:
+    if spec.feed.live and (gap := gap_in(offer.ranges)):
+        return gap
+    if client.records < spec.min_data and not (spec.feed.live and offer.online):
         return f"announces {client.records} records, the run asks for at least {spec.min_data}"
     if not client.unlabelled:
         return ""

@@ -57,6 +57,10 @@ def names_misfit(model: ModelDescription, codec: Codec, announcement: DataAnnoun
         return (
             f"names classes, but its labels have shape {codec.label_shape}; send class numbers, or announce no classes"
         )
+    if codec.label_dtype.kind == "O" and not classes:
+        return (
+            "has labels that are text, but announces no classes; announce their names as classes, or send class numbers"
+        )
     if classes and model.class_count and len(classes) > model.class_count:
         return f"names {len(classes)} classes, but model {model.name!r} tells {model.class_count} apart"
     return names_differ(features, classes, model.features, model.classes)

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from numpy.typing import NDArray
-
+from fedstream.model.examples import Examples
 from fedstream.record.documents import SliceDoc, UnlabelledRecords, slice_ranges
 from fedstream.record.run import MatchedClient
+from fedstream.record.spec import RunSpec
 from fedstream.statistics.measure import count_classes
 from fedstream.steps.slices import SliceRecords
+from fedstream.stream.summary import summary_of
 
 
-def describe_slice(client: MatchedClient, read: SliceRecords, labels: NDArray[Any]) -> SliceDoc:
+def describe_slice(spec: RunSpec, client: MatchedClient, read: SliceRecords, examples: Examples) -> SliceDoc:
     """Return the document of a slice: the client's plan, and what was read from Kafka.
 
     Args:
+        spec: The run.
         client: The client as planned.
         read: The records that were read.
-        labels: Labels to count, shape (n,) or (n, 1), with the run's class numbers.
+        examples: The examples that they become; the labels are counted.
     """
     records, others = read
     return SliceDoc(
@@ -30,7 +30,7 @@ def describe_slice(client: MatchedClient, read: SliceRecords, labels: NDArray[An
         records=len(records),
         input_format=client.input_format,
         input_config=client.input_config,
-        class_counts=count_classes(labels),
+        class_counts=count_classes(examples.y),
         digest=records.digest,
         unlabelled=UnlabelledRecords(
             ranges=slice_ranges(others.ranges),
@@ -40,4 +40,5 @@ def describe_slice(client: MatchedClient, read: SliceRecords, labels: NDArray[An
         )
         if others
         else None,
+        summary=summary_of(examples.x) if spec.feed.live and not spec.privacy.where else None,
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 
 from fedstream.errors import CorruptObject, ObjectConflict, ObjectNotFound, QuorumError, SpecError
+from fedstream.model.examples import Examples
 from fedstream.privacy.keys import noise_key
 from fedstream.privacy.normals import Normals
 from fedstream.privacy.secret import required_secret
@@ -32,6 +33,7 @@ from fedstream.steps.retry import patiently
 from fedstream.steps.runtime import step
 from fedstream.steps.slices import SliceRecords, examples_of, read_slice
 from fedstream.steps.slicing import describe_slice
+from fedstream.steps.withdrawals import check_offered
 from fedstream.store.state import RunState, log
 from fedstream.stream.codec import get_codec
 from fedstream.stream.records import RawRecords
@@ -63,6 +65,7 @@ def gather_statistics(context: Context, run: str, client: str, attempt: str) -> 
     if state.store.exists(key):
         return f"{client}: had already sent its statistics"
     with refusing(state, 0, client, attempt, "statistics"):
+        check_offered(context, state, client)
         document = _measured(context, state, state.record.client(client))
         try:
             state.put_new(key, document)
@@ -106,9 +109,10 @@ def describe_statistics(
         else:
             features = measure(x[trained], record.features)
             counts = count_classes(y[trained]) if y.size == len(y) else {}
+    nothing = Examples(x[:0], y[:0], trained[:0])  # a slice on record says more about its records
     return ClientStatistics(
         run=record.spec.run,
-        slice=describe_slice(client, SliceRecords(records), y[:0]),
+        slice=describe_slice(record.spec, client, SliceRecords(records), nothing),
         records=int(trained.sum()),
         features=features,
         class_counts=counts,

@@ -203,9 +203,9 @@ def replaced(ranges: str, found: str, expected: str) -> RecordError:
 def streaming_limit(record: RunRecord, client: MatchedClient) -> int | None:
     """Return the size in bytes from which on a client's records are streamed; None if they have to be in memory.
 
-    Training on records without labels needs all of them at once.
+    Training on records without labels, and the summary of a live slice, need all of them at once.
     """
-    if client.unlabelled or record.spec.unsupervised:
+    if client.unlabelled or record.spec.unsupervised or record.spec.feed.live:
         return None
     return held_bytes(record.spec.stream_above_mib)
 

@@ -6,9 +6,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeAlias
 
 from fedstream.deadline import Deadline
-from fedstream.errors import AnnouncementError
-from fedstream.record.offsets import OffsetRange, unite
+from fedstream.errors import AnnouncementError, WithdrawnError
+from fedstream.record.offsets import OffsetRange, parse_ranges, unite
+from fedstream.steps.context import Context
+from fedstream.steps.retry import patiently
+from fedstream.store.state import RunState
 from fedstream.stream.announcement import (
+    DATA_CONTROL_TOPIC,
     DataAnnouncement,
     invalid_client_name,
     own_control_topic,
@@ -23,6 +27,25 @@ Message: TypeAlias = tuple[int, int, bytes]
 
 MOST = 1_000
 """Maximum number of clients whose own control topics are read, since anyone can write any number of names."""
+
+
+def check_offered(context: Context, state: RunState, client: str) -> None:
+    """Check that a client has not withdrawn, since a run was planned, the records that the run gives it.
+
+    Raises:
+        WithdrawnError: It has. The message names the withdrawal.
+        BrokerError: The control topic cannot be read.
+    """
+    broker, deadline = context.broker_of(state, client), context.deadline(state.spec.round_deadline_s)
+    planned = state.record.client(client)
+    ranges = parse_ranges(planned.ranges) + (parse_ranges(planned.unlabelled) if planned.unlabelled else [])
+    heard = patiently(deadline, lambda left_s: broker.heard(DATA_CONTROL_TOPIC, left_s))
+    reason = why_withdrawn(heard, client, ranges)
+    if reason and state.spec.own_topics:
+        refused = unconfirmed(broker, heard, deadline)
+        reason = why_withdrawn([m for number, m in enumerate(heard) if number not in refused], client, ranges)
+    if reason:
+        raise WithdrawnError(reason)
 
 
 def unconfirmed(broker: Broker, messages: Sequence[Message], deadline: Deadline) -> set[int]:

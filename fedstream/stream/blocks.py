@@ -32,7 +32,9 @@ def records_per_block(codec: Codec) -> int:
     It follows from the announced format alone, because the order of training depends on it.
     """
     size = sum(
-        codec.record_size.value if dtype.kind in "OSUT" else max(dtype.itemsize, VALUE_BYTES) * math.prod(shape)
+        codec.record_size.value
+        if dtype.hasobject or dtype.kind in "SUT"
+        else max(dtype.itemsize, VALUE_BYTES) * math.prod(shape)
         for dtype, shape in ((codec.data_dtype, codec.data_shape), (codec.label_dtype, codec.label_shape))
     )
     return max(1, min(BLOCK_BYTES // max(1, size), BLOCK_RECORDS))

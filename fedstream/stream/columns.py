@@ -28,10 +28,12 @@ class Alignment:
     Attributes:
         columns: Column i of the run is column columns[i] of the stream; None if the run or the stream has no names.
         classes: Class k of the stream is class classes[k] of the run; None if the run or the stream has no names.
+        names: Names of the stream's classes.
     """
 
     columns: NDArray[np.intp] | None
     classes: NDArray[np.int64] | None
+    names: Sequence[str] = ()
 
     def samples(self, x: NDArray[Any]) -> NDArray[Any]:
         """Return samples (n, features) in the run's order."""
@@ -40,13 +42,15 @@ class Alignment:
         return np.ascontiguousarray(x[:, self.columns])
 
     def labels(self, y: NDArray[Any]) -> NDArray[Any]:
-        """Return labels of shape (n,) or (n, 1) as the run's class numbers.
+        """Return labels of shape (n,) or (n, 1), which are numbers or names of classes, as the run's class numbers.
 
         Raises:
             RecordError: A label is not a class of the stream. The message names the first such label.
         """
         if self.classes is None:
             return y
+        if is_text(y):
+            return self.classes[_numbers(y, self.names)]
         wrong = ~((y >= 0) & (y < len(self.classes)) & (y == np.floor(y)))
         if wrong.any():
             first = int(np.argmax(wrong.reshape(len(y), -1).any(axis=1)))
@@ -72,7 +76,7 @@ def align(
         raise RecordError(reason)
     columns = np.array([features.index(name) for name in run_features], np.intp) if features and run_features else None
     numbers = np.array([run_classes.index(name) for name in classes], np.int64) if classes and run_classes else None
-    return Alignment(columns, numbers)
+    return Alignment(columns, numbers, classes)
 
 
 def names_differ(
@@ -165,6 +169,17 @@ def number_classes(
             "correct it, or name it with --classes"
         )
     return np.array([number[text] for text in texts], np.int64), names
+
+
+def _numbers(labels: NDArray[Any], classes: Sequence[str]) -> NDArray[np.intp]:
+    number = {name: position for position, name in enumerate(classes)}
+    found = np.array([number.get(str(label).strip(), -1) for label in labels.ravel()], np.intp)
+    if (wrong := np.flatnonzero(found < 0)).size:
+        raise RecordError(
+            f"the label of record {wrong[0]} is a text that is none of the stream's {len(classes)} classes; "
+            f"{wrong.size} of {labels.size} labels are wrong. Announce all classes, or correct the labels"
+        )
+    return found.reshape(labels.shape)
 
 
 def _lacking(names: Sequence[str], others: Sequence[str]) -> list[str]:

@@ -15,7 +15,7 @@ def check_finite(values: NDArray[Any], what: str, first: int = 0, names: Sequenc
     """Check that records contain neither NaN nor infinity.
 
     Args:
-        values: Array of shape (n, ...) and any numeric dtype.
+        values: Array of shape (n, ...) and any dtype; texts and whole numbers are finite.
         what: Kind of the values: `sample` or `label`.
         first: Number of the first record.
         names: Names of the columns of a flat record; empty if they have no names.
@@ -23,6 +23,8 @@ def check_finite(values: NDArray[Any], what: str, first: int = 0, names: Sequenc
     Raises:
         RecordError: A record contains such a value. The message names the record and the column.
     """
+    for name in values.dtype.names or ():
+        check_finite(values[name], f"input {name!r}", first)
     if values.dtype.kind not in "fc" or (finite := np.isfinite(values)).all():
         return
     record, *index = (int(number) for number in np.argwhere(~finite)[0])

@@ -39,11 +39,13 @@ class Offer:
         newest: Newest announcement that counts, which defines the format, rates and names of the offer; None if nothing
             is offered.
         ranges: Records of all announcements that count, each record once.
+        online: Topics that announcements that count name without offsets, sorted.
         fates: State of each announcement, in the given order.
     """
 
     newest: DataAnnouncement | None
     ranges: list[OffsetRange]
+    online: list[str]
     fates: list[Fate]
 
 
@@ -70,7 +72,8 @@ def gather(said: Sequence[DataAnnouncement], slices: Literal["newest", "all"] = 
             if fates[number].state == "counts":
                 counting.append(own)
     ranges = counting[0].ranges if len(counting) == 1 else unite(r for own in counting for r in own.ranges)
-    return Offer(counting[0] if counting else None, ranges, fates)
+    online = sorted({own.topic for own in counting if own.online})
+    return Offer(counting[0] if counting else None, ranges, online, fates)
 
 
 def unlabelled_of(said: Sequence[DataAnnouncement], fates: Sequence[Fate]) -> list[OffsetRange]:

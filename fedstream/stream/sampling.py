@@ -14,9 +14,11 @@ from fedstream.settings import KafkaSettings
 from fedstream.stream.announced import Announced, read_announced
 from fedstream.stream.announcement import DataAnnouncement
 from fedstream.stream.bounds import Bounds
+from fedstream.stream.client import admin, explained
 from fedstream.stream.codec import get_codec
+from fedstream.stream.known_bounds import TOPICS
 from fedstream.stream.offers import gather
-from fedstream.stream.reader import existing_bounds, read_ranges
+from fedstream.stream.reader import bounds_of_all, read_ranges
 from fedstream.stream.records import RawRecords
 
 READ_S = 60.0
@@ -98,6 +100,22 @@ def kept_records(kafka: KafkaSettings, announced: Sequence[Announced]) -> dict[i
         for number, said in counting.items()
         if said.topics <= asked
     }
+
+
+def existing_bounds(kafka: KafkaSettings, topics: Sequence[str]) -> dict[str, Bounds]:
+    """Return the bounds of those topics that exist and that the broker shows us.
+
+    Raises:
+        BrokerError: No broker answers.
+    """
+    found: dict[str, Bounds] = {}
+    with admin(kafka) as asked:
+        for first in range(0, len(topics), TOPICS):
+            with explained(kafka):
+                described = asked.describe_topics(list(topics[first : first + TOPICS]))
+            there = [about["name"] for about in described if about["partitions"] and not about["error_code"]]
+            found |= bounds_of_all(asked, there, kafka) if there else {}
+    return found
 
 
 def all_of(bounds: Mapping[str, Bounds]) -> list[OffsetRange]:

@@ -55,7 +55,8 @@ def send_dataset(
         broker: The data owner's brokers.
         topic: Topic of the records.
         client: Name of the data owner.
-        x: Samples (n, ...), at least one.
+        x: Samples (n, ...), at least one: numbers, texts as objects, or a structured dtype with a field for each of
+            the model's inputs.
         y: Labels (n, ...); text labels are announced as classes and sent as class numbers.
         format: Name of the records' format, such as RAW or JSON.
         config: Entries that override the format's configuration, which is inferred from the first record.
@@ -87,6 +88,8 @@ def send_dataset(
         "append": append,
     }
     codec = _checked(topic, client, x, y, format, config or {}, said)
+    if codec.data_dtype.names:
+        x = x[list(codec.data_dtype.names)]  # NumPy would convert the inputs by their position
     samples, labels = (
         x.astype(codec.data_dtype, order="C", copy=False),
         y.astype(codec.label_dtype, order="C", copy=False),
@@ -129,8 +132,10 @@ def _checked(
         check_announceable(said)
         align([], said["classes"], [], said["classes"]).labels(y)
         kind = codec_class(format)
-        codec = kind.from_config(kind.from_sample(x[0], np.asarray(y[0]), said["features"]).config() | config)
-        codec.encode(x[0].astype(codec.data_dtype), np.asarray(y[0]).astype(codec.label_dtype))
+        sample, label = (np.asarray(first, array.dtype) for first, array in ((x[0], x), (y[0], y)))
+        codec = kind.from_config(kind.from_sample(sample, label, said["features"]).config() | config)
+        sample = sample[list(codec.data_dtype.names)] if codec.data_dtype.names else sample
+        codec.encode(sample.astype(codec.data_dtype), label.astype(codec.label_dtype))
         return codec
     except (AnnouncementError, RecordError) as error:
         raise UsageError(str(error)) from error

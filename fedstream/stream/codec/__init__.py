@@ -10,13 +10,27 @@ from importlib.metadata import EntryPoint, entry_points
 
 from fedstream.errors import AnnouncementError
 from fedstream.record.format import StreamFormat
+from fedstream.stream.codec.avro import AvroCodec
+from fedstream.stream.codec.confluent import ConfluentAvroCodec, ConfluentJsonCodec
+from fedstream.stream.codec.csv_line import CsvCodec
+from fedstream.stream.codec.image import ImageCodec
 from fedstream.stream.codec.json_object import JsonCodec
 from fedstream.stream.codec.protocol import Codec
 from fedstream.stream.codec.raw import RawCodec
+from fedstream.stream.codec.text import TextCodec
 
 __all__ = ["CODECS", "ENTRY_POINTS", "Codec", "codec_class", "get_codec", "other_codecs"]
 
-CODECS: dict[str, type[Codec]] = {"JSON": JsonCodec, "RAW": RawCodec}
+CODECS: dict[str, type[Codec]] = {
+    "AVRO": AvroCodec,
+    "CONFLUENT_AVRO": ConfluentAvroCodec,
+    "CONFLUENT_JSON": ConfluentJsonCodec,
+    "CSV": CsvCodec,
+    "IMAGE": ImageCodec,
+    "JSON": JsonCodec,
+    "RAW": RawCodec,
+    "TEXT": TextCodec,
+}
 """The codecs that come with fedstream. Other packages cannot use their names."""
 
 ENTRY_POINTS = "fedstream.codecs"

@@ -14,22 +14,26 @@ from fedstream.stream.records import RawRecords, RecordSize
 class Codec(Protocol):
     """Write and read the records of one stream.
 
-    A codec is immutable. Whatever bytes it reads, it raises no error other than RecordError.
+    A codec is immutable. Whatever bytes it reads, it raises no error other than RecordError, or SchemaRegistryError if
+    it has to ask a schema registry, which does not answer.
     """
 
     @property
     def data_dtype(self) -> np.dtype[Any]:
-        """Dtype of a sample."""
+        """Dtype of a sample: a number, or object for text.
+
+        For a model with several inputs, it is a structured dtype: the name, the dtype and the shape of each input.
+        """
         ...
 
     @property
     def data_shape(self) -> tuple[int, ...]:
-        """Shape of a sample."""
+        """Shape of a sample; () for several inputs."""
         ...
 
     @property
     def label_dtype(self) -> np.dtype[Any]:
-        """Dtype of a label."""
+        """Dtype of a label: a number, or object for the name of a class."""
         ...
 
     @property

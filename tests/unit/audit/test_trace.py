@@ -275,7 +275,7 @@ def test_a_run_without_its_plan_is_named_if_it_has_commits(store):
 def test_each_kind_of_offsets_in_a_commit_is_traced():
     """Whoever adds another kind decides in fedstream.record.provenance whether an update was trained on it."""
     kinds = {name for name, field in ClientEntry.model_fields.items() if "SliceRange" in str(field.annotation)}
-    assert kinds == {"ranges"}
+    assert kinds == {"ranges", "unlabelled"}
 
 
 def test_one_run_is_searched_and_must_be_there(store):

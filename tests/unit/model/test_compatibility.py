@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
@@ -14,6 +14,7 @@ from fedstream.record.description import ModelDescription
 class Shapes:
     data_shape: tuple[int, ...]
     label_shape: tuple[int, ...] = ()
+    data_dtype: np.dtype = field(default_factory=lambda: np.dtype(np.float32))
 
 
 def describe(

@@ -96,3 +96,13 @@ def test_only_texts_are_taken_for_texts() -> None:
     assert is_text(np.array(["a"], dtype=object))
     assert not is_text(np.array([1], dtype=object))
     assert not is_text(np.array([1]))
+
+
+def test_labels_that_are_text_are_classes_by_name():
+    alignment = align([], ["well", "ill"], [], ["ill", "worse", "well"])
+    assert alignment.labels(np.array(["ill", "well", " ill "], object)).tolist() == [0, 2, 0]
+    with pytest.raises(
+        RecordError, match="the label of record 1 is a text that is none of the stream's 2 classes; 1 of 2"
+    ) as raised:
+        alignment.labels(np.array(["ill", "HIV"], object))
+    assert "HIV" not in str(raised.value)

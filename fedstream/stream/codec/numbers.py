@@ -1,0 +1,74 @@
+"""Python's numbers and texts, as other libraries decode them, to NumPy arrays without a change of value."""
+
+from __future__ import annotations
+
+import array
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedstream.errors import RecordError
+
+CODES = {"f": "d", "i": "q", "u": "Q"}
+"""Types of Python's `array` for the kinds of dtypes. It takes numbers only, and no number that it cannot hold."""
+
+
+def to_array(values: Sequence[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Return values (n,) of a dtype; true and false are also the numbers 1 and 0.
+
+    Args:
+        values: Numbers, or texts for the dtype object.
+        dtype: Dtype to return.
+
+    Raises:
+        RecordError: A value is of another type, or is not in the range of the dtype. The message describes the value
+            without revealing it.
+    """
+    if code := CODES.get(dtype.kind):
+        try:
+            wide = np.frombuffer(array.array(code, values), np.dtype(code))
+        except (TypeError, OverflowError):
+            wide = _converted(values, dtype, code)
+        return narrow(wide, dtype)
+    check_types(values, {str} if dtype.kind == "O" else {bool}, "text" if dtype.kind == "O" else "true or false")
+    return np.array(values, dtype)
+
+
+def _converted(values: Sequence[Any], dtype: np.dtype[Any], code: str) -> NDArray[Any]:
+    """Convert values that Python's `array` does not take as they are, such as whole numbers that are written as 7.0."""
+    check_types(values, {int, float, bool}, "a number")
+    if dtype.kind in "iu" and any(type(value) is float and not value.is_integer() for value in values):
+        raise RecordError(f"has a fraction, expected {dtype.name}")
+    try:
+        return np.frombuffer(array.array(code, map(float if dtype.kind == "f" else int, values)), np.dtype(code))
+    except OverflowError as error:
+        raise RecordError(f"is out of range for {dtype.name}") from error
+
+
+def check_types(values: Sequence[Any], kinds: set[type], expected: str) -> None:
+    """Check the types of values.
+
+    Raises:
+        RecordError: A value is of another type. The message does not reveal it.
+    """
+    if odd := set(map(type, values)) - kinds:
+        names = sorted("missing or null" if kind is type(None) else f"a {kind.__name__}" for kind in odd)
+        raise RecordError(f"is {names[0]}, expected {expected}")
+
+
+def narrow(wide: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Return numbers in a dtype of the same kind.
+
+    Raises:
+        RecordError: A number is out of range.
+    """
+    if wide.dtype == dtype:
+        return wide
+    with np.errstate(over="ignore"):
+        narrow = wide.astype(dtype)
+    lost = np.isinf(narrow) & np.isfinite(wide) if dtype.kind == "f" else narrow != wide
+    if lost.any():
+        raise RecordError(f"is out of range for {dtype.name}")
+    return narrow
