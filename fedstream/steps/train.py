@@ -233,8 +233,8 @@ def _examples(
     client = state.record.client(document.client)
     try:
         read = _read(context, state, document, deadline, measure_only)
-    except SliceTooLarge as error:
-        log.info("%s; each pass reads them anew", str(error).partition(",")[0])
+    except SliceTooLarge:
+        log.info("client %s: its %d records do not fit; each pass reads them anew", client.client, document.records)
         return stream_examples(context, state, document, deadline)
     return context.examples.get(
         f"{context.slice_id(document)}/{context.unlabelled_id(document) if read.unlabelled else ''}"

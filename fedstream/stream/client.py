@@ -39,8 +39,8 @@ POLL_RECORDS = 10_000
 POLL_BYTES = 32 * 1024 * 1024
 """Maximum size of one poll in bytes, if the size of the records is known."""
 
-FETCH_BYTES = 8 * 1024 * 1024
-"""Bytes of one fetch request, large enough to make the cost of the round trips negligible."""
+FETCH_BYTES = 1024 * 1024
+"""Bytes of one fetch request. What is fetched beyond the end of a block is read in vain, so they are not large."""
 
 CHECK = "check KAFKA_BOOTSTRAP_SERVERS, KAFKA_SECURITY_PROTOCOL and that the broker runs"
 STRANGER = (

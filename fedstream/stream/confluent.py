@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from confluent_kafka import Consumer as Library
     from confluent_kafka import KafkaError, Message
 
-QUEUE_KIB = 4 * FETCH_BYTES // 1024
+QUEUE_KIB = 16 * 1024
 """Size of what is fetched ahead, in KiB."""
 
 BATCH_RECORDS = 10_000
