@@ -30,10 +30,6 @@ ROBUST: dict[str, dict[str, Any]] = {
 
 CLIPPINGS: dict[str, dict[str, Any]] = {"norm 0.5": {"norm": 0.5}, "zero_above 2": {"zero_above": 2.0}}
 
-SOFTMAX = "builtin:numpy-softmax"
-RETRACED = ("FedProx", "SCAFFOLD")
-"""Strategies that change the gradient. TensorFlow traces each of their trainings anew, so they get the numpy model."""
-
 ATTACKS: dict[str, dict[str, Any]] = {
     "none": {},
     **{
@@ -80,11 +76,9 @@ def main() -> None:
 
 def ways() -> dict[str, dict[str, Any]]:
     """Return the ways of training: name -> arguments of `simulate`."""
-    found = {name: _way(name) for name in strategy_names() if name not in RETRACED}
+    found = {name: _way(name) for name in strategy_names()}
     for name, clipping in CLIPPINGS.items():
         found[f"FedAvg, clipping {name}"] = _way("FedAvg") | {"clipping": clipping}
-    for name in ("FedAvg", *RETRACED):
-        found[f"{name}, numpy-softmax"] = _way(name) | {"model": SOFTMAX}
     return found
 
 

@@ -8,6 +8,7 @@ from fedstream.components.open_round.component import open_round
 from fedstream.components.plan_training.component import plan_training
 from fedstream.components.publish.component import publish
 from fedstream.components.select_clients.component import select_clients
+from fedstream.components.statistics.component import statistics
 
 __all__ = [
     "aggregate",
@@ -18,4 +19,5 @@ __all__ = [
     "plan_training",
     "publish",
     "select_clients",
+    "statistics",
 ]

@@ -10,6 +10,7 @@ From a notebook or a script:
     fedstream.run("first", model="mine", rounds=5)
     fedstream.history("first").rounds              # a DataFrame; show_report("first") shows the whole report
     fedstream.predict("mine", pictures)            # uses the published model, which load_model("mine") returns
+    fedstream.trace("north", 0, 12).learned        # the published models that have learned from a record
     fedstream.simulate(x, y, model="builtin:digits-mlp", clients=100)  # virtual clients, without any server
 """
 
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fedstream.api import add_model, load_model, predict, run, send, simulate
+    from fedstream.audit.trace import trace
     from fedstream.local.datasets import load_dataset
     from fedstream.local.notebook import start
     from fedstream.model import keras
@@ -40,6 +42,7 @@ __all__ = [
     "show_report",
     "simulate",
     "start",
+    "trace",
 ]
 
 _HOME = {
@@ -49,6 +52,7 @@ _HOME = {
     "load_dataset": "fedstream.local.datasets",
     "show_report": "fedstream.report.inline",
     "start": "fedstream.local.notebook",
+    "trace": "fedstream.audit.trace",
 }
 """Module of each name, which is imported only when the name is used (PEP 562).
 

@@ -12,6 +12,7 @@ with `exit_code`.
     │   │   └── BrokerAway           no broker answers at the moment
     │   ├── TopicError           a topic or partition does not exist
     │   ├── AnnouncementError    a control message cannot be understood
+    │   ├── WithdrawnError       the owner of records has withdrawn them
     │   ├── RetentionError       announced offsets are no longer in the topic
     │   ├── RecordError          a record does not decode as announced
     │   └── DeadlineError        the data did not arrive in time
@@ -71,6 +72,10 @@ class TopicError(StreamError):
 
 class AnnouncementError(StreamError):
     """A control message cannot be understood."""
+
+
+class WithdrawnError(StreamError):
+    """The owner of records has withdrawn them."""
 
 
 class RetentionError(StreamError):

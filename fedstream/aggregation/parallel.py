@@ -23,8 +23,11 @@ def in_order(work: Callable[[Item], Result], items: Iterable[Item], threads: int
     Args:
         work: called in several threads at once; what it does must not depend on the other items.
         items: read as the work proceeds.
-        threads: items worked on at once; the results do not depend on it.
+        threads: items worked on at once; the results do not depend on it. One is the caller's own thread.
     """
+    if threads == 1:
+        yield from map(work, items)
+        return
     waiting: deque[Future[Result]] = deque()
     with ThreadPoolExecutor(threads) as pool:
         for item in items:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -20,6 +20,7 @@ C = "c/"
 """Prefix of a variable's control variate: the server's, a client's, and the change of a client's."""
 
 
+@dataclass(frozen=True)
 class ControlVariates(LocalRule):
     """Each client corrects its gradients by c - c_i, keeps c_i, and sends the change of c_i. c_i begins as zero."""
 

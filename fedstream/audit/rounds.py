@@ -8,6 +8,7 @@ from fedstream.aggregation.outcome import Outcome
 from fedstream.audit.evidence import Evidence
 from fedstream.audit.initial import check_initial
 from fedstream.audit.noise import NOISE_ALONE, NOTHING, aggregate_without_secret
+from fedstream.audit.statistics import check_statistics
 from fedstream.audit.streams import Streams
 from fedstream.errors import FedstreamError, StoreUnavailable, UsageError
 from fedstream.privacy.accounting import within_budget
@@ -51,6 +52,7 @@ class RoundAudit:
         """Check a commit, given the earlier commits."""
         if commit.kind == "initial":
             check_initial(self.evidence, self.record, commit)
+            check_statistics(self.evidence, self.record, commit, self.streams)
         elif commit.kind == "rollback":
             self._check_rollback(before, commit)
         else:

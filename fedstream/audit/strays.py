@@ -20,6 +20,9 @@ from fedstream.store.store import ObjectInfo
 
 ATTEMPT = r"[A-Za-z0-9_-]{1,128}"
 
+OF_STATISTICS = rf"statistics\.json|statistics/{NAME}\.json|(?:opened|refusals)/.+"
+"""Objects of round 0, if it gathers statistics."""
+
 BESIDE: dict[str, Callable[[Commit], object]] = {
     "server_state.safetensors": lambda commit: commit.kind == "training" and commit.server_state_digest,
     "broadcast.safetensors": lambda commit: commit.kind in ("initial", "training") and commit.broadcast_digest,
@@ -81,8 +84,10 @@ def _why_stray(evidence: Evidence, record: RunRecord, commit: Commit | None, num
             if under_way or (commit and BESIDE[name](commit))
             else "is not an object that the commit of the round names"
         )
-    if number == 0:
+    if number == 0 and not (record.spec.gathers_statistics and re.fullmatch(OF_STATISTICS, name)):
         return "is not an object of round 0"
+    if name == "statistics.json":
+        return "" if number == 0 else "is not an object of this round"
     if name in ("selection.json", "verdicts.json"):
         return ""
     if found := re.fullmatch(rf"opened/({ATTEMPT})-([0-9]{{1,9}})\.json", name):
@@ -98,7 +103,7 @@ def _why_bad_opening(evidence: Evidence, key: str, attempt: str, slot: int, numb
 
 def _why_bad_client_object(evidence: Evidence, record: RunRecord, key: str, name: str) -> str:
     found = re.fullmatch(
-        rf"(?:slices/(?P<slice>{NAME})|updates/(?P<manifest>{NAME})|refusals/{ATTEMPT}/(?P<refusal>{NAME}))\.json"
+        rf"(?:(?:slices|statistics)/(?P<slice>{NAME})|updates/(?P<manifest>{NAME})|refusals/{ATTEMPT}/(?P<refusal>{NAME}))\.json"
         rf"|(?:updates|client_states)/(?P<arrays>{NAME})-(?P<digest>[0-9a-f]{{64}})\.safetensors",
         name,
     )

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from functools import cached_property, partial
+from functools import cached_property
+from typing import Any
+
+from numpy.typing import NDArray
 
 from fedstream.audit.evidence import shortened
 from fedstream.deadline import Deadline
@@ -11,17 +14,17 @@ from fedstream.record.commit import Commit
 from fedstream.record.documents import Metrics, SliceDoc, offsets_of
 from fedstream.record.offsets import OffsetRange, format_ranges
 from fedstream.record.run import MatchedClient
+from fedstream.record.statistics import ClientStatistics
 from fedstream.steps.context import Context
 from fedstream.steps.evaluation import measure_left_out, measure_on, read_evaluation
 from fedstream.steps.feeding import why_not_fed
-from fedstream.steps.ingest import describe_slice
+from fedstream.steps.reading import read_usable
+from fedstream.steps.slicing import describe_slice
+from fedstream.steps.statistics import describe_statistics
 from fedstream.store.state import RunState
 from fedstream.stream.bounds import shown
 from fedstream.stream.broker import Brokers
-from fedstream.stream.codec import get_codec
-from fedstream.stream.columns import decode_in_order
 from fedstream.stream.reader import RawRecords
-from fedstream.stream.unusable import usable
 
 TOLERANCE = 1e-3
 """Relative tolerance for metrics measured on another processor; for a confusion matrix, a fraction of the records."""
@@ -73,6 +76,18 @@ class Streams:
             )
         return ""
 
+    def check_statistics(self, said: ClientStatistics) -> str:
+        """Return how a client's contribution to the statistics differs from its records; empty if it matches."""
+        client = self.state.record.client(said.client)
+        noise = self.state.record.spec.statistics.noise_multiplier  # which only the client's secret makes again
+        fields = ("slice", "records") if noise else tuple(ClientStatistics.model_fields)
+        try:
+            again = describe_statistics(self.state.record, client, *self._records(client, said.slice.offsets))
+        except FedstreamError as error:
+            return f"its records cannot be read again: {error}"
+        different = [name for name in fields if getattr(said, name) != getattr(again, name)]
+        return f"its {different[0]} differ from what its records say" if different else ""
+
     def check_measurement(self, commit: Commit) -> str:
         """Return what is wrong with the metrics in a commit, measured on the evaluation topic; empty if nothing is."""
         evaluation = self.state.record.evaluation
@@ -98,14 +113,18 @@ class Streams:
         self.records += evaluation.records
         return read_evaluation(self.brokers.at(""), evaluation, Deadline.after(self.deadline_s))
 
+    def _records(
+        self, client: MatchedClient, ranges: list[OffsetRange]
+    ) -> tuple[RawRecords, NDArray[Any], NDArray[Any]]:
+        broker = self.brokers.at(client.bootstrap_servers)
+        records, x, y = read_usable(broker, self.state.record, client, ranges, self.deadline_s)
+        self.records += len(records)
+        return records, x, y
+
     def _read(self, client: MatchedClient, ranges: list[OffsetRange]) -> SliceDoc | str:
         """Return the slice document of the current records, or why there is none."""
         try:
-            broker = self.brokers.at(client.bootstrap_servers)
-            size, skip = get_codec(client.format).record_size, self.state.spec.max_skipped
-            found = broker.read_ranges(ranges, self.deadline_s, size, skip)
-            records, (_, labels) = usable(found, partial(decode_in_order, self.state.record, client), skip)
-            self.records += len(records)
+            records, _, labels = self._records(client, ranges)
             return describe_slice(client, records, labels)
         except FedstreamError as error:
             return f"its records cannot be read again: {error}"

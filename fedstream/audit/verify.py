@@ -9,6 +9,7 @@ from pydantic import BaseModel
 
 from fedstream.audit.chain import check_expected, check_links, read_chain
 from fedstream.audit.evidence import Evidence, Problem
+from fedstream.audit.index import check_index
 from fedstream.audit.published import PublishedVersions
 from fedstream.audit.rounds import RoundAudit
 from fedstream.audit.strays import check_strays
@@ -16,6 +17,7 @@ from fedstream.audit.streams import Streams
 from fedstream.errors import RunError
 from fedstream.record.layout import ModelKeys, RunKeys
 from fedstream.record.names import check_name
+from fedstream.record.provenance import RunIndex
 from fedstream.record.run import RunRecord
 from fedstream.store.state import RunState
 from fedstream.store.store import Store
@@ -62,7 +64,7 @@ def verify_run(
     """Verify a run from the bucket, and with `brokers` also from the records of its clients and its evaluation topic.
 
     1. Read the chain.
-    2. Find the objects of the chain that were changed.
+    2. Find the objects of the chain that were changed, and compare the index of `fedstream trace`, if there is one.
     3. Check each round and everything that was published against the rest.
     4. Look for objects that do not belong to the run.
 
@@ -89,9 +91,11 @@ def verify_run(
     # Listed before the chain is read: if the run continues meanwhile, the chain has the commits of all listed objects.
     published = store.list(ModelKeys(record.model.name).versions) if record else []
     listed = store.list(f"{keys.root}/")
+    index = evidence.document(RunIndex, keys.trace) if store.exists(keys.trace) else None
     commits, chain = read_chain(evidence, keys)
     versions = PublishedVersions(evidence, run, record.model, chain, published) if record else None
     check_links(evidence, chain, versions.claims if versions else {}, versions.vouched if versions else set())
+    check_index(evidence, index, commits, chain)
     if expect:
         check_expected(evidence, chain, expect)
     if record and versions and not evidence.accused(keys.spec):

@@ -18,9 +18,11 @@ from fedstream.cli.run import demo, run_command
 from fedstream.cli.runs import runs
 from fedstream.cli.services import services_app
 from fedstream.cli.simulate import simulate_command
+from fedstream.cli.statistics import statistics
 from fedstream.cli.strategies import strategies
 from fedstream.cli.stream import stream_app
 from fedstream.cli.submit import submit
+from fedstream.cli.trace import trace
 from fedstream.errors import FedstreamError
 from fedstream.local.platform import adopt_running_platform
 
@@ -36,7 +38,21 @@ app.add_typer(stream_app, name="stream")
 app.add_typer(model_app, name="model")
 app.command("run")(run_command)
 app.command("simulate")(simulate_command)
-for command in (demo, rounds, contributions, verify, rollback, report, runs, strategies, submit, infer, doctor):
+for command in (
+    demo,
+    rounds,
+    contributions,
+    statistics,
+    verify,
+    trace,
+    rollback,
+    report,
+    runs,
+    strategies,
+    submit,
+    infer,
+    doctor,
+):
     app.command()(command)
 
 

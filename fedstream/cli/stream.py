@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from fedstream.cli.output import err, out, print_json, print_table
-from fedstream.errors import AnnouncementError, BrokerAway, BrokerError, DeadlineError, UsageError
+from fedstream.cli.output import err, out, print_json
+from fedstream.cli.stream_list import list_command
+from fedstream.cli.stream_show import show_command
+from fedstream.errors import BrokerAway, BrokerError, DeadlineError, UsageError
 
 if TYPE_CHECKING:
     from fedstream.settings import KafkaSettings
-    from fedstream.stream.announced import Announced
-    from fedstream.stream.announcement import DataAnnouncement
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
 
-stream_app = typer.Typer(no_args_is_help=True, help="Send streams, and list or withdraw announcements.")
+stream_app = typer.Typer(no_args_is_help=True, help="Send streams, show them, and list or withdraw announcements.")
+stream_app.command("list")(list_command)
+stream_app.command("show")(show_command)
 
 
 @stream_app.command()
@@ -160,9 +162,12 @@ def withdraw(
     ] = "",
     json: Json = False,
 ) -> None:
-    """Withdraw the announcements of a client, so that runs planned from now on do not train on its records.
+    """Withdraw the announcements of a client, so that no later round trains on its records.
 
-    Runs that are already planned are not affected. The records stay in Kafka; send them again to announce them again.
+    New runs do not take the records, and a run that is on record asks before each round: the client takes no part in
+    it any more, and the reason names the withdrawal. The records stay in Kafka; send them again to announce them again.
+    Only the client that announced a stream can withdraw it. Where owners have no rights of their own on the brokers,
+    anyone can use a client's name, to withdraw as well as to announce; docs/streams.md describes what prevents that.
 
         fedstream stream withdraw --client hospital-a
     """
@@ -174,60 +179,3 @@ def withdraw(
         print_json({"client": client, "withdrawn": topics})
     else:
         out.print(f"withdrew the announcements of {client} for {', '.join(topics)}", highlight=False, markup=False)
-
-
-@stream_app.command("list")
-def list_(json: Json = False) -> None:
-    """List the announcements on the control topic and their state.
-
-    An announcement counts, is superseded or withdrawn, or is invalid for the reason given.
-    """
-    from fedstream.settings import KafkaSettings
-    from fedstream.stream.announced import read_announced
-    from fedstream.stream.announcement import DATA_CONTROL_TOPIC
-
-    found = read_announced(KafkaSettings.from_env())
-    if json:
-        print_json([_entry(one) for one in found])
-        return
-    names = ("client", "stream", "records", "shape", "columns", "state", "reason")
-    table = [[f"{one.partition}:{one.offset}", *(_entry(one)[name] or "" for name in names)] for one in found]
-    print_table(f"announcements on {DATA_CONTROL_TOPIC}", ["at", *names], table)
-
-
-def _samples(said: DataAnnouncement) -> dict[str, str]:
-    """Return shape and type of an announcement's samples; empty where its format cannot be read."""
-    from fedstream.stream.codec import get_codec
-
-    try:
-        codec = get_codec(said.format)
-    except AnnouncementError:
-        return {"shape": "", "type": ""}
-    return {"shape": " ".join(map(str, codec.data_shape)), "type": codec.data_dtype.name}
-
-
-def _entry(one: Announced) -> dict[str, Any]:
-    from fedstream.record.offsets import total_records
-
-    said, entry = (
-        one.said,
-        dict[str, Any](
-            partition=one.partition, offset=one.offset, client="", stream="", records=0, shape="", columns=0
-        ),
-    )
-    if said:
-        entry |= {
-            "client": said.client,
-            "stream": said.topic,
-            "records": total_records(said.ranges),
-            "columns": len(said.features),
-        }
-        entry |= _samples(said)
-        entry |= {
-            "format": said.input_format,
-            "classes": said.classes,
-            "restrictions": said.restrictions,
-            "held_out": said.held_out_rate() or 0.0,
-        }
-        entry |= {"description": said.description, "append": said.append}
-    return entry | {"state": one.fate.state, "reason": one.fate.reason}

@@ -96,10 +96,12 @@ class InProcess:
     def select_clients(self) -> list[str]:
         return steps.select_clients.within(self._context, *self._where, self._rounds)
 
-    def client(self, client: str) -> Manifest | Refused:
+    def client(self, client: str) -> Manifest | Refused | str:
+        if self._where[1] == 0:
+            return steps.statistics.within(self._context, self._where[0], client, self._attempt)
         return self._worker.update(ask_for(self._context, *self._where, client, self._attempt))
 
-    def aggregate(self, trained: Iterable[Manifest | Refused]) -> str:
+    def aggregate(self, trained: Iterable[Manifest | Refused | str]) -> str:
         return steps.aggregate.within(self._context, *self._where, self._attempt)
 
     def evaluate(self) -> str:

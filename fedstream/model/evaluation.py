@@ -86,7 +86,8 @@ def traced(model: KerasModel, label_shape: Sequence[int], label_type: Any) -> St
         tf.TensorSpec([None, *inputs.shape[1:]], inputs.dtype),
         tf.TensorSpec([None, *label_shape], label_type),
     ]
-    return tf.function(partial(_step, model), input_signature=signature, autograph=False)  # type: ignore[no-any-return]
+    function = tf.function(partial(_step, model), input_signature=signature, autograph=False)
+    return function.get_concrete_function()  # type: ignore[no-any-return]
 
 
 def _step(model: KerasModel, inputs: Any, target: Any) -> tuple[Any, Any, dict[str, Any]]:

@@ -15,8 +15,10 @@ from fedstream.model.export import to_saved_model
 from fedstream.model.files import describe, load_keras, save_keras
 from fedstream.model.keras_model import set_weights
 from fedstream.model.learner import Learner, TrainingConfig, TrainResult
+from fedstream.model.preprocessed import with_preprocessing
 from fedstream.model.training import Trainer
 from fedstream.model.usage import measured
+from fedstream.preprocessing.transform import Transform
 from fedstream.record.documents import Metrics
 from fedstream.record.weights import Weights
 
@@ -50,11 +52,13 @@ class KerasLearner:
         self._with(weights)
         return self._trainer.measure(x, y)
 
-    def export(self, weights: Weights) -> dict[str, bytes]:
+    def export(self, weights: Weights, transform: Transform | None = None) -> dict[str, bytes]:
         model = self._with(weights)
         if has_adapters(model):
             model, plain = load_keras(without_adapters(self._file)), merged(model)
             set_weights(model, plain)
+        if transform and transform.changes_samples:
+            model = with_preprocessing(model, transform)
         return {
             "model.keras": save_keras(model),
             **{f"saved_model/{name}": data for name, data in to_saved_model(model).items()},

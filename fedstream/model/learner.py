@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from fedstream.deadline import Deadline
 from fedstream.model.examples import Examples
+from fedstream.preprocessing.transform import Transform
 from fedstream.record.description import ModelDescription
 from fedstream.record.documents import Metrics
 from fedstream.record.exchange import Parts
@@ -105,8 +106,13 @@ class Learner(Protocol):
         """Measure weights on labelled records."""
         ...
 
-    def export(self, weights: Weights) -> dict[str, bytes]:
-        """Return the files of a published version, by name. The file `model.*` is announced to the data owners."""
+    def export(self, weights: Weights, transform: Transform | None = None) -> dict[str, bytes]:
+        """Return the files of a published version, by name. The file `model.*` is announced to the data owners.
+
+        Args:
+            weights: The weights.
+            transform: What the published model does to raw records itself; None if it takes records as they are sent.
+        """
         ...
 
     def why_no_gpu(self) -> str:

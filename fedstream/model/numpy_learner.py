@@ -14,6 +14,7 @@ from fedstream.errors import ModelError
 from fedstream.model.examples import Examples
 from fedstream.model.learner import TrainingConfig, TrainResult
 from fedstream.model.rules import finished
+from fedstream.preprocessing.transform import Transform
 from fedstream.record.canonical import canonical_json, sha256_hex
 from fedstream.record.description import SPARSE_LOSS, ModelDescription, VariableDescription
 from fedstream.record.document import Document
@@ -132,8 +133,9 @@ class SoftmaxLearner:
             confusion=confusion.tolist() if self._model.classes <= CONFUSED else None,
         )
 
-    def export(self, weights: Weights) -> dict[str, bytes]:
-        return {"model.json": self._model.to_bytes(), "weights.safetensors": to_bytes(weights)}
+    def export(self, weights: Weights, transform: Transform | None = None) -> dict[str, bytes]:
+        files = {"model.json": self._model.to_bytes(), "weights.safetensors": to_bytes(weights)}
+        return files | ({"preprocessing.json": canonical_json(transform.described())} if transform else {})
 
     def why_no_gpu(self) -> str:
         return "a numpy model trains on the processor"

@@ -1,4 +1,4 @@
-"""Apply a LocalRule to Keras training: add its terms to the gradients, and let it finish the trained weights."""
+"""Which variables a training leaves alone, and how its LocalRule finishes the trained weights."""
 
 from __future__ import annotations
 
@@ -8,61 +8,13 @@ from dataclasses import replace
 from typing import Any
 
 from fedstream.errors import ModelError
-from fedstream.model._tensorflow import KerasModel, keras, tensorflow
+from fedstream.model._tensorflow import KerasModel
 from fedstream.model.keras_model import travelling
 from fedstream.model.learner import TrainingConfig
 from fedstream.record.exchange import Parts, select
 from fedstream.record.extras import spec_of, why_not
 from fedstream.record.local_rule import Finished, LocalTraining
 from fedstream.record.weights import Weights
-
-
-@contextmanager
-def corrected(model: KerasModel, config: TrainingConfig, start: Weights) -> Iterator[None]:
-    """Let the rule add to the gradients of the trainable variables that travel for as long as the context lasts.
-
-    The rule adds its terms before the optimizer clips or accumulates gradients, as if it were a term of the loss. The
-    loss that training reports does not include it. A rule that adds nothing does not change any operation of training.
-
-    Args:
-        model: Compiled Keras model.
-        config: Configuration of the training, with the rule.
-        start: Weights of the global model that the client received.
-    """
-    rule = config.rule
-    if not rule.corrects:
-        yield
-        return
-    shared = select(travelling(model), config.parts)
-    names = {id(variable): name for name, variable in shared.items() if variable.trainable}
-    tf, optimizer, replicas = tensorflow(), _innermost(model.optimizer), model.distribute_strategy.num_replicas_in_sync
-    with tf.device("CPU:0"):
-        starts = {name: tf.constant(start[name]) for name in names.values()}
-        arrays, kept = (
-            {name: tf.constant(array) for name, array in given.items()} for given in (config.received, config.state)
-        )
-    plain = optimizer.apply
-
-    def apply(grads: Any, trainable_variables: Any = None) -> Any:
-        variables = list(optimizer._trainable_variables if trainable_variables is None else trainable_variables)
-        return plain(
-            [_added(gradient, variable) for gradient, variable in zip(grads, variables, strict=True)], variables
-        )
-
-    def _added(gradient: Any, variable: Any) -> Any:
-        name = names.get(id(variable))
-        term = rule.gradient(name, variable.value, starts[name], arrays, kept) if name else None
-        if term is None:
-            return gradient
-        term = tf.cast(term, variable.dtype) / replicas  # the replicas' gradients are added up
-        return term if gradient is None else tf.convert_to_tensor(gradient) + term
-
-    optimizer.apply, model.train_function = apply, None
-    try:
-        yield
-    finally:
-        del optimizer.apply
-        model.train_function = None
 
 
 @contextmanager
@@ -123,12 +75,3 @@ def finished(
 
 def _specs(arrays: Mapping[str, Any]) -> dict[str, Any]:
     return {name: spec_of(array) for name, array in arrays.items()}
-
-
-def _innermost(optimizer: Any) -> Any:
-    """Return the optimizer that gets gradients in their own scale."""
-    return (
-        _innermost(optimizer.inner_optimizer)
-        if isinstance(optimizer, keras().optimizers.LossScaleOptimizer)
-        else optimizer
-    )

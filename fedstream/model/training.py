@@ -18,13 +18,14 @@ from numpy.typing import NDArray
 from fedstream.errors import ModelError
 from fedstream.model._tensorflow import KerasModel, keras, set_threads, tensorflow
 from fedstream.model.batches import epochs_of_batches
+from fedstream.model.corrections import Corrections
 from fedstream.model.devices import device_name, gpu_names
 from fedstream.model.evaluation import evaluate_model, finite, traced
 from fedstream.model.examples import Examples
 from fedstream.model.keras_model import as_targets, check_shapes, get_weights, shapes_of, travelling
 from fedstream.model.learner import TrainingConfig, TrainResult
 from fedstream.model.progress import Progress
-from fedstream.model.rules import corrected, finished, fixed
+from fedstream.model.rules import finished, fixed
 from fedstream.model.shuffle import orders
 from fedstream.model.twin import fit_mirrored, twin_of
 from fedstream.model.variables import MetricsReset, Restored, Variables
@@ -56,6 +57,7 @@ class Trainer:
         self.model = model
         self._traced: dict[Any, Any] = {}
         self._twins: dict[tuple[tuple[str, ...], bool], Trainer] = {}
+        self._corrections = Corrections(model)
         self._shapes, self._variables = shapes_of(travelling(model)), Variables(travelling(model))
         self._reset_metrics = MetricsReset(model)
         self._restore_optimizer: Restored | None = None
@@ -94,7 +96,7 @@ class Trainer:
         learner = self._twin(devices, config.mixed_precision) if len(devices) > 1 or config.mixed_precision else self
         if learner is not self:
             learner.set_weights(weights)
-        with learner._fresh(config), corrected(learner.model, config, weights):
+        with learner._fresh(config), learner._corrections.added(config, weights):
             progress = Progress(learner.model, config.deadline, config.rule.partial_work)
             fit = learner._fit_mirrored if len(devices) > 1 else learner._fit
             fit(x, y, trained_on, config, progress)
@@ -204,10 +206,7 @@ class Trainer:
         tf, model = tensorflow(), self.model
         with tf.device("CPU:0"):
             samples, labels = tf.constant(x), tf.constant(as_targets(model, y))
-        kept: dict[Any, Any] = (
-            {} if config.rule.corrects else self._traced
-        )  # what a rule adds is traced into the function
-        steps, values = self._steps(samples, labels, config, kept), dict[str, float]()
+        steps, values = self._steps(samples, labels, config), dict[str, float]()
         with progress.until_deadline(), fixed(model, config.parts):
             for order in orders(index, config.seed, config.epochs):
                 self._reset_metrics()
@@ -226,9 +225,9 @@ class Trainer:
         with progress.until_deadline(), fixed(self.model, config.parts):
             fit_mirrored(self.model, epochs_of_batches(self.model, x, y, index, config), progress)
 
-    def _steps(self, samples: Any, labels: Any, config: TrainingConfig, kept: dict[Any, Any]) -> Any:
+    def _steps(self, samples: Any, labels: Any, config: TrainingConfig) -> Any:
         """Return a function that trains on numbered records in batches and returns the means since the last reset."""
-        tf, model, batch_size = tensorflow(), self.model, config.batch_size
+        tf, model, batch_size, kept = tensorflow(), self.model, config.batch_size, self._corrections.traced
         signature = [tf.TensorSpec([None, *array.shape[1:]], array.dtype) for array in (samples, labels)]
         trained = config.parts and config.parts.trained
         key = (batch_size, trained, *((tuple(spec.shape[1:]), spec.dtype) for spec in signature))
@@ -245,9 +244,9 @@ class Trainer:
                 tf.while_loop(lambda start: start < tf.size(order), step, [tf.constant(0)])
                 return model.get_metrics_result()
 
-            kept[key] = tf.function(
-                steps, input_signature=[*signature, tf.TensorSpec([None], tf.int64)], autograph=False
-            )
+            signature.append(tf.TensorSpec([None], tf.int64))
+            function = tf.function(steps, input_signature=signature, autograph=False)
+            kept[key] = function.get_concrete_function()  # it checks its arguments three times as fast
         return kept[key]
 
 

@@ -103,6 +103,7 @@ class Commit(Document):
         restores: in a rollback, the round whose global model the run goes back to.
         decision: whether the run continues.
         verdicts_digest: digest of verdicts.json; absent in round 0.
+        statistics_digest: in round 0, digest of statistics.json; not written if the run gathers no statistics.
         figures: what the strategy reports about the aggregation; not written if there are none.
         code_version: version of fedstream.
     """
@@ -123,6 +124,7 @@ class Commit(Document):
     restores: Count | None = None
     decision: Decision
     verdicts_digest: Digest | None = None
+    statistics_digest: Digest | None = Field(default=None, exclude_if=lambda digest: digest is None)
     figures: Figures = Field(default={}, exclude_if=lambda figures: not figures)
     code_version: str
 

@@ -54,7 +54,7 @@ class Opening(Document):
     attempt: Word
     slot: Count
     round: Count
-    kind: Literal["training", "closing"]
+    kind: Literal["statistics", "training", "closing"]
 
 
 class Selection(Document):
@@ -195,7 +195,7 @@ class Refusal(Document):
     """refusals/<attempt>/<client>.json: why a client did not take part in one submission."""
 
     client: Word
-    step: Literal["ingest", "train"]
+    step: Literal["statistics", "ingest", "train"]
     reason: Reason
 
 

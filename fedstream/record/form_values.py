@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from fedstream.errors import SpecError
-from fedstream.record.form import form_of
+from fedstream.record.form import form_of, values_of
 from fedstream.record.names import NAME_RULE
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -17,7 +17,7 @@ def packed(document: BaseModel) -> dict[str, Any]:
     """Return the JSON values of a form as parameters of a pipeline, in which some fields are keys of an object."""
     parameters = {field.name: field.within for field in form_of(type(document))}
     values: dict[str, Any] = {}
-    for name, value in document.model_dump(mode="json").items():
+    for name, value in values_of(document).items():
         holder = values.setdefault(parameters[name], {}) if parameters[name] else values
         holder[name] = value
     return values

@@ -103,6 +103,14 @@ class RoundKeys:
     def refusal(self, attempt: str, client: str) -> str:
         return f"{self.root}/refusals/{attempt}/{client}.json"
 
+    def statistics_of(self, client: str) -> str:
+        """Return the key of what a client contributes to the statistics; only in round 0."""
+        return f"{self.root}/statistics/{client}.json"
+
+    @property
+    def statistics(self) -> str:
+        return f"{self.root}/statistics.json"
+
     @property
     def verdicts(self) -> str:
         return f"{self.root}/verdicts.json"
@@ -154,6 +162,11 @@ class RunKeys:
     @property
     def rounds(self) -> str:
         return f"{self.root}/rounds/"
+
+    @property
+    def trace(self) -> str:
+        """The key of the index that `fedstream trace` searches, outside the run's folder: it is not on record."""
+        return f"traces/{self.run}.json"
 
     def at(self, round: int) -> RoundKeys:
         return RoundKeys(self.run, round)

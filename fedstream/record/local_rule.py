@@ -61,6 +61,9 @@ class LocalRule:
     * `finish` changes the weights that leave the client (local noise), and returns the arrays that go back beside
       them and those that the client keeps for its next round;
     * `returns` and `keeps` declare these arrays, so that every party can check them.
+
+    Rules that are equal add the same terms. Make a rule with `gradient` a frozen dataclass, so that training traces its
+    terms once and not for each client.
     """
 
     @property

@@ -42,7 +42,8 @@ def with_operational(document: Model, values: dict[str, Any]) -> Model:
 def _part(document: BaseModel, operational: bool) -> dict[str, Any]:
     """Return the values of the fields of one kind.
 
-    A dictionary of documents contains fields of both kinds; items that have only defaults are left out.
+    A dictionary of documents contains fields of both kinds; items that have only defaults are left out. A document that
+    is not written while it has only defaults has those.
     """
     dumped, part = document.model_dump(mode="json"), {}
     for name, field in type(document).model_fields.items():
@@ -50,7 +51,7 @@ def _part(document: BaseModel, operational: bool) -> dict[str, Any]:
             items = {key: _part(value, operational) for key, value in getattr(document, name).items()}
             part[name] = {key: values for key, values in items.items() if values != _part(item(), operational)}
         elif is_operational(field) == operational:
-            part[name] = dumped.get(name, field.default)  # a default is not always written
+            part[name] = dumped[name] if name in dumped else getattr(document, name).model_dump(mode="json")
     return part
 
 

@@ -17,7 +17,9 @@ from fedstream.record.form_values import explained, parse_form
 from fedstream.record.names import NAME, NAME_RULE, TOPIC
 from fedstream.record.operational import OPERATIONAL, identity, with_operational
 from fedstream.record.placement import BESIDE_PLACEMENTS, Placement, Site, with_placement
+from fedstream.record.preprocessing import Preprocessing
 from fedstream.record.privacy import Privacy
+from fedstream.record.statistics import Statistics
 
 
 class RunSpec(Document):
@@ -78,6 +80,18 @@ class RunSpec(Document):
     )
     validation_rate: Annotated[float, Entry("data", within="data_options")] = Field(
         0.1, ge=0, lt=1, description="Fraction of the records to hold out at clients whose announcement sets none."
+    )
+    preprocessing: Annotated[Preprocessing, Entry("data", within="data_options")] = Field(
+        Preprocessing(),
+        exclude_if=lambda preprocessing: preprocessing == Preprocessing(),
+        description="What happens to records before they reach the model, such as "
+        '{"steps": [{"step": "standardise"}]}; see docs/preprocessing.md.',
+    )
+    statistics: Annotated[Statistics, Entry("data", within="data_options")] = Field(
+        Statistics(),
+        exclude_if=lambda statistics: statistics == Statistics(),
+        description='Statistics of the clients\' records before the first round, such as {"gather": true}; see '
+        "docs/statistics.md.",
     )
     epochs: Annotated[int, Entry("training")] = Field(
         1, ge=1, le=10_000, description="Passes over a client's records in a round."
@@ -205,12 +219,26 @@ class RunSpec(Document):
         return self
 
     @model_validator(mode="after")
+    def _a_private_run_gathers_no_statistics(self) -> RunSpec:
+        if self.privacy.where and self.gathers_statistics:
+            raise ValueError(
+                "a run with `privacy` gathers no statistics, because its epsilon would not include them; "
+                "leave out `statistics` and the step standardise, and scale with constants of your own"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _quorum_is_reachable(self) -> RunSpec:
         if self.clients and self.min_clients > len(self.clients):
             raise ValueError(f"min_clients is {self.min_clients}, but only {len(self.clients)} clients are named")
         if strangers := sorted(self.sites.keys() - set(self.clients)) if self.clients else []:
             raise ValueError(f"sites names {strangers[0]!r}, which is not among the clients")
         return self
+
+    @property
+    def gathers_statistics(self) -> bool:
+        """Whether the clients send statistics before the first round."""
+        return self.statistics.gather or self.preprocessing.standardises
 
     @property
     def federated_evaluation(self) -> bool:

@@ -12,7 +12,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from fedstream.record.form import form_of
+from fedstream.record.form import form_of, values_of
 from fedstream.record.selection import clients_asked, quorum
 from fedstream.record.spec import RunSpec
 from fedstream.report import figures, tables
@@ -39,7 +39,7 @@ def render_report(view: RunView) -> str:
     measured = best if best and best.metrics else next((item for item in reversed(view.rounds) if item.metrics), None)
     confusion = measured.metrics.confusion if measured and measured.metrics else None
     return (
-        _environment()
+        templates()
         .get_template("report.html.j2")
         .render(
             view=view,
@@ -63,7 +63,9 @@ def render_report(view: RunView) -> str:
             method=METHOD,
             heaviest=max((row.share for row in rows), default=0.0) or 1.0,
             refusals=tables.refusal_rows(view),
+            partial=tables.partial_rows(view),
             slices=tables.slice_rows(view),
+            statistics_rows=[row for rows in view.statistics.rows for row in rows] if view.statistics else [],
             class_rows=tables.class_rows(measured.metrics if measured else None, view.classes),
             chain=_chain(view),
             settings=_settings(view.spec),
@@ -77,7 +79,8 @@ def render_report(view: RunView) -> str:
 
 
 @cache
-def _environment() -> Environment:
+def templates() -> Environment:
+    """Return the templates of all pages; what they insert is escaped."""
     environment = Environment(
         loader=PackageLoader("fedstream.report"),
         autoescape=True,
@@ -92,6 +95,7 @@ def _environment() -> Environment:
         duration=duration,
         spans=spans,
         capital=capital,
+        brief=lambda value: "–" if value is None else f"{value:.4g}",
         signed=lambda value: f"{value:+.4f}" if abs(value) < 1000 else f"{value:+.4g}",
         when=lambda time: f"{time:%Y-%m-%d %H:%M} UTC",
     )
@@ -201,7 +205,7 @@ def _chain(view: RunView) -> list[Link]:
 
 def _settings(spec: RunSpec) -> list[tuple[str, list[tuple[str, str, str]]]]:
     """Return (name, value, description) of every setting of the run, by the groups of the form."""
-    values, form = spec.model_dump(mode="json"), form_of(type(spec))
+    values, form = values_of(spec), form_of(type(spec))
     return [
         (
             group,

@@ -10,6 +10,7 @@ from fedstream.catalog.versions import find_version, list_versions
 from fedstream.errors import CorruptObject, RunError, UsageError
 from fedstream.record.commit import Commit
 from fedstream.record.decision import lineage, measurements, next_pass, rounds_behind, trained_rounds
+from fedstream.record.form import values_of
 from fedstream.record.run import RunRecord
 from fedstream.record.spec import RunSpec
 from fedstream.store.state import RunState, run_names
@@ -137,7 +138,7 @@ def compare(store: Store, first: str, second: str) -> Comparison:
 
 def _differences(first: RunRecord, second: RunRecord) -> dict[str, tuple[Any, Any]]:
     fields = [name for name in RunSpec.model_fields if name != "run"]
-    specs = first.spec.model_dump(mode="json"), second.spec.model_dump(mode="json")
+    specs = values_of(first.spec), values_of(second.spec)
     said = [
         {name: spec.get(name, RunSpec.model_fields[name].default) for name in fields} | _matched(record)
         for spec, record in zip(specs, (first, second), strict=True)

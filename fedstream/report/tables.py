@@ -138,6 +138,27 @@ def refusal_rows(view: RunView) -> list[RefusalRow]:
 
 
 @dataclass(frozen=True)
+class PartialRow:
+    """The rounds in which a client's deadline came before the end of its training, and whole epochs counted."""
+
+    client: str
+    epochs: int
+    rounds: str
+
+
+def partial_rows(view: RunView) -> list[PartialRow]:
+    """Return a row for each client and number of epochs of accepted partial work."""
+    rows = []
+    for client in view.clients:
+        found: dict[int, list[int]] = {}
+        for number, entry in client.trained:
+            if entry.epochs is not None:
+                found.setdefault(entry.epochs, []).append(number)
+        rows += [PartialRow(client.name, epochs, spans(numbers)) for epochs, numbers in sorted(found.items())]
+    return rows
+
+
+@dataclass(frozen=True)
 class SliceRow:
     """Records of one client, with all rounds that used exactly these records."""
 

@@ -22,6 +22,7 @@ from fedstream.record.spec import RunSpec
 from fedstream.record.versions import VersionManifest
 from fedstream.report.elements import ClientView, Pending, RoundView, Version
 from fedstream.report.reading import check, read, read_if_sound
+from fedstream.report.statistics import StatisticsView, statistics_view
 from fedstream.store.state import RunState
 from fedstream.store.store import ObjectInfo, Store
 from fedstream.text import count
@@ -47,6 +48,7 @@ class RunView:
         best: Round of the best evaluated model (see fedstream.record.decision); None before a round is trained.
         attendance: Clients that took part, and those that did not with the reason.
         planned: Time at which spec.json was written.
+        statistics: Statistics of the clients' records; None if the run gathers none.
     """
 
     record: RunRecord
@@ -61,6 +63,7 @@ class RunView:
     best: int | None
     attendance: Attendance
     planned: datetime | None
+    statistics: StatisticsView | None = None
 
     @property
     def run(self) -> str:
@@ -198,6 +201,7 @@ def build_view(store: Store, run: str, rounds: int | None = None) -> RunView:
         best=best_round(commits, record.spec.target_metric) if trained else None,
         attendance=attendance(record, commits),
         planned=planned.last_modified if planned else None,
+        statistics=statistics_view(state),
     )
 
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from fedstream.model.examples import Examples
 from fedstream.model.learner import Learner, Learners, TrainingConfig, TrainResult
+from fedstream.preprocessing.transform import Transform
 from fedstream.record.documents import Metrics
 from fedstream.record.weights import Weights
 
@@ -48,8 +49,8 @@ class OtherLearner:
     def measure(self, weights: Weights, x: NDArray[Any], y: NDArray[Any]) -> Metrics:
         return self._learner.measure(weights, x, y)
 
-    def export(self, weights: Weights) -> dict[str, bytes]:
-        return self._learner.export(weights)
+    def export(self, weights: Weights, transform: Transform | None = None) -> dict[str, bytes]:
+        return self._learner.export(weights, transform)
 
     def why_no_gpu(self) -> str:
         return self._learner.why_no_gpu()

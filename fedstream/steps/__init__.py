@@ -10,6 +10,7 @@ from fedstream.steps.open_round import open_round
 from fedstream.steps.plan import plan_training
 from fedstream.steps.publish import publish
 from fedstream.steps.select_clients import select_clients
+from fedstream.steps.statistics import statistics
 from fedstream.steps.train import local_train
 
 __all__ = [
@@ -21,4 +22,5 @@ __all__ = [
     "plan_training",
     "publish",
     "select_clients",
+    "statistics",
 ]

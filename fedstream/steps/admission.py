@@ -6,12 +6,16 @@ import json
 from dataclasses import dataclass
 
 from fedstream.model.compatibility import check_fit
+from fedstream.preprocessing.shapes import preprocessed_shapes
 from fedstream.record.description import ModelDescription
 from fedstream.record.offsets import format_ranges, parse_ranges
+from fedstream.record.preprocessing import Preprocessing
 from fedstream.record.spec import RunSpec
-from fedstream.steps.naming import names_misfit
+from fedstream.steps.naming import features_of, names_misfit
 from fedstream.stream.announcement import DataAnnouncement, invalid_client_name
 from fedstream.stream.codec import get_codec
+
+NO_PREPROCESSING = Preprocessing()
 
 
 @dataclass(frozen=True)
@@ -23,12 +27,14 @@ class Heard:
         partition: Partition of the message.
         offset: Offset of the message.
         data: Value of the message.
+        unconfirmed: Whether it is a withdrawal that the client itself has not confirmed, in a run that requires that.
     """
 
     bootstrap_servers: str
     partition: int
     offset: int
     data: bytes
+    unconfirmed: bool = False
 
 
 def is_for_evaluation(spec: RunSpec, announcement: DataAnnouncement) -> bool:
@@ -59,6 +65,11 @@ def why_not(
     if announcement.online and not announcement.withdrawn:
         return (
             f"announces the online stream {announcement.topic!r} without offsets; runs train on announced ranges only"
+        )
+    if heard.unconfirmed:
+        return (
+            "withdraws records, but anyone could have written that: the client's own control topic does not contain it "
+            "(own_topics); withdraw with `fedstream stream withdraw`"
         )
     if spec.own_topics and (
         foreign := sorted(topic for topic in announcement.topics if not topic.startswith(f"{client}."))
@@ -95,6 +106,22 @@ def why_not(
             )
     if announcement.withdrawn:
         return ""
+    return misfit(model, announcement, spec.preprocessing)
+
+
+def misfit(
+    model: ModelDescription, announcement: DataAnnouncement, preprocessing: Preprocessing = NO_PREPROCESSING
+) -> str:
+    """Return why the names of an announcement's columns or classes do not fit a model, or an empty string.
+
+    Args:
+        model: The model.
+        announcement: The announcement of the records.
+        preprocessing: What a run does to the records before the model sees them.
+
+    Raises:
+        FedstreamError: The format of its records is not known, or their shape does not fit the model.
+    """
     codec = get_codec(announcement.format)
-    check_fit(model, codec)
+    check_fit(model, preprocessed_shapes(preprocessing, codec, features_of(announcement, codec) or model.features))
     return names_misfit(model, codec, announcement)

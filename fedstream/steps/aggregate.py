@@ -14,6 +14,7 @@ from fedstream.steps.context import Context
 from fedstream.steps.exchange import downloads_of
 from fedstream.steps.noise import check_same_secret
 from fedstream.steps.runtime import step
+from fedstream.steps.statistics import combine_statistics
 from fedstream.store.mapped import Downloads
 from fedstream.store.state import RunState, log
 
@@ -25,6 +26,8 @@ def aggregate(context: Context, run: str, round: int, attempt: str) -> str:
     1. Judge every selected client.
     2. Freeze the verdicts once the quorum is reached, or check the verdicts on record.
     3. Aggregate the accepted updates in canonical order.
+
+    In round 0, combine the clients' statistics instead, and return their key.
 
     Args:
         context: The context in which the step runs.
@@ -39,6 +42,8 @@ def aggregate(context: Context, run: str, round: int, attempt: str) -> str:
         RunError: The noise on record was made with another secret.
     """
     state = context.run(run)
+    if round == 0:
+        return combine_statistics(state, attempt)
     keys, selection, base = state.keys.at(round), state.selection(round), state.base(round)
     if wrong := why_wrong_selection(state.record, selection, round):
         raise CorruptObject(f"{keys.selection}: {wrong}; it was changed, see `fedstream verify {run}`")
@@ -52,6 +57,7 @@ def aggregate(context: Context, run: str, round: int, attempt: str) -> str:
         if secret:
             check_same_secret(state, round, secret)
         outcome = aggregate_round(state, round, weights, verdicts.verdicts, downloads, secret)
+    del weights  # a large model would not fit three times
     for key, arrays in ((keys.server_state, outcome.state), (keys.broadcast, outcome.broadcast)):
         if arrays:
             state.store.put_new(key, to_bytes(arrays))

@@ -17,6 +17,7 @@ from fedstream.record.run import MatchedClient
 from fedstream.steps.context import Context
 from fedstream.steps.evaluation import measure_left_out, measure_on, read_evaluation
 from fedstream.steps.retry import patiently
+from fedstream.steps.round_zero import write_round_zero
 from fedstream.steps.runtime import MetricsArtifact, step
 from fedstream.store.state import RunState, log
 from fedstream.stream.records import RawRecords
@@ -30,7 +31,8 @@ def evaluate(context: Context, run: str, round: int, metrics: MetricsArtifact | 
     """Commit a round and return the decision.
 
     With an evaluation topic, the round's new model is measured on that topic. Without one, the measurements of the
-    model that the clients received are combined, weighted by the number of examples.
+    model that the clients received are combined, weighted by the number of examples. In round 0, commit the initial
+    model together with the statistics.
 
     Args:
         context: The context in which the step runs.
@@ -43,6 +45,9 @@ def evaluate(context: Context, run: str, round: int, metrics: MetricsArtifact | 
         CorruptObject: The round is already committed, and its commit does not match the store.
     """
     state = context.run(run)
+    if round == 0:
+        write_round_zero(state, state.record)
+        return state.ledger.commit(0).decision.action
     commit = (
         _on_record(context, state, round)
         if state.store.exists(state.keys.at(round).commit)

@@ -23,10 +23,10 @@ from fedstream.steps.aggregation import read_round
 from fedstream.steps.context import Context
 from fedstream.steps.exchange import downloads_of
 from fedstream.steps.global_model import global_weights
+from fedstream.steps.preprocessing import decode
 from fedstream.store.state import RunState
 from fedstream.stream.broker import Broker
 from fedstream.stream.codec import get_codec
-from fedstream.stream.columns import decode_in_order
 from fedstream.stream.records import RawRecords
 
 
@@ -102,4 +102,4 @@ def measure_left_out(context: Context, state: RunState, commit: Commit, records:
 
 def _decoded(state: RunState, records: RawRecords) -> tuple[NDArray[Any], NDArray[Any]]:
     assert state.record.evaluation is not None
-    return decode_in_order(state.record, state.record.evaluation, records)
+    return decode(state, state.record.evaluation, records)

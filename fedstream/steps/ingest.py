@@ -5,31 +5,30 @@ The client trains on this slice. The records stay in Kafka.
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any, NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
 from fedstream.catalog.models import read_description
-from fedstream.errors import ObjectConflict
+from fedstream.deadline import Deadline
+from fedstream.errors import ObjectConflict, WithdrawnError
 from fedstream.model.compatibility import check_labels
-from fedstream.record.documents import CLASSES, SliceDoc, slice_ranges
+from fedstream.record.documents import SliceDoc
 from fedstream.record.judge import why_not_planned
 from fedstream.record.offsets import OffsetRange
 from fedstream.record.placement import Placement
 from fedstream.record.run import MatchedClient
 from fedstream.steps.context import Context
 from fedstream.steps.feeding import ranges_of
+from fedstream.steps.preprocessing import transform_of
+from fedstream.steps.reading import read_usable
 from fedstream.steps.refusal import refusing
 from fedstream.steps.retry import patiently
 from fedstream.steps.runtime import step
+from fedstream.steps.slicing import describe_slice
+from fedstream.steps.statistics import gather_statistics
+from fedstream.steps.withdrawals import unconfirmed, why_withdrawn
 from fedstream.store.state import RunState, log
+from fedstream.stream.announcement import DATA_CONTROL_TOPIC
 from fedstream.stream.bounds import shown
-from fedstream.stream.codec import get_codec
-from fedstream.stream.columns import decode_in_order
-from fedstream.stream.records import RawRecords
-from fedstream.stream.unusable import usable
 
 
 class Ingested(NamedTuple):
@@ -61,6 +60,8 @@ def ingest_from_kafka(
 ) -> Ingested:
     """Write the client's slice for this round, and return its placement and the name of its secret.
 
+    In round 0, gather the client's statistics instead; nothing is trained.
+
     A client that has already finished the round, or that cannot take part, gets no placement and no secret of its own,
     so that its pod waits for neither.
 
@@ -72,6 +73,9 @@ def ingest_from_kafka(
         attempt: Id of this submission.
         store_secret: Kubernetes secret with the clients' store credentials, for clients whose site names none.
     """
+    if round == 0:
+        gather_statistics(context, run, client, attempt)
+        return NOTHING._replace(store_secret=store_secret)
     state = context.run(run)
     key = state.keys.at(round).slice(client)
     if state.finished(round, client):
@@ -88,41 +92,38 @@ def ingest_from_kafka(
 def _slice(context: Context, state: RunState, round: int, client: MatchedClient) -> SliceDoc:
     broker, deadline = context.broker_of(state, client.client), context.deadline(state.spec.round_deadline_s)
     ranges = ranges_of(state, round, client.client)
+    _check_offered(context, state, client.client, ranges, deadline)
     if validated := _validated_before(state, round, client.client, ranges):
         patiently(deadline, lambda _: broker.check_retention(ranges))
         return validated
     patiently(deadline, lambda left_s: broker.wait_for_data(ranges, left_s))
-    size, skip = get_codec(client.format).record_size, state.spec.max_skipped
-    found = patiently(deadline, lambda left_s: broker.read_ranges(ranges, left_s, size, skip))
-    records, (_, labels) = usable(found, partial(decode_in_order, state.record, client), skip)
+    records, _, labels = patiently(deadline, lambda left_s: read_usable(broker, state.record, client, ranges, left_s))
     if records.skipped:
         log.warning("client %s: skipped %s, which cannot be used", client.client, shown(records.skipped))
+    transform_of(state, client).labels(labels)  # raises what local_train would
     check_labels(read_description(state.store, state.record.model.name, state.record.model.keras_digest), labels)
     document = describe_slice(client, records, labels)
     context.records.put(context.slice_id(document), records)
     return document
 
 
-def describe_slice(client: MatchedClient, records: RawRecords, labels: NDArray[Any]) -> SliceDoc:
-    """Return the document of a slice: the client's plan, and what was read from Kafka.
+def _check_offered(
+    context: Context, state: RunState, client: str, ranges: list[OffsetRange], deadline: Deadline
+) -> None:
+    """Check that the client has not withdrawn its records since the run was planned.
 
-    Args:
-        client: The client as planned.
-        records: The records that were read.
-        labels: Labels of the records, shape (n,) or (n, 1), with the run's class numbers.
+    Raises:
+        WithdrawnError: It has. The message names the withdrawal.
+        BrokerError: The control topic cannot be read.
     """
-    return SliceDoc(
-        client=client.client,
-        bootstrap_servers=client.bootstrap_servers,
-        ranges=slice_ranges(records.ranges),
-        gaps=slice_ranges(records.gaps),
-        skipped=slice_ranges(records.skipped),
-        records=len(records),
-        input_format=client.input_format,
-        input_config=client.input_config,
-        class_counts=_class_counts(labels),
-        digest=records.digest,
-    )
+    broker = context.broker_of(state, client)
+    heard = patiently(deadline, lambda left_s: broker.heard(DATA_CONTROL_TOPIC, left_s))
+    reason = why_withdrawn(heard, client, ranges)
+    if reason and state.spec.own_topics:
+        refused = unconfirmed(broker, heard, deadline)
+        reason = why_withdrawn([m for number, m in enumerate(heard) if number not in refused], client, ranges)
+    if reason:
+        raise WithdrawnError(reason)
 
 
 def _write(state: RunState, round: int, document: SliceDoc) -> None:
@@ -132,17 +133,6 @@ def _write(state: RunState, round: int, document: SliceDoc) -> None:
         # Another version of fedstream may have written the same slice with fewer fields.
         if state.slice(round, document.client) != document:
             raise
-
-
-def _class_counts(labels: NDArray[Any]) -> dict[str, int]:
-    """Return the number of records of each label.
-
-    With more than CLASSES distinct labels, they are measurements rather than classes, and the result is empty.
-    """
-    values, counts = np.unique(labels, return_counts=True)
-    return (
-        {str(value): int(count) for value, count in zip(values, counts, strict=True)} if len(values) <= CLASSES else {}
-    )
 
 
 def _validated_before(state: RunState, round: int, client: str, ranges: list[OffsetRange]) -> SliceDoc | None:

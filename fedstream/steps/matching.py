@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from fedstream.errors import FedstreamError
+from fedstream.preprocessing.shapes import without_encoded_names
 from fedstream.record.description import ModelDescription
 from fedstream.record.offsets import OffsetRange, format_ranges, total_records
 from fedstream.record.run import AnnouncementRow, MatchedClient
@@ -74,7 +75,7 @@ def match(spec: RunSpec, model: ModelDescription, messages: Iterable[Heard]) -> 
     2. Gather the remaining ones of each client into one offer.
     3. Agree on the names of columns and classes.
     """
-    heard = list(messages)
+    heard, model = list(messages), without_encoded_names(spec.preprocessing, model)
     read = _read(spec, model, heard)
     reasons, matched = read.reasons, dict[str, MatchedClient]()
     for client, own in read.fitting.items():

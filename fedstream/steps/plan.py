@@ -30,6 +30,8 @@ from fedstream.steps.overlaps import shared_records
 from fedstream.steps.retry import patiently
 from fedstream.steps.round_zero import write_round_zero
 from fedstream.steps.runtime import step
+from fedstream.steps.statistics import check_statistics
+from fedstream.steps.withdrawals import unconfirmed
 from fedstream.store.state import RunState, log
 from fedstream.stream.announcement import DATA_CONTROL_TOPIC
 from fedstream.stream.broker import Broker, Brokers
@@ -62,7 +64,7 @@ def plan_training(
     1. Validate the form values.
     2. Match announcements and write spec.json, or compare with the one on record.
     3. Put the operational values in force.
-    4. Write round 0.
+    4. Write round 0, unless it has to gather statistics first.
     5. Count the slots.
 
     Args:
@@ -83,7 +85,8 @@ def plan_training(
     state.store.check()
     record = _record(context, state, spec)
     put_in_force(state, spec)
-    write_round_zero(state, record)
+    if not spec.gathers_statistics:  # otherwise, round 0 is committed with them
+        write_round_zero(state, record)
     slots, note = _slots(state, spec, node_budget)
     log.info(note)
     if markdown_path:
@@ -191,13 +194,18 @@ def _hear(context: Context, spec: RunSpec) -> list[Heard]:
     messages, patience = [], context.deadline(AWAY_S)
     for servers in spec.bootstrap_servers:
         try:
-            heard = _heard_at(context.brokers.at(servers), patience)
+            broker = context.brokers.at(servers)
+            heard = _heard_at(broker, patience)
+            refused = unconfirmed(broker, heard, context.deadline(CONTROL_DEADLINE_S)) if spec.own_topics else set()
         except BrokerError:
             if not servers:
                 raise
             log.warning("the brokers %s of a site do not answer; its clients do not take part", servers, exc_info=True)
             continue
-        messages += [Heard(servers, partition, offset, data) for partition, offset, data in heard]
+        messages += [
+            Heard(servers, partition, offset, data, number in refused)
+            for number, (partition, offset, data) in enumerate(heard)
+        ]
     return messages
 
 
@@ -224,6 +232,7 @@ def _check(brokers: Brokers, spec: RunSpec, model: ModelDescription, matching: M
             f"{why}, but a round asks {asked} clients and its quorum is {quorum(spec, asked)}; "
             "raise min_clients, or use other parameters"
         )
+    check_statistics(spec, matching.clients[0], matching.names.features)
     _check_evaluation(spec, matching)
     evaluation = matching.evaluations[0] if matching.evaluations else None
     if shared := shared_records(matching.clients, evaluation, brokers.default_servers):
@@ -265,11 +274,11 @@ def _slots(state: RunState, spec: RunSpec, node_budget: int) -> tuple[int, str]:
             1,
             f"run {spec.run} is finished: {state.ledger.commits()[-1].decision.reason}; only publishing remains",
         )
-    trained = trained_rounds(state.ledger.commits())
-    left = max(0, spec.rounds - trained) + spec.federated_evaluation
+    trained, gathers = trained_rounds(state.ledger.commits()), coming[1] == "statistics"
+    left = max(0, spec.rounds - trained) + spec.federated_evaluation + gathers
     asked = clients_asked(spec, len(state.record.clients))
     slots = max(1, min(left, node_budget // (ROUND_NODES + CLIENT_NODES * asked)))
-    note = f"round {coming[0]} is next; {left} rounds are left" + (
+    note = f"round {coming[0]} is next{', which gathers statistics' if gathers else ''}; {left} rounds are left" + (
         " (the last one only measures)" if spec.federated_evaluation else ""
     )
     if slots < left:

@@ -24,7 +24,7 @@ Kubernetes stores what a step returns in an object of limited size.
 
 @contextmanager
 def refusing(
-    state: RunState, round: int, client: str, attempt: str, step: Literal["ingest", "train"]
+    state: RunState, round: int, client: str, attempt: str, step: Literal["statistics", "ingest", "train"]
 ) -> Iterator[None]:
     """Turn any failure of a client's step into a refusal, since a failed pod would fail the whole run.
 

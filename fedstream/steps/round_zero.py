@@ -16,6 +16,8 @@ from fedstream.store.state import RunState
 def write_round_zero(state: RunState, record: RunRecord) -> None:
     """Write the global model of round 0, what goes out with it, and then the commit, unless there is one.
 
+    The commit names the statistics of a run that gathers them, which must be on record.
+
     Args:
         state: The run.
         record: The run's spec.json.
@@ -40,6 +42,7 @@ def write_round_zero(state: RunState, record: RunRecord) -> None:
             base_digest=record.model.weights_digest,
             weights_digest=sha256_hex(weights),
             broadcast_digest=digest(broadcast) if broadcast else None,
+            statistics_digest=state.store.digest(keys.statistics) if record.spec.gathers_statistics else None,
             decision=Decision(action="continue", reason="initial model"),
             code_version=__version__,
         )

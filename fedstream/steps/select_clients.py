@@ -12,7 +12,7 @@ from fedstream.store.state import log
 
 @step
 def select_clients(context: Context, run: str, round: int, rounds: int) -> list[str]:
-    """Freeze the selection of a round and return its clients, sorted by name.
+    """Freeze the selection of a round and return its clients, sorted by name. Round 0 asks all clients of the run.
 
     Args:
         context: The context in which the step runs.
@@ -24,6 +24,8 @@ def select_clients(context: Context, run: str, round: int, rounds: int) -> list[
         RunError: The round is not the next one.
     """
     state = context.run(run)
+    if round == 0:
+        return [client.client for client in state.record.clients]  # all of them send statistics
     key = state.keys.at(round).selection
     if not state.store.exists(key):
         coming = state.next_round(rounds)
@@ -32,6 +34,7 @@ def select_clients(context: Context, run: str, round: int, rounds: int) -> list[
                 f"round {round} of run {run!r} is not open; the store says that "
                 f"{f'round {coming[0]} is next' if coming else 'the run is finished'}"
             )
+        assert coming[1] != "statistics"  # only in round 0
         clients = select(state.record.spec, round, [client.client for client in state.record.clients])
         selection = Selection(run=run, round=round, kind=coming[1], clients=clients)
         try:

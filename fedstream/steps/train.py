@@ -29,12 +29,12 @@ from fedstream.steps.exchange import PERSONAL, kept_arrays, of_rule, written
 from fedstream.steps.feeding import why_unexpected
 from fedstream.steps.global_model import global_weights
 from fedstream.steps.noise import local_noise
+from fedstream.steps.preprocessing import decode
 from fedstream.steps.refusal import refusing, why_refused
 from fedstream.steps.retry import patiently
 from fedstream.steps.runtime import MetricsArtifact, step
 from fedstream.store.state import RunState, log
 from fedstream.stream.codec import get_codec
-from fedstream.stream.columns import decode_in_order
 from fedstream.stream.records import RawRecords
 from fedstream.stream.unusable import without_skipped
 
@@ -65,6 +65,8 @@ def local_train(
         One line about the result.
     """
     state = context.run(run)
+    if round == 0:
+        return f"{client}: nothing is trained in round 0, which gathers statistics"
     if not slice_key:
         return (
             f"{client}: cannot take part in round {round}: "
@@ -115,7 +117,7 @@ def _train(
     examples = context.examples.get(
         f"{context.slice_id(document)}/{matched.held_out_rate}/{spec.seed}/{state.run}",
         lambda: Examples(
-            *decode_in_order(state.record, matched, records),
+            *decode(state, matched, records),
             split_mask(spec.seed, records.partitions, records.offsets, matched.held_out_rate),
         ),
     )

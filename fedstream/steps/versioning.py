@@ -14,6 +14,7 @@ from fedstream.record.versions import VersionManifest
 from fedstream.serving import kserve
 from fedstream.steps.context import Context
 from fedstream.steps.global_model import global_weights
+from fedstream.steps.preprocessing import published_transform
 from fedstream.steps.publication import best_measured
 from fedstream.store.state import RunState, log
 
@@ -75,7 +76,8 @@ def _await_rival(context: Context, state: RunState, key: str) -> None:
 
 
 def _model_files(context: Context, state: RunState, best: Commit) -> dict[str, bytes]:
-    return context.learner(state).export(global_weights(context, state, best.round, best.weights_digest))
+    weights = global_weights(context, state, best.round, best.weights_digest)
+    return context.learner(state).export(weights, published_transform(state))
 
 
 def _numbered(state: RunState, number: int, best: Commit, model_files: dict[str, bytes]) -> dict[str, bytes]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -81,6 +81,15 @@ class DiskStore(Store):
                             )
                         )
         return sorted(found, key=lambda info: info.key)
+
+    def folders(self, prefix: str) -> Sequence[str]:
+        """Look for one file in each folder, since removed objects leave empty folders, and not at all objects."""
+        wanted = (self.prefix + prefix).rpartition("/")[0]
+        folder = self._checked(wanted) if wanted else self.root
+        below = folder.iterdir() if folder.is_dir() else ()
+        return sorted(
+            path.name for path in below if path != self.root / OWN and any(files for *_, files in os.walk(path))
+        )
 
     def put_if_match(self, key: str, data: bytes, etag: str | None) -> bool:
         path = self._path(key)

@@ -23,6 +23,11 @@ class Ledger:
         self._keys = RunKeys(run)
         self._read: dict[int, tuple[Commit, str]] = {}
 
+    @property
+    def read(self) -> int:
+        """Number of commits that were read so far."""
+        return len(self._read)
+
     def commits(self) -> list[Commit]:
         """Return all commits from round 0 on; empty before the run is planned."""
         found: list[Commit] = []

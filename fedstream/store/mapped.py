@@ -7,6 +7,7 @@ held in memory instead, because a file takes longer than reading them.
 from __future__ import annotations
 
 import json
+import mmap
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -21,6 +22,7 @@ from fedstream.errors import CorruptObject
 from fedstream.record.canonical import sha256_hex
 from fedstream.record.extras import ArraySpec
 from fedstream.record.weights import Weights
+from fedstream.store.resident import Resident
 from fedstream.store.store import Store, check_digest
 
 _DTYPES = {
@@ -72,6 +74,7 @@ class Downloads:
         self._store = store
         self._limit = limit
         self._held = 0 if limit <= HEADER_BYTES + SMALL_BYTES else HELD_BYTES
+        self._resident = Resident()
         self._read: dict[tuple[str, str], Weights] = {}
 
     def weights(self, key: str, digest: str, decode: Callable[[Weights], Weights] | None = None) -> Weights:
@@ -108,7 +111,7 @@ class Downloads:
     def _map(self, key: str, digest: str) -> Weights:
         path = Path(self._folder.name) / f"{len(self._read)}.safetensors"
         self._store.download(key, digest, path, self._limit)
-        return map_weights(path, key)
+        return map_weights(path, key, self._resident.watch)
 
     def _keep(self, decoded: Weights, key: str) -> Weights:
         """Return decoded weights from memory if they are small, or from a file."""
@@ -118,7 +121,7 @@ class Downloads:
             return decoded
         path = Path(self._folder.name) / f"{len(self._read)}.decoded"
         save_file(decoded, path)
-        return map_weights(path, key)
+        return map_weights(path, key, self._resident.watch)
 
     @cached_property
     def _folder(self) -> TemporaryDirectory[str]:
@@ -130,17 +133,19 @@ class Downloads:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._resident.end()
         self._read.clear()
         if "_folder" in self.__dict__:
             self._folder.cleanup()
 
 
-def map_weights(path: Path, where: str) -> Weights:
+def map_weights(path: Path, where: str, watch: Callable[[mmap.mmap], None] | None = None) -> Weights:
     """Return the weights in a safetensors file as read-only arrays that are mapped from it.
 
     Args:
         path: the file, which must not change.
         where: key of the object, for the message.
+        watch: called with the mapping; None if nobody cares how much of it is in memory.
 
     Raises:
         CorruptObject: the file is not valid safetensors.
@@ -148,7 +153,12 @@ def map_weights(path: Path, where: str) -> Weights:
 
     def mapped() -> np.ndarray:
         with safe_open(path, framework="np"):  # checks that the sizes and offsets in the header fit the file
-            return np.asarray(np.memmap(path, np.uint8, "r"))
+            pass
+        with path.open("rb") as file:
+            mapping = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        if watch:
+            watch(mapping)
+        return np.frombuffer(mapping, np.uint8)
 
     return _arrays(mapped, where)
 

@@ -37,6 +37,8 @@ class _Transient(Exception):
 class ObjectStore(Store):
     """The objects of one bucket below one prefix. Connects only when used.
 
+    An empty object counts as none, and is replaced: SeaweedFS keeps one of a PUT whose client died after the headers.
+
     Args:
         settings: address of the bucket, and its credentials.
         patience_s: seconds that a server can be unavailable, for example during a restart, before a call gives up.
@@ -103,12 +105,17 @@ class ObjectStore(Store):
                 response.close()
                 response.release_conn()
 
-        return self._on(key, read)
+        data, etag = self._on(key, read)
+        if not data:
+            raise self._not_found(key)
+        return data, etag
 
     def read(self, key: str, take: Callable[[Iterator[bytes]], T]) -> T:
         def opened() -> T:
             response = self._client.get_object(self.settings.bucket, self._full(key))
             try:
+                if response.headers.get("Content-Length") == "0":
+                    raise self._not_found(key)
                 return take(response.stream(PIECE_BYTES))
             finally:
                 response.close()
@@ -118,11 +125,7 @@ class ObjectStore(Store):
 
     def exists(self, key: str) -> bool:
         """Tell whether there is such an object."""
-        try:
-            self._on(key, lambda: self._client.stat_object(self.settings.bucket, self._full(key)))
-        except ObjectNotFound:
-            return False
-        return True
+        return bool(self._stat(key)[0])
 
     def list(self, prefix: str) -> list[ObjectInfo]:
         """Return all objects below a prefix, sorted by key."""
@@ -130,9 +133,9 @@ class ObjectStore(Store):
             prefix, lambda: list(self._client.list_objects(self.settings.bucket, self._full(prefix), recursive=True))
         )
         infos = [
-            ObjectInfo(item.object_name.removeprefix(self.settings.prefix), item.size or 0, item.last_modified)
+            ObjectInfo(item.object_name.removeprefix(self.settings.prefix), item.size, item.last_modified)
             for item in objects
-            if item.object_name and item.last_modified and not item.is_dir
+            if item.object_name and item.last_modified and item.size
         ]
         return sorted(infos, key=lambda info: info.key)
 
@@ -147,7 +150,14 @@ class ObjectStore(Store):
 
     def put_if_match(self, key: str, data: bytes, etag: str | None) -> bool:
         """Send a PUT with a condition, which minio-py's put_object does not support."""
-        digest, condition = sha256_hex(data), {"If-Match": etag} if etag else {"If-None-Match": "*"}
+        written = self._put_if(key, data, {"If-Match": etag} if etag else {"If-None-Match": "*"})
+        if not written and not etag:
+            size, left = self._stat(key)
+            written = not size and bool(left) and self._put_if(key, data, {"If-Match": left})
+        return written
+
+    def _put_if(self, key: str, data: bytes, condition: dict[str, str]) -> bool:
+        digest = sha256_hex(data)
 
         def write() -> BaseHTTPResponse:
             url, headers = self._signed_put(key, digest, condition)
@@ -160,7 +170,8 @@ class ObjectStore(Store):
         if response.status in (200, 204):
             return True
         code = error_code(response.data)
-        if response.status == 412 or (etag and code == "NoSuchKey"):  # what MinIO says of If-Match on no object
+        # MinIO says NoSuchKey of If-Match on no object.
+        if response.status == 412 or (code == "NoSuchKey" and "If-Match" in condition):
             return False
         raise self._unavailable(f"PUT {key}: HTTP {response.status} {code}")
 
@@ -177,17 +188,26 @@ class ObjectStore(Store):
             condition,
         )
 
+    def _stat(self, key: str) -> tuple[int, str]:
+        """Return the size and the tag of an object; 0 and an empty string if there is none."""
+        try:
+            found = self._on(key, lambda: self._client.stat_object(self.settings.bucket, self._full(key)))
+        except ObjectNotFound:
+            return 0, ""
+        return found.size or 0, f'"{found.etag}"'
+
     def _full(self, key: str) -> str:
         return self.settings.prefix + key
+
+    def _not_found(self, key: str) -> ObjectNotFound:
+        return ObjectNotFound(f"there is no object {self._full(key)!r} in bucket {self.settings.bucket!r}")
 
     def _on(self, key: str, call: Callable[[], T]) -> T:
         try:
             return self._try(call)
         except S3Error as error:
             if error.code in ("NoSuchKey", "NoSuchObject", "ResourceNotFound"):
-                raise ObjectNotFound(
-                    f"there is no object {self._full(key)!r} in bucket {self.settings.bucket!r}"
-                ) from error
+                raise self._not_found(key) from error
             raise self._unavailable(f"{error.code}: {error.message}") from error
 
     def _try(self, call: Callable[[], T]) -> T:

@@ -22,6 +22,7 @@ from fedstream.record.names import NAME, check_name
 from fedstream.record.reading import DOCUMENT_BYTES, Document, read_document
 from fedstream.record.run import RunRecord
 from fedstream.record.spec import RunSpec, carried_out
+from fedstream.record.statistics import ClientStatistics, RunStatistics
 from fedstream.store.kept import Kept
 from fedstream.store.ledger import Ledger
 from fedstream.store.loading import load_document
@@ -29,7 +30,7 @@ from fedstream.store.store import Store
 
 log = logging.getLogger("fedstream.run")
 
-Kind = Literal["training", "closing"]
+Kind = Literal["statistics", "training", "closing"]
 
 KEPT_BYTES = 16 * 1024 * 1024
 """Bytes of documents that are kept of a run: the slices and manifests of some thousand clients."""
@@ -154,6 +155,29 @@ class RunState:
         except CorruptObject:  # larger than any manifest, so it is not held in memory
             return self.store.digest(key)
 
+    @cached_property
+    def statistics(self) -> RunStatistics | None:
+        """The statistics of the clients' records, as the commit of round 0 names them; None if there are none.
+
+        Raises:
+            CorruptObject: the document in the store does not have the digest in the commit.
+        """
+        digest, key = self.ledger.commit(0).statistics_digest, self.keys.at(0).statistics
+        return read_document(RunStatistics, self.store.get_verified(key, digest), key) if digest else None
+
+    def statistics_of(self, client: str) -> ClientStatistics:
+        """Return what a client contributes to the statistics.
+
+        Raises:
+            ObjectNotFound: it has sent nothing.
+            CorruptObject: what it has sent cannot be read.
+        """
+        return self._document(ClientStatistics, self.keys.at(0).statistics_of(client))
+
+    def statistics_digest(self, client: str) -> str:
+        """Return the SHA-256 of the stored bytes of what a client contributes to the statistics."""
+        return sha256_hex(self._once(self.keys.at(0).statistics_of(client)))
+
     def base(self, round: int) -> Commit:
         """Return the commit that a round builds on."""
         return self.ledger.commit(round - 1)
@@ -165,8 +189,8 @@ class RunState:
     def next_round(self, rounds: int) -> tuple[int, Kind] | None:
         """Return the number and kind of the round to run next, or None when the run is finished.
 
-        Federated evaluation measures each model one round later, so such a run ends with a closing round, which only
-        measures.
+        A run that gathers statistics does so in round 0, before its initial model is committed. Federated evaluation
+        measures each model one round later, so such a run ends with a closing round, which only measures.
 
         Args:
             rounds: total number of training rounds.
@@ -177,6 +201,8 @@ class RunState:
         commits = lineage(self.ledger.commits())
         if not commits:
             planned = self.record.spec.run  # raises RunError if there is no such run
+            if self.record.spec.gathers_statistics:
+                return 0, "statistics"
             raise RunError(
                 f"run {planned!r} has no initial model yet, because plan_training did not finish; submit the run again"
             )

@@ -85,7 +85,13 @@ class Store(ABC):
 
     @abstractmethod
     def put_if_match(self, key: str, data: bytes, etag: str | None) -> bool:
-        """Write an object if its tag is still `etag` (None: if it does not exist), and tell whether it was written."""
+        """Write an object if its tag is still `etag` (None: if it does not exist), and tell whether it was written.
+
+        Args:
+            key: key of the object.
+            data: its bytes, at least one.
+            etag: the tag of the version to replace.
+        """
 
     @abstractmethod
     def remove(self, key: str) -> None:
@@ -170,7 +176,11 @@ class Store(ABC):
 
         Raises:
             ObjectConflict: the object exists with other bytes.
+            StoreError: there are no bytes. An empty object could not be told from what some servers keep of a broken
+                connection.
         """
+        if not data:
+            raise StoreError(f"{key} would be empty; a store holds no empty objects")
         digest = sha256_hex(data)
         if not self.put_if_match(key, data, None):
             found = sha256_hex(self.get(key))

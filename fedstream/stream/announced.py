@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -13,6 +14,7 @@ from fedstream.stream.announcement import (
     DATA_CONTROL_TOPIC,
     DataAnnouncement,
     invalid_client_name,
+    own_control_topic,
     parse_data_announcement,
 )
 from fedstream.stream.control import read_announcements
@@ -88,8 +90,14 @@ def counting(kafka: KafkaSettings, client: str) -> list[DataAnnouncement]:
     ]
 
 
+def withdrawal(client: str, topic: str) -> DataAnnouncement:
+    """Return the message with which a client withdraws what it announced of a topic. No two are the same."""
+    told = {"total_msg": 0, "client": client, "withdrawn": True, "withdrawal_id": secrets.token_hex(16)}
+    return DataAnnouncement.model_validate({"topic": topic, "input_format": RAW, "input_config": NO_RECORDS, **told})
+
+
 def withdraw(kafka: KafkaSettings, client: str, topic: str = "") -> list[str]:
-    """Withdraw a client's announcements, so that the client takes part in no run that is planned from now on.
+    """Withdraw a client's announcements, so that no later round of any run trains on their records.
 
     Args:
         kafka: Settings of the data owner's brokers.
@@ -114,12 +122,11 @@ def withdraw(kafka: KafkaSettings, client: str, topic: str = "") -> list[str]:
         )
     writer = RecordWriter(kafka)
     try:
-        for name in topics:
-            message = DataAnnouncement(
-                topic=name, input_format=RAW, input_config=NO_RECORDS, total_msg=0, client=client, withdrawn=True
-            )
-            writer.write(DATA_CONTROL_TOPIC, message.to_bytes(), UNLABELLED)
-        writer.flush()
+        messages = [withdrawal(client, name).to_bytes() for name in topics]
+        for control_topic in (own_control_topic(client), DATA_CONTROL_TOPIC):
+            for message in messages:
+                writer.write(control_topic, message, UNLABELLED)
+            writer.flush()
     finally:
         writer.close()
     return topics

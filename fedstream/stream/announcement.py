@@ -22,6 +22,16 @@ from fedstream.record.offsets import RECORDS, OffsetRange, invalid_topic_name, p
 DATA_CONTROL_TOPIC = "FEDERATED_DATA_CONTROL_TOPIC"
 """Topic on which data owners announce their streams."""
 
+
+def own_control_topic(client: str) -> str:
+    """Return the topic that repeats a client's withdrawals.
+
+    Every owner can write to the control topic. To this topic, whose name begins with that of the client, only the
+    client can write, if the brokers have access rights as runs with own_topics expect.
+    """
+    return f"{client}.{DATA_CONTROL_TOPIC}"
+
+
 MODEL_CONTROL_TOPIC = "FEDERATED_MODEL_CONTROL_TOPIC"
 """Topic on which published models are announced to the data owners."""
 

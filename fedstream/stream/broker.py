@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from functools import cached_property, partial
 from typing import Protocol
 
+from fedstream.errors import TopicError
 from fedstream.record.offsets import OffsetRange
 from fedstream.settings import KafkaSettings
 from fedstream.stream import control, reader
@@ -21,6 +22,10 @@ class Broker(Protocol):
 
     def read_announcements(self, topic: str, deadline_s: float) -> list[tuple[int, int, bytes]]:
         """Return (partition, offset, value) of each message of a control topic, oldest first."""
+        ...
+
+    def heard(self, topic: str, deadline_s: float) -> list[tuple[int, int, bytes]]:
+        """Return what read_announcements returns, as it was at most a second ago."""
         ...
 
     def wait_for_data(self, ranges: Sequence[OffsetRange], deadline_s: float) -> None:
@@ -82,6 +87,7 @@ class KafkaBroker:
     def __init__(self, kafka: KafkaSettings) -> None:
         self.kafka, self._clients = kafka, KeptClients()
         self._bounds = KnownBounds(partial(_fetch_bounds, kafka, self._clients))
+        self._heard: dict[str, tuple[Bounds, list[tuple[int, int, bytes]]]] = {}
 
     @property
     def bootstrap_servers(self) -> str:
@@ -89,6 +95,15 @@ class KafkaBroker:
 
     def read_announcements(self, topic: str, deadline_s: float) -> list[tuple[int, int, bytes]]:
         return control.read_announcements(self.kafka, topic, deadline_s)
+
+    def heard(self, topic: str, deadline_s: float) -> list[tuple[int, int, bytes]]:
+        try:
+            bounds = self._bounds.of(topic)
+        except TopicError:
+            return []
+        if topic not in self._heard or self._heard[topic][0] != bounds:
+            self._heard[topic] = bounds, self.read_announcements(topic, deadline_s)
+        return self._heard[topic][1]
 
     def wait_for_data(self, ranges: Sequence[OffsetRange], deadline_s: float) -> None:
         reader.wait_for_data(self.kafka, ranges, deadline_s, self._clients)

@@ -69,6 +69,9 @@ class MemoryBroker:
                 if offset >= log.first
             ]
 
+    def heard(self, topic: str, deadline_s: float) -> list[tuple[int, int, bytes]]:
+        return self.read_announcements(topic, deadline_s)
+
     def wait_for_data(self, ranges: Sequence[OffsetRange], deadline_s: float) -> None:
         with self._changed:
             if not self._changed.wait_for(lambda: not self._missing(ranges), deadline_s):

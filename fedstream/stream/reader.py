@@ -13,6 +13,7 @@ from fedstream.settings import KafkaSettings, slice_bytes
 from fedstream.stream.bounds import Bounds, check_room, gap, missing, too_late
 from fedstream.stream.client import admin, explained, unauthorized
 from fedstream.stream.clients import FRESH, Clients
+from fedstream.stream.known_bounds import TOPICS
 from fedstream.stream.records import Column, RawRecords, RecordSize, extend, why_unusable
 from fedstream.stream.unusable import check_any, too_many
 
@@ -262,6 +263,22 @@ def bounds_of_all(asked: KafkaAdminClient, topics: Sequence[str], kafka: KafkaSe
     found: dict[str, Bounds] = {topic: {} for topic in topics}
     for partition in sorted(partitions):
         found[partition.topic][partition.partition] = first[partition].offset, end[partition].offset
+    return found
+
+
+def existing_bounds(kafka: KafkaSettings, topics: Sequence[str]) -> dict[str, Bounds]:
+    """Return the bounds of those topics that exist and that the broker shows us.
+
+    Raises:
+        BrokerError: No broker answers.
+    """
+    found: dict[str, Bounds] = {}
+    with admin(kafka) as asked:
+        for first in range(0, len(topics), TOPICS):
+            with explained(kafka):
+                described = asked.describe_topics(list(topics[first : first + TOPICS]))
+            there = [about["name"] for about in described if about["partitions"] and not about["error_code"]]
+            found |= bounds_of_all(asked, there, kafka) if there else {}
     return found
 
 

@@ -21,7 +21,6 @@ class Ask:
         client: Name of the client.
         attempt: Id of the submission; a refusal goes on record under it.
         base: SHA-256 of the global weights to train.
-        deadline_s: Seconds after which the update is no longer needed.
         slice_key: Key of the slice to train on; empty if the worker has to fix the slice itself.
     """
 
@@ -30,7 +29,6 @@ class Ask:
     client: str
     attempt: str
     base: str
-    deadline_s: float
     slice_key: str = ""
 
 
@@ -55,7 +53,7 @@ class Worker(Protocol):
 def ask_for(context: Context, run: str, round: int, client: str, attempt: str) -> Ask:
     """Return the request to a worker for a client's update of an open round."""
     state = context.run(run)
-    return Ask(run, round, client, attempt, state.base(round).weights_digest, state.record.spec.round_deadline_s)
+    return Ask(run, round, client, attempt, state.base(round).weights_digest)
 
 
 class LocalWorker:

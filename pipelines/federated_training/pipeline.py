@@ -66,6 +66,7 @@ def one_round(
             run=run, round=round, client=client, attempt=attempt, store_secret=client_store_secret
         )
         slice = connect(ingested, memory=memory, **names | {"store_secret": client_store_secret}).outputs
+        with_noise(ingested, client_store_secret)  # of the statistics that a client sends in round 0
         trained = local_train(
             run=run,
             round=round,

@@ -1,6 +1,6 @@
-"""What Kafka-ML's federated module gets wrong and no other test here is named for.
+"""What Kafka-ML's federated module gets wrong, by the numbers of the list of its mistakes.
 
-Its numbers are those of the list of its mistakes.
+Those that another test is named for are in ELSEWHERE.
 """
 
 import ast
@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from kafka import TopicPartition
 
 import fedstream
 from fedstream.record.canonical import sha256_hex
@@ -19,6 +20,26 @@ from fedstream.stream.control import read_announcements
 from fedstream.stream.records import UNLABELLED
 from fedstream.stream.send import DATA_CONTROL_TOPIC, create_topic, send_dataset
 from fedstream.stream.writer import RecordWriter
+
+TESTS = Path(__file__).parents[1]
+ELSEWHERE = {
+    4: "unit/steps/test_strategy_runs.py::test_a_run_learns_and_is_verified",
+    5: "unit/record/test_decision.py::test_patience_counts_measurements_without_improvement",
+    8: "unit/model/test_split.py::test_a_record_stays_on_its_side_when_the_stream_grows",
+    11: "local/stream/test_secured_broker.py::test_who_may_read_reads",
+    12: "local/cli/test_bad_input.py::test_the_same_holds_for_the_installed_command",
+    13: "local/stream/test_reader.py::test_missing_records_are_counted_at_the_deadline",
+    14: "faults/test_killed.py::test_a_run_killed_at_every_point_in_turn",
+    18: "unit/pipelines/test_wiring.py::test_whole_gpus_slices_and_shares_are_values_of_the_form",
+    20: "local/stream/test_withdrawn_streams.py::test_a_round_after_the_withdrawal_goes_on_without_the_client",
+    21: "local/stream/test_kafka_ml_scripts.py::test_the_script_of_a_stream_with_unlabelled_records",
+}
+"""Mistakes 4, 5, 8, ...: the test that fails if it were made here.
+
+4. Only FedAvg exists. 5. No early stop. 8. No shuffle. 11. No TLS, no SASL. 12. Errors exit with 0. 13. Waits without
+end. 14. A restart begins at round 0. 18. The overlay for GPUs requests none. 20. A data owner cannot stop anything. 21.
+Unlabelled records need a label.
+"""
 
 TREES = {path: ast.parse(path.read_text()) for path in Path(fedstream.__file__).parent.rglob("*.py")}
 
@@ -123,6 +144,27 @@ def test_mistake_15_offsets_are_committed_before_the_data_is_used(undisturbed, p
     assert joins == []
 
 
+def test_mistake_16_nobody_checks_that_the_announced_records_are_still_kept(
+    place, platform, zygote, spec, clients, topic
+):
+    """Retention deletes the first records after the announcement: the client refuses, and the reason names them."""
+    rng = np.random.default_rng(2)
+    x, y = rng.uniform(0, 16, (30, 8, 8)).astype(np.float32), rng.integers(0, 10, 30)
+    send_dataset(platform.kafka, topic, topic, x, y)
+    with admin(platform.kafka) as asked:
+        asked.delete_records({TopicPartition(topic, 0): 7})
+    asked_for = {"clients": [*clients, topic], "min_clients": 2, "rounds": 1}
+    assert zygote.run(place.env, spec | asked_for) == {
+        "signal": 0,
+        "version": 1,
+    }, zygote.tail()
+    reasons = {entry.client: entry.reason for entry in place.commits[1].clients if not entry.accepted}
+    assert reasons == {
+        topic: f"records {topic}:0:0 to 6 are no longer kept (the first one left is 7); "
+        "send the data again, or give the topic a longer retention"
+    }
+
+
 def test_mistake_17_replayed_announcements_become_duplicate_jobs(place, platform, zygote, spec, clients):
     """Heard three times more, an announcement is one client with the same records."""
     heard = [
@@ -151,3 +193,12 @@ def test_mistake_19_the_final_model_is_never_sent_to_the_data_owners(undisturbed
     assert len(sent) == 1
     assert digest.encode() in sent[0]
     assert f"{prefix}models/builtin-digits-mlp/versions/1/model.keras".encode() in sent[0]
+
+
+def test_each_mistake_has_a_test():
+    here = {int(name.split("_")[2]) for name in globals() if name.startswith("test_mistake_")}
+    assert sorted({*here, *ELSEWHERE}) == list(range(1, 22))
+    for named in ELSEWHERE.values():
+        path, _, test = named.partition("::")
+        defined = {node.name for node in ast.walk(ast.parse((TESTS / path).read_text())) if hasattr(node, "name")}
+        assert test in defined, named

@@ -36,12 +36,16 @@ def race(store, job):
         return list(pool.map(run, range(WRITERS)))
 
 
-@pytest.mark.parametrize(
-    "data", [b"", b"\0\xff", random.Random(1).randbytes(6_000_000)], ids=["empty", "binary", "6 MB"]
-)
+@pytest.mark.parametrize("data", [b"\0\xff", random.Random(1).randbytes(6_000_000)], ids=["binary", "6 MB"])
 def test_bytes_come_back(store, data):
     assert store.put_new("a/b.bin", data) == sha256_hex(data)
     assert store.get("a/b.bin") == data
+
+
+def test_no_object_is_empty(store):
+    with pytest.raises(StoreError, match=r"a/b\.bin would be empty; a store holds no empty objects"):
+        store.put_new("a/b.bin", b"")
+    assert not store.exists("a/b.bin")
 
 
 @pytest.mark.parametrize("key", ["clients/Zürich 1.json", "a b/c+d%2F&=?#e.json", "日本/'quoted'.json"])
@@ -157,7 +161,7 @@ LIMIT = 20 * PIECE_BYTES
 LARGE = np.random.default_rng(1).integers(0, 256, 12 * PIECE_BYTES + 5, np.uint8).tobytes()
 
 
-@pytest.mark.parametrize("data", [b"", b"\0\xff", LARGE], ids=["empty", "binary", "13 pieces"])
+@pytest.mark.parametrize("data", [b"\0\xff", LARGE], ids=["binary", "13 pieces"])
 def test_a_file_has_the_objects_bytes(store, tmp_path, data):
     store.put_new("w", data)
     store.download("w", sha256_hex(data), tmp_path / "file", LIMIT)
@@ -231,7 +235,7 @@ def test_an_object_that_is_no_weights_is_corrupt(store):
 def test_a_part_of_a_store_sees_only_what_is_below_its_prefix(store):
     part = store.within("copies/1/")
     part.put_new("runs/r/spec.json", b"{}")
-    store.put_new("runs/other", b"")
+    store.put_new("runs/other", b"{}")
     assert [info.key for info in part.list("")] == ["runs/r/spec.json"]
     assert store.get("copies/1/runs/r/spec.json") == b"{}"
     assert part.uri("runs/r/spec.json") == store.uri("copies/1/runs/r/spec.json")
@@ -239,7 +243,7 @@ def test_a_part_of_a_store_sees_only_what_is_below_its_prefix(store):
 
 def test_folders_are_those_right_below_a_prefix(store):
     for key in ("runs/b/spec.json", "runs/a/rounds/0000/commit.json", "runs/file", "models/m/latest.json"):
-        store.put_new(key, b"")
+        store.put_new(key, b"{}")
     assert list(store.folders("runs/")) == ["a", "b"]
     assert list(store.folders("absent/")) == []
 

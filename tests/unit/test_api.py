@@ -24,6 +24,7 @@ PUBLIC = [
     "show_report",
     "simulate",
     "start",
+    "trace",
 ]
 
 

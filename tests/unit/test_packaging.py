@@ -24,20 +24,16 @@ def wheel(tmp_path_factory):
             shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy(ROOT / name, source)
-    command = [
-        sys.executable,
-        "-m",
-        "uv",
-        "build",
-        "--quiet",
-        "--wheel",
-        "--out-dir",
-        str(source / "dist"),
-        str(source),
-    ]
+    return wheel_of(source)
+
+
+def wheel_of(source):
+    """Build a wheel in the source's own folder, and return its path."""
+    out = source / "dist"
+    command = [sys.executable, "-m", "uv", "build", "--quiet", "--wheel", "--out-dir", str(out), str(source)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr
-    (built,) = (source / "dist").glob("*.whl")
+    (built,) = out.glob("*.whl")
     return built
 
 
@@ -104,7 +100,7 @@ def test_the_wheel_s_pipeline_is_the_one_that_is_compiled(installed):
 
 
 def test_reports_and_the_embedded_kafka_find_their_files(installed):
-    code = "from fedstream.report.html import _environment\nprint(len(_environment().list_templates()))"
+    code = "from fedstream.report.html import templates\nprint(len(templates().list_templates()))"
     assert int(in_wheel(installed, code)[0]) == len(list((ROOT / "fedstream/report/templates").iterdir()))
     assert (installed / "fedstream/local/kafka_files/jars.sha256").is_file()
 
@@ -115,3 +111,20 @@ def test_the_command_of_the_wheel_starts(wheel, installed):
     assert in_wheel(
         installed, "import sys\nfrom fedstream.cli.app import main\nsys.argv = ['fedstream', '--version']\nmain()"
     )
+
+
+def test_the_package_of_kafka_ml_s_scripts_is_a_distribution_of_its_own(wheel, installed, tmp_path):
+    """fedstream's wheel has no package of so general a name; who wants it installs it."""
+    assert not [name for name in ZipFile(wheel).namelist() if name.startswith("datasources")]
+    shutil.copytree(ROOT / "compat/kafka-ml", tmp_path / "source")
+    built = wheel_of(tmp_path / "source")
+    ZipFile(built).extractall(tmp_path / "site")
+    (metadata,) = (tmp_path / "site").glob("*.dist-info/METADATA")
+    assert "Requires-Dist: fedstream" in metadata.read_text()
+    code = f"""
+sys.path.insert(0, {str(tmp_path / "site")!r})
+from datasources.federated_raw_sink import FederatedRawSink
+from datasources.federated_online_raw_sink import OnlineFederatedRawSink
+print(FederatedRawSink.__module__, OnlineFederatedRawSink.__module__)
+"""
+    assert in_wheel(installed, code) == ["fedstream.stream.raw_sinks"] * 2

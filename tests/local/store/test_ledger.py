@@ -94,7 +94,7 @@ def test_of_racing_runners_one_commits_and_all_go_on_from_it(ledger, store):
     assert outcomes == [(ledger.commit(2), ledger.digest(2))] * 8
 
 
-@pytest.mark.parametrize("data", [b"", b"\xff", b"[]", b'{"run":"r"}', b'{"round":NaN}'])
+@pytest.mark.parametrize("data", [b"{", b"\xff", b"[]", b'{"run":"r"}', b'{"round":NaN}'])
 def test_a_damaged_commit_is_named(ledger, store, data):
     store.put_new(KEYS.at(2).commit, data)
     with pytest.raises(CorruptObject, match=r"^runs/r/rounds/0002/commit\.json is no Commit"):

@@ -1,9 +1,5 @@
 import inspect
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,15 +7,15 @@ import pytest
 from fedstream.errors import AnnouncementError, RecordError, TopicError, UsageError
 from fedstream.record.format import StreamFormat
 from fedstream.settings import KafkaSettings
-from fedstream.stream import FederatedRawSink, writer
+from fedstream.stream import FederatedAvroSink, FederatedJsonSink, FederatedRawSink, OnlineFederatedRawSink, writer
 from fedstream.stream.announcement import DataAnnouncement, parse_data_announcement
 from fedstream.stream.codec import get_codec
 from fedstream.stream.control import read_announcements
 from fedstream.stream.reader import read_ranges, topic_bounds
 from fedstream.stream.send import create_topic, send_dataset
+from fedstream.stream.sink import Sink
 from fedstream.stream.writer import RecordWriter
 
-EXAMPLE = Path(__file__).parents[3] / "examples" / "mnist_raw_sink.py"
 X = np.random.default_rng(0).integers(0, 255, (40, 4, 4), dtype=np.uint8)
 Y = (np.arange(40) % 10).astype(np.uint8)
 
@@ -40,16 +36,22 @@ def check_content(kafka: KafkaSettings, said: DataAnnouncement, x: np.ndarray, y
     assert (got_x.shape, got_x.dtype, got_y.dtype) == (x.shape, x.dtype, y.dtype)
 
 
-def test_the_signature_is_kafka_mls() -> None:
+@pytest.mark.parametrize(
+    ("sink", "rates"),
+    [(FederatedRawSink, "validation_rate=0, test_rate=0"), (OnlineFederatedRawSink, "validation_rate=0")],
+)
+def test_the_signatures_are_kafka_mls(sink: type[Sink], rates: str) -> None:
     expected = (
         "(self, boostrap_servers, topic, deployment_id, data_type=None, label_type=None, description='', "
         "dataset_restrictions='{}', "
-        "data_reshape=None, label_reshape=None, validation_rate=0, test_rate=0, "
+        f"data_reshape=None, label_reshape=None, {rates}, "
         "control_topic='FEDERATED_DATA_CONTROL_TOPIC', group_id='sink', unsupervised_topic=None)"
     )
-    signature = inspect.signature(FederatedRawSink.__init__)
+    signature = inspect.signature(sink.__init__)
     known = [
-        parameter for parameter in signature.parameters.values() if parameter.kind is not inspect.Parameter.KEYWORD_ONLY
+        parameter
+        for parameter in signature.parameters.values()
+        if parameter.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD
     ]
     bare = [parameter.replace(annotation=inspect.Parameter.empty) for parameter in known]
     assert str(signature.replace(parameters=bare, return_annotation=inspect.Signature.empty)) == expected
@@ -303,18 +305,121 @@ def test_arrays_and_names_that_cannot_be_announced_are_refused(
         send_dataset(kafka, topic, client, x, y)
 
 
-def test_the_example_runs_as_a_data_owner_would_run_it(kafka: KafkaSettings, topic: str, tmp_path: Path) -> None:
-    np.savez(tmp_path / "mnist.npz", x_train=X[:30], y_train=Y[:30], x_test=X[30:], y_test=Y[30:])
-    env = {**os.environ, "KAFKA_BOOTSTRAP_SERVERS": kafka.bootstrap_servers, "FEDSTREAM_CLIENT": f"owner-{topic}"}
-    done = subprocess.run(
-        [sys.executable, str(EXAMPLE), str(tmp_path / "mnist.npz"), topic],
-        env=env,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    [said] = [said for said in heard(kafka, "FEDERATED_DATA_CONTROL_TOPIC") if said.client == f"owner-{topic}"]
-    assert said.held_out_rate() == 0.1
-    check_content(kafka, said, X, Y)
+def test_the_brokers_may_be_named_in_either_spelling(kafka: KafkaSettings, topic: str) -> None:
+    where, rest = kafka.bootstrap_servers, {"topic": topic, "deployment_id": 1, "control_topic": f"{topic}-control"}
+    for named in ({"boostrap_servers": where}, {"bootstrap_servers": [where]}):
+        with FederatedRawSink(**named, **rest) as sink:
+            sink.send(X[0], Y[0])
+        with FederatedJsonSink(**named, **rest, fields=["a"]) as sink:
+            sink.send({"a": 1}, 0)
+    assert len(heard(kafka, f"{topic}-control")) == 4
+    with pytest.raises(UsageError, match="the brokers are named twice; pass bootstrap_servers once"):
+        FederatedRawSink(boostrap_servers=where, bootstrap_servers=where, **rest)
+    with pytest.raises(UsageError, match="the brokers are named twice"):
+        OnlineFederatedRawSink(where, topic, 1, bootstrap_servers=where)
+
+
+def send_two(sink: Sink, samples: tuple[np.ndarray, np.ndarray]) -> None:
+    for sample in samples:
+        sink.send(sample, Y[0])
+
+
+def test_a_block_that_ends_well_announces_and_one_that_fails_does_not(kafka: KafkaSettings, topic: str) -> None:
+    control = f"{topic}-control"
+    sink = FederatedRawSink(kafka.bootstrap_servers, topic, 1, control_topic=control)
+    with pytest.raises(RecordError), sink:
+        send_two(sink, (X[0], X[1, :3]))
+    with pytest.raises(UsageError, match="is closed"):
+        sink.send(X[0], Y[0])
+    assert heard(kafka, control) == []
+    with FederatedRawSink(kafka.bootstrap_servers, topic, 1, control_topic=control) as sink:
+        sink.send(X[0], Y[0])
+    assert [said.topic for said in heard(kafka, control)] == [f"{topic}:0:1:2"]
+    with FederatedRawSink(kafka.bootstrap_servers, topic, 1, control_topic=control) as sink:
+        sink.send(X[0], Y[0])
+        sink.close()
+    assert len(heard(kafka, control)) == 2
+
+
+@pytest.mark.parametrize("first", ["announced", "sent"])
+def test_an_online_stream_is_announced_by_its_topic_before_or_after_its_first_record(
+    kafka: KafkaSettings, topic: str, first: str
+) -> None:
+    control = f"{topic}-control"
+    mnist = OnlineFederatedRawSink(kafka.bootstrap_servers, topic, 1, validation_rate=0.1, control_topic=control)
+    if first == "sent":
+        mnist.send(data=X[0], label=Y[0])
+    mnist.send_online_control_msg(data=X[0], label=Y[0])
+    [said] = heard(kafka, control)
+    assert (said.topic, said.online, said.incremental, said.total_msg) == (topic, True, True, None)
+    assert (said.unsupervised_topic, said.validation_rate, said.client) == (None, 0.1, topic)
+    assert said.input_config == {
+        "data_type": "uint8",
+        "label_type": "uint8",
+        "data_reshape": "4 4",
+        "label_reshape": "1",
+    }
+    mnist.send(data=X[1], label=Y[1])
+    mnist.online_close()
+    assert topic_bounds(kafka, topic) == {0: (0, 1 + (first == "sent"))}
+    assert len(heard(kafka, control)) == 1
+
+
+def test_an_online_stream_with_unlabelled_records_announces_the_labelled_ones_exactly(
+    kafka: KafkaSettings, topic: str
+) -> None:
+    control = f"{topic}-control"
+    options = {"control_topic": control, "unsupervised_topic": f"{topic}-u"}
+    with OnlineFederatedRawSink(kafka.bootstrap_servers, topic, 1, **options) as mnist:
+        for x, y in zip(X, Y, strict=True):
+            mnist.send(data=x, label=y)
+        mnist.send_online_control_msg(data=X[0], label=Y[0])
+        mnist.unsupervised_send(data=X[0])
+    [said] = heard(kafka, control)
+    assert (said.topic, said.unsupervised_topic) == (f"{topic}:0:0:40", f"{topic}-u")
+    assert (said.total_msg, said.incremental) == (40, True)
+    assert topic_bounds(kafka, f"{topic}-u") == {0: (0, 1)}
+
+
+def test_an_online_stream_that_nobody_hears_of_and_a_sample_unlike_the_sent_ones_are_errors(
+    kafka: KafkaSettings, topic: str
+) -> None:
+    sink = OnlineFederatedRawSink(kafka.bootstrap_servers, topic, 1, control_topic=f"{topic}-control")
+    sink.send(X[0], Y[0])
+    with pytest.raises(RecordError, match="shape"):
+        sink.send_online_control_msg(X[0, :3], Y[0])
+    with pytest.raises(UsageError, match=f"topic '{topic}' was never announced.*call send_online_control_msg"):
+        sink.online_close()
+    for use in (sink.online_close, sink.close, lambda: sink.send_online_control_msg(X[0], Y[0])):
+        with pytest.raises(UsageError, match="is closed"):
+            use()
+
+
+def test_json_records_are_sent_as_mappings_or_rows(kafka: KafkaSettings, topic: str) -> None:
+    options = {"control_topic": f"{topic}-control", "classes": ["no", "yes"], "validation_rate": 0.2}
+    with FederatedJsonSink(kafka.bootstrap_servers, topic, 1, ["age", "bmi"], **options) as sink:
+        sink.send({"bmi": 24.5, "age": 71, "ward": 7}, "yes")
+        sink.send([40, 21], 0)
+        with pytest.raises(RecordError, match="record 2 has no field 'bmi'; the stream's fields are age, bmi"):
+            sink.send({"age": 1}, 0)
+        with pytest.raises(RecordError, match="the sample of record 2 has nan"):
+            sink.send({"age": 1, "bmi": np.nan}, 0)
+    [said] = heard(kafka, f"{topic}-control")
+    assert (said.input_format, said.classes, said.total_msg) == ("JSON", ["no", "yes"], 2)
+    check_content(kafka, said, np.array([[71, 24.5], [40, 21]], np.float32), np.array([1, 0]))
+    assert json.loads(read_ranges(kafka, said.ranges, 20).values[0]) == {"age": 71, "bmi": 24.5}
+
+
+@pytest.mark.parametrize(
+    ("sink", "arguments", "reason"),
+    [
+        (FederatedJsonSink, {"fields": []}, "input_config.fields"),
+        (FederatedJsonSink, {"fields": ["a"], "data_type": "complex64"}, "input_config.data_type"),
+        (FederatedAvroSink, {"data_scheme": "{", "label_scheme": "{"}, "input_"),
+    ],
+)
+def test_a_format_that_cannot_be_is_refused_before_anything_is_sent(
+    sink: type[Sink], arguments: dict[str, object], reason: str
+) -> None:
+    with pytest.raises(UsageError, match=reason):
+        sink("127.0.0.1:9", "t", 1, **arguments)  # type: ignore[arg-type]

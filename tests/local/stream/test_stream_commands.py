@@ -186,6 +186,7 @@ def test_a_client_withdraws_what_it_announced(kafka: KafkaSettings, topic: str, 
     assert f"withdrew the announcements of c for {topic}-c" in done.stdout
     assert [row["state"] for row in json.loads(run("list", "--json").stdout)] == ["withdrawn", "counts", "withdrawal"]
     message = json.loads(read_announcements(kafka, control, 20)[-1][2])
+    assert [json.loads(data) for _, _, data in read_announcements(kafka, f"c.{control}", 20)] == [message]
     assert (message["withdrawn"], message["topic"], message["total_msg"]) == (True, f"{topic}-c", 0)
     assert {"input_format", "input_config", "description", "dataset_restrictions", "validation_rate"} <= message.keys()
     assert run("send", file, "--topic", f"{topic}-c", "--client", "c").exit_code == 0

@@ -3,31 +3,14 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from fedstream.cli.app import main
 from fedstream.cli.options import INTERRUPTED
 
 SIMULATE = "simulate --model builtin:numpy-softmax --batch-size 10 --clients 4"
-
-
-@pytest.fixture
-def command(monkeypatch, capsys, tmp_path):
-    """Run a command line in an empty folder, and return its exit code, output and errors."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(line: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["fedstream", *line.split()])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        said = capsys.readouterr()
-        return int(ended.value.code or 0), said.out, said.err
-
-    return run
 
 
 def test_a_folder_is_read_by_the_other_commands(command):

@@ -4,19 +4,21 @@ and no trace of it afterwards.
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 from support.small_model import N, X, Y, gradient, make
 from support.strategies import LocalNoise, Variates
 
+from fedstream.aggregation.scaffold import C, ControlVariates
 from fedstream.errors import ModelError
 from fedstream.model._tensorflow import keras
 from fedstream.model.examples import Examples
 from fedstream.model.keras_model import get_weights, set_weights
 from fedstream.model.learner import TrainingConfig, TrainResult
-from fedstream.model.training import train_client
+from fedstream.model.training import Trainer, train_client
 from fedstream.record.extras import ArraySpec
 from fedstream.record.local_rule import NO_RULE, Finished, LocalRule, LocalTraining, Proximal
 from fedstream.record.weights import digest
@@ -179,3 +181,33 @@ def test_a_rule_that_does_not_return_what_it_says_is_named(extras: Any, said: st
     model = make()
     with pytest.raises(ModelError, match=f"local rule Wrong makes no update that counts: {said}"):
         trained(model, get_weights(model), Wrong())
+
+
+@dataclass(frozen=True)
+class Counted(ControlVariates):
+    """Counts the calls of `gradient`, of which each tracing makes one for each variable."""
+
+    calls: ClassVar[list[str]] = []
+
+    def gradient(self, name: str, *given: Any) -> Any:
+        self.calls.append(name)
+        return super().gradient(name, *given)
+
+
+def test_a_rule_is_traced_once_for_all_clients_and_each_has_its_own_arrays() -> None:
+    trainer, examples = Trainer(make()), Examples(X, Y, np.arange(N) % 10 == 0)
+    start = get_weights(trainer.model)
+
+    def config(scale: float, known: bool) -> TrainingConfig:
+        received, state = (
+            {C + name: np.full_like(array, scale * sign) for name, array in start.items()} for sign in (0.01, -0.05)
+        )
+        return TrainingConfig(
+            epochs=2, batch_size=10, rule=Counted(), received=received, state=state if known else {}, seed=5
+        )
+
+    configs = [config(scale, known) for known in (False, True) for scale in (1.0, 2.0, 3.0)]
+    found = [digest(trainer.train(start, examples, how).weights) for how in configs]
+    assert len(Counted.calls) == 2 * len(start), "with and without a state"
+    assert found == [digest(Trainer(make()).train(start, examples, how).weights) for how in configs]
+    assert len({*found}) == len(found)

@@ -77,20 +77,21 @@ def test_every_variable_that_the_settings_read_reaches_a_pod():
     assert read | {"FEDSTREAM_NOISE_SECRET"} == secret | set(CONFIG)
 
 
-def test_only_the_step_that_makes_noise_can_read_its_secret():
-    """Central noise is the server's, and local noise that of the client's site."""
+def test_only_the_steps_that_make_noise_can_read_its_secret():
+    """Central noise is the server's, local noise that of the client's site, and that of statistics the clients'."""
     noise = {
         name: source
         for name, pod in PODS.items()
         for source in pod["secretAsEnv"]
         if "FEDSTREAM_NOISE_SECRET" in {key["envVar"] for key in source["keyToEnv"]}
     }
-    assert noise.keys() == {"aggregate", "local-train"}
+    assert noise.keys() == {"aggregate", "ingest-from-kafka", "local-train"}
     for source in noise.values():
         assert source["keyToEnv"] == [{"secretKey": "noise", "envVar": "FEDSTREAM_NOISE_SECRET"}]
         assert source["optional"]
     assert noise["aggregate"]["secretNameParameter"]["componentInputParameter"].endswith("noise_secret")
-    assert noise["local-train"]["secretNameParameter"] == KEYS["local-train"]
+    for name in ("local-train", "ingest-from-kafka"):
+        assert noise[name]["secretNameParameter"] == KEYS[name]
 
 
 def test_a_training_runs_where_its_client_s_ingest_says():

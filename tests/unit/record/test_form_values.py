@@ -19,6 +19,8 @@ CHANGED: dict[str, Any] = {
     "own_topics": True,
     "min_data": 7,
     "validation_rate": 0.25,
+    "preprocessing": {"steps": [{"step": "standardise"}]},
+    "statistics": {"gather": True},
     "mixed_precision": True,
     "threads": 1,
     "baseline": True,
@@ -31,7 +33,7 @@ CHANGED: dict[str, Any] = {
     "rounds": 4,
     "sites": {"a": {"bootstrap_servers": "a:1"}},
 }
-KEYS = "data_restriction, slices, own_topics, min_data, max_skipped, validation_rate"
+KEYS = "data_restriction, slices, own_topics, min_data, max_skipped, validation_rate, preprocessing, statistics"
 
 
 @given(st.sets(st.sampled_from(sorted(CHANGED))))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -56,6 +56,7 @@ def make_run(
     spec: dict[str, Any] | None = None,
     features: list[str] | None = None,
     classes: list[str] | None = None,
+    epochs: Mapping[tuple[int, str], int] = {},
 ) -> str:
     """Write a run under federated evaluation as the steps write it, and return its name."""
     run = "digits"
@@ -125,7 +126,7 @@ def make_run(
         )
     )
     for number in range(1, rounds + 1 + closing):
-        _round(store, ledger, record, number, "closing" if number > rounds else "training", refuse, confusion)
+        _round(store, ledger, record, number, "closing" if number > rounds else "training", refuse, confusion, epochs)
     return run
 
 
@@ -154,6 +155,7 @@ def _round(
     kind: Any,
     refuse: Callable[[int, str], str],
     confusion: bool,
+    epochs: Mapping[tuple[int, str], int] = {},
 ) -> None:
     run, keys = record.spec.run, RunKeys(record.spec.run).at(number)
     names = [client.client for client in record.clients]
@@ -163,7 +165,8 @@ def _round(
     entries = []
     for client in record.clients:
         reason, baseline = refuse(number, client.client), record.spec.baseline and number == 1
-        entries.append(_entry(store, run, number, kind, client.client, client.records, reason, confusion, baseline))
+        entry = _entry(store, run, number, kind, client.client, client.records, reason, confusion, baseline)
+        entries.append(entry.model_copy(update={"epochs": epochs.get((number, client.client))}))
     incoming = [entry.incoming for entry in entries if entry.incoming]
     total = sum(item.num_examples for item in incoming)
     values = {

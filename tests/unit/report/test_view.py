@@ -7,7 +7,8 @@ import pytest
 from fedstream.errors import RunError
 from fedstream.record.documents import Metrics, Refusal, Selection
 from fedstream.record.layout import ModelKeys, RunKeys
-from fedstream.report.tables import class_rows, client_rows, refusal_rows, slice_rows
+from fedstream.report.html import render_report
+from fedstream.report.tables import PartialRow, class_rows, client_rows, partial_rows, refusal_rows, slice_rows
 from fedstream.report.view import build_view
 from fedstream.store.ledger import Ledger
 
@@ -136,3 +137,11 @@ def test_class_rows_are_recall_and_precision():
         (4, 1.0, 0.8, None),
         (2, 0.0, None, ("0", 2)),
     ]
+
+
+def test_partial_work_says_how_many_epochs_counted(bucket, run_of):
+    epochs = {(1, "a"): 3, (2, "a"): 1, (3, "a"): 3, (4, "c"): 4}
+    view = build_view(bucket, run_of(bucket, CLIENTS, 4, spec={"epochs": 5}, epochs=epochs))
+    assert partial_rows(view) == [PartialRow("a", 1, "2"), PartialRow("a", 3, "1, 3"), PartialRow("c", 4, "4")]
+    page = render_report(view)
+    assert "a: 3 of 5 epochs (rounds 1, 3)" in page

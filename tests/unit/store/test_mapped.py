@@ -2,6 +2,9 @@
 
 import contextlib
 import struct
+import threading
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,11 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from fedstream.deadline import Deadline
 from fedstream.errors import CorruptObject
 from fedstream.record.canonical import sha256_hex
 from fedstream.record.extras import spec_of
 from fedstream.record.weights import digest, from_bytes, to_bytes
 from fedstream.store import mapped as mapping
+from fedstream.store import resident
 from fedstream.store.mapped import SMALL_BYTES, Downloads, largest_update, map_weights
 from fedstream.store.memory import MemoryStore
 
@@ -199,3 +204,41 @@ def test_only_so_many_bytes_are_held(small, tmp_path, monkeypatch):
     for key in ("a", "b"):
         downloads.weights(key, store.put_new(key, data))
     assert len(list(tmp_path.rglob("*.safetensors"))) == 1
+
+
+def resident_of(path):
+    """Return how many KiB of a mapped file are in the memory of this process."""
+    lines = iter(Path("/proc/self/smaps").read_text(encoding="utf-8", errors="replace").splitlines())
+    return sum(
+        int(next(line for line in lines if line.startswith("Rss:")).split()[1]) for line in lines if str(path) in line
+    )
+
+
+@pytest.mark.skipif(not resident.STATM.exists(), reason="only Linux tells what is resident")
+def test_what_was_read_of_a_mapped_file_is_given_back_and_can_be_read_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(resident, "LARGEST_BYTES", 0)
+    weights, path = {"w": np.arange(1 << 20, dtype=np.float32)}, tmp_path / "w.safetensors"
+    path.write_bytes(to_bytes(weights))
+    watcher = resident.Resident()
+    array = map_weights(path, "updates/a", watcher.watch)["w"]
+    try:
+        for _ in range(2):
+            assert np.array_equal(array, weights["w"])
+            deadline = Deadline.after(20)
+            while resident_of(path) and not deadline.passed:
+                time.sleep(resident.EVERY_S)
+            assert resident_of(path) == 0
+    finally:
+        watcher.end()
+    assert array.sum() == weights["w"].sum()
+    assert resident_of(path) >= array.nbytes // 1024
+
+
+def test_the_thread_that_gives_pages_back_ends_with_the_context(tmp_path):
+    store, data = MemoryStore(), to_bytes({"w": np.zeros(SMALL_BYTES, np.float32)})
+    store.put_new("updates/a", data)
+    with Downloads(store, len(data)) as downloads:
+        downloads.weights("updates/a", sha256_hex(data))
+        names = [thread.name for thread in threading.enumerate()]
+        assert "fedstream-resident" in names or not resident.STATM.exists()
+    assert "fedstream-resident" not in [thread.name for thread in threading.enumerate()]

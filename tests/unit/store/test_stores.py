@@ -29,7 +29,7 @@ def disk(tmp_path):
 @pytest.mark.parametrize("key", ["../x", "a/../../x", "/etc/x", "a//b", "a/", ".", "a/./b", "", "a\0b", f"{OWN}/lock"])
 def test_no_key_leaves_the_folder(disk, tmp_path, key):
     (tmp_path / "x").write_bytes(b"outside")
-    disk.put_new("inside", b"")
+    disk.put_new("inside", b"x")
     for call in (
         disk.get,
         disk.exists,
@@ -68,6 +68,14 @@ def test_what_is_half_written_is_no_object(disk):
     assert [path.name for path in (disk.root / OWN).iterdir()] == []
     (disk.root / OWN / "half").write_bytes(b"half")
     assert [info.key for info in disk.list("")] == ["a"]
+
+
+def test_a_folder_whose_objects_are_gone_is_none(disk):
+    for key in ("runs/a/rounds/0000/commit.json", "runs/b/spec.json", "models/m/latest.json"):
+        disk.put_new(key, b"")
+    disk.remove("runs/a/rounds/0000/commit.json")
+    assert list(disk.folders("runs/")) == list(disk.within("runs/").folders("")) == ["b"]
+    assert list(disk.folders("")) == ["models", "runs"]
 
 
 def test_of_racing_processes_exactly_one_wins(disk):

@@ -1,0 +1,1 @@
+"""The names under which Kafka-ML's scripts import its federated sinks."""

@@ -1,0 +1,5 @@
+"""Kafka-ML's module of OnlineFederatedRawSink."""
+
+from fedstream.stream import OnlineFederatedRawSink
+
+__all__ = ["OnlineFederatedRawSink"]

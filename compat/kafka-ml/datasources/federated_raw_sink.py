@@ -1,0 +1,5 @@
+"""Kafka-ML's module of FederatedRawSink."""
+
+from fedstream.stream import FederatedRawSink
+
+__all__ = ["FederatedRawSink"]

@@ -1,0 +1,1 @@
+"""statistics: Writes what one client contributes to the statistics of a run."""

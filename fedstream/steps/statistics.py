@@ -1,0 +1,250 @@
+"""statistics: what a client contributes to the statistics of a run, and what all clients say together.
+
+The clients send sums and histograms in round 0, before the initial model is committed, and nothing else leaves them.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from numpy.typing import NDArray
+
+from fedstream.errors import CorruptObject, ObjectConflict, ObjectNotFound, QuorumError, SpecError
+from fedstream.model.split import split_mask
+from fedstream.privacy.keys import noise_key
+from fedstream.privacy.normals import Normals
+from fedstream.privacy.secret import required_secret
+from fedstream.record.canonical import sha256_hex
+from fedstream.record.document import REASON
+from fedstream.record.names import MOST_NAMES
+from fedstream.record.preprocessing import feature_names
+from fedstream.record.run import MatchedClient, RunRecord
+from fedstream.record.selection import quorum
+from fedstream.record.spec import RunSpec
+from fedstream.record.statistics import ClientStatistics, FeatureSums, RunStatistics
+from fedstream.statistics.combine import combined, combined_classes
+from fedstream.statistics.compare import differences
+from fedstream.statistics.judge import why_not
+from fedstream.statistics.measure import NUMBERS, count_classes, measure
+from fedstream.statistics.noise import noised
+from fedstream.steps.candidates import read_refusals
+from fedstream.steps.context import Context
+from fedstream.steps.feeding import ranges_of, why_unexpected
+from fedstream.steps.reading import read_usable
+from fedstream.steps.refusal import refusing, why_refused
+from fedstream.steps.retry import patiently
+from fedstream.steps.runtime import step
+from fedstream.steps.slicing import describe_slice
+from fedstream.store.state import RunState, log
+from fedstream.stream.codec import get_codec
+from fedstream.stream.records import RawRecords
+
+NOTHING_SENT = "it sent no statistics"
+"""Why a client without statistics and without a refusal is left out."""
+
+FIRST = 1
+"""The round whose records are described: the first one that trains."""
+
+
+@step
+def statistics(context: Context, run: str, client: str, attempt: str) -> str:
+    """Write what a client contributes to the statistics of a run, and return one line about it.
+
+    Args:
+        context: The context in which the step runs.
+        run: Name of the run.
+        client: Name of the client.
+        attempt: Id of this submission; a refusal goes on record under it.
+    """
+    return gather_statistics(context, run, client, attempt)
+
+
+def gather_statistics(context: Context, run: str, client: str, attempt: str) -> str:
+    """Do the work of `statistics`."""
+    state = context.run(run)
+    key = state.keys.at(0).statistics_of(client)
+    if state.store.exists(key):
+        return f"{client}: had already sent its statistics"
+    with refusing(state, 0, client, attempt, "statistics"):
+        document = _measured(context, state, state.record.client(client))
+        try:
+            state.put_new(key, document)
+        except ObjectConflict:
+            log.info("another submission has gathered the statistics of client %s; its statistics count", client)
+        line = f"{client}: statistics of {document.records} records and {len(document.features)} features"
+        log.info(line)
+        return line
+    return f"{client}: sends no statistics: {why_refused(state, 0, client, attempt)}"
+
+
+def _measured(context: Context, state: RunState, client: MatchedClient) -> ClientStatistics:
+    broker, deadline = context.broker_of(state, client.client), context.deadline(state.spec.round_deadline_s)
+    ranges = ranges_of(state, FIRST, client.client)
+    patiently(deadline, lambda left_s: broker.wait_for_data(ranges, left_s))
+    records, x, y = patiently(deadline, lambda left_s: read_usable(broker, state.record, client, ranges, left_s))
+    key = _noise_key(context, state, client, records) if state.record.spec.statistics.noise_multiplier else None
+    document = describe_statistics(state.record, client, records, x, y, key)
+    context.records.put(context.slice_id(document.slice), records)
+    return document
+
+
+def describe_statistics(
+    record: RunRecord,
+    client: MatchedClient,
+    records: RawRecords,
+    x: NDArray[Any],
+    y: NDArray[Any],
+    key: bytes | None = None,
+) -> ClientStatistics:
+    """Return what a client contributes, as its records determine it.
+
+    Args:
+        record: The record of the run.
+        client: The client as planned.
+        records: The records that were read.
+        x: Decoded samples, with their columns in the run's order.
+        y: Decoded labels, with the run's class numbers.
+        key: Key of the noise; None for none.
+    """
+    trained = ~split_mask(record.spec.seed, records.partitions, records.offsets, client.held_out_rate)
+    asked, features, counts = record.spec.statistics, list[FeatureSums](), dict[str, int]()
+    if trained.sum() >= asked.min_records:
+        if key:
+            sizes = features_in(client, record.features)
+            features = noised(x[trained], record.features, asked, sizes, Normals(key))
+        else:
+            features = measure(x[trained], record.features)
+            counts = count_classes(y[trained]) if y.size == len(y) else {}
+    return ClientStatistics(
+        run=record.spec.run,
+        slice=describe_slice(client, records, y[:0]),
+        records=int(trained.sum()),
+        features=features,
+        class_counts=counts,
+    )
+
+
+def _noise_key(context: Context, state: RunState, client: MatchedClient, records: RawRecords) -> bytes:
+    secret = required_secret(context.noise_secret(), f"the noise of the statistics of run {state.run!r}")
+    spec_digest = sha256_hex(state.store.get(state.keys.spec))
+    return noise_key(secret, state.run, 0, client.client, spec_digest, records.digest)
+
+
+def combine_statistics(state: RunState, attempt: str) -> str:
+    """Write the statistics of a run from what its clients have sent, and return their key.
+
+    Raises:
+        QuorumError: Fewer clients have sent statistics than a round needs updates.
+    """
+    key = state.keys.at(0).statistics
+    if state.store.exists(key):
+        return key
+    told = read_refusals(state, 0).get(attempt, {})
+    counting, left_out = judged_statistics(state)
+    left_out |= {client: told[client] for client in told.keys() & left_out.keys() if left_out[client] == NOTHING_SENT}
+    _check_quorum(state, counting, left_out)
+    try:
+        state.put_new(key, run_statistics(state, counting, left_out))
+    except ObjectConflict:
+        log.info("another submission has combined the statistics of run %s; its statistics count", state.run)
+    for client, reason in sorted(left_out.items()):
+        log.warning("statistics: %s is left out: %s", client, reason)
+    for difference in differences(counting):
+        log.warning("statistics: %s", difference)
+    return key
+
+
+def judged_statistics(state: RunState) -> tuple[list[ClientStatistics], dict[str, str]]:
+    """Return the contributions on record that count, sorted by client, and why the other clients are left out."""
+    counting: list[ClientStatistics] = []
+    left_out: dict[str, str] = {}
+    for client in state.record.clients:
+        try:
+            document = state.statistics_of(client.client)
+        except ObjectNotFound:
+            left_out[client.client] = NOTHING_SENT
+            continue
+        except CorruptObject as error:
+            left_out[client.client] = str(error)
+            continue
+        if reason := why_left_out(state, client, document):
+            left_out[client.client] = reason
+        else:
+            counting.append(document)
+    return counting, left_out
+
+
+def why_left_out(state: RunState, client: MatchedClient, document: ClientStatistics) -> str:
+    """Return why the contribution of a client does not count, or an empty string."""
+    if document.run != state.run:
+        return f"its statistics are those of run {document.run!r}"
+    if reason := why_unexpected(state, FIRST, document.slice, client.client):
+        return f"its slice is not the planned one: {reason}"
+    return why_not(document, state.record.spec.statistics, features_in(client, state.record.features))
+
+
+def features_in(client: MatchedClient, names: list[str]) -> dict[str, int]:
+    """Return the features of a client's records, and the number of values that a record has of each.
+
+    Args:
+        client: The client as planned.
+        names: Names of the run's columns; empty if they have none.
+    """
+    codec = get_codec(client.format)
+    if own := codec.data_dtype.names:
+        fields = {name: codec.data_dtype[name].subdtype or (codec.data_dtype[name], ()) for name in own}
+        return {name: math.prod(shape) for name, (base, shape) in fields.items() if base.kind in NUMBERS}
+    features = feature_names(codec.data_shape, names)
+    return dict.fromkeys(features, math.prod(codec.data_shape) // len(features))
+
+
+def check_statistics(spec: RunSpec, client: MatchedClient, names: list[str]) -> None:
+    """Check that the statistics that a run asks for can be gathered.
+
+    Args:
+        spec: The run.
+        client: A client as planned.
+        names: Names of the run's columns; empty if they have none.
+
+    Raises:
+        SpecError: The records have too many features, or the bounds are not those of the features.
+    """
+    features, bounds = features_in(client, names), spec.statistics.bounds
+    if spec.gathers_statistics and len(features) > MOST_NAMES:
+        raise SpecError(
+            f"statistics: the records have {len(features):,} features, and statistics of at most {MOST_NAMES:,} can be "
+            "gathered; send records of several dimensions, which are one feature"
+        )
+    if bounds and bounds.keys() != features.keys():
+        wrong = min(bounds.keys() ^ features.keys())
+        raise SpecError(
+            f"statistics: with noise, each feature needs bounds, and feature {wrong!r} "
+            f"{'has none' if wrong in features else 'does not exist'}"
+        )
+
+
+def run_statistics(state: RunState, counting: list[ClientStatistics], left_out: dict[str, str]) -> RunStatistics:
+    """Return what the contributions of the clients say together."""
+    return RunStatistics(
+        run=state.run,
+        clients={document.client: state.statistics_digest(document.client) for document in counting},
+        left_out={client: reason[:REASON] for client, reason in left_out.items()},
+        records=sum(document.records for document in counting),
+        features=combined(counting),
+        class_counts=combined_classes(counting),
+    )
+
+
+def _check_quorum(state: RunState, counting: list[ClientStatistics], left_out: dict[str, str]) -> None:
+    """Check that as many clients have answered as a round needs, and that one of them has enough records."""
+    clients = len(state.record.clients)
+    answered = sum(state.store.exists(state.keys.at(0).statistics_of(client.client)) for client in state.record.clients)
+    needed = quorum(state.record.spec, clients)
+    if counting and answered >= needed:
+        return
+    reasons = "; ".join(f"{client}: {reason}" for client, reason in sorted(left_out.items()))
+    raise QuorumError(
+        f"statistics of run {state.run!r}: {answered} of {clients} clients sent them, those of {len(counting)} count, "
+        f"and the quorum is {needed}. {reasons}. Correct that and submit the run again; what was sent is kept"
+    )
