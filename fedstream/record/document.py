@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -28,3 +28,12 @@ class Document(BaseModel):
     """A frozen document that rejects unknown fields, NaN and infinity."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+def values_of(document: BaseModel) -> dict[str, Any]:
+    """Return the JSON value of each field, including documents that are not written while they have only defaults."""
+    written = document.model_dump(mode="json")
+    return {
+        name: written[name] if name in written else getattr(document, name).model_dump(mode="json")
+        for name in type(document).model_fields
+    }
