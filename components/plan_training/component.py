@@ -25,6 +25,7 @@ def plan_training(
         "slices": "newest",
         "own_topics": False,
         "min_data": 1,
+        "max_skipped": 0,
         "validation_rate": 0.1,
         "preprocessing": {"steps": [], "one_hot_labels": 0},
         "statistics": {"gather": False, "min_records": 10, "noise_multiplier": 0.0, "bounds": {}},
@@ -78,10 +79,12 @@ def plan_training(
             Must equal the restrictions of an announcement; {} for streams without any. slices: Which announcements of a
             client count: newest for only the latest one, all for all of them. own_topics: Accept only announcements of
             topics whose names begin with the client's name and a dot, as the access rules of a secured broker enforce.
-            min_data: Minimum number of records that a client must have announced. validation_rate: Fraction of the
-            records to hold out at clients whose announcement sets none. preprocessing: What happens to records before
-            they reach the model, such as {"steps": [{"step": "standardise"}]}; see docs/preprocessing.md. statistics:
-            Statistics of the clients' records before the first round, such as {"gather": true}; see docs/statistics.md.
+            min_data: Minimum number of records that a client must have announced. max_skipped: Maximum number of a
+            client's records to leave out because they cannot be read as announced; 0 to refuse the client instead. The
+            slice names each of them. validation_rate: Fraction of the records to hold out at clients whose announcement
+            sets none. preprocessing: What happens to records before they reach the model, such as {"steps": [{"step":
+            "standardise"}]}; see docs/preprocessing.md. statistics: Statistics of the clients' records before the first
+            round, such as {"gather": true}; see docs/statistics.md.
         epochs: Passes over a client's records in a round.
         batch_size: Records in one optimizer step.
         learning_rate: Learning rate of the clients' optimizer; 0 for the rate that the model was compiled with.

@@ -31,9 +31,10 @@ class Document(BaseModel):
 
 
 def values_of(document: BaseModel) -> dict[str, Any]:
-    """Return the JSON value of each field, including documents that are not written while they have only defaults."""
-    written = document.model_dump(mode="json")
-    return {
-        name: written[name] if name in written else getattr(document, name).model_dump(mode="json")
-        for name in type(document).model_fields
-    }
+    """Return the JSON value of each field, including those that are not written while they have their default."""
+    written, names = document.model_dump(mode="json"), type(document).model_fields
+    return {name: written[name] if name in written else _plain(getattr(document, name)) for name in names}
+
+
+def _plain(value: Any) -> Any:
+    return value.model_dump(mode="json") if isinstance(value, BaseModel) else value
