@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlsplit
 
-from fedstream.credentials import brokers, read_credentials, why_no_token_url
+from fedstream.credentials import brokers, read_credentials, why_no_oauth_url
 from fedstream.errors import SettingsError
 
 START_HINT = (
@@ -57,8 +57,8 @@ class KafkaSettings:
         cert_file: PEM file with the client certificate.
         key_file: PEM file with the client's private key.
         credentials_file: JSON file that maps the addresses of other clusters to their credentials.
-        token_url: With OAUTHBEARER, address of the token endpoint.
-        token_scope: With OAUTHBEARER, scope to ask for; empty for the server's default.
+        oauth_url: With OAUTHBEARER, address of the token endpoint.
+        oauth_scope: With OAUTHBEARER, scope to ask for; empty for the server's default.
         stranger: Whether this is a cluster other than the one in the environment, without credentials on file.
     """
 
@@ -71,8 +71,8 @@ class KafkaSettings:
     cert_file: str = ""
     key_file: str = ""
     credentials_file: str = ""
-    token_url: str = ""
-    token_scope: str = ""
+    oauth_url: str = ""
+    oauth_scope: str = ""
     stranger: bool = False
 
     def __repr__(self) -> str:
@@ -102,8 +102,8 @@ class KafkaSettings:
             cert_file=env.get("KAFKA_CERT_FILE", ""),
             key_file=env.get("KAFKA_KEY_FILE", ""),
             credentials_file=env.get("KAFKA_CREDENTIALS_FILE", ""),
-            token_url=env.get("KAFKA_TOKEN_URL", ""),
-            token_scope=env.get("KAFKA_TOKEN_SCOPE", ""),
+            oauth_url=env.get("KAFKA_OAUTH_URL", ""),
+            oauth_scope=env.get("KAFKA_OAUTH_SCOPE", ""),
         )
         settings._check_login()
         return settings
@@ -118,8 +118,8 @@ class KafkaSettings:
             )
         if self.sasl_mechanism not in MECHANISMS:
             raise SettingsError(f"KAFKA_SASL_MECHANISM is {self.sasl_mechanism!r}; set it to {' or '.join(MECHANISMS)}")
-        if self.sasl_mechanism == "OAUTHBEARER" and (problem := why_no_token_url(self.token_url)):
-            raise SettingsError(f"KAFKA_TOKEN_URL {problem}")
+        if self.sasl_mechanism == "OAUTHBEARER" and (problem := why_no_oauth_url(self.oauth_url)):
+            raise SettingsError(f"KAFKA_OAUTH_URL {problem}")
 
     def at(self, bootstrap_servers: str) -> KafkaSettings:
         """Return the settings for the cluster at an address that another party supplied.
