@@ -26,11 +26,19 @@ def plan_training(
         "own_topics": False,
         "min_data": 1,
         "validation_rate": 0.1,
+        "feed": {"kind": "announced", "at_least": 1, "at_most": 100000, "timeout_s": 60.0},
     },
     epochs: int = 1,
     batch_size: int = 32,
     learning_rate: float = 0.0,
-    training_options: Dict[str, Any] = {"mixed_precision": False, "threads": 2, "baseline": False},
+    training_options: Dict[str, Any] = {
+        "mixed_precision": False,
+        "threads": 2,
+        "baseline": False,
+        "unsupervised": False,
+        "unsupervised_rounds": 5,
+        "confidence": 0.9,
+    },
     seed: int = 0,
     strategy: str = "FedAvg",
     strategy_config: Dict[str, Any] = {},
@@ -46,6 +54,7 @@ def plan_training(
     target_value: float = 0.0,
     patience: int = 0,
     publish: str = "always",
+    stopping_options: Dict[str, Any] = {"indefinite": False, "change": "auto", "improvement": 0.05},
     round_deadline_s: float = 600.0,
     placement: Dict[str, Any] = {
         "node_selector": {},
@@ -77,14 +86,20 @@ def plan_training(
             client count: newest for only the latest one, all for all of them. own_topics: Accept only announcements of
             topics whose names begin with the client's name and a dot, as the access rules of a secured broker enforce.
             min_data: Minimum number of records that a client must have announced. validation_rate: Fraction of the
-            records to hold out at clients whose announcement sets none.
+            records to hold out at clients whose announcement sets none. feed: Which records a client trains on in a
+            round: all that it announced, or what is new, such as {"kind": "new", "at_least": 100, "at_most": 5000,
+            "timeout_s": 60}; see docs/live.md.
         epochs: Passes over a client's records in a round.
         batch_size: Records in one optimizer step.
         learning_rate: Learning rate of the clients' optimizer; 0 for the rate that the model was compiled with.
         training_options: Rarely used values in one object; keys that are left out keep their defaults. mixed_precision:
             Train in half precision: float16 on GPUs, bfloat16 on processors. Weights and measurements stay float32.
             threads: TensorFlow threads per training. Their number affects the digests. baseline: Also train each client
-            alone, once, for comparison in the report. This takes as long as the client's part of the run.
+            alone, once, for comparison in the report. This takes as long as the client's part of the run. unsupervised:
+            Also train on the records without labels that clients announce (unsupervised_topic), labelled by the model's
+            confident predictions. unsupervised_rounds: With unsupervised, how often at most a client labels them anew
+            in a round. confidence: With unsupervised, the probability from which a prediction counts as a label, from
+            0.5 to 1.
         seed: Seed for client selection, splits and shuffles.
         strategy: How updates become the next global model. `fedstream strategies` lists the strategies.
         strategy_config: Parameters of the strategy, such as {"server_learning_rate": 0.05} for FedAdam; parameters that
@@ -102,6 +117,11 @@ def plan_training(
         patience: The run stops after this many measurements without improvement; 0 to never stop early.
         publish: Whether a finished run becomes a version of the model: always, if-better than the newest version, or
             never.
+        stopping_options: Rarely used values in one object; keys that are left out keep their defaults. indefinite: Go
+            on for as long as new records come. Each submission runs up to `rounds` more rounds, and publishes a version
+            if the target metric has moved. change: Direction in which the target metric of an indefinite run has to
+            move: up, down, or auto for up if it is a score and down if it is a loss. improvement: How far the target
+            metric of an indefinite run has to move for a new version.
         round_deadline_s: Seconds that a client has to wait for its data, and again to train.
         placement: Where clients train, such as {"node_selector": {"gpu": "h100"}, "gpu_type": "nvidia.com/gpu",
             "gpu_count": 1}; see docs/gpu.md.

@@ -6,11 +6,12 @@ from functools import cached_property
 
 from fedstream.audit.evidence import shortened
 from fedstream.deadline import Deadline
-from fedstream.errors import FedstreamError
+from fedstream.errors import CorruptObject, FedstreamError
 from fedstream.record.commit import Commit
 from fedstream.record.documents import Metrics, SliceDoc
 from fedstream.record.offsets import OffsetRange, format_ranges
 from fedstream.record.run import MatchedClient
+from fedstream.record.summary import same_summary
 from fedstream.steps.context import Context
 from fedstream.steps.evaluation import measure_left_out, measure_on, read_evaluation
 from fedstream.steps.feeding import why_not_fed
@@ -47,8 +48,11 @@ class Streams:
         The same records are read only once. Offsets that the run's feed does not give are not read, because the judge
         rejects their slice.
         """
-        if why_not_fed(self.state, round, document, client):
-            return ""
+        try:
+            if why_not_fed(self.state, round, document, client):
+                return ""
+        except CorruptObject:
+            return ""  # the selection or an earlier commit, which is named for that
         unlabelled = document.unlabelled_offsets
         slice = (client, document.ranges_text, format_ranges(unlabelled))
         if slice not in self._again:
@@ -68,7 +72,7 @@ class Streams:
                 f"its class_counts are {_counts(document)}, but the records of {again.ranges_text} have "
                 f"{_counts(again)}"
             )
-        return ""
+        return "" if same_summary(document.summary, again.summary) else "its summary is not that of its records"
 
     def check_measurement(self, commit: Commit) -> str:
         """Return what is wrong with the metrics in a commit, measured on the evaluation topic; empty if nothing is."""
@@ -101,7 +105,7 @@ class Streams:
             broker, deadline = self.brokers.at(client.bootstrap_servers), Deadline.after(self.deadline_s)
             read = read_slice(broker, client, ranges, unlabelled, deadline)
             self.records += sum(len(records) for records in read if records)
-            return describe_slice(client, read, examples_of(self.state.record, client, read).y)
+            return describe_slice(self.state.record.spec, client, read, examples_of(self.state.record, client, read))
         except FedstreamError as error:
             return f"its records cannot be read again: {error}"
 

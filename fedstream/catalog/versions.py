@@ -6,6 +6,7 @@ import re
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import PurePosixPath
+from typing import Literal
 
 from fedstream.errors import CorruptObject, ModelError, ObjectNotFound, UsageError
 from fedstream.record.canonical import sha256_hex
@@ -90,8 +91,10 @@ def find_version(store: Store, model: str, number: Which = None) -> Version:
     return _read(store, model, wanted)
 
 
-def find_published(store: Store, model: str, run: str, head: str) -> Version | None:
-    """Return the version that was published from a run's last commit; None if there is none.
+def find_published(
+    store: Store, model: str, run: str, digest: str, of: Literal["head", "commit"] = "head"
+) -> Version | None:
+    """Return the version that was published from a commit of a run; None if there is none.
 
     Unreadable manifests are ignored, so that a planted one cannot prevent others from publishing.
 
@@ -99,12 +102,13 @@ def find_published(store: Store, model: str, run: str, head: str) -> Version | N
         store: Store of the models.
         model: Name of the model.
         run: Name of the run.
-        head: SHA-256 of the commit.
+        digest: SHA-256 of the commit.
+        of: Whether it is the run's last commit at that time, or the commit of the published model.
     """
     for number in list_versions(store, model):
         with suppress(CorruptObject):
             version = _read(store, model, number)
-            if (version.manifest.run, version.manifest.head) == (run, head):
+            if (version.manifest.run, getattr(version.manifest, of)) == (run, digest):
                 return version
     return None
 

@@ -89,6 +89,8 @@ def print_outcome(outcome: dict[str, Any], json: bool) -> None:
         came = f"published version {outcome['version']} of {outcome['model']}"
     elif outcome["finished"]:
         came = f"not published: {outcome['reason']}"
+    elif "idle" in outcome:
+        came = f"nothing published: {outcome['reason']}; run it again to go on"
     else:
         came = "nothing published yet: the run is not finished; run it again to continue"
     there, records = outcome["clients"], outcome["records"]
@@ -101,7 +103,8 @@ def print_outcome(outcome: dict[str, Any], json: bool) -> None:
     said = {
         "records": f"trained on {records['trained_on']:,} of {records['announced']:,} announced",
         "metrics": metrics_text(outcome["metrics"]),
+        "ended": outcome.get("idle", ""),
     }
     for name, value in (outcome | said).items():
-        if name in ("records", "metrics", "weights_digest", "head", "verified", "report") and value:
+        if name in ("records", "metrics", "ended", "weights_digest", "head", "verified", "report") and value:
             out.print(f"  {name.replace('_', ' ')}: {value}", highlight=False, markup=False, soft_wrap=True)

@@ -38,13 +38,13 @@ class Observer:
 
 
 def published_version(store: Store, spec: RunSpec) -> int:
-    """Return the version that was published from the last commit of a finished run; 0 if there is none.
+    """Return the version that was published from the last commit of a finished or indefinite run; 0 if there is none.
 
     Raises:
         FedstreamError: The run was never planned, or the store is unavailable or damaged.
     """
     state = RunState(store, spec.run)
-    if state.next_round(spec.rounds):
+    if state.next_round(spec.rounds) and not spec.indefinite:
         return 0
     found = find_published(
         store, state.record.model.name, spec.run, state.ledger.digest(state.ledger.commits()[-1].round)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 from fedstream import __version__
 from fedstream.errors import UsageError
 from fedstream.record.commit import ClientEntry, Commit, Decision
 from fedstream.record.spec import RunSpec
+
+ROUNDING = 1e-9
+"""Part of a move that rounding can take, as in 0.85 - 0.80."""
 
 LOWER_IS_BETTER = ("loss", "error", "mse", "mae", "rmse", "entropy")
 
@@ -151,6 +155,28 @@ def measurements(commits: Sequence[Commit], metric: str) -> list[tuple[int, floa
         ):
             values.setdefault(commit.measured_round, commit.metrics.values[metric])
     return list(values.items())
+
+
+def round_to_publish(commits: Sequence[Commit], spec: RunSpec) -> int:
+    """Return the round of the model that a run publishes.
+
+    This is the best model of a run that ends. Of an indefinite run, it is the model with which the target metric last
+    moved by `improvement` in the direction of `change`; the first measured model counts as a move. On an evaluation
+    topic, moves are counted from the value of the model before. Under federated evaluation, new records are measured in
+    each round, so they are counted from the worst value since: a stream that drifts lowers it for every model.
+    """
+    if not spec.indefinite:
+        return best_round(commits, spec.target_metric)
+    trained = {commit.round for commit in lineage(commits) if commit.kind == "training"}
+    up = higher_is_better(spec.target_metric) if spec.change == "auto" else spec.change == "up"
+    found, since = max(trained, default=0), -math.inf
+    for round, value in measurements(commits, spec.target_metric):
+        score = value if up else -value
+        if round in trained and score - since >= spec.improvement - ROUNDING:
+            found, since = round, score
+        elif spec.federated_evaluation:
+            since = min(since, score)
+    return found
 
 
 def best_round(commits: Sequence[Commit], metric: str) -> int:

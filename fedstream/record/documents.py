@@ -10,6 +10,7 @@ from pydantic import Field
 from fedstream.record.document import Count, Digest, Document, Number, Reason, Word
 from fedstream.record.format import RAW, StreamFormat
 from fedstream.record.offsets import OffsetRange
+from fedstream.record.summary import Summary
 
 CLASSES = 10_000
 """Maximum number of classes whose records are counted.
@@ -51,12 +52,17 @@ class Submission(Document):
 
 
 class Opening(Document):
-    """opened/<attempt>-<slot>.json: which slot of which submission opened a round. The store has the time."""
+    """opened/<attempt>-<slot>.json: which slot of which submission opened a round. The store has the time.
+
+    Attributes:
+        idle: why the submission ended instead of running the round, as in a live run without new records.
+    """
 
     attempt: Word
     slot: Count
     round: Count
     kind: Literal["training", "closing"]
+    idle: Reason = Field(default="", exclude_if=lambda idle: not idle)
 
 
 class Selection(Document):
@@ -99,6 +105,7 @@ class SliceDoc(Document):
         class_counts: label -> number of records.
         digest: SHA-256 of all records (fedstream.stream.records).
         unlabelled: records without labels that the client trains on too; not written if there are none.
+        summary: what the samples are like, in a live run; absent if they are too few to say anything about them.
     """
 
     client: Word
@@ -110,6 +117,7 @@ class SliceDoc(Document):
     class_counts: dict[Word, Count] = Field(max_length=CLASSES)
     digest: Digest
     unlabelled: UnlabelledRecords | None = Field(default=None, exclude_if=lambda unlabelled: unlabelled is None)
+    summary: Summary | None = Field(default=None, exclude_if=lambda summary: summary is None)
 
     @property
     def format(self) -> StreamFormat:

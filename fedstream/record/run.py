@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, field_serializer, field_validator, model_validator
 
 from fedstream.errors import SpecError
 from fedstream.record.document import Digest, Document, Word
@@ -12,6 +12,8 @@ from fedstream.record.exchange import Parts
 from fedstream.record.format import RAW, StreamFormat
 from fedstream.record.names import MODEL_NAME, NAME
 from fedstream.record.spec import RunSpec
+from fedstream.record.stream import Stream
+from fedstream.record.unwritten import written
 
 LAYOUT = 1
 """Layout of a run's objects and documents; it grows when an older reader would misread a newer run."""
@@ -23,14 +25,16 @@ class MatchedClient(Document):
     Attributes:
         client: name of the client.
         bootstrap_servers: brokers of the client; empty for the default brokers.
-        ranges: `topic:partition:start:end[,...]`, as announced.
+        ranges: `topic:partition:start:end[,...]`, as announced; in a live run, also the names of online streams.
         input_format: name of the codec, as announced.
         input_config: configuration of the codec, as announced.
         held_out_rate: fraction of the client's records that is never trained on, in [0, 1).
-        records: number of announced records.
+        records: number of announced records; 0 for an online stream.
         features: names of the client's columns, in the client's order; empty if it announced none.
         classes: names of the client's classes 0, 1, ...; empty if it announced none.
         unlabelled: ranges of records without labels, like `ranges`; not written if the run does not use any.
+        stream: where the client's stream begins; only in a live run.
+        unlabelled_stream: where the client's records without labels begin; only in a live run that uses any.
     """
 
     client: str = Field(pattern=f"^{NAME}$")
@@ -39,10 +43,17 @@ class MatchedClient(Document):
     input_format: Word = RAW
     input_config: dict[str, Any]
     held_out_rate: float = Field(ge=0, lt=1)
-    records: int = Field(ge=1)
+    records: int = Field(ge=0)
     features: list[str] = []
     classes: list[str] = []
     unlabelled: str = Field(default="", exclude_if=lambda ranges: not ranges)
+    stream: Stream | None = Field(default=None, exclude_if=lambda stream: stream is None)
+    unlabelled_stream: Stream | None = Field(default=None, exclude_if=lambda stream: stream is None)
+
+    @property
+    def streams(self) -> list[Stream]:
+        """The streams of a live run, with and without labels."""
+        return [stream for stream in (self.stream, self.unlabelled_stream) if stream]
 
     @property
     def format(self) -> StreamFormat:
@@ -105,6 +116,10 @@ class RunRecord(Document):
     classes: list[str] = []
     parts: Parts | None = Field(default=None, exclude_if=lambda parts: parts is None)
 
+    @field_serializer("spec")
+    def _spec_keeps_its_bytes(self, spec: RunSpec) -> dict[str, Any]:
+        return written(spec)
+
     @field_validator("layout")
     @classmethod
     def _layout_can_be_read(cls, layout: int) -> int:
@@ -122,6 +137,12 @@ class RunRecord(Document):
                 f"evaluation_topic is {self.spec.evaluation_topic!r}, "
                 f"but it has {'an' if self.evaluation else 'no'} evaluation"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _live_clients_have_streams(self) -> RunRecord:
+        if other := [c.client for c in self.clients if (c.stream is not None) != self.spec.feed.live]:
+            raise ValueError(f"feed is {self.spec.feed.kind!r}, which does not fit the stream of client {other[0]!r}")
         return self
 
     def client(self, name: str) -> MatchedClient:

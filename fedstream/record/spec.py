@@ -11,12 +11,14 @@ from fedstream.errors import SpecError
 from fedstream.record.clipping import Clipping
 from fedstream.record.document import Document
 from fedstream.record.exchange import Exchange
+from fedstream.record.feed_spec import FeedSpec
 from fedstream.record.form import Entry
 from fedstream.record.form_values import explained, parse_form
 from fedstream.record.names import NAME, NAME_RULE, TOPIC
 from fedstream.record.operational import OPERATIONAL, identity, with_operational
 from fedstream.record.placement import BESIDE_PLACEMENTS, Placement, Site, with_placement
 from fedstream.record.privacy import Privacy
+from fedstream.record.unwritten import UNWRITTEN
 
 
 class RunSpec(Document):
@@ -70,6 +72,11 @@ class RunSpec(Document):
     validation_rate: Annotated[float, Entry("data", within="data_options")] = Field(
         0.1, ge=0, lt=1, description="Fraction of the records to hold out at clients whose announcement sets none."
     )
+    feed: Annotated[FeedSpec, Entry("data", within="data_options"), UNWRITTEN] = Field(
+        FeedSpec(),
+        description="Which records a client trains on in a round: all that it announced, or what is new, such as "
+        '{"kind": "new", "at_least": 100, "at_most": 5000, "timeout_s": 60}; see docs/live.md.',
+    )
     epochs: Annotated[int, Entry("training")] = Field(
         1, ge=1, le=10_000, description="Passes over a client's records in a round."
     )
@@ -97,15 +104,15 @@ class RunSpec(Document):
         description="Also train each client alone, once, for comparison in the report. "
         "This takes as long as the client's part of the run.",
     )
-    unsupervised: Annotated[bool, Entry("training", within="training_options")] = Field(
+    unsupervised: Annotated[bool, Entry("training", within="training_options"), UNWRITTEN] = Field(
         False,
         description="Also train on the records without labels that clients announce (unsupervised_topic), "
         "labelled by the model's confident predictions.",
     )
-    unsupervised_rounds: Annotated[int, Entry("training", within="training_options")] = Field(
+    unsupervised_rounds: Annotated[int, Entry("training", within="training_options"), UNWRITTEN] = Field(
         5, ge=1, le=100, description="With unsupervised, how often at most a client labels them anew in a round."
     )
-    confidence: Annotated[float, Entry("training", within="training_options")] = Field(
+    confidence: Annotated[float, Entry("training", within="training_options"), UNWRITTEN] = Field(
         0.9,
         ge=0.5,
         le=1,
@@ -160,6 +167,19 @@ class RunSpec(Document):
         description="Whether a finished run becomes a version of the model: always, if-better than the newest version, "
         "or never.",
     )
+    indefinite: Annotated[bool, Entry("stopping", within="stopping_options"), UNWRITTEN] = Field(
+        False,
+        description="Go on for as long as new records come. Each submission runs up to `rounds` more rounds, and "
+        "publishes a version if the target metric has moved.",
+    )
+    change: Annotated[Literal["auto", "up", "down"], Entry("stopping", within="stopping_options"), UNWRITTEN] = Field(
+        "auto",
+        description="Direction in which the target metric of an indefinite run has to move: up, down, or auto for up "
+        "if it is a score and down if it is a loss.",
+    )
+    improvement: Annotated[float, Entry("stopping", within="stopping_options"), UNWRITTEN] = Field(
+        0.05, gt=0, description="How far the target metric of an indefinite run has to move for a new version."
+    )
     round_deadline_s: Annotated[float, Entry("where it runs", flag="--round-deadline"), OPERATIONAL] = Field(
         600.0, gt=0, le=7 * 86_400, description="Seconds that a client has to wait for its data, and again to train."
     )
@@ -207,6 +227,12 @@ class RunSpec(Document):
     def _clients_can_be_left_out(self) -> RunSpec:
         if self.leave_one_out and not self.evaluation_topic:
             raise ValueError("leave_one_out measures models on an evaluation topic; name one in evaluation_topic")
+        return self
+
+    @model_validator(mode="after")
+    def _indefinite_runs_get_new_records(self) -> RunSpec:
+        if self.indefinite and not self.feed.live:
+            raise ValueError('indefinite needs new records to go on with; set feed to {"kind": "new"}')
         return self
 
     @model_validator(mode="after")

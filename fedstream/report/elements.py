@@ -10,6 +10,7 @@ from typing import Literal
 from fedstream.record.commit import ClientEntry, Commit
 from fedstream.record.documents import Manifest, Metrics, Refusal, SliceDoc
 from fedstream.record.run import MatchedClient
+from fedstream.record.summary import Drift
 
 
 def kind_name(kind: str, restores: int | None = None) -> str:
@@ -101,6 +102,7 @@ class ClientView:
         manifest: Its newest manifest; None if there is none.
         alone: Metrics of the initial model trained on this client's records alone; None if there are none.
         dropped: Rounds that were undone by a rollback.
+        drifts: In a live run, how far the slice of each round is from the first one.
     """
 
     matched: MatchedClient
@@ -109,6 +111,7 @@ class ClientView:
     manifest: Manifest | None = None
     alone: Metrics | None = None
     dropped: frozenset[int] = frozenset()
+    drifts: dict[int, Drift] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -183,6 +186,7 @@ class Pending:
         asked: Clients that were asked; empty before the round is opened.
         arrived: Clients whose update or evaluation is in the store.
         refusals: Newest refusal of each client that has not delivered.
+        idle: Why the newest submission ended without opening the round; empty if it did open it.
     """
 
     round: int
@@ -190,6 +194,7 @@ class Pending:
     asked: list[str] = field(default_factory=list)
     arrived: list[str] = field(default_factory=list)
     refusals: list[Refusal] = field(default_factory=list)
+    idle: str = ""
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,10 @@ from markupsafe import Markup
 from fedstream.record.form import form_of
 from fedstream.record.selection import clients_asked, quorum
 from fedstream.record.spec import RunSpec
+from fedstream.record.summary import FEWEST
 from fedstream.report import figures, tables
 from fedstream.report.contributions import contribution_rows
+from fedstream.report.drift_figures import drift_figures
 from fedstream.report.elements import RoundView
 from fedstream.report.interval import METHOD, interval
 from fedstream.report.privacy import privacy_note
@@ -65,12 +67,14 @@ def render_report(view: RunView) -> str:
             refusals=tables.refusal_rows(view),
             slices=tables.slice_rows(view),
             class_rows=tables.class_rows(measured.metrics if measured else None, view.classes),
+            drift=drift_figures(view),
             chain=_chain(view),
             settings=_settings(view.spec),
             command=_command(view.spec),
             code_versions=sorted({item.commit.code_version for item in view.rounds}),
             max_rows=MAX_ROWS,
             max_names=MAX_NAMES,
+            fewest=FEWEST,
             quorum=quorum,
         )
     )
@@ -127,7 +131,8 @@ def _best_tile(view: RunView) -> Tile:
     points, best = dict(view.series(view.metric)), view.best_view
     if view.best not in points or not best or not best.metrics:
         return Tile(view.metric, "–", "no trained model is measured yet")
-    notes = [f"round {best.behind}, the best of {count(len(points), 'measured model')}"]
+    why = "with which it last moved" if view.spec.indefinite else f"the best of {count(len(points), 'measured model')}"
+    notes = [f"round {best.behind}, {why}"]
     if sure := interval(view.metric, points[view.best], best.metrics.num_examples):
         notes.insert(0, f"95 % interval {sure}")
     if 0 in points and view.best:
@@ -152,6 +157,8 @@ def _clients_tile(view: RunView) -> Tile:
 
 def _records_tile(view: RunView) -> Tile:
     there = view.attendance
+    if view.record.spec.feed.live:
+        return Tile("records trained on", f"{there.records:,}", "of streams that grow")
     return Tile(
         "records trained on",
         f"{there.records:,}",

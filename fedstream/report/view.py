@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from fedstream.catalog.versions import MANIFEST, list_versions
@@ -12,14 +12,15 @@ from fedstream.privacy.accounting import why_exhausted
 from fedstream.record.attendance import Attendance, attendance
 from fedstream.record.canonical import sha256_hex
 from fedstream.record.commit import ClientEntry, Commit
-from fedstream.record.decision import best_round, lineage, rounds_behind, trained_rounds
+from fedstream.record.decision import lineage, round_to_publish, rounds_behind, trained_rounds
 from fedstream.record.description import ModelDescription
-from fedstream.record.documents import Manifest, Refusal, Selection, SliceDoc
-from fedstream.record.layout import ModelKeys, RoundKeys
+from fedstream.record.documents import Manifest, Opening, Refusal, Selection, SliceDoc
+from fedstream.record.layout import ModelKeys, RoundKeys, RunKeys
 from fedstream.record.reading import DOCUMENT_BYTES, read_document
 from fedstream.record.run import RunRecord
 from fedstream.record.spec import RunSpec
 from fedstream.record.versions import VersionManifest
+from fedstream.report.drift import read_drifts
 from fedstream.report.elements import ClientView, Pending, RoundView, Version
 from fedstream.report.reading import check, read, read_if_sound
 from fedstream.store.state import RunState
@@ -43,8 +44,8 @@ class RunView:
         clients: Clients, sorted by name.
         pending: The next round; None if the run is finished.
         versions: Versions published from this run.
-        asked: Total number of training rounds wanted.
-        best: Round of the best evaluated model (see fedstream.record.decision); None before a round is trained.
+        asked: Total number of training rounds wanted; of an indefinite run, those done.
+        best: Round of the model to publish (see fedstream.record.decision); None before a round is trained.
         attendance: Clients that took part, and those that did not with the reason.
         planned: Time at which spec.json was written.
     """
@@ -182,7 +183,7 @@ def build_view(store: Store, run: str, rounds: int | None = None) -> RunView:
             )
     infos = {info.key: info for info in store.list(f"{state.keys.root}/")}
     trained = trained_rounds(commits)
-    asked = max(rounds or record.spec.rounds, trained)
+    asked = trained if record.spec.indefinite else max(rounds or record.spec.rounds, trained)
     coming = state.next_round(asked) if commits else (0, "initial")
     planned = infos.get(state.keys.spec)
     return RunView(
@@ -195,7 +196,7 @@ def build_view(store: Store, run: str, rounds: int | None = None) -> RunView:
         pending=_pending(store, run, coming[0], coming[1], infos) if coming else None,
         versions=_versions(store, record),
         asked=asked,
-        best=best_round(commits, record.spec.target_metric) if trained else None,
+        best=round_to_publish(commits, record.spec) if trained else None,
         attendance=attendance(record, commits),
         planned=planned.last_modified if planned else None,
     )
@@ -245,16 +246,19 @@ def _clients(store: Store, record: RunRecord, commits: list[Commit], infos: dict
         slice_key = next((key for keys in newest_first if (key := keys.slice(matched.client)) in infos), None)
         manifest_keys = [key for keys in newest_first if (key := keys.manifest(matched.client)) in infos]
         first = read_if_sound(store, Manifest, manifest_keys[-1]) if record.spec.baseline and manifest_keys else None
-        views.append(
-            ClientView(
-                matched=matched,
-                rounds=entries.get(matched.client, []),
-                slice=read_if_sound(store, SliceDoc, slice_key) if slice_key else None,
-                manifest=read_if_sound(store, Manifest, manifest_keys[0]) if manifest_keys else None,
-                alone=first.alone if first else None,
-                dropped=dropped,
-            )
+        view = ClientView(
+            matched=matched,
+            rounds=entries.get(matched.client, []),
+            slice=read_if_sound(store, SliceDoc, slice_key) if slice_key else None,
+            manifest=read_if_sound(store, Manifest, manifest_keys[0]) if manifest_keys else None,
+            alone=first.alone if first else None,
+            dropped=dropped,
         )
+        if record.spec.feed.live:
+            counted = [number for number, _ in view.trained]
+            drifts = read_drifts(store, RunKeys(record.spec.run), view.name, counted, infos.keys())
+            view = replace(view, drifts=drifts)
+        views.append(view)
     return views
 
 
@@ -267,7 +271,11 @@ def _pending(store: Store, run: str, round: int, kind: str, infos: dict[str, Obj
     for info in sorted(told, key=lambda info: (info.last_modified, info.key)):
         if refusal := read_if_sound(store, Refusal, info.key):
             newest[refusal.client] = refusal
-    return Pending(round, kind, asked, arrived, [newest[client] for client in sorted(newest) if client not in arrived])
+    openings = [info for info in infos.values() if info.key.startswith(f"{keys.root}/opened/")]
+    last = max(openings, key=lambda info: (info.last_modified, info.key), default=None)
+    opening = read_if_sound(store, Opening, last.key) if last else None
+    refusals = [newest[client] for client in sorted(newest) if client not in arrived]
+    return Pending(round, kind, asked, arrived, refusals, opening.idle if opening else "")
 
 
 def _model(store: Store, record: RunRecord) -> ModelDescription | None:

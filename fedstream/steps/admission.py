@@ -56,12 +56,19 @@ def why_not(
     client = announcement.client
     if reason := invalid_client_name(client):
         return reason
-    if announcement.online and not announcement.withdrawn:
+    if announcement.online and not announcement.withdrawn and (for_evaluation or not spec.feed.live):
         return (
-            f"announces the online stream {announcement.topic!r} without offsets; runs train on announced ranges only"
+            f"announces the online stream {announcement.topic!r} without offsets, which only a run whose feed is "
+            "of kind `new` trains on"
         )
     unlabelled = announcement.unlabelled if spec.unsupervised and not for_evaluation else []
-    topics = announcement.topics | {r.topic for r in unlabelled}
+    online = announcement.unlabelled_online if spec.unsupervised and not for_evaluation else ""
+    if online and not spec.feed.live:
+        return (
+            f"unsupervised_topic: {online!r} has no offsets, which only a run whose feed is "
+            '{"kind": "new"} can follow'
+        )
+    topics = announcement.topics | {r.topic for r in unlabelled} | {online} - {""}
     if spec.own_topics and (foreign := sorted(topic for topic in topics if not topic.startswith(f"{client}."))):
         return (
             f"topic {foreign[0]!r} does not begin with {client + '.'!r}, "

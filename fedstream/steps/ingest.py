@@ -13,19 +13,23 @@ from numpy.typing import NDArray
 from fedstream.catalog.models import read_description
 from fedstream.errors import ObjectConflict
 from fedstream.model.compatibility import check_labels
+from fedstream.model.examples import Examples
 from fedstream.record.documents import CLASSES, SliceDoc, SliceRange, UnlabelledRecords
 from fedstream.record.judge import why_not_planned
 from fedstream.record.offsets import OffsetRange
 from fedstream.record.placement import Placement
 from fedstream.record.run import MatchedClient
+from fedstream.record.spec import RunSpec
 from fedstream.steps.context import Context
-from fedstream.steps.feeding import ranges_of, unlabelled_ranges_of
+from fedstream.steps.feeding import ranges_of, unlabelled_ranges_of, why_unexpected
+from fedstream.steps.live import new_records, new_unlabelled
 from fedstream.steps.refusal import refusing
 from fedstream.steps.retry import patiently
 from fedstream.steps.runtime import step
 from fedstream.steps.slices import SliceRecords, examples_of, read_slice
 from fedstream.store.state import RunState, log
 from fedstream.stream.records import RawRecords
+from fedstream.stream.summary import summary_of
 
 
 class Ingested(NamedTuple):
@@ -83,28 +87,54 @@ def ingest_from_kafka(
 
 def _slice(context: Context, state: RunState, round: int, client: MatchedClient) -> SliceDoc:
     broker, deadline = context.broker_of(state, client.client), context.deadline(state.spec.round_deadline_s)
-    ranges, unlabelled = ranges_of(state, round, client.client), unlabelled_ranges_of(state, round, client.client)
-    if validated := _validated_before(state, round, client.client, ranges, unlabelled):
+    (ranges, unlabelled), validated = _assigned(context, state, round, client.client)
+    if validated:
         patiently(deadline, lambda _: broker.check_retention([*ranges, *unlabelled]))
         return validated
     patiently(deadline, lambda left_s: broker.wait_for_data([*ranges, *unlabelled], left_s))
     read = read_slice(broker, client, ranges, unlabelled, deadline)
-    labels = examples_of(state.record, client, read).y
-    check_labels(read_description(state.store, state.record.model.name, state.record.model.keras_digest), labels)
-    document = describe_slice(client, read, labels)
+    examples = examples_of(state.record, client, read)
+    check_labels(read_description(state.store, state.record.model.name, state.record.model.keras_digest), examples.y)
+    document = describe_slice(state.record.spec, client, read, examples)
     context.records.put(context.slice_id(document), read.labelled)
     if read.unlabelled:
         context.records.put(context.unlabelled_id(document), read.unlabelled)
     return document
 
 
-def describe_slice(client: MatchedClient, read: SliceRecords, labels: NDArray[Any]) -> SliceDoc:
+class Assigned(NamedTuple):
+    """The ranges of a slice: of records with labels, and of others."""
+
+    labelled: list[OffsetRange]
+    unlabelled: list[OffsetRange]
+
+
+def _assigned(context: Context, state: RunState, round: int, client: str) -> tuple[Assigned, SliceDoc | None]:
+    """Return the ranges of a client's slice, and its document if these records were validated before.
+
+    A slice of new records that a killed or failed attempt has left is kept: more records have come since then, and they
+    wait for the next round.
+    """
+    spec = state.spec
+    if not (spec.feed.live and state.selection(round).kind == "training"):
+        assigned = Assigned(ranges_of(state, round, client), unlabelled_ranges_of(state, round, client))
+        return assigned, _validated_before(state, round, client, *assigned)
+    known = state.slice(round, client)
+    if known and not why_unexpected(state, round, known, client):
+        return Assigned(known.offsets, known.unlabelled_offsets), known
+    deadline = context.deadline(min(spec.feed.timeout_s, spec.round_deadline_s))
+    labelled = new_records(context, state, round, client, deadline)
+    return Assigned(labelled, new_unlabelled(context, state, round, client, deadline)), None
+
+
+def describe_slice(spec: RunSpec, client: MatchedClient, read: SliceRecords, examples: Examples) -> SliceDoc:
     """Return the document of a slice: the client's plan, and what was read from Kafka.
 
     Args:
+        spec: The run.
         client: The client as planned.
         read: The records that were read.
-        labels: Labels of the labelled records, shape (n,) or (n, 1), with the run's class numbers.
+        examples: The examples that they become.
     """
     records, others = read
     return SliceDoc(
@@ -114,11 +144,12 @@ def describe_slice(client: MatchedClient, read: SliceRecords, labels: NDArray[An
         records=len(records),
         input_format=client.input_format,
         input_config=client.input_config,
-        class_counts=_class_counts(labels),
+        class_counts=_class_counts(examples.y),
         digest=records.digest,
         unlabelled=UnlabelledRecords(ranges=_ranges(others), records=len(others), digest=others.digest)
         if others
         else None,
+        summary=summary_of(examples.x) if spec.feed.live and not spec.privacy.where else None,
     )
 
 

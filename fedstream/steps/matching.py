@@ -16,10 +16,11 @@ from fedstream.record.offsets import RANGES, OffsetRange, format_ranges, parse_r
 from fedstream.record.run import AnnouncementRow, MatchedClient
 from fedstream.record.spec import RunSpec
 from fedstream.steps.admission import Heard, is_for_evaluation, why_not
+from fedstream.steps.beginnings import gap_in, live
 from fedstream.steps.naming import Names, agree, features_of
 from fedstream.stream.announcement import DataAnnouncement, parse_data_announcement
 from fedstream.stream.codec import get_codec
-from fedstream.stream.offers import gather, taken_back, unlabelled_of
+from fedstream.stream.offers import Offer, Unlabelled, gather, taken_back, unlabelled_of
 from fedstream.stream.unlabelled import is_ambiguous
 
 Numbered: TypeAlias = tuple[int, DataAnnouncement]
@@ -80,15 +81,18 @@ def match(spec: RunSpec, model: ModelDescription, messages: Iterable[Heard]) -> 
     reasons, matched = read.reasons, dict[str, MatchedClient]()
     for client, own in read.fitting.items():
         said = [announcement for _, announcement in own]
-        offer = gather(said, spec.slices)
+        offer = gather(said, "all" if spec.feed.live else spec.slices)
         for (number, _), fate in zip(own, offer.fates, strict=True):
             reasons[number] = fate.reason
         if offer.newest:
             at = max(number for number, _ in own if not reasons[number])
-            unlabelled = unlabelled_of(said, offer.fates) if spec.unsupervised else []
-            matched[client] = _matched(spec, heard[at], offer.newest, offer.ranges, unlabelled)
-            _refuse(reasons, own, _why_useless(spec, matched[client]))
-    matched = {client: offered for client, offered in matched.items() if not _why_useless(spec, offered)}
+            unlabelled = unlabelled_of(said, offer.fates) if spec.unsupervised else Unlabelled()
+            matched[client] = _matched(spec, heard[at], offer.newest, offer.ranges, unlabelled.ranges)
+            if spec.feed.live:
+                matched[client] = live(matched[client], offer, unlabelled)
+            if reason := _unfit(spec, matched[client], offer):
+                _refuse(reasons, own, reason)
+                del matched[client]
     newest_first = sorted(matched, key=lambda client: -read.fitting[client][-1][0])
     for client in newest_first[CLIENTS:]:
         _refuse(reasons, read.fitting[client], f"the run has {CLIENTS:,} clients already; name those to ask")
@@ -226,23 +230,28 @@ def _shown(text: str) -> str:
     return plain if len(plain) <= LONGEST else f"{plain[:LONGEST]}..."
 
 
-def _why_useless(spec: RunSpec, client: MatchedClient) -> str:
+def _unfit(spec: RunSpec, client: MatchedClient, offer: Offer) -> str:
     """Return why a run cannot use what a client offers, or an empty string."""
-    if client.records < spec.min_data:
+    if spec.feed.live and (gap := gap_in(offer.ranges)):
+        return gap
+    if client.records < spec.min_data and not offer.online:
         return f"announces {client.records} records, the run asks for at least {spec.min_data}"
-    if not client.unlabelled:
-        return ""
     if (count := client.unlabelled.count(",") + 1) > RANGES:
         return f"announces records without labels in {count:,} ranges of offsets, at most {RANGES:,} are read"
-    labelled, unlabelled = parse_ranges(client.ranges), parse_ranges(client.unlabelled)
-    if is_ambiguous(get_codec(client.format)) and total_records(unite([*labelled, *unlabelled])) < total_records(
-        [*labelled, *unlabelled]
-    ):
+    if client.unlabelled and is_ambiguous(get_codec(client.format)) and _mixed(client):
         return (
             "announces the same offsets with and without labels, but its labels can be one zero byte, "
             "like the key of a record without a label; send these to a topic of their own"
         )
     return ""
+
+
+def _mixed(client: MatchedClient) -> bool:
+    """Return whether a client announces the same records with and without labels."""
+    if client.stream and client.unlabelled_stream:
+        return bool({*client.stream.topics} & {*client.unlabelled_stream.topics})
+    announced = [*parse_ranges(client.ranges), *parse_ranges(client.unlabelled)]
+    return total_records(unite(announced)) < total_records(announced)
 
 
 def _matched(

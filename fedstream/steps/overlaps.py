@@ -8,6 +8,9 @@ from itertools import pairwise
 from fedstream.record.offsets import OffsetRange, parse_ranges, unite
 from fedstream.record.run import MatchedClient
 
+NO_END = 2**63 - 1
+"""Kafka's largest offset."""
+
 
 def shared_records(clients: Sequence[MatchedClient], evaluation: MatchedClient | None, default_servers: str) -> str:
     """Return which two parts of a run share records, and which records, or an empty string.
@@ -23,10 +26,16 @@ def shared_records(clients: Sequence[MatchedClient], evaluation: MatchedClient |
     owned = [(matched, f"client {matched.client!r}") for matched in clients] + (
         [(evaluation, "the evaluation topic")] if evaluation else []
     )
+    owners: dict[tuple[tuple[str, ...], str], str] = {}
+    for matched, owner in owned:
+        for topic in sorted({topic for stream in matched.streams for topic in stream.topics}):
+            where = (_brokers(matched.bootstrap_servers or default_servers), topic)
+            if (other := owners.setdefault(where, owner)) != owner:
+                return f"{other} and {owner} both stream topic {topic!r}"
     ranges = sorted(
         (_brokers(matched.bootstrap_servers or default_servers), r.topic, r.partition, r.start, r.end, owner)
         for matched, owner in owned
-        for r in _all_of(matched)
+        for r in _used(matched)
     )
     for before, after in pairwise(ranges):
         if before[:3] == after[:3] and after[3] < before[4]:
@@ -35,10 +44,14 @@ def shared_records(clients: Sequence[MatchedClient], evaluation: MatchedClient |
     return ""
 
 
-def _all_of(matched: MatchedClient) -> list[OffsetRange]:
-    """Return a client's ranges with and without labels, which can share offsets with each other."""
-    labelled = parse_ranges(matched.ranges)
-    return unite([*labelled, *parse_ranges(matched.unlabelled)]) if matched.unlabelled else labelled
+def _used(matched: MatchedClient) -> list[OffsetRange]:
+    """Return the ranges that a part of a run can use, with and without labels; a stream in a live run has no end."""
+    if matched.stream is None:
+        labelled = parse_ranges(matched.ranges)
+        return unite([*labelled, *parse_ranges(matched.unlabelled)]) if matched.unlabelled else labelled
+    return unite(
+        OffsetRange(b.topic, b.partition, b.offset, NO_END) for stream in matched.streams for b in stream.beginnings
+    )
 
 
 def _brokers(servers: str) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ The step also decides the number of slots of the loop.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from fedstream.aggregation.outcome import strategy_of, too_few
@@ -23,6 +24,7 @@ from fedstream.record.run import AnnouncementRow, ModelReference, RunRecord
 from fedstream.record.selection import clients_asked, quorum
 from fedstream.record.spec import RunSpec, changed_field, parse_spec
 from fedstream.steps.admission import Heard
+from fedstream.steps.beginnings import awaited, with_beginnings
 from fedstream.steps.context import Context
 from fedstream.steps.markdown import plan_page
 from fedstream.steps.matching import Matching, match, reasons
@@ -110,8 +112,7 @@ def _record(context: Context, state: RunState, spec: RunSpec) -> RunRecord:
     if not state.store.exists(state.keys.spec):
         model = ensure_model(state.store, spec.model, spec.threads, spec.placement.gpu_memory_mib or None)
         parts = parts_of(spec.exchange, model)
-        matching = match(spec, model, _hear(context, spec))
-        _check(context.brokers, spec, model, matching)
+        matching = awaited(context, spec, lambda: _matching(context, spec, model))
         record = RunRecord(
             spec=spec,
             model=ModelReference(
@@ -135,6 +136,14 @@ def _record(context: Context, state: RunState, spec: RunSpec) -> RunRecord:
             log.info("another submission of run %s was planned first; its plan counts", spec.run)
     check_on_record(state, spec)
     return state.record
+
+
+def _matching(context: Context, spec: RunSpec, model: ModelDescription) -> Matching:
+    """Return the clients that take part, after checking that they are enough."""
+    matching = match(spec, model, _hear(context, spec))
+    clients = [with_beginnings(context.brokers, client) for client in matching.clients]
+    _check(context.brokers, spec, model, matching := replace(matching, clients=clients))
+    return matching
 
 
 def _spec_bytes(record: RunRecord) -> bytes:
@@ -281,7 +290,7 @@ def _slots(state: RunState, spec: RunSpec, node_budget: int) -> tuple[int, str]:
             f"run {spec.run} is finished: {state.ledger.commits()[-1].decision.reason}; only publishing remains",
         )
     trained = trained_rounds(state.ledger.commits())
-    left = max(0, spec.rounds - trained) + spec.federated_evaluation
+    left = (spec.rounds if spec.indefinite else max(0, spec.rounds - trained)) + spec.federated_evaluation
     asked = clients_asked(spec, len(state.record.clients))
     slots = max(1, min(left, node_budget // (ROUND_NODES + CLIENT_NODES * asked)))
     note = f"round {coming[0]} is next; {left} rounds are left" + (

@@ -5,9 +5,9 @@ This module uses neither Kafka nor TensorFlow.
 
 from __future__ import annotations
 
-from fedstream.catalog.versions import Version, find_version, list_versions
+from fedstream.catalog.versions import Version, find_published, find_version, list_versions
 from fedstream.record.commit import Commit
-from fedstream.record.decision import best_round, higher_is_better
+from fedstream.record.decision import higher_is_better, round_to_publish
 from fedstream.record.documents import Metrics
 from fedstream.record.spec import RunSpec
 from fedstream.store.state import RunState
@@ -35,10 +35,28 @@ def why_unpublished(state: RunState) -> str:
     return unfit(best, measured, spec.target_metric) or declined(spec, measured, newest)
 
 
+def published(state: RunState) -> Version | None:
+    """Return the version that was published from the run's last commit, or, of an indefinite run, of its best model."""
+    store, model, commits = state.store, state.record.model.name, state.ledger.commits()
+    if state.record.spec.indefinite:
+        best, _ = best_measured(state)
+        return find_published(store, model, state.run, state.ledger.digest(best.round), "commit")
+    return find_published(store, model, state.run, state.ledger.digest(commits[-1].round))
+
+
+def why_not_moved(state: RunState) -> str:
+    """Return why an indefinite run publishes no further version, or an empty string."""
+    spec, version = state.record.spec, published(state)
+    if version is None or version.manifest.head == state.ledger.digest(state.ledger.commits()[-1].round):
+        return ""
+    way = {"auto": "", "up": " up", "down": " down"}[spec.change]
+    return f"{spec.target_metric} has not moved{way} by {spec.improvement:g} since version {version.number}"
+
+
 def best_measured(state: RunState) -> tuple[Commit, Metrics | None]:
-    """Return the commit of a run's best global model, and the first measurement of that model."""
-    commits, metric = state.ledger.commits(), state.record.spec.target_metric
-    best = state.ledger.commit(best_round(commits, metric))
+    """Return the commit of the global model to publish, and the first measurement of that model."""
+    commits = state.ledger.commits()
+    best = state.ledger.commit(round_to_publish(commits, state.record.spec))
     return best, next(
         (commit.metrics for commit in commits if commit.measured_round == best.round and commit.metrics), None
     )

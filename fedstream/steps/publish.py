@@ -15,7 +15,7 @@ from fedstream.record.versions import VersionManifest
 from fedstream.settings import RegistrySettings
 from fedstream.steps.announcing import announce
 from fedstream.steps.context import Context
-from fedstream.steps.publication import best_measured, why_unpublished
+from fedstream.steps.publication import best_measured, why_not_moved, why_unpublished
 from fedstream.steps.runtime import step
 from fedstream.steps.versioning import publish_version, published_version, saved_model_uri
 from fedstream.store.state import RunState, log
@@ -50,7 +50,8 @@ def publish(
 ) -> int:
     """Publish the best measured model of a run and return its version.
 
-    The version is 0 if the run is not finished, or if its model is not published.
+    The version is 0 if the run is not finished, or if its model is not published. An indefinite run is never finished:
+    it publishes when its metric has moved.
 
     1. Write the version's files.
     2. Write the version's manifest, which makes the version exist.
@@ -85,12 +86,12 @@ def publish(
             page.write(pages[REPORT])
     _show_confusion(state.ledger.commits(), state.record.classes, confusion)
     _warn_of_absent(run, view.attendance)
-    if view.pending:
+    if view.pending and not state.record.spec.indefinite:
         log.warning("run %s is not finished: %s; submit the same run again to continue it", run, view.decision)
         return 0
     published = published_version(state)
     if not published and (reason := why_unpublished(state)):
-        log.warning("run %s is finished, but not published: %s", run, reason)
+        log.warning("run %s is not published: %s", run, reason)
         return 0
     version, manifest = published or publish_version(
         context, state, best, {name: text.encode() for name, text in pages.items()}
@@ -113,6 +114,9 @@ def publish(
     )
     if registry:
         _register(state, registry, version, manifest, digest)
+    if still := why_not_moved(state):
+        log.info("run %s publishes no further version: %s", run, still)
+        return 0
     return version
 
 

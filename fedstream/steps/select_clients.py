@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from fedstream.errors import ObjectConflict, RunError
-from fedstream.record.documents import Selection
-from fedstream.record.selection import select
+from fedstream.errors import RunError
 from fedstream.steps.context import Context
 from fedstream.steps.runtime import step
+from fedstream.steps.selecting import freeze_selection
 from fedstream.store.state import log
 
 
@@ -32,12 +31,7 @@ def select_clients(context: Context, run: str, round: int, rounds: int) -> list[
                 f"round {round} of run {run!r} is not open; the store says that "
                 f"{f'round {coming[0]} is next' if coming else 'the run is finished'}"
             )
-        clients = select(state.record.spec, round, [client.client for client in state.record.clients])
-        selection = Selection(run=run, round=round, kind=coming[1], clients=clients)
-        try:
-            state.put_new(key, selection)
-        except ObjectConflict:
-            log.info("another submission has selected the clients of round %d; its selection counts", round)
+        freeze_selection(state, round, coming[1])
     selection = state.selection(round)
     log.info("round %d asks %s", round, ", ".join(selection.clients))
     return selection.clients

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 
 from fedstream import __version__
-from fedstream.catalog.versions import find_published
 from fedstream.errors import ObjectConflict, StoreError
 from fedstream.record.canonical import sha256_hex
 from fedstream.record.commit import Commit
@@ -14,7 +13,7 @@ from fedstream.record.versions import VersionManifest
 from fedstream.serving import kserve
 from fedstream.steps.context import Context
 from fedstream.steps.global_model import global_weights
-from fedstream.steps.publication import best_measured
+from fedstream.steps.publication import best_measured, published
 from fedstream.store.state import RunState, log
 
 MAX_TRIES = 20
@@ -25,8 +24,8 @@ RIVAL_S = 10.0
 
 
 def published_version(state: RunState) -> tuple[int, VersionManifest] | None:
-    """Return the number and the manifest of the version that was published from the run's last commit, or None."""
-    found = find_published(state.store, state.record.model.name, state.run, _head(state))
+    """Return the number and the manifest of the version that the run has published of its best model, or None."""
+    found = published(state)
     return (found.number, found.manifest) if found else None
 
 

@@ -181,18 +181,21 @@ class RunState:
                 f"run {planned!r} has no initial model yet, because plan_training did not finish; submit the run again"
             )
         head = commits[-1]
-        wanted = head.decision.action != "stop" and trained_rounds(commits) < rounds
+        left = self.record.spec.indefinite or trained_rounds(commits) < rounds
+        wanted = head.decision.action != "stop" and left
         if wanted and not why_exhausted(self.record, self.ledger.commits()):
             return head.round + 1, "training"
-        if self.record.spec.federated_evaluation and self._unmeasured(commits):
-            return head.round + 1, "closing"
-        return None
+        return (head.round + 1, "closing") if self.unmeasured() else None
 
-    def _unmeasured(self, commits: list[Commit]) -> bool:
-        """Tell whether no round has measured the last trained model or asked the clients to measure it.
+    def unmeasured(self) -> bool:
+        """Tell whether a closing round has to measure the last trained model.
 
-        After a rollback, an earlier round can have measured it.
+        That is so under federated evaluation if no round has measured it or asked the clients to measure it. After a
+        rollback, an earlier round can have measured it.
         """
+        commits = lineage(self.ledger.commits())
+        if not self.record.spec.federated_evaluation:
+            return False
         model, head = self.ledger.model_round(commits[-1].round), commits[-1]
         measured = any(commit.measured_round == model and commit.metrics for commit in self.ledger.commits())
         return head.kind != "closing" and self.ledger.commit(model).kind == "training" and not measured

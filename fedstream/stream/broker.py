@@ -27,6 +27,10 @@ class Broker(Protocol):
         """Wait until all announced records are in their topics."""
         ...
 
+    def bounds(self, topic: str) -> Bounds:
+        """Return the offsets that a topic keeps, by partition; they can be a second old."""
+        ...
+
     def check_retention(self, ranges: Sequence[OffsetRange]) -> None:
         """Check that the first records of the ranges are still kept."""
         ...
@@ -92,6 +96,9 @@ class KafkaBroker:
 
     def wait_for_data(self, ranges: Sequence[OffsetRange], deadline_s: float) -> None:
         reader.wait_for_data(self.kafka, ranges, deadline_s, self._clients)
+
+    def bounds(self, topic: str) -> Bounds:
+        return self._bounds.of(topic)
 
     def check_retention(self, ranges: Sequence[OffsetRange]) -> None:
         missing(self._bounds.of, ranges, self.bootstrap_servers)

@@ -74,6 +74,10 @@ class MemoryBroker:
             if not self._changed.wait_for(lambda: not self._missing(ranges), deadline_s):
                 raise too_late(ranges, self._missing(ranges), deadline_s)
 
+    def bounds(self, topic: str) -> Bounds:
+        with self._changed:
+            return self._bounds(topic)
+
     def check_retention(self, ranges: Sequence[OffsetRange]) -> None:
         with self._changed:
             self._missing(ranges)

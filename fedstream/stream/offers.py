@@ -39,11 +39,13 @@ class Offer:
         newest: Newest announcement that counts, which defines the format, rates and names of the offer; None if nothing
             is offered.
         ranges: Records of all announcements that count, each record once.
+        online: Topics that announcements that count name without offsets, sorted.
         fates: State of each announcement, in the given order.
     """
 
     newest: DataAnnouncement | None
     ranges: list[OffsetRange]
+    online: list[str]
     fates: list[Fate]
 
 
@@ -70,11 +72,24 @@ def gather(said: Sequence[DataAnnouncement], slices: Literal["newest", "all"] = 
             if fates[number].state == "counts":
                 counting.append(own)
     ranges = counting[0].ranges if len(counting) == 1 else unite(r for own in counting for r in own.ranges)
-    return Offer(counting[0] if counting else None, ranges, fates)
+    online = sorted({own.topic for own in counting if own.online})
+    return Offer(counting[0] if counting else None, ranges, online, fates)
 
 
-def unlabelled_of(said: Sequence[DataAnnouncement], fates: Sequence[Fate]) -> list[OffsetRange]:
-    """Return the records without labels of the announcements that count, each record once.
+class Unlabelled(NamedTuple):
+    """The records without labels that a client offers.
+
+    Attributes:
+        ranges: The announced offsets, each record once.
+        online: Topics that are announced without offsets, sorted.
+    """
+
+    ranges: Sequence[OffsetRange] = ()
+    online: Sequence[str] = ()
+
+
+def unlabelled_of(said: Sequence[DataAnnouncement], fates: Sequence[Fate]) -> Unlabelled:
+    """Return the records without labels of the announcements that count.
 
     A withdrawal that names the topic of these records takes back them alone.
 
@@ -87,12 +102,14 @@ def unlabelled_of(said: Sequence[DataAnnouncement], fates: Sequence[Fate]) -> li
     """
     found: list[OffsetRange] = []
     gone: set[str] = set()
+    online: set[str] = set()
     for own, fate in zip(reversed(said), reversed(fates), strict=True):
         if own.withdrawn:
             gone |= own.topics
         elif fate.state == "counts":
             found += [r for r in own.unlabelled if r.topic not in gone]
-    return unite(found)
+            online |= {own.unlabelled_online} - gone - {""}
+    return Unlabelled(unite(found), sorted(online))
 
 
 def taken_back(said: Sequence[DataAnnouncement]) -> list[Fate]:

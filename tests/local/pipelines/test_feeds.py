@@ -20,9 +20,9 @@ PART = 20
 class Parts(Feed):
     """The next records that no accepted update was trained on."""
 
-    def ranges(self, client, round, used):
+    def ranges(self, client, round, used, offered):
         [whole] = parse_ranges(client.ranges)
-        start = max((r.end for r in used()), default=whole.start)
+        start = max((r.end for ranges in used() for r in ranges), default=whole.start)
         return [OffsetRange(whole.topic, whole.partition, start, min(start + PART, whole.end))]
 
 
@@ -32,7 +32,7 @@ def run(platform, platform_env, monkeypatch):
     for seed, client in enumerate("ab"):
         send_dataset(platform.kafka, f"{name}.{client}", f"{name}.{client}", *blobs(seed, 60), validation_rate=0.2)
     with monkeypatch.context() as patch:
-        patch.setattr("fedstream.steps.feeding.feed_of", lambda spec: Parts())
+        patch.setattr("fedstream.steps.feeding.feed_of", lambda spec, kind: Parts())
         run_inprocess(
             {
                 "run": name,

@@ -14,6 +14,7 @@ from fedstream.record.decision import (
     measurements,
     model_round,
     rolled_back,
+    round_to_publish,
     trained_rounds,
 )
 from fedstream.record.documents import Metrics
@@ -155,3 +156,38 @@ def test_the_last_accepted_update_is_that_of_the_lineage(rounds):
     found = last_accepted(lambda number: commits[number], len(commits) - 1, "a")
     assert (found[0] if found else None) == (expected[-1] if expected else None)
     assert last_accepted(lambda number: commits[number], len(commits) - 1, "b") is None
+
+
+LIVE = {"feed": {"kind": "new"}, "indefinite": True}
+
+
+def published_after_each(values, **fields):
+    """Return the round that is to be published after each measurement of the rounds 1, 2, ..."""
+    chain, found = [commit(0, "initial")], []
+    for number, value in enumerate(values, 1):
+        chain.append(commit(number, measured=number, **{fields.get("target_metric", "accuracy"): value}))
+        found.append(round_to_publish(chain, spec(**LIVE | fields)))
+    return found
+
+
+def test_an_indefinite_run_publishes_where_its_metric_has_moved():
+    values = [0.50, 0.54, 0.55, 0.50, 0.58, 0.60]
+    assert published_after_each(values, evaluation_topic="t") == [1, 1, 3, 3, 3, 6]
+
+
+def test_the_direction_of_a_loss_is_down_and_can_be_given():
+    values = [0.50, 0.54, 0.45, 0.41]
+    assert published_after_each(values, target_metric="loss", evaluation_topic="t") == [1, 1, 3, 3]
+    assert published_after_each(values, change="down", evaluation_topic="t") == [1, 1, 3, 3]
+    assert published_after_each(values, improvement=0.04, change="up", evaluation_topic="t") == [1, 2, 2, 2]
+
+
+def test_new_records_in_each_round_are_compared_with_the_worst_since_the_version():
+    assert published_after_each([0.9, 0.6, 0.64, 0.65]) == [1, 1, 1, 4], "the stream has drifted"
+    assert published_after_each([0.9, 0.6, 0.64, 0.65], evaluation_topic="t") == [1, 1, 1, 1]
+
+
+def test_a_run_that_ends_publishes_its_best_model():
+    chain = [commit(0, "initial"), commit(1, measured=1, accuracy=0.9), commit(2, measured=2, accuracy=0.8)]
+    assert round_to_publish(chain, spec()) == 1
+    assert round_to_publish([commit(0, "initial"), commit(1), commit(2)], spec(**LIVE)) == 2, "nothing is measured"

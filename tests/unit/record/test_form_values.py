@@ -19,6 +19,7 @@ CHANGED: dict[str, Any] = {
     "own_topics": True,
     "min_data": 7,
     "validation_rate": 0.25,
+    "feed": {"kind": "new", "at_least": 10},
     "mixed_precision": True,
     "threads": 1,
     "baseline": True,
@@ -31,14 +32,18 @@ CHANGED: dict[str, Any] = {
     "privacy": {"where": "central", "noise_multiplier": 1.0, "delta": 1e-5, "max_epsilon": 8.0},
     "exchange": {"variables": ["*/kernel"], "compression": "topk", "fraction": 0.25},
     "rounds": 4,
+    "indefinite": True,
+    "change": "down",
+    "improvement": 0.5,
     "sites": {"a": {"bootstrap_servers": "a:1"}},
 }
-KEYS = "data_restriction, slices, own_topics, min_data, validation_rate"
+KEYS = "data_restriction, slices, own_topics, min_data, validation_rate, feed"
 
 
 @given(st.sets(st.sampled_from(sorted(CHANGED))))
 def test_a_spec_comes_back_from_the_parameters_of_the_pipeline(names: set[str]) -> None:
-    spec = RunSpec(**GOOD, **{name: CHANGED[name] for name in names})
+    chosen = names | {"feed"} if "indefinite" in names else names  # an indefinite run needs new records
+    spec = RunSpec(**GOOD, **{name: CHANGED[name] for name in chosen})
 
     values = packed(spec)
 

@@ -15,7 +15,7 @@ def state():
 
 
 def used(state, round, client):
-    return format_ranges(used_before(state, round, client))
+    return format_ranges(r for ranges in used_before(state, round, client) for r in ranges)
 
 
 def test_what_was_accepted_in_the_rounds_before_is_used(state):

@@ -17,7 +17,7 @@ def never():
 def test_a_run_gives_all_that_is_announced_in_every_round():
     feed = feed_of(RunSpec(run="r", model="m"))
     assert isinstance(feed, Announced)
-    assert feed.ranges(CLIENT, 1, never) == feed.ranges(CLIENT, 7, never) == parse_ranges(CLIENT.ranges)
+    assert feed.ranges(CLIENT, 1, never, never) == feed.ranges(CLIENT, 7, never, never) == parse_ranges(CLIENT.ranges)
 
 
 def test_a_slice_of_other_offsets_is_told_what_was_expected():
