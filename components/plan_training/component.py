@@ -30,7 +30,14 @@ def plan_training(
     epochs: int = 1,
     batch_size: int = 32,
     learning_rate: float = 0.0,
-    training_options: Dict[str, Any] = {"mixed_precision": False, "threads": 2, "baseline": False},
+    training_options: Dict[str, Any] = {
+        "mixed_precision": False,
+        "threads": 2,
+        "baseline": False,
+        "unsupervised": False,
+        "unsupervised_rounds": 5,
+        "confidence": 0.9,
+    },
     seed: int = 0,
     strategy: str = "FedAvg",
     strategy_config: Dict[str, Any] = {},
@@ -84,7 +91,11 @@ def plan_training(
         training_options: Rarely used values in one object; keys that are left out keep their defaults. mixed_precision:
             Train in half precision: float16 on GPUs, bfloat16 on processors. Weights and measurements stay float32.
             threads: TensorFlow threads per training. Their number affects the digests. baseline: Also train each client
-            alone, once, for comparison in the report. This takes as long as the client's part of the run.
+            alone, once, for comparison in the report. This takes as long as the client's part of the run. unsupervised:
+            Also train on the records without labels that clients announce (unsupervised_topic), labelled by the model's
+            confident predictions. unsupervised_rounds: With unsupervised, how often at most a client labels them anew
+            in a round. confidence: With unsupervised, the probability from which a prediction counts as a label, from
+            0.5 to 1.
         seed: Seed for client selection, splits and shuffles.
         strategy: How updates become the next global model. `fedstream strategies` lists the strategies.
         strategy_config: Parameters of the strategy, such as {"server_learning_rate": 0.05} for FedAdam; parameters that
