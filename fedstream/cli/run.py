@@ -101,7 +101,8 @@ def print_outcome(outcome: dict[str, Any], json: bool) -> None:
     out.print(line, soft_wrap=True)
     print_warnings([str(Absence(**absence)) for absence in outcome["absent"]])
     said = {
-        "records": f"trained on {records['trained_on']:,} of {records['announced']:,} announced",
+        "records": f"trained on {records['trained_on']:,}"
+        + (f" of {records['announced']:,} announced" if records["announced"] else ""),
         "metrics": metrics_text(outcome["metrics"]),
         "ended": outcome.get("idle", ""),
     }

@@ -111,7 +111,7 @@ class RunTable:
         shown = {name: measured[name] for name in self._metrics([measured]) if name in measured}
         line = Table.grid(padding=(0, 1))
         line.add_row(
-            f"round {done} of {self.rounds}",
+            self._of(done),
             ProgressBar(total, total if ended and self._left() <= 0 else done, width=BAR_WIDTH),
             escape(metrics_text(shown)),
             self.caption(),
@@ -158,13 +158,21 @@ class RunTable:
         accepted = [entry for entry in commit.clients if entry.accepted]
         records = sum(entry.num_examples for entry in accepted)
         number = self._number(commit.kind, commit.round)
-        name = f"round {number} of {self.rounds}" if commit.kind == "training" else f"{number} pass"
+        name = self._of(number) if commit.kind == "training" else f"{number} pass"
         said = [
             f"{name}: {len(accepted)}/{len(commit.clients)} clients, {records} records",
             self._measured(commit),
             _state(commit),
         ]
         return "; ".join(filter(None, said))
+
+    def _of(self, number: int | str) -> str:
+        """Return the name of a training round; only that of an indefinite run is not one of a known number."""
+        return f"round {number}" if self._endless else f"round {number} of {self.rounds}"
+
+    @property
+    def _endless(self) -> bool:
+        return bool(self._record and self._record.spec.indefinite)
 
     def _measured(self, commit: Commit) -> str:
         if not commit.metrics or commit.measured_round is None:
@@ -176,7 +184,9 @@ class RunTable:
         return f"{f'round {earlier}' if earlier else 'the initial model'} had {values}"
 
     def _left(self) -> int:
-        """Return the number of remaining rounds."""
+        """Return the number of remaining rounds; 1 for an indefinite run, which always has another one."""
+        if self._endless:
+            return 1
         commits = list(self._commits.values())
         stopped = any(commit.decision.action == "stop" for commit in lineage(commits))
         training = 0 if stopped else max(0, self.rounds - trained_rounds(commits))
@@ -188,7 +198,7 @@ class RunTable:
         """Return the time since the table was made, and an estimate of the time left."""
         now, new = self.clock(), max(0, len(self._commits) - 1 - self._known)
         text = duration(now - self._began)
-        if new and (left := self._left()):
+        if new and not self._endless and (left := self._left()):
             ahead = (self._committed - self._began) / new * left - (now - self._committed)
             text += f", about {duration(max(1.0, ahead))} left"
         return text

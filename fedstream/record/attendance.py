@@ -51,7 +51,8 @@ class Attendance:
         meant: clients that were asked, or that announced a stream for the run and were refused.
         took_part: clients whose updates are in the global model.
         records: distinct records in these updates; a record that is used in several rounds counts once.
-        announced: records that the matched clients announced, including held-out records.
+        announced: records that the matched clients announced, including held-out records; 0 in a live run, whose
+            streams grow.
         absent: clients that did not take part, sorted by client and first round.
     """
 
@@ -93,7 +94,7 @@ def attendance(record: RunRecord, commits: Sequence[Commit]) -> Attendance:
         meant=len(asked | {absence.client for absence in absent}),
         took_part=len({client for client, _ in trained}),
         records=sum(trained.values()),
-        announced=sum(client.records for client in record.clients),
+        announced=0 if record.spec.feed.live else sum(client.records for client in record.clients),
         absent=sorted(absent, key=lambda absence: (absence.client, absence.rounds)),
     )
 

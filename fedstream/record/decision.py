@@ -162,20 +162,25 @@ def round_to_publish(commits: Sequence[Commit], spec: RunSpec) -> int:
 
     This is the best model of a run that ends. Of an indefinite run, it is the model with which the target metric last
     moved by `improvement` in the direction of `change`; the first measured model counts as a move. On an evaluation
-    topic, moves are counted from the value of the model before. Under federated evaluation, new records are measured in
-    each round, so they are counted from the worst value since: a stream that drifts lowers it for every model.
+    topic, moves are counted from the value of the model before. Under federated evaluation, they are counted from the
+    worst value since then, of any model: where a stream drifts, the old model is measured on the new records, and what
+    the next one gains on these is the move.
     """
     if not spec.indefinite:
         return best_round(commits, spec.target_metric)
-    trained = {commit.round for commit in lineage(commits) if commit.kind == "training"}
     up = higher_is_better(spec.target_metric) if spec.change == "auto" else spec.change == "up"
-    found, since = max(trained, default=0), -math.inf
-    for round, value in measurements(commits, spec.target_metric):
-        score = value if up else -value
-        if round in trained and score - since >= spec.improvement - ROUNDING:
-            found, since = round, score
+    counted = {commit.round: commit.kind for commit in lineage(commits)}
+    found, since, seen = max((n for n, kind in counted.items() if kind == "training"), default=0), -math.inf, {0}
+    for commit in commits:
+        number, values = commit.measured_round, commit.metrics.values if commit.metrics else {}
+        if number is None or number not in counted or spec.target_metric not in values:
+            continue
+        score = values[spec.target_metric] * (1 if up else -1)
+        if number not in seen and score - since >= spec.improvement - ROUNDING:
+            found, since = number, score
         elif spec.federated_evaluation:
             since = min(since, score)
+        seen.add(number)
     return found
 
 

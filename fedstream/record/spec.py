@@ -236,6 +236,15 @@ class RunSpec(Document):
         return self
 
     @model_validator(mode="after")
+    def _steps_wait_long_enough(self) -> RunSpec:
+        if self.feed.live and self.feed.timeout_s > self.round_deadline_s:
+            raise ValueError(
+                f"feed.timeout_s is {self.feed.timeout_s:g}, which is more than round_deadline_s, "
+                f"{self.round_deadline_s:g}; raise that, too"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _quorum_is_reachable(self) -> RunSpec:
         if self.clients and self.min_clients > len(self.clients):
             raise ValueError(f"min_clients is {self.min_clients}, but only {len(self.clients)} clients are named")

@@ -108,8 +108,7 @@ def _model(view: RunView, item: RoundView) -> list[str]:
 
 def _data(view: RunView, round: int) -> list[str]:
     used = contributors(view, round)
-    total = sum(used.values())
-    rows = []
+    total, rows = sum(used.values()), []
     for row in client_rows(view)[:MAX_ROWS]:
         name, part = row.client.name, used.get(row.client.name, 0)
         numbers = spans(number for number, _ in row.client.trained if number <= round)
@@ -125,7 +124,8 @@ def _data(view: RunView, round: int) -> list[str]:
     lines = [
         "## Data",
         f"{count(len(view.clients), 'client')} announced "
-        f"{count(sum(client.matched.records for client in view.clients), 'record')} in total. "
+        f"{count(sum(client.matched.records for client in view.clients), 'record')} "
+        f"{'before their streams grew' if view.spec.feed.live else 'in total'}. "
         "The records stay in the clients' Kafka: neither the object store nor this model's files contain any.",
         table(
             ["client", "records announced", "updates counted in rounds", "weight", "topic:partition:start:end"], rows

@@ -122,7 +122,7 @@ def _assigned(context: Context, state: RunState, round: int, client: str) -> tup
     known = state.slice(round, client)
     if known and not why_unexpected(state, round, known, client):
         return Assigned(known.offsets, known.unlabelled_offsets), known
-    deadline = context.deadline(min(spec.feed.timeout_s, spec.round_deadline_s))
+    deadline = context.deadline(spec.feed.timeout_s)
     labelled = new_records(context, state, round, client, deadline)
     return Assigned(labelled, new_unlabelled(context, state, round, client, deadline)), None
 

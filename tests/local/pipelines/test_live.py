@@ -1,4 +1,4 @@
-"""A live run on a real Kafka: two submissions, the first one as the compiled pipeline, on a topic of three partitions."""
+"""A live run on a real Kafka: two submissions, the first one as the compiled pipeline, on three partitions."""
 
 import pytest
 from support.live import announce, grow

@@ -271,3 +271,14 @@ def test_markup_in_a_commit_is_shown_and_not_obeyed():
     plan(store, target_metric="[/x]")
     commit(store, 1, "training", measured=1, stop="[/x] [red]y[/]\\[b]")
     assert "stop: [/x] [red]y[/]\\[b]" in "".join(drawn(store, width=200))
+
+
+def test_an_indefinite_run_has_no_last_round():
+    store = Objects()
+    plan(store, indefinite=True, feed={"kind": "new"}, rounds=1)
+    for number in (1, 2, 3):
+        commit(store, number, "training")
+    assert rows(drawn(store, rounds=1))[-1][-1] == "starting"
+    table = RunTable(store, "r", 1)
+    commit(store, 4, "training")
+    assert [table.line(found).split(":")[0] for found in table.update()] == ["round 4"]

@@ -187,6 +187,16 @@ def test_new_records_in_each_round_are_compared_with_the_worst_since_the_version
     assert published_after_each([0.9, 0.6, 0.64, 0.65], evaluation_topic="t") == [1, 1, 1, 1]
 
 
+def test_what_a_new_model_gains_on_new_records_is_a_move():
+    """Each submission ends with a closing round, and the next one measures the same model on new records."""
+    chain = [commit(0, "initial"), commit(1), commit(2, "closing", 1, accuracy=0.8)]
+    assert round_to_publish(chain, spec(**LIVE)) == 1
+    chain += [commit(3, measured=1, accuracy=0.6), commit(4, "closing", 3, accuracy=0.78)]
+    assert round_to_publish(chain, spec(**LIVE)) == 3, "it is worth 0.18 more than version 1 on these records"
+    chain += [commit(5, measured=3, accuracy=0.77), commit(6, "closing", 5, accuracy=0.8)]
+    assert round_to_publish(chain, spec(**LIVE)) == 3, "and this one 0.03"
+
+
 def test_a_run_that_ends_publishes_its_best_model():
     chain = [commit(0, "initial"), commit(1, measured=1, accuracy=0.9), commit(2, measured=2, accuracy=0.8)]
     assert round_to_publish(chain, spec()) == 1

@@ -1,12 +1,17 @@
 """The report of a live run shows how its streams have drifted."""
 
+import io
+import re
 from dataclasses import replace
 
+from rich.console import Console
 from support.live import follow, grow, online
 
+from fedstream.cli import run as run_cli
 from fedstream.report.html import render_report
 from fedstream.report.model_card import render_model_card
 from fedstream.report.view import build_view
+from fedstream.steps.outcome import outcome
 
 INDEFINITE = {"indefinite": True, "rounds": 2}
 
@@ -50,3 +55,17 @@ def test_a_run_of_announced_records_has_no_drift():
     view = build_view(followed().store, "r")
     quiet = replace(view, clients=[replace(client, drifts={}) for client in view.clients])
     assert '<section id="drift">' not in render_report(quiet)
+
+
+def test_the_outcome_says_why_nothing_was_published_and_why_the_submission_ended(monkeypatch):
+    (context, broker), file = online(), io.StringIO()
+    for expected in (1, 0):
+        grow(broker, "north", 60)
+        assert follow(context, **INDEFINITE, improvement=0.9) == expected
+    assert follow(context, **INDEFINITE, improvement=0.9) == 0
+    monkeypatch.setattr(run_cli, "out", Console(file=file, width=500))
+    run_cli.print_outcome(outcome(context.store, "r", 2, 0), json=False)
+    said = file.getvalue()
+    assert "nothing published: accuracy has not moved by 0.9 since version 1; run it again to go on" in said
+    assert "ended: fewer than 30 new records within 0.02 s" in said
+    assert re.search(r"records: trained on \d+\n", said)
