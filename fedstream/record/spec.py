@@ -129,14 +129,20 @@ class RunSpec(Document):
     )
     unsupervised: Annotated[bool, Entry("training", within="training_options")] = Field(
         False,
+        exclude_if=lambda asked: not asked,
         description="Also train on the records without labels that clients announce (unsupervised_topic), "
         "labelled by the model's confident predictions.",
     )
     unsupervised_rounds: Annotated[int, Entry("training", within="training_options")] = Field(
-        5, ge=1, le=100, description="With unsupervised, how often at most a client labels them anew in a round."
+        5,
+        exclude_if=lambda rounds: rounds == 5,
+        ge=1,
+        le=100,
+        description="With unsupervised, how often at most a client labels them anew in a round.",
     )
     confidence: Annotated[float, Entry("training", within="training_options")] = Field(
         0.9,
+        exclude_if=lambda confidence: confidence == 0.9,
         ge=0.5,
         le=1,
         description="With unsupervised, the probability from which a prediction counts as a label, from 0.5 to 1.",

@@ -20,8 +20,8 @@ from fedstream.record.spec import parse_spec
 from fedstream.steps.ingest import describe_slice
 from fedstream.steps.outcome import outcome
 from fedstream.steps.rollback import rollback
+from fedstream.steps.slices import SliceRecords, examples_of
 from fedstream.store.state import RunState
-from fedstream.stream.columns import decode_in_order
 
 KINDS = ["initial", "training"]
 
@@ -257,8 +257,8 @@ def attack(context, monkeypatch, start, end):
     round.select_clients()
     state = context.run("r")
     client = state.record.client("north")
-    records = context.brokers.at("").read_ranges([OffsetRange("north", 0, start, end)], 1.0)
-    document = describe_slice(state.spec, client, records, *decode_in_order(state.record, client, records))
+    read = SliceRecords(context.brokers.at("").read_ranges([OffsetRange("north", 0, start, end)], 1.0))
+    document = describe_slice(state.spec, client, read, examples_of(state.record, client, read))
     key = state.keys.at(number).slice("north")
     state.put_new(key, document)
     with monkeypatch.context() as own:
