@@ -10,7 +10,7 @@ from fedstream.record.commit import Commit
 from fedstream.record.run import RunRecord
 from fedstream.record.statistics import ClientStatistics, RunStatistics
 from fedstream.steps.candidates import SLACK, read_refusals
-from fedstream.steps.statistics import NOTHING_SENT, run_statistics, why_left_out
+from fedstream.steps.pooling import NOTHING_SENT, run_statistics, why_left_out
 from fedstream.store.state import RunState
 
 NEVER = datetime.min.replace(tzinfo=UTC)
