@@ -37,6 +37,7 @@ def plan_training(
     training_options: Dict[str, Any] = {
         "mixed_precision": False,
         "threads": 2,
+        "stream_above_mib": 0,
         "baseline": False,
         "unsupervised": False,
         "unsupervised_rounds": 5,
@@ -101,12 +102,13 @@ def plan_training(
         learning_rate: Learning rate of the clients' optimizer; 0 for the rate that the model was compiled with.
         training_options: Rarely used values in one object; keys that are left out keep their defaults. mixed_precision:
             Train in half precision: float16 on GPUs, bfloat16 on processors. Weights and measurements stay float32.
-            threads: TensorFlow threads per training. Their number affects the digests. baseline: Also train each client
-            alone, once, for comparison in the report. This takes as long as the client's part of the run. unsupervised:
-            Also train on the records without labels that clients announce (unsupervised_topic), labelled by the model's
-            confident predictions. unsupervised_rounds: With unsupervised, how often at most a client labels them anew
-            in a round. confidence: With unsupervised, the probability from which a prediction counts as a label, from
-            0.5 to 1.
+            threads: TensorFlow threads per training. Their number affects the digests. stream_above_mib: MiB of a
+            client's records above which each pass reads them anew from Kafka instead of holding them in memory; 0 for
+            an eighth of the memory. No digest depends on it. baseline: Also train each client alone, once, for
+            comparison in the report. This takes as long as the client's part of the run. unsupervised: Also train on
+            the records without labels that clients announce (unsupervised_topic), labelled by the model's confident
+            predictions. unsupervised_rounds: With unsupervised, how often at most a client labels them anew in a round.
+            confidence: With unsupervised, the probability from which a prediction counts as a label, from 0.5 to 1.
         seed: Seed for client selection, splits and shuffles.
         strategy: How updates become the next global model. `fedstream strategies` lists the strategies.
         strategy_config: Parameters of the strategy, such as {"server_learning_rate": 0.05} for FedAdam; parameters that

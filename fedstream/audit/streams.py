@@ -20,8 +20,9 @@ from fedstream.steps.feeding import why_not_fed
 from fedstream.steps.slices import SliceRecords, examples_of, read_slice
 from fedstream.steps.slicing import describe_slice
 from fedstream.steps.statistics import describe_statistics
+from fedstream.steps.streamed import describe_stream, streaming_limit
 from fedstream.store.state import RunState
-from fedstream.stream.bounds import shown
+from fedstream.stream.bounds import SliceTooLarge, shown
 from fedstream.stream.broker import Brokers
 from fedstream.stream.reader import RawRecords
 
@@ -121,20 +122,36 @@ class Streams:
         return read_evaluation(self.brokers.at(""), evaluation, Deadline.after(self.deadline_s))
 
     def _records(
-        self, client: MatchedClient, ranges: list[OffsetRange], unlabelled: Sequence[OffsetRange] = ()
+        self,
+        client: MatchedClient,
+        ranges: list[OffsetRange],
+        unlabelled: Sequence[OffsetRange] = (),
+        limit: int | None = None,
     ) -> SliceRecords:
         broker, deadline = self.brokers.at(client.bootstrap_servers), Deadline.after(self.deadline_s)
-        read = read_slice(broker, self.state.record, client, ranges, unlabelled, deadline)
+        read = read_slice(broker, self.state.record, client, ranges, unlabelled, deadline, limit)
         self.records += sum(len(records) for records in read if records)
         return read
 
     def _read(self, client: MatchedClient, document: SliceDoc) -> SliceDoc | str:
         """Return the slice document of the current records, or why there is none."""
         try:
-            read = self._records(client, document.fed, document.unlabelled_fed)
+            limit = streaming_limit(self.state.record, client)
+            read = self._records(client, document.fed, document.unlabelled_fed, limit)
             return describe_slice(self.state.record.spec, client, read, examples_of(self.state.record, client, read))
+        except SliceTooLarge:
+            return self._read_stream(client, document)
         except FedstreamError as error:
             return f"its records cannot be read again: {error}"
+
+    def _read_stream(self, client: MatchedClient, document: SliceDoc) -> SliceDoc | str:
+        broker, deadline = self.brokers.at(client.bootstrap_servers), Deadline.after(self.deadline_s)
+        try:
+            found, _ = describe_stream(broker, self.state.record, client, document.fed, deadline)
+        except FedstreamError as error:
+            return f"its records cannot be read again: {error}"
+        self.records += found.records
+        return found
 
 
 def _counts(document: SliceDoc) -> str:

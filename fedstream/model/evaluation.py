@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -21,14 +21,28 @@ MAX_INPUTS = 2**22
 """Input values in one batch: what a batch of images needs in memory is a multiple of it."""
 
 
+Part = tuple[np.ndarray, np.ndarray]
+"""Samples and labels."""
+
 Step = Callable[[Any, Any], tuple[Any, Any, dict[str, Any]]]
 """Measures a batch: samples and targets in, predictions, loss, and the metrics since they were reset out."""
 
 
-def evaluate_model(
+def evaluate_model(model: KerasModel, x: np.ndarray, y: np.ndarray, batch_size: int = 512) -> Metrics:
+    """Return the metrics over these records. See `evaluate_parts`.
+
+    Args:
+        model: Compiled Keras model.
+        x: Samples of shape (n, *input_shape) and any numeric dtype; n is at least 1.
+        y: Labels of shape (n,), (n, 1) or (n, *output_shape).
+        batch_size: Maximum number of records in memory at once.
+    """
+    return evaluate_parts(model, [(x, y)], batch_size)
+
+
+def evaluate_parts(
     model: KerasModel,
-    x: np.ndarray,
-    y: np.ndarray,
+    parts: Iterable[Part],
     batch_size: int = 512,
     step: Step | None = None,
     reset: Callable[[], None] | None = None,
@@ -39,9 +53,8 @@ def evaluate_model(
 
     Args:
         model: Compiled Keras model.
-        x: Samples of shape (n, *input_shape) and any numeric dtype; n is at least 1.
-        y: Labels of shape (n,), (n, 1) or (n, *output_shape).
-        batch_size: Maximum number of records in memory at once.
+        parts: Samples and labels of some records each. The result does not depend on how they are divided.
+        batch_size: Maximum number of records in a batch.
         step: Result of `traced`; None to evaluate eagerly, which is faster for a few records of a model that is
             evaluated once.
         reset: Resets the metrics, as `MetricsReset` does; None for `model.reset_metrics`.
@@ -49,36 +62,50 @@ def evaluate_model(
     Raises:
         ModelError: There is no record, or a metric does not return a single number.
     """
-    tf = tensorflow()
-    if not len(x):
-        raise ModelError("there are no records to measure the model on")
-    classes = num_classes(model)
+    tf, classes = tensorflow(), num_classes(model)
     confusion = (
         np.zeros((classes, classes), np.int64)
         if classes and classes <= CONFUSED and len(model.outputs[0].shape) == 2
         else None
     )
-    size = max(1, min(batch_size, MAX_INPUTS // max(1, values_of(x))))
     step = step or partial(_step, model)
     (reset or model.reset_metrics)()
     losses, values = {name: list[float]() for name in ("loss", *loss_names(model))}, dict[str, Any]()
-    for start in range(0, len(x), size):
-        batch, target = x[start : start + size], as_targets(model, y[start : start + size])
-        predicted, loss, values = step(as_inputs(model, to_tensors(batch)), tf.convert_to_tensor(target))
+    count, sound = 0, True
+    for x, y in _batches(parts, batch_size):
+        target = as_targets(model, y)
+        predicted, loss, values = step(as_inputs(model, to_tensors(x)), tf.convert_to_tensor(target))
         for name, kept in losses.items():
-            kept.append(len(batch) * float(loss if name == "loss" else values[name]))
+            kept.append(len(x) * float(loss if name == "loss" else values[name]))
+        count += len(x)
+        # The fused kernels of a graph make relu(NaN) 0, and a finite loss of it.
+        sound = sound and is_finite(x)
         if confusion is not None:
             np.add.at(confusion, (target, np.argmax(np.array(predicted), axis=-1)), 1)
-    if not is_finite(x):
-        losses["loss"] = [math.nan]  # the fused kernels of a graph make relu(NaN) 0, and a finite loss of it
-    scores = {name: _number(name, value) for name, value in values.items()} | {
-        name: math.fsum(kept) / len(x) for name, kept in losses.items()
-    }
+    if not count:
+        raise ModelError("there are no records to measure the model on")
+    scores = {name: _number(name, value) for name, value in values.items()}
+    scores |= {name: math.fsum(kept) / count for name, kept in losses.items()} | ({} if sound else {"loss": math.nan})
     return Metrics(
-        num_examples=len(x),
+        num_examples=count,
         values=finite(named(model, scores)),
         confusion=None if confusion is None else confusion.tolist(),
     )
+
+
+def _batches(parts: Iterable[Part], batch_size: int) -> Iterator[Part]:
+    """Yield the records in batches that do not depend on the parts."""
+    left: Part | None = None
+    for part in parts:
+        x, y = (np.concatenate(both) for both in zip(left, part, strict=True)) if left else part
+        if not len(x):
+            continue
+        size = max(1, min(batch_size, MAX_INPUTS // max(1, values_of(x))))
+        whole = len(x) // size * size
+        yield from ((x[start : start + size], y[start : start + size]) for start in range(0, whole, size))
+        left = (x[whole:], y[whole:]) if whole < len(x) else None
+    if left:
+        yield left
 
 
 def traced(model: KerasModel, label_shape: Sequence[int], label_type: Any) -> Step:

@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 from fedstream.model._tensorflow import KerasModel, keras, set_threads
 from fedstream.model.adapters import has_adapters, merged, without_adapters
 from fedstream.model.devices import gpu_names, what_is_there
-from fedstream.model.examples import Examples
 from fedstream.model.export import to_saved_model
 from fedstream.model.files import describe, load_keras, save_keras
 from fedstream.model.keras_model import set_weights
 from fedstream.model.learner import Learner, TrainingConfig, TrainResult
 from fedstream.model.prediction import Predict, class_probabilities
 from fedstream.model.preprocessed import with_preprocessing
+from fedstream.model.streaming import AnyExamples
 from fedstream.model.training import Trainer
 from fedstream.model.usage import measured
 from fedstream.preprocessing.transform import Transform
@@ -44,7 +44,7 @@ class KerasLearner:
     def __init__(self, model: KerasModel, file: bytes) -> None:
         self._trainer, self._file = Trainer(model), file
 
-    def train(self, weights: Weights, examples: Examples, config: TrainingConfig) -> TrainResult:
+    def train(self, weights: Weights, examples: AnyExamples, config: TrainingConfig) -> TrainResult:
         with measured(config.threads) as used:
             result = self._trainer.train(weights, examples, config)
         passes = 1 if config.measure_only else result.epochs or config.epochs

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from numpy.typing import NDArray
 
 from fedstream.deadline import Deadline
-from fedstream.model.examples import Examples
+from fedstream.model.streaming import AnyExamples
 from fedstream.preprocessing.transform import Transform
 from fedstream.record.description import ModelDescription
 from fedstream.record.documents import Metrics
@@ -95,7 +95,7 @@ class TrainResult:
 class Learner(Protocol):
     """An open model. It can be kept for the lifetime of the process: nothing carries over between trainings."""
 
-    def train(self, weights: Weights, examples: Examples, config: TrainingConfig) -> TrainResult:
+    def train(self, weights: Weights, examples: AnyExamples, config: TrainingConfig) -> TrainResult:
         """Train global weights on a client's records, and evaluate before and after on the held-out records.
 
         The result is a pure function of the arguments, on one kind of processor.

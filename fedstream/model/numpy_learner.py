@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from pydantic import Field, ValidationError
 
 from fedstream.errors import ModelError
-from fedstream.model.examples import Examples
 from fedstream.model.learner import TrainingConfig, TrainResult
 from fedstream.model.rules import finished
+from fedstream.model.streaming import AnyExamples, in_memory
 from fedstream.preprocessing.transform import Transform
 from fedstream.record.canonical import canonical_json, sha256_hex
 from fedstream.record.description import SPARSE_LOSS, ModelDescription, VariableDescription
@@ -85,8 +85,9 @@ class SoftmaxLearner:
     def __init__(self, model: SoftmaxModel) -> None:
         self._model = model
 
-    def train(self, weights: Weights, examples: Examples, config: TrainingConfig) -> TrainResult:
-        x, y, held_out = examples.x, examples.y, examples.held_out
+    def train(self, weights: Weights, examples: AnyExamples, config: TrainingConfig) -> TrainResult:
+        whole = in_memory(examples, "a numpy model")
+        x, y, held_out = whole.x, whole.y, whole.held_out
         incoming = self.measure(weights, x[held_out], y[held_out]) if held_out.any() else None
         if config.measure_only:
             return TrainResult({}, int(held_out.sum()), incoming, None, None, DEVICE)

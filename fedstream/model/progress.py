@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from fedstream.deadline import Deadline
-from fedstream.errors import ModelError
+from fedstream.errors import DeadlineError, ModelError
 from fedstream.model._tensorflow import KerasModel
 from fedstream.model.variables import to_numpy
 
@@ -59,10 +59,11 @@ class Progress:
 
         Raises:
             ModelError: The deadline passed, and no finished epoch counts.
+            DeadlineError: A stream's records did not arrive in time, and no finished epoch counts.
         """
         try:
             yield
-        except DeadlinePassed:
+        except (DeadlinePassed, DeadlineError):
             if not self._kept:
                 raise
             for variable, value in self._kept:

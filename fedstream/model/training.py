@@ -17,18 +17,17 @@ from numpy.typing import NDArray
 
 from fedstream.errors import ModelError
 from fedstream.model._tensorflow import KerasModel, keras, set_threads, tensorflow
-from fedstream.model.batches import epochs_of_batches
+from fedstream.model.batches import Tensors, epochs_of_batches
 from fedstream.model.corrections import Corrections
 from fedstream.model.devices import device_name, gpu_names
-from fedstream.model.evaluation import evaluate_model, finite, traced
-from fedstream.model.examples import Examples
-from fedstream.model.inputs import gathered, to_tensors
-from fedstream.model.keras_model import as_targets, check_shapes, get_weights, shapes_of, travelling
+from fedstream.model.evaluation import evaluate_parts, finite, traced
+from fedstream.model.inputs import gathered
+from fedstream.model.keras_model import check_shapes, get_weights, shapes_of, travelling
 from fedstream.model.learner import TrainingConfig, TrainResult
 from fedstream.model.outputs import for_outputs, named
 from fedstream.model.progress import Progress
 from fedstream.model.rules import finished, fixed
-from fedstream.model.shuffle import orders
+from fedstream.model.streaming import AnyExamples
 from fedstream.model.twin import fit_mirrored, twin_of
 from fedstream.model.variables import MetricsReset, Restored, Variables
 from fedstream.record.documents import Metrics
@@ -39,7 +38,7 @@ STEPS_PER_CALL = 32
 
 
 def train_client(
-    model: KerasModel, examples: Examples, config: TrainingConfig, devices: Sequence[str] | None = None
+    model: KerasModel, examples: AnyExamples, config: TrainingConfig, devices: Sequence[str] | None = None
 ) -> TrainResult:
     """Train a model that holds the global weights, once. See `Trainer`, which can go on with the next client."""
     return Trainer(model).train(get_weights(model), examples, config, devices)
@@ -65,7 +64,7 @@ class Trainer:
         self._restore_optimizer: Restored | None = None
 
     def train(
-        self, weights: Weights, examples: Examples, config: TrainingConfig, devices: Sequence[str] | None = None
+        self, weights: Weights, examples: AnyExamples, config: TrainingConfig, devices: Sequence[str] | None = None
     ) -> TrainResult:
         """Train global weights on a client's records, and measure before and after on those held out.
 
@@ -85,15 +84,14 @@ class Trainer:
         set_threads(config.threads)
         devices = gpu_names() if devices is None else devices
         name = device_name(devices)
-        x, y, held_out = examples.x, examples.y, examples.held_out
-        trained_on, measured_on = np.flatnonzero(~held_out), np.flatnonzero(held_out)
+        trained_on, measured_on = examples.count(held_out=False), examples.count(held_out=True)
         self.set_weights(weights)
-        incoming = self._measure(x, y, measured_on)
+        incoming = self._measure(examples, held_out=True)
         if config.measure_only:
-            return TrainResult({}, len(measured_on), incoming, None, None, name)
-        if not len(trained_on):
+            return TrainResult({}, measured_on, incoming, None, None, name)
+        if not trained_on:
             raise ModelError(
-                f"no record is left to train on: all {len(x)} are held out; send more records or hold out fewer"
+                f"no record is left to train on: all {measured_on} are held out; send more records or hold out fewer"
             )
         learner = self._twin(devices, config.mixed_precision) if len(devices) > 1 or config.mixed_precision else self
         if learner is not self:
@@ -101,27 +99,27 @@ class Trainer:
         with learner._fresh(config), learner._corrections.added(config, weights):
             progress = Progress(learner.model, config.deadline, config.rule.partial_work)
             fit = learner._fit_mirrored if len(devices) > 1 else learner._fit
-            fit(x, y, trained_on, config, progress)
+            fit(examples, config, progress)
             values, rate = progress.values, learner._learning_rate()
         trained = learner._variables.read()
         _check_finite(trained, values, config)
-        steps = progress.epochs * math.ceil(len(trained_on) / config.batch_size)
+        steps = progress.epochs * math.ceil(trained_on / config.batch_size)
 
         def loss() -> float:
             self.set_weights(weights)
-            measured = self.measure(x[trained_on], y[trained_on]).values
+            measured = self._measure(examples, held_out=False)
             self.set_weights(trained)
-            return measured.get("loss", math.nan)
+            return measured.values.get("loss", math.nan) if measured else math.nan
 
         made = finished(config, weights, trained, steps, rate, loss)
         if learner is not self or made.weights is not trained:
             self.set_weights(made.weights)
-        training = Metrics(num_examples=len(trained_on), values=finite(named(self.model, values)))
+        training = Metrics(num_examples=trained_on, values=finite(named(self.model, values)))
         return TrainResult(
             made.weights,
-            len(trained_on),
+            trained_on,
             incoming,
-            self._measure(x, y, measured_on),
+            self._measure(examples, held_out=True),
             training,
             name,
             made.extras,
@@ -140,11 +138,19 @@ class Trainer:
 
     def measure(self, x: NDArray[Any], y: NDArray[Any]) -> Metrics:
         """Measure the weights that the model has now on labelled records."""
-        target = as_targets(self.model, y[:1])
-        key = ("measure", target.shape[1:], target.dtype)
+        return evaluate_parts(self.model, [(x, y)], step=self._traced_step, reset=self._reset_metrics)
+
+    def _measure(self, examples: AnyExamples, *, held_out: bool) -> Metrics | None:
+        if not examples.count(held_out=held_out):
+            return None
+        parts = examples.parts(held_out=held_out)
+        return evaluate_parts(self.model, parts, step=self._traced_step, reset=self._reset_metrics)
+
+    def _traced_step(self, inputs: Any, target: Any) -> tuple[Any, Any, dict[str, Any]]:
+        key = ("measure", tuple(target.shape[1:]), target.dtype)
         if key not in self._traced:
             self._traced[key] = traced(self.model, target.shape[1:], target.dtype)
-        return evaluate_model(self.model, x, y, step=self._traced[key], reset=self._reset_metrics)
+        return self._traced[key](inputs, target)  # type: ignore[no-any-return]
 
     @contextmanager
     def _fresh(self, config: TrainingConfig) -> Iterator[None]:
@@ -198,34 +204,31 @@ class Trainer:
             self._twins[key] = Trainer(twin_of(self.model, devices, mixed_precision))
         return self._twins[key]
 
-    def _measure(self, x: NDArray[Any], y: NDArray[Any], index: NDArray[np.intp]) -> Metrics | None:
-        return self.measure(x[index], y[index]) if len(index) else None
-
-    def _fit(
-        self, x: NDArray[Any], y: NDArray[Any], index: NDArray[np.intp], config: TrainingConfig, progress: Progress
-    ) -> None:
+    def _fit(self, examples: AnyExamples, config: TrainingConfig, progress: Progress) -> None:
         """Train like Keras' `fit`, in a function that is traced once for all clients; `fit` traces one per client."""
-        tf, model = tensorflow(), self.model
-        with tf.device("CPU:0"):
-            samples, labels = to_tensors(x), tf.constant(as_targets(model, y))
-        steps, values = self._steps(samples, labels, config), dict[str, float]()
+        tf, model, held = tensorflow(), self.model, Tensors(self.model)
+        most = STEPS_PER_CALL * config.batch_size
         with progress.until_deadline(), fixed(model, config.parts):
-            for order in orders(index, config.seed, config.epochs):
+            for windows in examples.epochs(config.seed, config.epochs, config.batch_size):
                 self._reset_metrics()
-                for first in range(0, len(order), STEPS_PER_CALL * config.batch_size):
-                    some = order[first : first + STEPS_PER_CALL * config.batch_size]
-                    values = {name: float(value) for name, value in steps(samples, labels, tf.constant(some)).items()}
-                    _check_loss(values["loss"], config)
-                    if first + len(some) == len(order):
-                        progress.finished_epoch(values)
-                    progress.check((first + len(some) - 1) // config.batch_size)
+                done, values = 0, dict[str, float]()
+                for window in windows:
+                    (samples, labels), (order, last) = held.of(window), window[2:]
+                    del window  # a stream reads the next one meanwhile
+                    steps, calls = self._steps(samples, labels, config), np.split(order, range(most, len(order), most))
+                    for some in calls:
+                        values = {key: float(value) for key, value in steps(samples, labels, tf.constant(some)).items()}
+                        _check_loss(values["loss"], config)
+                        done += len(some)
+                        if last and some is calls[-1]:
+                            progress.finished_epoch(values)
+                        progress.check((done - 1) // config.batch_size)
+                    del samples, labels
         model.optimizer.finalize_variable_values(model.trainable_weights)
 
-    def _fit_mirrored(
-        self, x: NDArray[Any], y: NDArray[Any], index: NDArray[np.intp], config: TrainingConfig, progress: Progress
-    ) -> None:
+    def _fit_mirrored(self, examples: AnyExamples, config: TrainingConfig, progress: Progress) -> None:
         with progress.until_deadline(), fixed(self.model, config.parts):
-            fit_mirrored(self.model, epochs_of_batches(self.model, x, y, index, config), progress)
+            fit_mirrored(self.model, epochs_of_batches(self.model, examples, config), progress)
 
     def _steps(self, samples: Any, labels: Any, config: TrainingConfig) -> Any:
         """Return a function that trains on numbered records in batches and returns the means since the last reset."""

@@ -122,6 +122,14 @@ class RunSpec(Document):
     threads: Annotated[int, Entry("training", within="training_options")] = Field(
         2, ge=1, le=256, description="TensorFlow threads per training. Their number affects the digests."
     )
+    stream_above_mib: Annotated[int, Entry("training", within="training_options"), OPERATIONAL] = Field(
+        0,
+        ge=0,
+        le=2**22,
+        exclude_if=lambda mib: mib == 0,
+        description="MiB of a client's records above which each pass reads them anew from Kafka instead of holding "
+        "them in memory; 0 for an eighth of the memory. No digest depends on it.",
+    )
     baseline: Annotated[bool, Entry("training", within="training_options")] = Field(
         False,
         description="Also train each client alone, once, for comparison in the report. "

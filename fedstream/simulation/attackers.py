@@ -6,8 +6,8 @@ from collections.abc import Collection
 from dataclasses import replace
 from functools import partial
 
-from fedstream.model.examples import Examples
 from fedstream.model.learner import Learner, TrainingConfig, TrainResult
+from fedstream.model.streaming import AnyExamples
 from fedstream.record.documents import Manifest
 from fedstream.record.weights import Weights
 from fedstream.simulation.attacks import Attack
@@ -35,7 +35,7 @@ class AttackedWorker:
 
 
 def forged(
-    attack: Attack, learner: Learner, weights: Weights, examples: Examples, config: TrainingConfig
+    attack: Attack, learner: Learner, weights: Weights, examples: AnyExamples, config: TrainingConfig
 ) -> TrainResult:
     """Train as an attacker does, and return the forged weights with the honest metrics."""
     result = learner.train(weights, attack.examples(examples), config)

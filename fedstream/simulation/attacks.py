@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from fedstream.errors import UsageError
 from fedstream.model.examples import Examples
+from fedstream.model.streaming import AnyExamples, ExampleStream
 from fedstream.record.weights import Weights, digest
 
 Forge = Callable[[Weights, Weights, float], Weights]
@@ -31,13 +32,16 @@ class Attack:
     strength: float = 1.0
     classes: int = 0
 
-    def examples(self, examples: Examples) -> Examples:
+    def examples(self, examples: AnyExamples) -> AnyExamples:
         """Return the records that the attacker trains on: with `labelflip`, class c becomes class classes - 1 - c.
 
         Held-out records keep their labels, so that what is measured stays comparable.
         """
         if self.name != "labelflip":
             return examples
+        return examples.mapped(self._flipped) if isinstance(examples, ExampleStream) else self._flipped(examples)
+
+    def _flipped(self, examples: Examples) -> Examples:
         flipped = (self.classes - 1 - examples.y.astype(np.int64)).astype(examples.y.dtype)
         held_out = examples.held_out.reshape(-1, *[1] * (examples.y.ndim - 1))
         return replace(examples, y=np.where(held_out, examples.y, flipped))

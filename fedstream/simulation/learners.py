@@ -7,13 +7,13 @@ from typing import Any, TypeAlias
 
 from numpy.typing import NDArray
 
-from fedstream.model.examples import Examples
 from fedstream.model.learner import Learner, Learners, TrainingConfig, TrainResult
+from fedstream.model.streaming import AnyExamples
 from fedstream.preprocessing.transform import Transform
 from fedstream.record.documents import Metrics
 from fedstream.record.weights import Weights
 
-Train: TypeAlias = Callable[[Learner, Weights, Examples, TrainingConfig], TrainResult]
+Train: TypeAlias = Callable[[Learner, Weights, AnyExamples, TrainingConfig], TrainResult]
 """Trains with a learner, like its `train`."""
 
 
@@ -43,7 +43,7 @@ class OtherLearner:
     def __init__(self, learner: Learner, train: Train) -> None:
         self._learner, self._train = learner, train
 
-    def train(self, weights: Weights, examples: Examples, config: TrainingConfig) -> TrainResult:
+    def train(self, weights: Weights, examples: AnyExamples, config: TrainingConfig) -> TrainResult:
         return self._train(self._learner, weights, examples, config)
 
     def measure(self, weights: Weights, x: NDArray[Any], y: NDArray[Any]) -> Metrics:

@@ -42,6 +42,7 @@ class Context:
         noise_secret: Returns the secret of a private run's noise, or None; it is read where noise is made.
         learners: The open models.
         records: Records that were read, by `records_id`.
+        blocks: Digests of the blocks of slices that are streamed, by `slice_id`.
         examples: Slices that were decoded and split, by `slice_id` and what the decoding and the split depend on.
         weights: Safetensors that were read, by digest.
         runs: What was read of each run; its plan and its commits never change.
@@ -53,6 +54,7 @@ class Context:
     noise_secret: Callable[[], bytes | None] = noise_secret
     learners: Learners = field(default_factory=Learners)
     records: Kept[RawRecords] = field(default_factory=lambda: Kept(KEPT_BYTES, lambda records: records.nbytes))
+    blocks: Kept[list[str]] = field(default_factory=lambda: Kept(KEPT_BYTES, lambda digests: 64 * len(digests)))
     examples: Kept[Examples] = field(default_factory=lambda: Kept(KEPT_BYTES, lambda examples: examples.nbytes))
     weights: Kept[bytes] = field(default_factory=lambda: Kept(KEPT_BYTES, len))
     runs: dict[str, RunState] = field(default_factory=dict)

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from numpy.typing import NDArray
+
 from fedstream.catalog.models import read_description
 from fedstream.errors import ObjectConflict
 from fedstream.model.compatibility import check_labels
-from fedstream.record.documents import SliceDoc
+from fedstream.record.documents import SliceDoc, offsets_of
 from fedstream.record.judge import why_not_planned
 from fedstream.record.offsets import OffsetRange
 from fedstream.record.placement import Placement
@@ -25,9 +27,10 @@ from fedstream.steps.runtime import step
 from fedstream.steps.slices import examples_of, read_slice
 from fedstream.steps.slicing import describe_slice
 from fedstream.steps.statistics import gather_statistics
+from fedstream.steps.streamed import describe_stream, streaming_limit
 from fedstream.steps.withdrawals import check_offered
 from fedstream.store.state import RunState, log
-from fedstream.stream.bounds import shown
+from fedstream.stream.bounds import SliceTooLarge, shown
 
 
 class Ingested(NamedTuple):
@@ -97,17 +100,27 @@ def _slice(context: Context, state: RunState, round: int, client: MatchedClient)
         patiently(deadline, lambda _: broker.check_retention([*ranges, *unlabelled]))
         return validated
     patiently(deadline, lambda left_s: broker.wait_for_data([*ranges, *unlabelled], left_s))
-    read = read_slice(broker, state.record, client, ranges, unlabelled, deadline)
-    if skipped := read.labelled.skipped:
-        log.warning("client %s: skipped %s, which cannot be used", client.client, shown(skipped))
-    examples = examples_of(state.record, client, read)
-    transform_of(state, client).labels(examples.y)  # raises what local_train would
-    model = state.record.model
-    check_labels(read_description(state.store, model.name, model.keras_digest), examples.y)
-    document = describe_slice(state.record.spec, client, read, examples)
-    context.records.put(context.slice_id(document), read.labelled)
-    if read.unlabelled:
-        context.records.put(context.unlabelled_id(document), read.unlabelled)
+    model = read_description(state.store, state.record.model.name, state.record.model.keras_digest)
+
+    def check(labels: NDArray[Any]) -> None:
+        transform_of(state, client).labels(labels)  # raises what local_train would
+        check_labels(model, labels)
+
+    try:
+        limit = streaming_limit(state.record, client)
+        read = read_slice(broker, state.record, client, ranges, unlabelled, deadline, limit)
+    except SliceTooLarge:
+        document, blocks = describe_stream(broker, state.record, client, ranges, deadline, check)
+        context.blocks.put(context.slice_id(document), blocks)
+    else:
+        examples = examples_of(state.record, client, read)
+        check(examples.y)
+        document = describe_slice(state.record.spec, client, read, examples)
+        context.records.put(context.slice_id(document), read.labelled)
+        if read.unlabelled:
+            context.records.put(context.unlabelled_id(document), read.unlabelled)
+    if document.skipped:
+        log.warning("client %s: skipped %s, which cannot be used", client.client, shown(offsets_of(document.skipped)))
     return document
 
 

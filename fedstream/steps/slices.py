@@ -16,6 +16,7 @@ from fedstream.preprocessing.transform import Transform
 from fedstream.record.offsets import OffsetRange
 from fedstream.record.run import MatchedClient, RunRecord
 from fedstream.steps.retry import patiently
+from fedstream.stream.blocks import records_per_block
 from fedstream.stream.broker import Broker
 from fedstream.stream.codec import get_codec
 from fedstream.stream.columns import decode_in_order, samples_in_order
@@ -43,26 +44,42 @@ def read_slice(
     ranges: Sequence[OffsetRange],
     unlabelled: Sequence[OffsetRange],
     deadline: Deadline,
+    limit: int | None = None,
 ) -> SliceRecords:
     """Read the records of both kinds of ranges, the second of which can be empty, without those that the run skips.
 
+    Args:
+        broker: The client's broker.
+        record: The record of the run.
+        client: The client as planned.
+        ranges: Offsets of the labelled records.
+        unlabelled: Offsets of the others.
+        deadline: When an unavailable broker becomes an error.
+        limit: Maximum size of the labelled records in bytes; None for what a step is allowed to hold.
+
     Raises:
+        SliceTooLarge: The labelled records exceed the limit.
         BrokerError: They cannot be read before the deadline.
         RecordError: More of them cannot be used than the run skips.
     """
-    labelled = read_labelled(broker, record, client, ranges, deadline)
+    labelled = read_labelled(broker, record, client, ranges, deadline, limit)
     if most := record.spec.max_skipped:
         labelled, _ = usable(labelled, partial(_decoded, record, client), most)
     return SliceRecords(labelled, read_unlabelled(broker, client, unlabelled, deadline) if unlabelled else None)
 
 
 def read_labelled(
-    broker: Broker, record: RunRecord, client: MatchedClient, ranges: Sequence[OffsetRange], deadline: Deadline
+    broker: Broker,
+    record: RunRecord,
+    client: MatchedClient,
+    ranges: Sequence[OffsetRange],
+    deadline: Deadline,
+    limit: int | None = None,
 ) -> RawRecords:
     """Read the records of a client's labelled ranges, also those that do not decode."""
     codec, most = get_codec(client.format), record.spec.max_skipped
     size = unlabelled_size(codec) if client.unlabelled else codec.record_size
-    return patiently(deadline, lambda left_s: broker.read_ranges(ranges, left_s, size, most))
+    return patiently(deadline, lambda left_s: broker.read_ranges(ranges, left_s, size, most, limit))
 
 
 def read_unlabelled(
@@ -98,9 +115,8 @@ def examples_of(
     if transform:
         x, y = transform.samples(x), transform.labels(y)
         others = None if others is None else transform.samples(others)
-    return Examples(
-        x, y, split_mask(record.spec.seed, labelled.partitions, labelled.offsets, client.held_out_rate), others
-    )
+    held_out = split_mask(record.spec.seed, labelled.partitions, labelled.offsets, client.held_out_rate)
+    return Examples(x, y, held_out, others, block=records_per_block(get_codec(client.format)))
 
 
 def _labelled(client: MatchedClient, records: RawRecords) -> RawRecords:

@@ -11,9 +11,9 @@ from fedstream import __version__
 from fedstream.aggregation.outcome import strategy_of
 from fedstream.deadline import Deadline
 from fedstream.errors import ModelError, ObjectConflict, RecordError
-from fedstream.model.examples import Examples
 from fedstream.model.learner import Learner, TrainingConfig
 from fedstream.model.modes import mode_of
+from fedstream.model.streaming import AnyExamples
 from fedstream.record.canonical import sha256_hex
 from fedstream.record.documents import Manifest, Metrics, SliceDoc, offsets_of
 from fedstream.record.exchange import select
@@ -33,7 +33,9 @@ from fedstream.steps.preprocessing import transform_of
 from fedstream.steps.refusal import refusing, why_refused
 from fedstream.steps.runtime import MetricsArtifact, step
 from fedstream.steps.slices import SliceRecords, examples_of, read_labelled, read_unlabelled
+from fedstream.steps.streamed import replaced, stream_examples, streaming_limit
 from fedstream.store.state import RunState, log
+from fedstream.stream.bounds import SliceTooLarge
 from fedstream.stream.records import RawRecords
 from fedstream.stream.unusable import without_skipped
 
@@ -89,10 +91,10 @@ def _train(
     context: Context, state: RunState, round: int, document: SliceDoc, deadline: Deadline, usage: MetricsArtifact | None
 ) -> str:
     spec, client, base = state.spec, document.client, state.base(round)
-    matched, learner = state.record.client(client), context.learner(state, client)
+    learner = context.learner(state, client)
     fallback = _falls_back(spec, client, learner)
     measure_only = state.selection(round).kind == "closing"
-    read = _read(context, state, document, deadline, measure_only)
+    examples = _examples(context, state, document, deadline, measure_only)
     keys, weights = (
         state.keys.at(round),
         global_weights(context, state, state.ledger.model_round(round - 1), base.weights_digest),
@@ -113,11 +115,6 @@ def _train(
         received=_received(context, state, round),
         state=of_rule(kept),
         parts=state.record.parts,
-    )
-    examples = context.examples.get(
-        f"{context.slice_id(document)}/{context.unlabelled_id(document) if read.unlabelled else ''}"
-        f"/{matched.held_out_rate}/{spec.seed}/{state.run}",
-        lambda: examples_of(state.record, matched, read, transform_of(state, matched)),
     )
     result = mode_of(spec).train(learner, weights, examples, config)
     update, own = None, None
@@ -173,14 +170,14 @@ def _train(
 
 
 def _alone(
-    context: Context, state: RunState, round: int, client: str, examples: Examples, config: TrainingConfig
+    context: Context, state: RunState, round: int, client: str, examples: AnyExamples, config: TrainingConfig
 ) -> Metrics | None:
     """Train the initial model on these records alone, and return its metrics on the held-out records.
 
     It is trained for as many epochs as the whole run. This happens once, with the client's first update. The result is
     None for a later update, without held-out records, and if the training fails or does not end before the deadline.
     """
-    if not examples.held_out.any() or any(state.finished(before, client) for before in range(1, round)):
+    if not examples.count(held_out=True) or any(state.finished(before, client) for before in range(1, round)):
         return None
     spec, initial = state.spec, global_weights(context, state, 0, state.ledger.commit(0).weights_digest)
     longer = replace(
@@ -230,15 +227,33 @@ def _falls_back(spec: RunSpec, client: str, learner: Learner) -> bool:
     return bool(seen)
 
 
+def _examples(
+    context: Context, state: RunState, document: SliceDoc, deadline: Deadline, measure_only: bool
+) -> AnyExamples:
+    client = state.record.client(document.client)
+    try:
+        read = _read(context, state, document, deadline, measure_only)
+    except SliceTooLarge as error:
+        log.info("%s; each pass reads them anew", str(error).partition(",")[0])
+        return stream_examples(context, state, document, deadline)
+    return context.examples.get(
+        f"{context.slice_id(document)}/{context.unlabelled_id(document) if read.unlabelled else ''}"
+        f"/{client.held_out_rate}/{state.spec.seed}/{state.run}",
+        lambda: examples_of(state.record, client, read, transform_of(state, client)),
+    )
+
+
 def _read(
     context: Context, state: RunState, document: SliceDoc, deadline: Deadline, measure_only: bool
 ) -> SliceRecords:
     broker, client = context.broker_of(state, document.client), state.record.client(document.client)
+    limit = streaming_limit(state.record, client)
     labelled = context.records.get(
         context.slice_id(document),
         lambda: _unchanged(
             without_skipped(
-                read_labelled(broker, state.record, client, document.fed, deadline), offsets_of(document.skipped)
+                read_labelled(broker, state.record, client, document.fed, deadline, limit),
+                offsets_of(document.skipped),
             ),
             document.digest,
         ),
@@ -254,11 +269,7 @@ def _read(
 
 def _unchanged(records: RawRecords, digest: str) -> RawRecords:
     if records.digest != digest:
-        raise RecordError(
-            f"the records of {format_ranges(records.ranges)} have digest {records.digest[:12]}, "
-            f"but ingest_from_kafka saw {digest[:12]}: "
-            "they were replaced since then; announce them again for a new run"
-        )
+        raise replaced(format_ranges(records.ranges), records.digest, digest)
     return records
 
 

@@ -10,6 +10,11 @@ from collections.abc import Callable, Iterable, Sequence
 from fedstream.errors import DeadlineError, RecordError, RetentionError, TopicError
 from fedstream.record.offsets import OffsetRange, total_records
 
+
+class SliceTooLarge(RecordError):
+    """Records exceed what a step holds in memory. Where a slice can be streamed, it is."""
+
+
 Bounds = dict[int, tuple[int, int]]
 """partition -> (first offset kept, next offset)"""
 
@@ -67,10 +72,10 @@ def check_room(ranges: Sequence[OffsetRange], size: int, limit: int) -> None:
     """Check that a step is allowed to hold this many bytes of records.
 
     Raises:
-        RecordError: The records exceed the limit.
+        SliceTooLarge: The records exceed the limit.
     """
     if size > limit:
-        raise RecordError(
+        raise SliceTooLarge(
             f"the {total_records(ranges):,} records of {shown(ranges)} have at least {size:,} bytes, "
             f"and a step holds {limit:,} at most; announce them in parts, "
             "or set FEDSTREAM_SLICE_GIB higher where the steps run, with memory for twice as much"

@@ -41,9 +41,20 @@ class Broker(Protocol):
         ...
 
     def read_ranges(
+        self,
+        ranges: Sequence[OffsetRange],
+        deadline_s: float,
+        size: RecordSize | None = None,
+        skip: int = 0,
+        limit: int | None = None,
+    ) -> RawRecords:
+        """Read the records of the ranges, of at most `limit` bytes in all, but for `skip` that cannot be used."""
+        ...
+
+    def read_part(
         self, ranges: Sequence[OffsetRange], deadline_s: float, size: RecordSize | None = None, skip: int = 0
     ) -> RawRecords:
-        """Read every record of the ranges, but for up to `skip` that cannot be used."""
+        """Read a part of a slice, in the middle of a pass over it."""
         ...
 
     @property
@@ -119,9 +130,19 @@ class KafkaBroker:
         missing(self._bounds.of, ranges, self.bootstrap_servers)
 
     def read_ranges(
+        self,
+        ranges: Sequence[OffsetRange],
+        deadline_s: float,
+        size: RecordSize | None = None,
+        skip: int = 0,
+        limit: int | None = None,
+    ) -> RawRecords:
+        return reader.read_ranges(self.kafka, ranges, deadline_s, size, self._clients, skip, limit)
+
+    def read_part(
         self, ranges: Sequence[OffsetRange], deadline_s: float, size: RecordSize | None = None, skip: int = 0
     ) -> RawRecords:
-        return reader.read_ranges(self.kafka, ranges, deadline_s, size, self._clients, skip)
+        return reader.read_part(self.kafka, ranges, deadline_s, size, self._clients, skip)
 
     def writer(self) -> RecordWriter:
         return RecordWriter(self.kafka)

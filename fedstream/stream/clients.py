@@ -9,13 +9,12 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
 from fedstream.settings import KafkaSettings
-from fedstream.stream.client import admin, consumer
+from fedstream.stream.client import admin
+from fedstream.stream.consumers import Consumer, range_consumer
 from fedstream.stream.records import RecordSize
 
 if TYPE_CHECKING:
     from kafka import KafkaAdminClient
-
-    from fedstream.stream.holes import WatchingConsumer
 
 CONSUMERS = 8
 """Number of consumers that are kept open for a cluster; each of them reads records of one size."""
@@ -28,7 +27,7 @@ class Clients(Protocol):
 
     def consumer(
         self, kafka: KafkaSettings, size: RecordSize | None, cut: bool = False
-    ) -> AbstractContextManager[WatchingConsumer]: ...
+    ) -> AbstractContextManager[Consumer]: ...
 
 
 class FreshClients:
@@ -39,8 +38,8 @@ class FreshClients:
 
     def consumer(
         self, kafka: KafkaSettings, size: RecordSize | None, cut: bool = False
-    ) -> AbstractContextManager[WatchingConsumer]:
-        return consumer(kafka, size=size, cut=cut)
+    ) -> AbstractContextManager[Consumer]:
+        return range_consumer(kafka, size, cut)
 
 
 FRESH = FreshClients()
@@ -63,8 +62,8 @@ class KeptClients:
 
     def consumer(
         self, kafka: KafkaSettings, size: RecordSize | None, cut: bool = False
-    ) -> AbstractContextManager[WatchingConsumer]:
-        return self._lend((size, cut), lambda: consumer(kafka, size=size, cut=cut))
+    ) -> AbstractContextManager[Consumer]:
+        return self._lend((size, cut), lambda: range_consumer(kafka, size, cut))
 
     @contextmanager
     def _lend(self, key: Hashable, opened: Callable[[], AbstractContextManager[Any]]) -> Iterator[Any]:

@@ -66,12 +66,18 @@ class AtMost(Deserializer):  # type: ignore[misc]
         self.limit, self.what, self.cut = limit, what, cut
 
     def deserialize(self, topic: str, headers: list[tuple[str, bytes]], data: bytes | None) -> bytes | None:
-        headers.clear()
+        if headers:
+            headers.clear()
         if data is None or len(data) <= self.limit:
             return data
         if self.cut:
             return data[: self.limit + 1]
-        raise OversizedPart(f"its {self.what} has {len(data):,} bytes, and at most {self.limit:,} are announced")
+        raise oversized(self.what, len(data), self.limit)
+
+
+def oversized(what: str, size: int, limit: int) -> OversizedPart:
+    """Return the error for a `key` or `value` of this size in bytes."""
+    return OversizedPart(f"its {what} has {size:,} bytes, and at most {limit:,} are announced")
 
 
 class _TooLarge(Exception):

@@ -86,9 +86,14 @@ class MemoryBroker:
             self._missing(ranges)
 
     def read_ranges(
-        self, ranges: Sequence[OffsetRange], deadline_s: float, size: RecordSize | None = None, skip: int = 0
+        self,
+        ranges: Sequence[OffsetRange],
+        deadline_s: float,
+        size: RecordSize | None = None,
+        skip: int = 0,
+        limit: int | None = None,
     ) -> RawRecords:
-        records, limit = RawRecords([], Column(), Column()), slice_bytes()
+        records, limit = RawRecords([], Column(), Column()), slice_bytes() if limit is None else limit
         check_room(ranges, size.least * total_records(ranges) if size else 0, limit)
         with self._changed:
             if self._missing(ranges):
@@ -102,6 +107,11 @@ class MemoryBroker:
                 records.append(wanted, wanted.start, [key for key, _ in batch], [value for _, value in batch])
         check_room(records.ranges, records.nbytes, limit)
         return records
+
+    def read_part(
+        self, ranges: Sequence[OffsetRange], deadline_s: float, size: RecordSize | None = None, skip: int = 0
+    ) -> RawRecords:
+        return self.read_ranges(ranges, deadline_s, size, skip)
 
     def close(self) -> None:
         """Do nothing: there is no connection to close."""

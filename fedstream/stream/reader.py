@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
@@ -13,16 +13,14 @@ from fedstream.settings import KafkaSettings, slice_bytes
 from fedstream.stream.bounds import Bounds, check_room, gap, missing, too_late
 from fedstream.stream.client import admin, explained, unauthorized
 from fedstream.stream.clients import FRESH, Clients
+from fedstream.stream.consumers import Consumer, LostOffset, Record
 from fedstream.stream.records import Column, RawRecords, RecordSize, extend, why_unusable
 from fedstream.stream.unusable import check_any, too_many
 
 if TYPE_CHECKING:
     from kafka import KafkaAdminClient
-    from kafka.consumer.fetcher import ConsumerRecord
 
-    from fedstream.stream.holes import WatchingConsumer
-
-__all__ = ["RawRecords", "check_retention", "read_ranges", "topic_bounds", "wait_for_data"]
+__all__ = ["RawRecords", "check_retention", "read_part", "read_ranges", "topic_bounds", "wait_for_data"]
 
 POLL_S = 0.5
 """Time that one poll waits for records, in seconds. The deadline is checked between polls."""
@@ -92,6 +90,7 @@ def read_ranges(
     size: RecordSize | None = None,
     clients: Clients = FRESH,
     skip: int = 0,
+    limit: int | None = None,
 ) -> RawRecords:
     """Read every record of the ranges.
 
@@ -107,54 +106,91 @@ def read_ranges(
         clients: Provides the Kafka clients, which are kept open or are opened for this call.
         skip: Maximum number of records that are left out because they have no key or no value, or are larger than
             announced.
+        limit: Maximum number of bytes to hold; None for what a step is allowed to hold.
 
     Raises:
+        SliceTooLarge: The records exceed the limit.
         DeadlineError: The records could not all be read in time.
         RetentionError: A record inside a range is missing (because of retention or compaction).
-        RecordError: More than `skip` records have no key or no value or are larger than announced, there is no record
-            at all, or the records exceed what a step is allowed to hold.
+        RecordError: More than `skip` records have no key or no value or are larger than announced, or there is no
+            record at all.
         TopicError: A topic or partition no longer exists.
         BrokerError: No broker answers at the beginning, or the broker denies access.
     """
-    deadline = time.monotonic() + deadline_s
-    records = RawRecords([], Column(), Column())
-    limit, held, keyless = slice_bytes(), 0, size is not None and size.keyless
+    deadline, limit = time.monotonic() + deadline_s, slice_bytes() if limit is None else limit
     check_room(ranges, size.least * total_records(ranges) if size else 0, limit)
     with clients.admin(kafka) as asked:
         _missing(asked, sorted(ranges), kafka)
         with clients.consumer(kafka, size, cut=skip > 0) as reader:
-            for wanted in sorted(ranges):
-                for batch in _batches(reader, asked, wanted, deadline, kafka, records.gaps):
-                    for run in _usable_runs(batch, wanted, size, records.skipped, skip) if skip else [batch]:
-                        held += records.append(
-                            wanted,
-                            run[0].offset,
-                            [(record.key or b"") if keyless else record.key for record in run],
-                            [record.value for record in run],
-                        )
-                    check_room(ranges, held, limit)
+            records = _records(
+                reader, ranges, deadline, size, skip, limit, lambda wanted: _missing(asked, [wanted], kafka)
+            )
     check_any(records)
     return records
 
 
+def read_part(
+    kafka: KafkaSettings,
+    ranges: Sequence[OffsetRange],
+    deadline_s: float,
+    size: RecordSize | None = None,
+    clients: Clients = FRESH,
+    skip: int = 0,
+) -> RawRecords:
+    """Read a part of a slice, like read_ranges, without asking first whether the topics keep it.
+
+    If it begins where the last part ended, the client already has its first records. There can be no record in it.
+    """
+    deadline = time.monotonic() + deadline_s
+    with clients.consumer(kafka, size, cut=skip > 0) as reader:
+        return _records(
+            reader,
+            ranges,
+            deadline,
+            size,
+            skip,
+            slice_bytes(),
+            lambda wanted: check_retention(kafka, [wanted], clients),
+        )
+
+
+def _records(
+    reader: Consumer,
+    ranges: Sequence[OffsetRange],
+    deadline: float,
+    size: RecordSize | None,
+    skip: int,
+    limit: int,
+    check: Callable[[OffsetRange], object],
+) -> RawRecords:
+    records = RawRecords([], Column(), Column())
+    held, keyless = 0, size is not None and size.keyless
+    for wanted in sorted(ranges):
+        for batch in _batches(reader, wanted, deadline, check, records.gaps):
+            for run in _usable_runs(batch, wanted, size, records.skipped, skip) if skip else [batch]:
+                held += records.append(
+                    wanted,
+                    run[0].offset,
+                    [(record.key or b"") if keyless else record.key for record in run],
+                    [record.value for record in run],
+                )
+            check_room(ranges, held, limit)
+    return records
+
+
 def _batches(
-    reader: WatchingConsumer,
-    asked: KafkaAdminClient,
+    reader: Consumer,
     wanted: OffsetRange,
     deadline: float,
-    kafka: KafkaSettings,
+    check: Callable[[OffsetRange], object],
     gaps: list[OffsetRange],
-) -> Iterator[list[ConsumerRecord]]:
+) -> Iterator[Sequence[Record]]:
     """Yield the records of one range in batches without gaps, and add what transactions left empty to `gaps`."""
-    from kafka import TopicPartition
-    from kafka.errors import LogTruncationError, OffsetOutOfRangeError, UnsupportedCodecError
+    from kafka.errors import UnsupportedCodecError
 
     from fedstream.stream.limits import OversizedBatch, OversizedPart, missing_codec
 
-    partition = TopicPartition(wanted.topic, wanted.partition)
-    reader.assign([partition])
-    reader.seek(partition, wanted.start)
-    reader.passed.clear()
+    reader.begin(wanted.topic, wanted.partition, wanted.start)
     at, heard, silence = wanted.start, time.monotonic(), ""
     while at < wanted.end:
         now = time.monotonic()
@@ -164,8 +200,8 @@ def _batches(
                 "give the round a longer deadline"
             )
         try:
-            batch = reader.poll(timeout_ms=int(min(POLL_S, deadline - now) * 1000) + 1).get(partition, [])
-        except (OffsetOutOfRangeError, LogTruncationError) as error:
+            batch = reader.poll(wanted.end - at, min(POLL_S, deadline - now))
+        except LostOffset as error:
             raise gap(wanted, at) from error
         except OversizedPart as error:
             raise RecordError(
@@ -181,22 +217,22 @@ def _batches(
                 yield run
                 at = run[-1].offset + 1
             heard, silence = time.monotonic(), ""
-        elif (position := reader.position(partition, timeout_ms=int(POLL_S * 1000))) > at:
+        elif (position := reader.position()) > at:
             at = _pass(reader, wanted, at, min(position, wanted.end), gaps)
         elif now - heard > STALL_S:
-            heard, silence = now, _ask_again(asked, wanted, kafka)
+            heard, silence = now, _ask_again(check, wanted)
 
 
-def _ask_again(asked: KafkaAdminClient, wanted: OffsetRange, kafka: KafkaSettings) -> str:
+def _ask_again(check: Callable[[OffsetRange], object], wanted: OffsetRange) -> str:
     """Raise an error if the topic or its records are lost; return the error of an unavailable broker as text."""
     try:
-        _missing(asked, [wanted], kafka)
+        check(wanted)
     except BrokerError as error:
         return _may_pass(error)
     return ""
 
 
-def _runs(batch: list[ConsumerRecord], end: int) -> Iterator[list[ConsumerRecord]]:
+def _runs(batch: Sequence[Record], end: int) -> Iterator[Sequence[Record]]:
     """Yield the records before an offset as lists without gaps, of which there is usually one."""
     if batch[-1].offset - batch[0].offset == len(batch) - 1 and batch[-1].offset < end:
         yield batch
@@ -206,24 +242,22 @@ def _runs(batch: list[ConsumerRecord], end: int) -> Iterator[list[ConsumerRecord
             yield found
 
 
-def _pass(reader: WatchingConsumer, wanted: OffsetRange, start: int, end: int, gaps: list[OffsetRange]) -> int:
+def _pass(reader: Consumer, wanted: OffsetRange, start: int, end: int, gaps: list[OffsetRange]) -> int:
     """Add [start, end) to the gaps and return the end.
 
     Raises:
         RetentionError: Not all of it was left by transactions.
     """
-    from kafka import TopicPartition
-
     if start < end:
-        if (lost := reader.first_lost(TopicPartition(wanted.topic, wanted.partition), start, end)) < end:
+        if (lost := reader.first_lost(start, end)) < end:
             raise gap(wanted, lost)
         extend(gaps, OffsetRange(wanted.topic, wanted.partition, start, end), wanted)
     return end
 
 
 def _usable_runs(
-    batch: list[ConsumerRecord], wanted: OffsetRange, size: RecordSize | None, skipped: list[OffsetRange], most: int
-) -> Iterator[list[ConsumerRecord]]:
+    batch: Sequence[Record], wanted: OffsetRange, size: RecordSize | None, skipped: list[OffsetRange], most: int
+) -> Iterator[Sequence[Record]]:
     """Yield the usable records of a batch as lists without gaps, and add the offsets of the others to `skipped`."""
     for problem, run in groupby(batch, key=lambda record: why_unusable(record.key, record.value, size)):
         found = list(run)

@@ -42,16 +42,17 @@ class RecordSize:
 
 @dataclass(frozen=True)
 class Column:
-    """Byte strings, concatenated batch by batch.
+    """Byte strings, concatenated as they arrive.
 
-    A large slice would not fit into memory twice, as separate objects and as an array.
+    A large slice would not fit into memory twice, as separate objects and as an array. It grows in place, so that
+    records of one size are an array without another copy.
 
     Attributes:
-        chunks: Bytes of each batch.
-        lengths: Lengths of the strings in each batch, int64.
+        data: Bytes of all strings.
+        lengths: Lengths of the strings of each batch, int64.
     """
 
-    chunks: list[bytes] = field(default_factory=list)
+    data: bytearray = field(default_factory=bytearray)
     lengths: list[NDArray[np.int64]] = field(default_factory=list)
 
     def extend(self, parts: Sequence[bytes]) -> None:
@@ -60,7 +61,7 @@ class Column:
         Raises:
             TypeError: One of the strings is None; nothing is appended.
         """
-        self.chunks.append(b"".join(parts))
+        self.data.extend(b"".join(parts))
         self.lengths.append(np.fromiter(map(len, parts), dtype=np.int64, count=len(parts)))
 
     @property
@@ -72,17 +73,13 @@ class Column:
         return sum(map(len, self.lengths))
 
     def __iter__(self) -> Iterator[bytes]:
-        for chunk, lengths in zip(self.chunks, self.lengths, strict=True):
-            ends = np.cumsum(lengths).tolist()
-            yield from map(chunk.__getitem__, map(slice, [0, *ends], ends))  # no call of Python for each string
+        ends, data = np.cumsum(self.sizes).tolist(), memoryview(self.data)
+        return map(bytes, map(data.__getitem__, map(slice, [0, *ends], ends)))  # no call of Python for each string
 
     def __getitem__(self, index: int) -> bytes:
-        for chunk, lengths in zip(self.chunks, self.lengths, strict=True):
-            if index < len(lengths):
-                start = int(lengths[:index].sum())
-                return chunk[start : start + int(lengths[index])]
-            index -= len(lengths)
-        raise IndexError(index)
+        sizes = self.sizes
+        start = int(sizes[:index].sum())
+        return bytes(self.data[start : start + int(sizes[index])])
 
 
 def extend(ranges: list[OffsetRange], more: OffsetRange, wanted: OffsetRange) -> None:
@@ -140,7 +137,7 @@ class RawRecords:
                     f"record {wanted.topic}:{wanted.partition}:{at} has no {what}; send it again with both"
                 ) from error
         extend(self.ranges, OffsetRange(wanted.topic, wanted.partition, first, first + len(values)), wanted)
-        return len(self.values.chunks[-1]) + len(self.keys.chunks[-1])
+        return int(self.values.lengths[-1].sum() + self.keys.lengths[-1].sum())
 
     def without(self, wrong: Sequence[int]) -> RawRecords:
         """Return the records without those at some indexes, which ascend and whose offsets are added to `skipped`."""
@@ -161,7 +158,7 @@ class RawRecords:
     @property
     def nbytes(self) -> int:
         """Size of all keys and values in bytes."""
-        return sum(len(chunk) for column in (self.keys, self.values) for chunk in column.chunks)
+        return len(self.keys.data) + len(self.values.data)
 
     @cached_property
     def partitions(self) -> NDArray[np.int32]:
@@ -181,12 +178,11 @@ class RawRecords:
         of all keys, then of all values, as little-endian int64; all keys; and all values. Because the ranges are exact,
         each byte belongs to exactly one record's key or value.
         """
-        state = hashlib.sha256((",".join(map(str, self.ranges)) + "\n").encode())
+        state = hashlib.sha256(digest_prefix(self.ranges))
         for column in (self.keys, self.values):
             state.update(column.sizes.astype("<i8").tobytes())
         for column in (self.keys, self.values):
-            for chunk in column.chunks:
-                state.update(chunk)
+            state.update(column.data)
         return state.hexdigest()
 
     def where(self, index: int) -> str:
@@ -194,6 +190,11 @@ class RawRecords:
         ends = list(accumulate(r.records for r in self.ranges))
         found = self.ranges[bisect_right(ends, index)]
         return f"{found.topic}:{found.partition}:{found.end - ends[bisect_right(ends, index)] + index}"
+
+
+def digest_prefix(ranges: Sequence[OffsetRange]) -> bytes:
+    """Return the beginning of what the digest of records at these offsets covers."""
+    return (",".join(map(str, ranges)) + "\n").encode()
 
 
 def why_unusable(key: bytes | None, value: bytes | None, size: RecordSize | None) -> str:

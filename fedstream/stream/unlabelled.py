@@ -41,7 +41,7 @@ def unlabelled_size(codec: Codec) -> RecordSize:
 
 def _marked(keys: Column) -> NDArray[np.bool_]:
     """Return for each key whether it is one zero byte, shape (n,)."""
-    sizes, data = keys.sizes, np.frombuffer(b"".join(keys.chunks) + UNLABELLED, np.uint8)
+    sizes, data = keys.sizes, np.frombuffer(bytes(keys.data) + UNLABELLED, np.uint8)
     starts = np.cumsum(sizes) - sizes
     return np.asarray((sizes == len(UNLABELLED)) & (data[starts] == UNLABELLED[0]))
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from fedstream.model.examples import Examples
 from fedstream.model.learner import Learner, TrainingConfig, TrainResult
 from fedstream.model.modes.semi_supervised import SemiSupervised
 from fedstream.model.modes.supervised import Supervised
+from fedstream.model.streaming import AnyExamples
 from fedstream.record.spec import RunSpec
 from fedstream.record.weights import Weights
 
@@ -17,7 +17,7 @@ __all__ = ["Mode", "mode_of"]
 class Mode(Protocol):
     """A way of training."""
 
-    def train(self, learner: Learner, weights: Weights, examples: Examples, config: TrainingConfig) -> TrainResult:
+    def train(self, learner: Learner, weights: Weights, examples: AnyExamples, config: TrainingConfig) -> TrainResult:
         """Train global weights on a client's examples, and evaluate before and after on the held-out examples.
 
         A pure function of its arguments, on one kind of processor: a retry must give the same update.

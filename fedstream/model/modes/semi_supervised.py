@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from fedstream.model.examples import Examples
 from fedstream.model.learner import Learner, TrainingConfig, TrainResult
+from fedstream.model.streaming import AnyExamples, in_memory
 from fedstream.record.weights import Weights
 
 SECONDS = "device_seconds"
@@ -34,13 +35,14 @@ class SemiSupervised:
     rounds: int = 5
     confidence: float = 0.9
 
-    def train(self, learner: Learner, weights: Weights, examples: Examples, config: TrainingConfig) -> TrainResult:
+    def train(self, learner: Learner, weights: Weights, examples: AnyExamples, config: TrainingConfig) -> TrainResult:
         """Train and measure. Only labelled records count as examples; nothing is measured on pseudo-labels.
 
         1. Train on the labelled records.
         2. Label the others where the trained model is confident.
         3. Stop if these are no labels, or those of the last time; otherwise train on both, and go back to 2.
         """
+        examples = in_memory(examples, "training on records without labels")
         result, unlabelled = learner.train(weights, examples, config), examples.unlabelled
         if config.measure_only or unlabelled is None:
             return result

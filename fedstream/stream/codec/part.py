@@ -97,7 +97,7 @@ class Part:
                     f"record {records.where(first)}: {error}; {wrong.size} of {len(sizes)} records are wrong. "
                     "Send it again as announced"
                 ) from error
-        return np.frombuffer(b"".join(column.chunks), dtype=self.dtype).reshape(len(sizes), *self.shape)
+        return np.frombuffer(memoryview(column.data).toreadonly(), dtype=self.dtype).reshape(len(sizes), *self.shape)
 
     def _text(self, data: bytes, index: int, records: RawRecords) -> str:
         try:

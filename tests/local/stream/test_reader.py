@@ -11,16 +11,27 @@ from kafka import KafkaProducer, TopicPartition
 from fedstream.errors import BrokerError, DeadlineError, RecordError, RetentionError, SettingsError, TopicError
 from fedstream.record.format import StreamFormat
 from fedstream.record.offsets import OffsetRange, parse_ranges
-from fedstream.settings import KafkaSettings
-from fedstream.stream import client, reader
+from fedstream.settings import KAFKA_CLIENTS, KafkaSettings
+from fedstream.stream import client, confluent, consumers, reader
 from fedstream.stream.client import admin
+from fedstream.stream.clients import KeptClients
 from fedstream.stream.codec import get_codec
 from fedstream.stream.control import read_announcements
-from fedstream.stream.reader import check_retention, read_ranges, topic_bounds, wait_for_data
+from fedstream.stream.reader import check_retention, read_part, read_ranges, topic_bounds, wait_for_data
+from fedstream.stream.records import RecordSize
 from fedstream.stream.send import create_topic
 
 Write = Callable[..., None]
 PARTITIONS = 3
+
+
+@pytest.fixture(params=KAFKA_CLIENTS, autouse=True)
+def library(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Read with each library in turn."""
+    if request.param == "confluent":
+        pytest.importorskip("confluent_kafka", reason="the extra `confluent` is not installed")
+    monkeypatch.setenv("FEDSTREAM_KAFKA_CLIENT", request.param)
+    return str(request.param)
 
 
 @pytest.fixture
@@ -53,6 +64,40 @@ def test_exactly_the_offsets_are_read_in_canonical_order(kafka: KafkaSettings, t
     assert list(records.keys) == [f"k{partition}-{offset}".encode() for partition, offset in places]
     assert records.digest == read_ranges(kafka, ranges, 20).digest
     assert records.digest != read_ranges(kafka, ranges[1:], 20).digest
+
+
+def test_fetch_sizes_change_nothing(
+    kafka: KafkaSettings, topic: str, write: Write, monkeypatch: pytest.MonkeyPatch, library: str
+) -> None:
+    write(*[(b"k", bytes([number % 256]) * 3000) for number in range(500)])
+    ranges, size = parse_ranges(f"{topic}:0:3:497"), RecordSize(3000, 1)
+    whole = read_ranges(kafka, ranges, 20, size)
+    module = confluent if library == "confluent" else consumers
+    for fetched, polled in ((300_000, 7), (600_000, 33)):
+        monkeypatch.setattr(client, "FETCH_BYTES", fetched)
+        monkeypatch.setattr(confluent, "FETCH_BYTES", fetched)
+        monkeypatch.setattr(module, "BATCH_RECORDS", polled)
+        assert read_ranges(kafka, ranges, 20, size).digest == whole.digest
+
+
+def test_parts_are_read_in_any_order(kafka: KafkaSettings, topic: str, write: Write) -> None:
+    write(*numbered(300))
+    write(*numbered(10, "b"), partition=1)
+    clients = KeptClients()
+    for text in ("0:200:300", "0:0:10", "0:10:20", "0:20:90", "1:2:4", "0:90:100", "0:50:60"):
+        part = parse_ranges(f"{topic}:{text}")
+        records = read_part(kafka, part, 20, None, clients)
+        assert records.digest == read_ranges(kafka, part, 20).digest
+    clients.close()
+
+
+def test_a_larger_record_is_named_after_those_before_it(kafka: KafkaSettings, topic: str, write: Write) -> None:
+    write(*[(b"k", bytes(9))] * 5, (b"k", bytes(10)))
+    write((b"kk", bytes(9)))
+    for text, what in (("0:0:7", "0:5: its value has 10 bytes"), ("0:6:7", "0:6: its key has 2 bytes")):
+        with pytest.raises(RecordError, match=f"record {topic}:{what}, and at most"):
+            read_ranges(kafka, parse_ranges(f"{topic}:{text}"), 20, RecordSize(9, 1))
+    assert len(read_ranges(kafka, parse_ranges(f"{topic}:0:0:5"), 20, RecordSize(9, 1))) == 5
 
 
 def test_compressed_batches_start_and_end_inside(kafka: KafkaSettings, topic: str, write: Write) -> None:
