@@ -164,10 +164,9 @@ class Tensor:
 def _leaves(values: Sequence[Any]) -> Sequence[Any]:
     """Return the values in lists of lists, which are nested equally deep, in order."""
     for _ in range(DEPTH):
-        kinds = {type(value) is list for value in values}
-        if kinds != {True}:
+        if not values or type(values[0]) is not list:
+            return values
+        if set(map(type, values)) != {list}:
             break
         values = list(chain.from_iterable(values))
-    if True in kinds:
-        raise RecordError(f"holds lists that are nested unequally, or deeper than {DEPTH} levels")
-    return values
+    raise RecordError(f"holds lists that are nested unequally, or deeper than {DEPTH} levels")
