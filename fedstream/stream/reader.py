@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from fedstream.errors import BrokerAway, BrokerError, DeadlineError, RecordError
+from fedstream.memory_limits import slice_bytes
 from fedstream.record.offsets import OffsetRange, total_records
-from fedstream.settings import KafkaSettings, slice_bytes
+from fedstream.settings import KafkaSettings
 from fedstream.stream.bounds import Bounds, check_room, gap, missing, too_late
 from fedstream.stream.client import admin, explained, unauthorized
 from fedstream.stream.clients import FRESH, Clients

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedstream.errors import AnnouncementError, RecordError
-from fedstream.settings import slice_bytes
+from fedstream.memory_limits import slice_bytes
 from fedstream.stream.codec.dtypes import layout_of, shape_of, shape_text
 from fedstream.stream.codec.part import Part, label_config, label_part
 from fedstream.stream.records import UNLABELLED, RawRecords, RecordSize
