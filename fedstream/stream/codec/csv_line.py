@@ -182,4 +182,6 @@ def _cell(value: Any) -> str:
         raise RecordError(
             "a record holds NaN or infinity, which CSV cannot spell here; correct it, or send RAW records"
         )
+    if value is None:
+        return ""
     return repr(value) if isinstance(value, float) else str(value)

@@ -45,7 +45,7 @@ def test_a_jpeg_is_read_and_its_label_is_a_name():
         (Image.new("1", (30_000, 30_000)), "not an intact PNG|30,000 pixels high"),
         (Image.new("I;16", (8, 8)), "more than 8 bits a channel"),
     ],
-    ids=str,
+    ids=["of another size", "too large", "too many bits"],
 )
 def test_an_image_of_another_kind_is_refused(image, reason):
     with pytest.raises(RecordError, match=reason):
