@@ -118,6 +118,25 @@ def test_an_announced_batch_is_offered_to_its_end_and_the_next_one_follows():
     assert verified(context) == []
 
 
+def test_records_that_cannot_be_used_are_passed_over_in_the_middle_and_at_the_end_of_a_slice():
+    context, broker = online("north")
+    skipping = {"clients": ["north"], "max_skipped": 2, "rounds": 5}
+    for _ in range(2):
+        grow(broker, "north", 20)
+        broker.append("north", b"not a picture", b"7")
+    follow(context, **skipping)
+    grow(broker, "north", 40)
+    follow(context, **skipping)
+    assert learned(context, "north") == ["north:0:0:20,north:0:21:41", "north:0:42:82"]
+    skipped = [[r.start for r in state_of(context).slice(round, "north").skipped] for round in (1, 2)]
+    assert skipped == [[20, 41], [41]]
+    assert verified(context) == []
+
+
+def state_of(context):
+    return replace(context).run("r")
+
+
 def test_a_withdrawn_stream_takes_part_in_no_later_round():
     context, broker = online()
     grow(broker, "north", 60)
