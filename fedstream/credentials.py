@@ -42,8 +42,8 @@ class BrokerCredentials(BaseModel):
         ca_file: PEM file with the certificate of the certificate authority.
         cert_file: PEM file with the client certificate.
         key_file: PEM file with the client's private key.
-        token_url: with OAUTHBEARER, address of the token endpoint.
-        token_scope: with OAUTHBEARER, scope to ask for; empty for the server's default.
+        oauth_url: with OAUTHBEARER, address of the token endpoint.
+        oauth_scope: with OAUTHBEARER, scope to ask for; empty for the server's default.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -55,8 +55,8 @@ class BrokerCredentials(BaseModel):
     ca_file: Text = ""
     cert_file: Text = ""
     key_file: Text = ""
-    token_url: Text = ""
-    token_scope: Text = ""
+    oauth_url: Text = ""
+    oauth_scope: Text = ""
 
     @model_validator(mode="after")
     def _sasl_is_whole(self) -> BrokerCredentials:
@@ -66,8 +66,8 @@ class BrokerCredentials(BaseModel):
                 "SASL_PLAINTEXT and SASL_SSL require sasl_mechanism, username and password; "
                 "other protocols accept none of them"
             )
-        if self.sasl_mechanism == "OAUTHBEARER" and (problem := why_no_token_url(self.token_url)):
-            raise ValueError(f"token_url {problem}")
+        if self.sasl_mechanism == "OAUTHBEARER" and (problem := why_no_oauth_url(self.oauth_url)):
+            raise ValueError(f"oauth_url {problem}")
         return self
 
 
@@ -79,7 +79,7 @@ _FILE = TypeAdapter(
 )
 
 
-def why_no_token_url(url: str) -> str:
+def why_no_oauth_url(url: str) -> str:
     """Return why a client secret cannot be sent to this address, or an empty string."""
     try:
         parts = urlsplit(url)

@@ -6,15 +6,12 @@ This module knows nothing of runs.
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from fedstream.credentials import brokers, read_credentials, why_no_token_url
+from fedstream.credentials import brokers, read_credentials, why_no_oauth_url
 from fedstream.errors import SettingsError
 
 START_HINT = (
@@ -25,59 +22,6 @@ START_HINT = (
 
 MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER")
 """How a client can log in with SASL."""
-
-SLICE_GIB = 4
-"""Default of FEDSTREAM_SLICE_GIB: GiB of records that a step holds in memory.
-
-Decoded records can take the same amount again, in addition to TensorFlow and the model. A client's slice that is larger
-is streamed; an evaluation topic that is larger is refused.
-"""
-
-
-def slice_bytes(env: Mapping[str, str] | None = None) -> int:
-    """Return the limit, in bytes, on a client's records that a step holds in memory: FEDSTREAM_SLICE_GIB.
-
-    Raises:
-        SettingsError: The variable is not a whole number of GiB from 1 to 4096.
-    """
-    value = (os.environ if env is None else env).get("FEDSTREAM_SLICE_GIB") or str(SLICE_GIB)
-    if not re.fullmatch("[0-9]{1,4}", value) or not 1 <= int(value) <= 4096:
-        raise SettingsError(f"FEDSTREAM_SLICE_GIB is {value!r}; set it to a whole number of GiB from 1 to 4096")
-    return int(value) * 1024**3
-
-
-CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
-"""Where a container's memory limit is, in versions 2 and 1 of cgroups."""
-
-HELD_FRACTION = 8
-"""A slice larger than this part of the memory is streamed. In memory, training takes up to four times its size."""
-
-
-def memory_bytes(limits: Sequence[str] = CGROUP_LIMITS) -> int:
-    """Return how much memory this process can use, in bytes: that of the machine, or the limit of its container.
-
-    Args:
-        limits: Files that can contain a limit.
-    """
-    found = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
-    for file in limits:
-        with suppress(OSError, ValueError):  # `max` stands for no limit
-            found.append(int(Path(file).read_text(encoding="ascii")))
-    return min(found)
-
-
-def held_bytes(stream_above_mib: int = 0, env: Mapping[str, str] | None = None) -> int:
-    """Return the size in bytes from which on a client's records are streamed instead of held in memory.
-
-    Args:
-        stream_above_mib: The run's own limit in MiB; 0 for an eighth of the memory.
-        env: Environment variables that can lower the limit: FEDSTREAM_SLICE_GIB.
-
-    Raises:
-        SettingsError: FEDSTREAM_SLICE_GIB is invalid.
-    """
-    return min(slice_bytes(env), stream_above_mib * 1024**2 or memory_bytes() // HELD_FRACTION)
-
 
 KAFKA_CLIENTS = ("kafka-python", "confluent")
 """Libraries that can read records, the default first."""
@@ -109,8 +53,8 @@ class KafkaSettings:
         cert_file: PEM file with the client certificate.
         key_file: PEM file with the client's private key.
         credentials_file: JSON file that maps the addresses of other clusters to their credentials.
-        token_url: With OAUTHBEARER, address of the token endpoint.
-        token_scope: With OAUTHBEARER, scope to ask for; empty for the server's default.
+        oauth_url: With OAUTHBEARER, address of the token endpoint.
+        oauth_scope: With OAUTHBEARER, scope to ask for; empty for the server's default.
         stranger: Whether this is a cluster other than the one in the environment, without credentials on file.
     """
 
@@ -123,8 +67,8 @@ class KafkaSettings:
     cert_file: str = ""
     key_file: str = ""
     credentials_file: str = ""
-    token_url: str = ""
-    token_scope: str = ""
+    oauth_url: str = ""
+    oauth_scope: str = ""
     stranger: bool = False
 
     def __repr__(self) -> str:
@@ -154,8 +98,8 @@ class KafkaSettings:
             cert_file=env.get("KAFKA_CERT_FILE", ""),
             key_file=env.get("KAFKA_KEY_FILE", ""),
             credentials_file=env.get("KAFKA_CREDENTIALS_FILE", ""),
-            token_url=env.get("KAFKA_TOKEN_URL", ""),
-            token_scope=env.get("KAFKA_TOKEN_SCOPE", ""),
+            oauth_url=env.get("KAFKA_OAUTH_URL", ""),
+            oauth_scope=env.get("KAFKA_OAUTH_SCOPE", ""),
         )
         settings._check_login()
         return settings
@@ -170,8 +114,8 @@ class KafkaSettings:
             )
         if self.sasl_mechanism not in MECHANISMS:
             raise SettingsError(f"KAFKA_SASL_MECHANISM is {self.sasl_mechanism!r}; set it to {' or '.join(MECHANISMS)}")
-        if self.sasl_mechanism == "OAUTHBEARER" and (problem := why_no_token_url(self.token_url)):
-            raise SettingsError(f"KAFKA_TOKEN_URL {problem}")
+        if self.sasl_mechanism == "OAUTHBEARER" and (problem := why_no_oauth_url(self.oauth_url)):
+            raise SettingsError(f"KAFKA_OAUTH_URL {problem}")
 
     def at(self, bootstrap_servers: str) -> KafkaSettings:
         """Return the settings for the cluster at an address that another party supplied.

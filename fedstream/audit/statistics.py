@@ -6,11 +6,12 @@ from datetime import UTC, datetime
 
 from fedstream.audit.evidence import Evidence
 from fedstream.audit.streams import Streams
+from fedstream.errors import FedstreamError
 from fedstream.record.commit import Commit
 from fedstream.record.run import RunRecord
 from fedstream.record.statistics import ClientStatistics, RunStatistics
 from fedstream.steps.candidates import SLACK, read_refusals
-from fedstream.steps.statistics import NOTHING_SENT, run_statistics, why_left_out
+from fedstream.steps.pooling import NOTHING_SENT, run_statistics, why_left_out
 from fedstream.store.state import RunState
 
 NEVER = datetime.min.replace(tzinfo=UTC)
@@ -56,7 +57,11 @@ def _contribution(evidence: Evidence, state: RunState, said: RunStatistics, clie
     if client not in planned or not evidence.has_digest(key, said.clients[client]):
         return None
     document = evidence.document(ClientStatistics, key)
-    if document and (reason := why_left_out(state, planned[client], document)):
+    try:
+        reason = why_left_out(state, planned[client], document) if document else ""
+    except FedstreamError as error:  # such as a format that is not installed here
+        reason = str(error)
+    if reason:
         evidence.problem(key, f"it cannot count: {reason}")
         return None
     return document

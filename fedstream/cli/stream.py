@@ -49,7 +49,7 @@ def send(
     description: Annotated[str, typer.Option(help="Free text that is announced with the stream.")] = "",
     label: Annotated[str, typer.Option(help="Name of the label column in a .csv file.")] = "label",
     shape: Annotated[str, typer.Option(help="Shape of a sample, such as '28 28'.", show_default="the file's")] = "",
-    format: Annotated[str, typer.Option(help="Format of the records: RAW, or JSON for tables.")] = "RAW",
+    format: Annotated[str, typer.Option(help="Format of the records: RAW, or another of docs/formats.md.")] = "RAW",
     partitions: Annotated[
         int, typer.Option(min=1, max=1000, help="Number of partitions of the topic, if it is new.")
     ] = 1,

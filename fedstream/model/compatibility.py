@@ -3,26 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fedstream.errors import ModelError
 from fedstream.record.description import SPARSE_LOSS, TEXT, InputDescription, ModelDescription
-
-
-class RecordShapes(Protocol):
-    """What a codec says of its records: types, and shapes without the batch."""
-
-    @property
-    def data_dtype(self) -> np.dtype[Any]: ...
-
-    @property
-    def data_shape(self) -> Sequence[int]: ...
-
-    @property
-    def label_shape(self) -> Sequence[int]: ...
+from fedstream.record.format import RecordShapes
 
 
 def check_fit(model: ModelDescription, records: RecordShapes) -> None:

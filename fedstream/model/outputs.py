@@ -11,7 +11,7 @@ from fedstream.record.measurement import has_range
 
 def output_names(model: KerasModel) -> list[str]:
     """Return the names of the outputs, in the order of the model; empty if there is only one."""
-    return list(model.output_names) if len(model.outputs) > 1 else []
+    return list(model.output_names) if len(getattr(model, "outputs", None) or []) > 1 else []
 
 
 def for_outputs(model: KerasModel, target: Any) -> Any:
@@ -44,9 +44,13 @@ def named(model: KerasModel, values: dict[str, float]) -> dict[str, float]:
     The metrics of the last output have plain names, as if it were the only one: `accuracy`. Those of other outputs
     begin with its name: `edge_accuracy`. `loss` is the loss of all outputs together, and `edge_loss` that of one.
     """
-    prefix = f"{names[-1]}_" if (names := output_names(model)) else ""
-    kept = {"loss", *loss_names(model)}
-    return {name if name in kept else name.removeprefix(prefix): value for name, value in values.items()}
+    outputs, kept = output_names(model), {"loss", *loss_names(model)}
+
+    def plain(name: str) -> str:
+        output = max((output for output in outputs if name.startswith(f"{output}_")), key=len, default="")
+        return name.removeprefix(f"{output}_") if outputs and output == outputs[-1] and name not in kept else name
+
+    return {plain(name): value for name, value in values.items()}
 
 
 def first_loss(model: KerasModel) -> Any:
@@ -66,7 +70,7 @@ def check_outputs(model: KerasModel) -> None:
     names = output_names(model)
     if names and not isinstance(model.output, list | tuple):
         raise ModelError(f"model {model.name!r} returns its outputs by name; return a list, whose last one decides")
-    if len(shapes := {tuple(tensor.shape) for tensor in model.outputs or []}) > 1:
+    if names and len(shapes := {tuple(tensor.shape) for tensor in model.outputs}) > 1:
         found = " and ".join(str(shape[1:]) for shape in sorted(shapes, key=str))
         raise ModelError(
             f"the outputs of model {model.name!r} have shapes {found}; all outputs predict the same label, "
@@ -75,5 +79,5 @@ def check_outputs(model: KerasModel) -> None:
     if unclear := [name for name in names if has_range(name)]:
         raise ModelError(
             f"output {unclear[0]!r} of model {model.name!r} is named like a metric, "
-            f"so its loss could not be told from one; name the layer of the output in another way"
+            "so its loss could not be told from one; name the layer of the output in another way"
         )

@@ -4,26 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from fedstream.preprocessing.transform import resolve, resolve_fields
 from fedstream.record.description import ModelDescription
+from fedstream.record.format import RecordShapes
 from fedstream.record.preprocessing import OneHot, Preprocessing
-
-
-class RecordShapes(Protocol):
-    """What a codec says of its records: types, and shapes without the batch."""
-
-    @property
-    def data_dtype(self) -> np.dtype[Any]: ...
-
-    @property
-    def data_shape(self) -> Sequence[int]: ...
-
-    @property
-    def label_shape(self) -> Sequence[int]: ...
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -28,3 +28,13 @@ class Document(BaseModel):
     """A frozen document that rejects unknown fields, NaN and infinity."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+def values_of(document: BaseModel) -> dict[str, Any]:
+    """Return the JSON value of each field, including those that are not written while they have their default."""
+    written, names = document.model_dump(mode="json"), type(document).model_fields
+    return {name: written[name] if name in written else _plain(getattr(document, name)) for name in names}
+
+
+def _plain(value: Any) -> Any:
+    return value.model_dump(mode="json") if isinstance(value, BaseModel) else value

@@ -89,12 +89,6 @@ def form_of(*models: type[BaseModel]) -> list[FormField]:
     return sorted(fields, key=lambda field: GROUPS.index(field.group))
 
 
-def values_of(document: BaseModel) -> dict[str, Any]:
-    """Return the JSON value of each entry, including those that are not written while they have their default."""
-    written = document.model_dump(mode="json")
-    return {field.name: written.get(field.name, field.default) for field in form_of(type(document))}
-
-
 def packed_form(*models: type[BaseModel]) -> list[FormField]:
     """Return the entries of a form as the parameters of a pipeline: all that are `within` one object are one entry.
 

@@ -7,7 +7,8 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from fedstream.errors import SpecError
-from fedstream.record.form import form_of, values_of
+from fedstream.record.document import values_of
+from fedstream.record.form import form_of
 from fedstream.record.names import NAME_RULE
 
 Model = TypeVar("Model", bound=BaseModel)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
+
+import numpy as np
 
 RAW = "RAW"
 """The format of a document that names none: the format of Kafka-ML, and the only one in the oldest documents."""
@@ -20,3 +23,16 @@ class StreamFormat:
 
     format: str
     config: dict[str, Any]
+
+
+class RecordShapes(Protocol):
+    """What a codec says of its records: types, and shapes without the batch."""
+
+    @property
+    def data_dtype(self) -> np.dtype[Any]: ...
+
+    @property
+    def data_shape(self) -> Sequence[int]: ...
+
+    @property
+    def label_shape(self) -> Sequence[int]: ...

@@ -7,6 +7,8 @@ from typing import Any, TypeVar, get_args
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from fedstream.record.document import values_of
+
 Model = TypeVar("Model", bound=BaseModel)
 
 OPERATIONAL = "operational"
@@ -42,18 +44,15 @@ def with_operational(document: Model, values: dict[str, Any]) -> Model:
 def _part(document: BaseModel, operational: bool) -> dict[str, Any]:
     """Return the values of the fields of one kind.
 
-    A dictionary of documents contains fields of both kinds; items that have only defaults are left out. A field that is
-    not written while it has its default has that.
+    A dictionary of documents contains fields of both kinds; items that have only defaults are left out.
     """
-    dumped, part = document.model_dump(mode="json"), {}
+    dumped, part = values_of(document), {}
     for name, field in type(document).model_fields.items():
         if item := _item_type(field):
             items = {key: _part(value, operational) for key, value in getattr(document, name).items()}
             part[name] = {key: values for key, values in items.items() if values != _part(item(), operational)}
         elif is_operational(field) == operational:
-            value = getattr(document, name)
-            default = value.model_dump(mode="json") if isinstance(value, BaseModel) else value
-            part[name] = dumped.get(name, default)
+            part[name] = dumped[name]
     return part
 
 

@@ -33,6 +33,7 @@ class MatchedClient(Document):
         classes: names of the client's classes 0, 1, ...; empty if it announced none.
         unlabelled: ranges of records without labels, like `ranges`; not written if the run does not use any.
         stream: where the client's stream begins; only in a live run.
+        unlabelled_stream: where the client's records without labels begin; only in a live run that uses any.
     """
 
     client: str = Field(pattern=f"^{NAME}$")
@@ -46,6 +47,12 @@ class MatchedClient(Document):
     classes: list[str] = []
     unlabelled: str = Field(default="", exclude_if=lambda ranges: not ranges)
     stream: Stream | None = Field(default=None, exclude_if=lambda stream: stream is None)
+    unlabelled_stream: Stream | None = Field(default=None, exclude_if=lambda stream: stream is None)
+
+    @property
+    def streams(self) -> list[Stream]:
+        """The streams of a live run, with and without labels."""
+        return [stream for stream in (self.stream, self.unlabelled_stream) if stream]
 
     @property
     def format(self) -> StreamFormat:

@@ -9,6 +9,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from fedstream.errors import SpecError
 from fedstream.record.clipping import Clipping
+from fedstream.record.combinations import why_not_together
 from fedstream.record.document import Document
 from fedstream.record.documents import LEFT_OUT
 from fedstream.record.exchange import Exchange
@@ -137,14 +138,20 @@ class RunSpec(Document):
     )
     unsupervised: Annotated[bool, Entry("training", within="training_options")] = Field(
         False,
+        exclude_if=lambda asked: not asked,
         description="Also train on the records without labels that clients announce (unsupervised_topic), "
         "labelled by the model's confident predictions.",
     )
     unsupervised_rounds: Annotated[int, Entry("training", within="training_options")] = Field(
-        5, ge=1, le=100, description="With unsupervised, how often at most a client labels them anew in a round."
+        5,
+        exclude_if=lambda rounds: rounds == 5,
+        ge=1,
+        le=100,
+        description="With unsupervised, how often at most a client labels them anew in a round.",
     )
     confidence: Annotated[float, Entry("training", within="training_options")] = Field(
         0.9,
+        exclude_if=lambda confidence: confidence == 0.9,
         ge=0.5,
         le=1,
         description="With unsupervised, the probability from which a prediction counts as a label, from 0.5 to 1.",
@@ -260,50 +267,9 @@ class RunSpec(Document):
         return sorted(clients)
 
     @model_validator(mode="after")
-    def _clients_can_be_left_out(self) -> RunSpec:
-        if self.leave_one_out and not self.evaluation_topic:
-            raise ValueError("leave_one_out measures models on an evaluation topic; name one in evaluation_topic")
-        return self
-
-    @model_validator(mode="after")
-    def _a_private_run_gathers_no_statistics(self) -> RunSpec:
-        if self.privacy.where and self.gathers_statistics:
-            raise ValueError(
-                "a run with `privacy` gathers no statistics, because its epsilon would not include them; "
-                "leave out `statistics` and the step standardise, and scale with constants of your own"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _a_live_run_gathers_no_statistics(self) -> RunSpec:
-        if self.feed.live and self.gathers_statistics:
-            raise ValueError(
-                "a live run gathers no statistics, because its records come later; leave out `statistics` and the step "
-                "standardise, and scale with constants of your own"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _indefinite_runs_get_new_records(self) -> RunSpec:
-        if self.indefinite and not self.feed.live:
-            raise ValueError('indefinite needs new records to go on with; set feed to {"kind": "new"}')
-        return self
-
-    @model_validator(mode="after")
-    def _steps_wait_long_enough(self) -> RunSpec:
-        if self.feed.live and self.feed.timeout_s > self.round_deadline_s:
-            raise ValueError(
-                f"feed.timeout_s is {self.feed.timeout_s:g}, which is more than round_deadline_s, "
-                f"{self.round_deadline_s:g}; raise that, too"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _quorum_is_reachable(self) -> RunSpec:
-        if self.clients and self.min_clients > len(self.clients):
-            raise ValueError(f"min_clients is {self.min_clients}, but only {len(self.clients)} clients are named")
-        if strangers := sorted(self.sites.keys() - set(self.clients)) if self.clients else []:
-            raise ValueError(f"sites names {strangers[0]!r}, which is not among the clients")
+    def _values_go_together(self) -> RunSpec:
+        if reason := why_not_together(self):
+            raise ValueError(reason)
         return self
 
     @property

@@ -12,7 +12,8 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from fedstream.record.form import form_of, values_of
+from fedstream.record.document import values_of
+from fedstream.record.form import form_of
 from fedstream.record.selection import clients_asked, quorum
 from fedstream.record.spec import RunSpec
 from fedstream.record.summary import FEWEST

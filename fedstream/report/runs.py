@@ -10,7 +10,7 @@ from fedstream.catalog.versions import find_version, list_versions
 from fedstream.errors import CorruptObject, RunError, UsageError
 from fedstream.record.commit import Commit
 from fedstream.record.decision import lineage, measurements, next_pass, rounds_behind, trained_rounds
-from fedstream.record.form import values_of
+from fedstream.record.document import values_of
 from fedstream.record.run import RunRecord
 from fedstream.record.spec import RunSpec
 from fedstream.store.state import RunState, run_names

@@ -70,7 +70,8 @@ def _moments(sums: tuple[Fraction, ...]) -> tuple[float, float] | None:
     if not count:
         return None
     mean = total / count
-    return float(mean), math.sqrt(max(0.0, float(squares / count - mean * mean)))
+    variance = squares / count - mean * mean
+    return (float(mean), math.sqrt(float(variance))) if variance >= 0 else None  # noise can make it negative
 
 
 def _apart(own: tuple[float, float], others: tuple[float, float]) -> bool:

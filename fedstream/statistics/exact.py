@@ -15,8 +15,11 @@ from numpy.typing import NDArray
 DIGITS = 24
 """Bits of the significand of a float32."""
 
-CHUNK = 2**20
-"""Rows that are added at once: at most 2**29 numbers below 2**24 have an exact sum."""
+LOWEST, POWERS = -148, 277
+"""Smallest exponent of a float32 whose significand is in [0.5, 1), and the number of its exponents."""
+
+CHUNK = 2**18
+"""Values that are added at once, which bounds the memory. Up to 2**29 numbers below 2**24 have an exact sum."""
 
 
 def exact_sums(values: NDArray[np.float32]) -> tuple[list[Fraction], list[Fraction]]:
@@ -26,28 +29,28 @@ def exact_sums(values: NDArray[np.float32]) -> tuple[list[Fraction], list[Fracti
         values: Shape (n, k). Values that are not finite count as 0.
     """
     columns = values.shape[1]
-    sums, squares = [Fraction(0)] * columns, [Fraction(0)] * columns
-    for start in range(0, len(values), CHUNK):
-        _add(values[start : start + CHUNK], sums, squares)
-    return sums, squares
+    tables = np.zeros((3, columns, POWERS), np.int64)
+    rows = max(1, CHUNK // max(1, columns))
+    for start in range(0, len(values), rows):
+        tables += _tables(values[start : start + rows])
+    totals = [_fraction(table, 1) for table in tables[0]]
+    squares = [_fraction(high, 2) * 2**DIGITS + _fraction(low, 2) for high, low in zip(*tables[1:], strict=True)]
+    return totals, squares
 
 
-def _add(values: NDArray[np.float32], sums: list[Fraction], squares: list[Fraction]) -> None:
-    finite = np.where(np.isfinite(values), values, np.float32(0)).astype(np.float64)
-    fraction, exponents = np.frexp(finite)
+def _tables(values: NDArray[np.float32]) -> NDArray[np.int64]:
+    """Return, by column and power of two, the sums of the significands, and of the halves of their squares."""
+    fraction, exponents = np.frexp(np.where(np.isfinite(values), values, np.float32(0)).astype(np.float64))
     whole = np.ldexp(fraction, DIGITS).astype(np.int64)
-    lowest = int(exponents.min()) if exponents.size else 0
-    span = int(exponents.max()) - lowest + 1 if exponents.size else 1
-    cell = (np.arange(values.shape[1]) * span + (exponents - lowest)).reshape(-1)
     square = whole * whole
-    high, low = square >> DIGITS, square & ((1 << DIGITS) - 1)
-    tables = [
-        np.bincount(cell, weights=part.reshape(-1), minlength=values.shape[1] * span).reshape(-1, span)
-        for part in (whole, high, low)
-    ]
-    for column in range(values.shape[1]):
-        for place in np.flatnonzero(np.any([table[column] != 0 for table in tables], axis=0)).tolist():
-            power = Fraction(2) ** (place + lowest - DIGITS)
-            total, upper, lower = (int(table[column, place]) for table in tables)
-            sums[column] += total * power
-            squares[column] += ((upper << DIGITS) + lower) * power * power
+    cells = values.shape[1] * POWERS
+    place = (np.arange(values.shape[1]) * POWERS + (exponents - LOWEST)).reshape(-1)
+    parts = (whole, square >> DIGITS, square & ((1 << DIGITS) - 1))
+    sums = [np.bincount(place, weights=part.reshape(-1), minlength=cells) for part in parts]
+    return np.stack(sums).astype(np.int64).reshape(3, values.shape[1], POWERS)
+
+
+def _fraction(sums: NDArray[np.int64], degree: int) -> Fraction:
+    """Return the sum of whole numbers times their powers of two, each of which is raised to the degree."""
+    found = np.flatnonzero(sums)
+    return sum((int(sums[at]) * Fraction(2) ** (degree * (int(at) + LOWEST - DIGITS)) for at in found), Fraction(0))

@@ -73,7 +73,13 @@ def why_not(
             "of kind `new` trains on"
         )
     unlabelled = announcement.unlabelled if spec.unsupervised and not for_evaluation else []
-    topics = announcement.topics | {r.topic for r in unlabelled}
+    online = announcement.unlabelled_online if spec.unsupervised and not for_evaluation else ""
+    if online and not spec.feed.live:
+        return (
+            f"unsupervised_topic: {online!r} has no offsets, which only a run whose feed is "
+            '{"kind": "new"} can follow'
+        )
+    topics = announcement.topics | {r.topic for r in unlabelled} | {online} - {""}
     if spec.own_topics and (foreign := sorted(topic for topic in topics if not topic.startswith(f"{client}."))):
         return (
             f"topic {foreign[0]!r} does not begin with {client + '.'!r}, "

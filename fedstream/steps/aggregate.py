@@ -13,8 +13,8 @@ from fedstream.steps.candidates import arrived, read_candidates, read_refusals
 from fedstream.steps.context import Context
 from fedstream.steps.exchange import downloads_of
 from fedstream.steps.noise import check_same_secret
+from fedstream.steps.pooling import combine_statistics
 from fedstream.steps.runtime import step
-from fedstream.steps.statistics import combine_statistics
 from fedstream.store.mapped import Downloads
 from fedstream.store.state import RunState, log
 

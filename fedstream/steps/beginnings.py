@@ -15,8 +15,8 @@ from fedstream.record.stream import Beginning, Stream
 from fedstream.steps.context import Context
 from fedstream.steps.retry import AGAIN_S
 from fedstream.store.state import log
-from fedstream.stream.broker import Brokers
-from fedstream.stream.offers import Offer
+from fedstream.stream.broker import Broker, Brokers
+from fedstream.stream.offers import Offer, Unlabelled
 
 Matched = TypeVar("Matched")
 
@@ -44,16 +44,25 @@ def awaited(context: Context, spec: RunSpec, plan: Callable[[], Matched]) -> Mat
             time.sleep(max(0.0, min(AGAIN_S, deadline.left_s)))
 
 
-def live(client: MatchedClient, offer: Offer) -> MatchedClient:
-    """Return a matched client with its stream, which begins with the first announced record of each partition."""
-    firsts = {(r.topic, r.partition): r.start for r in sorted(offer.ranges, reverse=True)}
-    stream = Stream(
-        topics=sorted({*offer.online, *(topic for topic, _ in firsts)}),
-        online=bool(offer.online),
-        beginnings=_listed(firsts),
-    )
-    said = ",".join([*offer.online, *([format_ranges(offer.ranges)] if offer.ranges else [])])
-    return client.model_copy(update={"ranges": said, "stream": stream})
+def live(client: MatchedClient, offer: Offer, unlabelled: Unlabelled) -> MatchedClient:
+    """Return a matched client with its streams, which begin with the first announced record of each partition.
+
+    The topics of records without labels are followed as if they were announced without offsets.
+    """
+    said, stream = _stream(offer.ranges, offer.online)
+    others, second = _stream(unlabelled.ranges, unlabelled.online)
+    update: dict[str, object] = {"ranges": said, "stream": stream}
+    if others:
+        update |= {"unlabelled": others, "unlabelled_stream": second.model_copy(update={"online": True})}
+    return client.model_copy(update=update)
+
+
+def _stream(ranges: Sequence[OffsetRange], online: Sequence[str]) -> tuple[str, Stream]:
+    """Return a stream as it was announced, and where it begins."""
+    firsts = {(r.topic, r.partition): r.start for r in sorted(ranges, reverse=True)}
+    topics = sorted({*online, *(topic for topic, _ in firsts)})
+    stream = Stream(topics=topics, online=bool(online), beginnings=_listed(firsts))
+    return ",".join([*online, *([format_ranges(ranges)] if ranges else [])]), stream
 
 
 def with_beginnings(brokers: Brokers, client: MatchedClient) -> MatchedClient:
@@ -64,18 +73,23 @@ def with_beginnings(brokers: Brokers, client: MatchedClient) -> MatchedClient:
     Raises:
         BrokerError: The client's brokers do not answer.
     """
-    stream = client.stream
-    if stream is None or not stream.online:
-        return client
-    broker = brokers.at(client.bootstrap_servers)
+    update, broker = {}, brokers.at(client.bootstrap_servers)
+    if client.stream and client.stream.online:
+        update["stream"] = _begun(broker, client.ranges, client.stream)
+    if client.unlabelled_stream:
+        update["unlabelled_stream"] = _begun(broker, client.unlabelled, client.unlabelled_stream)
+    return client.model_copy(update=update) if update else client
+
+
+def _begun(broker: Broker, said: str, stream: Stream) -> Stream:
     firsts = {(b.topic, b.partition): b.offset for b in stream.beginnings}
-    for topic in (part for part in client.ranges.split(",") if ":" not in part):
+    for topic in (part for part in said.split(",") if ":" not in part):
         try:
             bounds = broker.bounds(topic)
         except TopicError:
             continue
         firsts |= {(topic, partition): first for partition, (first, _) in bounds.items()}
-    return client.model_copy(update={"stream": stream.model_copy(update={"beginnings": _listed(firsts)})})
+    return stream.model_copy(update={"beginnings": _listed(firsts)})
 
 
 def gap_in(ranges: Sequence[OffsetRange]) -> str:

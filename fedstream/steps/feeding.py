@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from typing import Literal
 
 from fedstream.record.commit import ClientEntry
 from fedstream.record.decision import lineage
@@ -12,7 +13,7 @@ from fedstream.record.judge import why_not_planned
 from fedstream.record.offsets import OffsetRange, total_records
 from fedstream.record.run import MatchedClient
 from fedstream.store.state import RunState
-from fedstream.stream.feed import Announced, Feed, Offered, feed_of
+from fedstream.stream.feed import Feed, Offered, feed_of, unlabelled_feed_of
 
 
 def ranges_of(state: RunState, round: int, client: str, offered: Offered = list) -> list[OffsetRange]:
@@ -29,13 +30,13 @@ def ranges_of(state: RunState, round: int, client: str, offered: Offered = list)
     )
 
 
-def unlabelled_ranges_of(state: RunState, round: int, client: str) -> list[OffsetRange]:
+def unlabelled_ranges_of(state: RunState, round: int, client: str, offered: Offered = list) -> list[OffsetRange]:
     """Return the offsets of records without labels that the feed gives a client in a round; empty for none."""
     planned = state.record.client(client)
     if not planned.unlabelled:
         return []
-    return _feed_of_unlabelled(state).ranges(
-        _unlabelled(planned), round, partial(unlabelled_used_before, state, round, client), list
+    return _unlabelled_feed(state, round).ranges(
+        _unlabelled(planned), round, partial(unlabelled_used_before, state, round, client), offered
     )
 
 
@@ -52,7 +53,7 @@ def why_not_fed(state: RunState, round: int, document: SliceDoc, client: str) ->
     if reason or not planned.unlabelled:
         return reason
     used = partial(unlabelled_used_before, state, round, client)
-    reason = _feed_of_unlabelled(state).why_not(document.unlabelled_fed, _unlabelled(planned), round, used)
+    reason = _unlabelled_feed(state, round).why_not(document.unlabelled_fed, _unlabelled(planned), round, used)
     return f"of its records without labels, {reason}" if reason else ""
 
 
@@ -87,15 +88,16 @@ def _accepted_before(state: RunState, round: int, client: str) -> list[ClientEnt
 
 def _unlabelled(client: MatchedClient) -> MatchedClient:
     """Return the client as a feed sees it that gives out the records without labels."""
-    return client.model_copy(update={"ranges": client.unlabelled})
+    return client.model_copy(update={"ranges": client.unlabelled, "stream": client.unlabelled_stream})
 
 
 def _feed(state: RunState, round: int) -> Feed:
-    spec = state.record.spec
-    return feed_of(spec, state.selection(round).kind if spec.feed.live else "training")
+    return feed_of(state.record.spec, _kind(state, round))
 
 
-def _feed_of_unlabelled(state: RunState) -> Feed:
-    """Return the feed of the records without labels. A live run has those that were announced when it was planned."""
-    spec = state.record.spec
-    return Announced() if spec.feed.live else feed_of(spec)
+def _unlabelled_feed(state: RunState, round: int) -> Feed:
+    return unlabelled_feed_of(state.record.spec, _kind(state, round))
+
+
+def _kind(state: RunState, round: int) -> Literal["training", "closing"]:
+    return state.selection(round).kind if state.record.spec.feed.live else "training"

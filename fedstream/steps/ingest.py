@@ -19,7 +19,7 @@ from fedstream.record.placement import Placement
 from fedstream.record.run import MatchedClient
 from fedstream.steps.context import Context
 from fedstream.steps.feeding import ranges_of, unlabelled_ranges_of, why_unexpected
-from fedstream.steps.live import new_records
+from fedstream.steps.live import new_records, new_unlabelled
 from fedstream.steps.preprocessing import transform_of
 from fedstream.steps.refusal import refusing
 from fedstream.steps.retry import patiently
@@ -95,8 +95,7 @@ def ingest_from_kafka(
 
 def _slice(context: Context, state: RunState, round: int, client: MatchedClient) -> SliceDoc:
     broker, deadline = context.broker_of(state, client.client), context.deadline(state.spec.round_deadline_s)
-    unlabelled = unlabelled_ranges_of(state, round, client.client)
-    ranges, validated = _assigned(context, state, round, client.client, unlabelled)
+    (ranges, unlabelled), validated = _assigned(context, state, round, client.client)
     if validated:
         patiently(deadline, lambda _: broker.check_retention([*ranges, *unlabelled]))
         return validated
@@ -125,9 +124,14 @@ def _slice(context: Context, state: RunState, round: int, client: MatchedClient)
     return document
 
 
-def _assigned(
-    context: Context, state: RunState, round: int, client: str, unlabelled: list[OffsetRange]
-) -> tuple[list[OffsetRange], SliceDoc | None]:
+class Assigned(NamedTuple):
+    """The ranges of a slice: of records with labels, and of others."""
+
+    labelled: list[OffsetRange]
+    unlabelled: list[OffsetRange]
+
+
+def _assigned(context: Context, state: RunState, round: int, client: str) -> tuple[Assigned, SliceDoc | None]:
     """Return the ranges of a client's slice, and its document if these records were validated before.
 
     A slice of new records that a killed or failed attempt has left is kept: more records have come since then, and they
@@ -135,12 +139,14 @@ def _assigned(
     """
     spec = state.spec
     if not (spec.feed.live and state.selection(round).kind == "training"):
-        ranges = ranges_of(state, round, client)
-        return ranges, _validated_before(state, round, client, ranges, unlabelled)
+        assigned = Assigned(ranges_of(state, round, client), unlabelled_ranges_of(state, round, client))
+        return assigned, _validated_before(state, round, client, *assigned)
     known = state.slice(round, client)
     if known and not why_unexpected(state, round, known, client):
-        return known.fed, known
-    return new_records(context, state, round, client, context.deadline(spec.feed.timeout_s)), None
+        return Assigned(known.fed, known.unlabelled_fed), known
+    deadline = context.deadline(spec.feed.timeout_s)
+    labelled = new_records(context, state, round, client, deadline)
+    return Assigned(labelled, new_unlabelled(context, state, round, client, deadline)), None
 
 
 def _write(state: RunState, round: int, document: SliceDoc) -> None:

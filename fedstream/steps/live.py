@@ -20,7 +20,7 @@ from fedstream.record.run import MatchedClient
 from fedstream.record.spec import RunSpec
 from fedstream.steps.admission import Heard, why_not
 from fedstream.steps.context import Context
-from fedstream.steps.feeding import used_before
+from fedstream.steps.feeding import unlabelled_ranges_of, used_before
 from fedstream.steps.naming import features_of
 from fedstream.steps.retry import AGAIN_S, patiently
 from fedstream.steps.withdrawals import unconfirmed
@@ -50,6 +50,25 @@ def new_records(context: Context, state: RunState, round: int, client: str, dead
         if deadline.passed:
             raise DeadlineError(why_none(state.record.spec))
         time.sleep(max(0.0, min(AGAIN_S, deadline.left_s)))
+
+
+def new_unlabelled(context: Context, state: RunState, round: int, client: str, deadline: Deadline) -> list[OffsetRange]:
+    """Return the next ranges of records without labels that a client gets in a round, of those that are there now.
+
+    Raises:
+        BrokerError: The brokers do not answer, or refuse access.
+    """
+    stream, broker = state.record.client(client).unlabelled_stream, context.broker_of(state, client)
+
+    def there() -> list[OffsetRange]:
+        return [
+            OffsetRange(topic, partition, 0, end)
+            for topic in (stream.topics if stream else [])
+            for partition, (_, end) in _bounds(broker, topic).items()
+            if end
+        ]
+
+    return patiently(deadline, lambda _: unlabelled_ranges_of(state, round, client, there))
 
 
 def why_none(spec: RunSpec) -> str:

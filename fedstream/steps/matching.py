@@ -21,7 +21,7 @@ from fedstream.steps.beginnings import gap_in, live
 from fedstream.steps.naming import Names, agree, features_of
 from fedstream.stream.announcement import DataAnnouncement, parse_data_announcement
 from fedstream.stream.codec import get_codec
-from fedstream.stream.offers import Offer, gather, taken_back, unlabelled_of
+from fedstream.stream.offers import Offer, Unlabelled, gather, taken_back, unlabelled_of
 from fedstream.stream.unlabelled import is_ambiguous
 
 Numbered: TypeAlias = tuple[int, DataAnnouncement]
@@ -87,12 +87,14 @@ def match(spec: RunSpec, model: ModelDescription, messages: Iterable[Heard]) -> 
             reasons[number] = fate.reason
         if offer.newest:
             at = max(number for number, _ in own if not reasons[number])
-            unlabelled = unlabelled_of(said, offer.fates) if spec.unsupervised else []
-            found = _matched(spec, heard[at], offer.newest, offer.ranges, unlabelled)
+            unlabelled = unlabelled_of(said, offer.fates) if spec.unsupervised else Unlabelled()
+            found = _matched(spec, heard[at], offer.newest, offer.ranges, unlabelled.ranges)
+            if spec.feed.live:
+                found = live(found, offer, unlabelled)
             if reason := _why_useless(spec, found, offer):
                 _refuse(reasons, own, reason)
             else:
-                matched[client] = live(found, offer) if spec.feed.live else found
+                matched[client] = found
     newest_first = sorted(matched, key=lambda client: -read.fitting[client][-1][0])
     for client in newest_first[CLIENTS:]:
         _refuse(reasons, read.fitting[client], f"the run has {CLIENTS:,} clients already; name those to ask")
@@ -234,21 +236,24 @@ def _why_useless(spec: RunSpec, client: MatchedClient, offer: Offer) -> str:
     """Return why a run cannot use what a client offers, or an empty string."""
     if spec.feed.live and (gap := gap_in(offer.ranges)):
         return gap
-    if client.records < spec.min_data and not (spec.feed.live and offer.online):
+    if client.records < spec.min_data and not offer.online:
         return f"announces {client.records} records, the run asks for at least {spec.min_data}"
-    if not client.unlabelled:
-        return ""
     if (count := client.unlabelled.count(",") + 1) > RANGES:
         return f"announces records without labels in {count:,} ranges of offsets, at most {RANGES:,} are read"
-    labelled, unlabelled = parse_ranges(client.ranges), parse_ranges(client.unlabelled)
-    if is_ambiguous(get_codec(client.format)) and total_records(unite([*labelled, *unlabelled])) < total_records(
-        [*labelled, *unlabelled]
-    ):
+    if client.unlabelled and is_ambiguous(get_codec(client.format)) and _mixed(client):
         return (
             "announces the same offsets with and without labels, but its labels can be one zero byte, "
             "like the key of a record without a label; send these to a topic of their own"
         )
     return ""
+
+
+def _mixed(client: MatchedClient) -> bool:
+    """Return whether a client announces the same records with and without labels."""
+    if client.stream and client.unlabelled_stream:
+        return bool({*client.stream.topics} & {*client.unlabelled_stream.topics})
+    announced = [*parse_ranges(client.ranges), *parse_ranges(client.unlabelled)]
+    return total_records(unite(announced)) < total_records(announced)
 
 
 def _matched(

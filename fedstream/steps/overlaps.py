@@ -28,7 +28,7 @@ def shared_records(clients: Sequence[MatchedClient], evaluation: MatchedClient |
     )
     owners: dict[tuple[tuple[str, ...], str], str] = {}
     for matched, owner in owned:
-        for topic in matched.stream.topics if matched.stream else []:
+        for topic in sorted({topic for stream in matched.streams for topic in stream.topics}):
             where = (_brokers(matched.bootstrap_servers or default_servers), topic)
             if (other := owners.setdefault(where, owner)) != owner:
                 return f"{other} and {owner} both stream topic {topic!r}"
@@ -45,16 +45,13 @@ def shared_records(clients: Sequence[MatchedClient], evaluation: MatchedClient |
 
 
 def _used(matched: MatchedClient) -> list[OffsetRange]:
-    """Return the ranges that a part of a run can use; a stream in a live run has no end.
-
-    Ranges with and without labels can share offsets with each other.
-    """
-    own = (
-        parse_ranges(matched.ranges)
-        if matched.stream is None
-        else [OffsetRange(b.topic, b.partition, b.offset, NO_END) for b in matched.stream.beginnings]
+    """Return the ranges that a part of a run can use, with and without labels; a stream in a live run has no end."""
+    if matched.stream is None:
+        labelled = parse_ranges(matched.ranges)
+        return unite([*labelled, *parse_ranges(matched.unlabelled)]) if matched.unlabelled else labelled
+    return unite(
+        OffsetRange(b.topic, b.partition, b.offset, NO_END) for stream in matched.streams for b in stream.beginnings
     )
-    return unite([*own, *parse_ranges(matched.unlabelled)]) if matched.unlabelled else own
 
 
 def _brokers(servers: str) -> tuple[str, ...]:

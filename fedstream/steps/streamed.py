@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 
 from fedstream.deadline import Deadline
 from fedstream.errors import RecordError
+from fedstream.memory_limits import held_bytes
 from fedstream.model.split import split_mask
 from fedstream.model.streaming import ExampleStream, ahead
 from fedstream.record.documents import CLASSES, SliceDoc, slice_ranges
 from fedstream.record.offsets import OffsetRange, total_records
 from fedstream.record.run import MatchedClient, RunRecord
-from fedstream.settings import held_bytes
 from fedstream.steps.context import Context
 from fedstream.steps.preprocessing import transform_of
 from fedstream.steps.retry import patiently

@@ -156,6 +156,12 @@ class DataAnnouncement(BaseModel):
         """The announced ranges of offsets, in canonical order; empty for an online stream."""
         return [] if self.online else parse_ranges(self.topic)
 
+    @property
+    def unlabelled_online(self) -> str:
+        """The topic of records without labels, if it is announced without offsets; otherwise empty."""
+        topic = self.unsupervised_topic or ""
+        return "" if invalid_topic_name(topic) else topic
+
     @cached_property
     def unlabelled(self) -> list[OffsetRange]:
         """The ranges of records without labels, in canonical order; empty if none are announced.
@@ -165,7 +171,7 @@ class DataAnnouncement(BaseModel):
         Raises:
             AnnouncementError: unsupervised_topic contains no valid ranges.
         """
-        if not self.unsupervised_topic:
+        if not self.unsupervised_topic or self.unlabelled_online:
             return []
         try:
             return parse_ranges(self.unsupervised_topic)

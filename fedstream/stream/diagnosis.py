@@ -98,8 +98,8 @@ def rejected_login(kafka: KafkaSettings, error: Exception) -> BrokerError:
         f"the brokers {kafka.bootstrap_servers} refuse the {'token' if token else 'credentials'} of user "
         f"{kafka.username!r} ({str(error) or type(error).__name__}); "
         + (
-            "ask the broker's owner which token endpoint and scope it accepts, and check KAFKA_TOKEN_URL and "
-            "KAFKA_TOKEN_SCOPE"
+            "ask the broker's owner which token endpoint and scope it accepts, and check KAFKA_OAUTH_URL and "
+            "KAFKA_OAUTH_SCOPE"
             if token
             else "there is no such user or the password is wrong: check KAFKA_USERNAME, KAFKA_PASSWORD, "
             "KAFKA_SASL_MECHANISM and KAFKA_SECURITY_PROTOCOL"

@@ -98,11 +98,25 @@ class Latest(Feed):
         return _why_nothing_used(client, used) or super().why_not(given, client, round, used)
 
 
+class Nothing(Feed):
+    """A feed that assigns no records, for a round that only measures."""
+
+    def ranges(self, client: MatchedClient, round: int, used: Used, offered: Offered) -> list[OffsetRange]:
+        return []
+
+
 def feed_of(spec: RunSpec, kind: Literal["training", "closing"] = "training") -> Feed:
     """Return the feed of a run's rounds of one kind."""
     if not spec.feed.live:
         return Announced()
     return New(spec.feed.at_least, spec.feed.at_most) if kind == "training" else Latest()
+
+
+def unlabelled_feed_of(spec: RunSpec, kind: Literal["training", "closing"] = "training") -> Feed:
+    """Return the feed of the records without labels, for which a live run does not wait."""
+    if not spec.feed.live:
+        return Announced()
+    return New(0, spec.feed.at_most) if kind == "training" else Nothing()
 
 
 def _all(used: Used) -> list[OffsetRange]:

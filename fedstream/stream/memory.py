@@ -9,8 +9,8 @@ import threading
 from collections.abc import Sequence
 
 from fedstream.errors import DeadlineError, RecordError, TopicError
+from fedstream.memory_limits import slice_bytes
 from fedstream.record.offsets import OffsetRange, total_records, unite
-from fedstream.settings import slice_bytes
 from fedstream.stream.announcement import MESSAGE_BYTES
 from fedstream.stream.bounds import Bounds, check_room, missing, too_late
 from fedstream.stream.records import Column, RawRecords, RecordSize

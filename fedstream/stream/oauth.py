@@ -39,7 +39,7 @@ class ClientCredentials(AbstractTokenProvider):  # type: ignore[misc]
     """Get a token for a client id and secret, and use it until it is about to expire. Threads can share it.
 
     Args:
-        kafka: Settings with `token_url`, `token_scope`, and the client id and secret as user name and password.
+        kafka: Settings with `oauth_url`, `oauth_scope`, and the client id and secret as user name and password.
         clock: Seconds that never decrease.
     """
 
@@ -66,7 +66,7 @@ class ClientCredentials(AbstractTokenProvider):  # type: ignore[misc]
         """Return the status and the body of the token endpoint's answer."""
         kafka, trust = self._kafka, ssl.create_default_context()
         load_authority(trust, kafka.ca_file)
-        asked = {"grant_type": "client_credentials"} | ({"scope": kafka.token_scope} if kafka.token_scope else {})
+        asked = {"grant_type": "client_credentials"} | ({"scope": kafka.oauth_scope} if kafka.oauth_scope else {})
         client = f"{quote_plus(kafka.username)}:{quote_plus(kafka.password)}"
         headers = urllib3.make_headers(basic_auth=client) | {"Content-Type": "application/x-www-form-urlencoded"}
         end = self._clock() + TIMEOUT_S
@@ -75,7 +75,7 @@ class ClientCredentials(AbstractTokenProvider):  # type: ignore[misc]
                 urllib3.PoolManager(ssl_context=trust, timeout=TIMEOUT_S, retries=False) as http,
                 http.request(
                     "POST",
-                    kafka.token_url,
+                    kafka.oauth_url,
                     body=urlencode(asked),
                     headers=headers,
                     redirect=False,
@@ -89,7 +89,7 @@ class ClientCredentials(AbstractTokenProvider):  # type: ignore[misc]
                         raise BrokerAway(self._said(f"sends its answer for longer than {TIMEOUT_S:.0f} s; try again"))
                 return answer.status, body
         except urllib3.exceptions.HTTPError as error:
-            advice = "check KAFKA_TOKEN_URL and, if it has a private authority, KAFKA_CA_FILE"
+            advice = "check KAFKA_OAUTH_URL and, if it has a private authority, KAFKA_CA_FILE"
             raise BrokerAway(self._said(f"does not answer ({_reason(error)}); {advice}")) from error
 
     def _parsed(self, status: int, body: bytes) -> tuple[str, float]:
@@ -105,21 +105,21 @@ class ClientCredentials(AbstractTokenProvider):  # type: ignore[misc]
             raise BrokerError(
                 self._said(
                     f"refuses client {self._kafka.username!r} ({code}); check KAFKA_USERNAME and KAFKA_PASSWORD, "
-                    "which are the client id and secret, and KAFKA_TOKEN_SCOPE"
+                    "which are the client id and secret, and KAFKA_OAUTH_SCOPE"
                 )
             )
         if status != 200:
             kind = BrokerAway if status >= 500 or status == 429 else BrokerError
-            raise kind(self._said(f"answers with status {status}; check KAFKA_TOKEN_URL"))
+            raise kind(self._said(f"answers with status {status}; check KAFKA_OAUTH_URL"))
         token, kind_of_token = said.get("access_token"), said.get("token_type", "Bearer")
         if not (isinstance(token, str) and _TOKEN.fullmatch(token) and str(kind_of_token).lower() == "bearer"):
-            raise BrokerError(self._said("answers without a bearer token; check KAFKA_TOKEN_URL"))
+            raise BrokerError(self._said("answers without a bearer token; check KAFKA_OAUTH_URL"))
         lifetime = said.get("expires_in", UNKNOWN_S)
         known = isinstance(lifetime, int | float) and lifetime > 0
         return token, min(float(lifetime), LONGEST_S) if known else UNKNOWN_S
 
     def _said(self, what: str) -> str:
-        return f"the token endpoint {self._kafka.token_url} {what}"
+        return f"the token endpoint {self._kafka.oauth_url} {what}"
 
 
 @lru_cache(maxsize=64)

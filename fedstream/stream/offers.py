@@ -76,8 +76,20 @@ def gather(said: Sequence[DataAnnouncement], slices: Literal["newest", "all"] = 
     return Offer(counting[0] if counting else None, ranges, online, fates)
 
 
-def unlabelled_of(said: Sequence[DataAnnouncement], fates: Sequence[Fate]) -> list[OffsetRange]:
-    """Return the records without labels of the announcements that count, each record once.
+class Unlabelled(NamedTuple):
+    """The records without labels that a client offers.
+
+    Attributes:
+        ranges: The announced offsets, each record once.
+        online: Topics that are announced without offsets, sorted.
+    """
+
+    ranges: Sequence[OffsetRange] = ()
+    online: Sequence[str] = ()
+
+
+def unlabelled_of(said: Sequence[DataAnnouncement], fates: Sequence[Fate]) -> Unlabelled:
+    """Return the records without labels of the announcements that count.
 
     A withdrawal that names the topic of these records takes back them alone.
 
@@ -90,12 +102,14 @@ def unlabelled_of(said: Sequence[DataAnnouncement], fates: Sequence[Fate]) -> li
     """
     found: list[OffsetRange] = []
     gone: set[str] = set()
+    online: set[str] = set()
     for own, fate in zip(reversed(said), reversed(fates), strict=True):
         if own.withdrawn:
             gone |= own.topics
         elif fate.state == "counts":
             found += [r for r in own.unlabelled if r.topic not in gone]
-    return unite(found)
+            online |= {own.unlabelled_online} - gone - {""}
+    return Unlabelled(unite(found), sorted(online))
 
 
 def taken_back(said: Sequence[DataAnnouncement]) -> list[Fate]:

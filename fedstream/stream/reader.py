@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from fedstream.errors import BrokerAway, BrokerError, DeadlineError, RecordError
+from fedstream.memory_limits import slice_bytes
 from fedstream.record.offsets import OffsetRange, total_records
-from fedstream.settings import KafkaSettings, slice_bytes
+from fedstream.settings import KafkaSettings
 from fedstream.stream.bounds import Bounds, check_room, gap, missing, too_late
 from fedstream.stream.client import admin, explained, unauthorized
 from fedstream.stream.clients import FRESH, Clients
 from fedstream.stream.consumers import Consumer, LostOffset, Record
-from fedstream.stream.records import Column, RawRecords, RecordSize, extend, why_unusable
-from fedstream.stream.unusable import check_any, too_many
+from fedstream.stream.records import Column, RawRecords, RecordSize, extend
+from fedstream.stream.unusable import check_any, runs_before, usable_runs
 
 if TYPE_CHECKING:
     from kafka import KafkaAdminClient
@@ -167,7 +167,7 @@ def _records(
     held, keyless = 0, size is not None and size.keyless
     for wanted in sorted(ranges):
         for batch in _batches(reader, wanted, deadline, check, records.gaps):
-            for run in _usable_runs(batch, wanted, size, records.skipped, skip) if skip else [batch]:
+            for run in usable_runs(batch, wanted, size, records.skipped, skip) if skip else [batch]:
                 held += records.append(
                     wanted,
                     run[0].offset,
@@ -212,7 +212,7 @@ def _batches(
         except UnsupportedCodecError as error:
             raise RecordError(f"{wanted.topic}:{wanted.partition}: {missing_codec(error)}") from error
         if batch:
-            for run in _runs(batch, wanted.end):
+            for run in runs_before(batch, wanted.end):
                 _pass(reader, wanted, at, run[0].offset, gaps)
                 yield run
                 at = run[-1].offset + 1
@@ -232,16 +232,6 @@ def _ask_again(check: Callable[[OffsetRange], object], wanted: OffsetRange) -> s
     return ""
 
 
-def _runs(batch: Sequence[Record], end: int) -> Iterator[Sequence[Record]]:
-    """Yield the records before an offset as lists without gaps, of which there is usually one."""
-    if batch[-1].offset - batch[0].offset == len(batch) - 1 and batch[-1].offset < end:
-        yield batch
-        return
-    for _, run in groupby(enumerate(batch), key=lambda at: at[1].offset - at[0]):
-        if found := [record for _, record in run if record.offset < end]:
-            yield found
-
-
 def _pass(reader: Consumer, wanted: OffsetRange, start: int, end: int, gaps: list[OffsetRange]) -> int:
     """Add [start, end) to the gaps and return the end.
 
@@ -253,21 +243,6 @@ def _pass(reader: Consumer, wanted: OffsetRange, start: int, end: int, gaps: lis
             raise gap(wanted, lost)
         extend(gaps, OffsetRange(wanted.topic, wanted.partition, start, end), wanted)
     return end
-
-
-def _usable_runs(
-    batch: Sequence[Record], wanted: OffsetRange, size: RecordSize | None, skipped: list[OffsetRange], most: int
-) -> Iterator[Sequence[Record]]:
-    """Yield the usable records of a batch as lists without gaps, and add the offsets of the others to `skipped`."""
-    for problem, run in groupby(batch, key=lambda record: why_unusable(record.key, record.value, size)):
-        found = list(run)
-        if not problem:
-            yield found
-            continue
-        extend(skipped, OffsetRange(wanted.topic, wanted.partition, found[0].offset, found[-1].offset + 1), wanted)
-        if total_records(skipped) > most:
-            where = f"{wanted.topic}:{wanted.partition}:{found[0].offset}"
-            raise too_many(RecordError(f"record {where} {problem}"), most)
 
 
 def bounds_of(asked: KafkaAdminClient, topic: str, kafka: KafkaSettings) -> Bounds:

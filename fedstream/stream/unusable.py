@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import TypeVar
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import groupby
+from typing import TYPE_CHECKING, TypeVar
 
 from fedstream.errors import RecordError
 from fedstream.record.offsets import OffsetRange, total_records
 from fedstream.stream.bounds import shown
-from fedstream.stream.records import Column, RawRecords
+from fedstream.stream.records import Column, RawRecords, RecordSize, extend, why_unusable
+
+if TYPE_CHECKING:
+    from fedstream.stream.consumers import Record
 
 Decoded = TypeVar("Decoded")
 
@@ -87,3 +91,28 @@ def _wrong(records: RawRecords, decode: Callable[[RawRecords], object], most: in
                 middle = (start + end) // 2
                 parts += [(middle, end), (start, middle)]
     return found
+
+
+def runs_before(batch: Sequence[Record], end: int) -> Iterator[Sequence[Record]]:
+    """Yield the records before an offset as lists without gaps, of which there is usually one."""
+    if batch[-1].offset - batch[0].offset == len(batch) - 1 and batch[-1].offset < end:
+        yield batch
+        return
+    for _, run in groupby(enumerate(batch), key=lambda at: at[1].offset - at[0]):
+        if found := [record for _, record in run if record.offset < end]:
+            yield found
+
+
+def usable_runs(
+    batch: Sequence[Record], wanted: OffsetRange, size: RecordSize | None, skipped: list[OffsetRange], most: int
+) -> Iterator[Sequence[Record]]:
+    """Yield the usable records of a batch as lists without gaps, and add the offsets of the others to `skipped`."""
+    for problem, run in groupby(batch, key=lambda record: why_unusable(record.key, record.value, size)):
+        found = list(run)
+        if not problem:
+            yield found
+            continue
+        extend(skipped, OffsetRange(wanted.topic, wanted.partition, found[0].offset, found[-1].offset + 1), wanted)
+        if total_records(skipped) > most:
+            where = f"{wanted.topic}:{wanted.partition}:{found[0].offset}"
+            raise too_many(RecordError(f"record {where} {problem}"), most)

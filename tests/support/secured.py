@@ -93,8 +93,8 @@ class SecuredKafka(SecureKafkaServer):
             client,
             self.tokens.clients[client],
             ca_file=str(self.authority.certificate_file),
-            token_url=f"{self.tokens.url}/token",
-            token_scope="kafka",
+            oauth_url=f"{self.tokens.url}/token",
+            oauth_scope="kafka",
         )
 
     @property

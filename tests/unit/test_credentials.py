@@ -204,3 +204,34 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
 def test_the_environment_names_the_file() -> None:
     env = {"KAFKA_BOOTSTRAP_SERVERS": "b:1", "KAFKA_CREDENTIALS_FILE": "/f.json"}
     assert KafkaSettings.from_env(env).credentials_file == "/f.json"
+
+
+OAUTH = {"KAFKA_BOOTSTRAP_SERVERS": "b:1", "KAFKA_SECURITY_PROTOCOL": "SASL_SSL", "KAFKA_SASL_MECHANISM": "OAUTHBEARER"}
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"KAFKA_SASL_MECHANISM": "GSSAPI"}, "KAFKA_SASL_MECHANISM is 'GSSAPI'; set it to PLAIN or SCRAM-SHA-256 or"),
+        ({}, "KAFKA_OAUTH_URL is ''; set it to https://"),
+        (
+            {"KAFKA_OAUTH_URL": "http://sso.example/token"},
+            "KAFKA_OAUTH_URL is 'http://sso.example/token'; set it to https",
+        ),
+        ({"KAFKA_OAUTH_URL": "https://me:word@sso.example"}, "KAFKA_OAUTH_URL contains a user name or a password"),
+        ({"KAFKA_PASSWORD": ""}, "also set KAFKA_SASL_MECHANISM, KAFKA_USERNAME and KAFKA_PASSWORD"),
+    ],
+)
+def test_a_login_that_cannot_work_is_refused_before_it_is_tried(change: dict[str, str], said: str) -> None:
+    with pytest.raises(SettingsError, match=said) as raised:
+        KafkaSettings.from_env({"KAFKA_USERNAME": USER, "KAFKA_PASSWORD": PASSWORD} | OAUTH | change)
+    assert "word@" not in str(raised.value)
+
+
+@pytest.mark.parametrize("url", ["https://sso.example/token", "http://127.0.0.1:8080/token", "http://localhost/token"])
+def test_a_client_secret_is_sent_in_the_clear_to_this_machine_alone(url: str, tmp_path: Path) -> None:
+    login = {"KAFKA_USERNAME": USER, "KAFKA_PASSWORD": PASSWORD, "KAFKA_OAUTH_URL": url}
+    assert KafkaSettings.from_env(login | OAUTH).oauth_url == url
+    entry = SASL | {"security_protocol": "SASL_SSL", "sasl_mechanism": "OAUTHBEARER", "oauth_url": url}
+    (tmp_path / "brokers.json").write_text(json.dumps({"c:1": entry}))
+    assert KafkaSettings("b:1", credentials_file=str(tmp_path / "brokers.json")).at("c:1").oauth_url == url

@@ -13,6 +13,9 @@ from fedstream.model.learner import Learner, TrainingConfig, TrainResult
 from fedstream.model.streaming import AnyExamples, in_memory
 from fedstream.record.weights import Weights
 
+SECONDS = "device_seconds"
+"""Figure of a training that adds up over several."""
+
 
 @dataclass(frozen=True)
 class SemiSupervised:
@@ -43,7 +46,7 @@ class SemiSupervised:
         result, unlabelled = learner.train(weights, examples, config), examples.unlabelled
         if config.measure_only or unlabelled is None:
             return result
-        labelled, used = result.num_examples, (np.empty(0, np.intp), np.empty(0, np.int64))
+        trainings, used = [result], (np.empty(0, np.intp), np.empty(0, np.int64))
         for _ in range(self.rounds if len(unlabelled) else 0):
             if result.epochs is not None:  # the deadline ended it, and would end the next training too
                 break
@@ -51,7 +54,14 @@ class SemiSupervised:
             if not len(found[0]) or all(map(np.array_equal, used, found)):
                 break
             result, used = learner.train(weights, _with(examples, unlabelled, *found), config), found
-        return replace(result, num_examples=labelled, pseudo_labelled=len(used[0]))
+            trainings.append(result)
+        seconds = {SECONDS: sum(one.figures[SECONDS] for one in trainings)} if SECONDS in result.figures else {}
+        return replace(
+            result,
+            num_examples=trainings[0].num_examples,
+            pseudo_labelled=len(used[0]),
+            figures=result.figures | seconds,
+        )
 
     def _label(self, learner: Learner, weights: Weights, x: NDArray[Any]) -> tuple[NDArray[np.intp], NDArray[np.int64]]:
         """Return the numbers of the records that the model is confident of, and their classes."""

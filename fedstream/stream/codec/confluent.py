@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from fedstream.errors import AnnouncementError, RecordError
 from fedstream.stream.codec.avro import BINARY, LABEL, label_type, read_avro, record_scheme, sample_scheme, write_avro
 from fedstream.stream.codec.avro_schema import field_types, parsed_schema, schema_text
-from fedstream.stream.codec.fields import (
+from fedstream.stream.codec.fields import FieldsCodec
+from fedstream.stream.codec.fields_config import (
     KEY,
-    FieldsCodec,
     check_label_apart,
     fields_of_sample,
     inputs_of,

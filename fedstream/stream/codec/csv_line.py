@@ -15,15 +15,8 @@ from numpy.typing import NDArray
 
 from fedstream.errors import AnnouncementError, RecordError
 from fedstream.record.names import invalid_names
-from fedstream.stream.codec.fields import (
-    KEY,
-    NUMBER_BYTES,
-    FieldsCodec,
-    check_label_apart,
-    fields_of_sample,
-    inputs_of,
-    label_of,
-)
+from fedstream.stream.codec.fields import NUMBER_BYTES, FieldsCodec
+from fedstream.stream.codec.fields_config import KEY, check_label_apart, fields_of_sample, inputs_of, label_of
 from fedstream.stream.codec.tensor import Record, Tensor
 from fedstream.stream.records import RecordSize
 
@@ -189,4 +182,6 @@ def _cell(value: Any) -> str:
         raise RecordError(
             "a record holds NaN or infinity, which CSV cannot spell here; correct it, or send RAW records"
         )
+    if value is None:
+        return ""
     return repr(value) if isinstance(value, float) else str(value)

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedstream.errors import AnnouncementError, RecordError
+from fedstream.memory_limits import slice_bytes
 from fedstream.stream.codec.dtypes import layout_of, shape_of, shape_text
 from fedstream.stream.codec.part import Part, label_config, label_part
 from fedstream.stream.records import UNLABELLED, RawRecords, RecordSize
@@ -130,8 +131,15 @@ class ImageCodec:
         """Return images (n, *data_shape) and labels (n, *label_shape).
 
         Raises:
-            RecordError: A record is no image of this shape. The message names its topic, partition and offset.
+            RecordError: A record is no image of this shape. The message names its topic, partition and offset. Or all
+                images together exceed what a step is allowed to hold.
         """
+        pixels = len(records) * math.prod(self.data_shape)
+        if pixels > (limit := slice_bytes()):  # a few bytes can be an image of one colour
+            raise RecordError(
+                f"{len(records):,} images have {pixels:,} bytes of pixels, and at most {limit:,} are held; "
+                "announce fewer, or set FEDSTREAM_SLICE_GIB"
+            )
         images = np.empty((len(records), *self.data_shape), np.uint8)
         for index, value in enumerate(records.values):
             try:

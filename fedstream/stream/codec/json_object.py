@@ -11,14 +11,8 @@ from numpy.typing import NDArray
 
 from fedstream.errors import RecordError
 from fedstream.record.canonical import canonical_json
-from fedstream.stream.codec.fields import (
-    KEY,
-    FieldsCodec,
-    check_label_apart,
-    fields_of_sample,
-    inputs_of,
-    label_of,
-)
+from fedstream.stream.codec.fields import FieldsCodec
+from fedstream.stream.codec.fields_config import KEY, check_label_apart, fields_of_sample, inputs_of, label_of
 from fedstream.stream.codec.tensor import Record
 
 

@@ -11,9 +11,6 @@ from numpy.typing import NDArray
 
 from fedstream.errors import RecordError
 
-CODES = {"f": "d", "i": "q", "u": "Q"}
-"""Types of Python's `array` for the kinds of dtypes. It takes numbers only, and no number that it cannot hold."""
-
 
 def to_array(values: Sequence[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
     """Return values (n,) of a dtype; true and false are also the numbers 1 and 0.
@@ -26,12 +23,13 @@ def to_array(values: Sequence[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
         RecordError: A value is of another type, or is not in the range of the dtype. The message describes the value
             without revealing it.
     """
-    if code := CODES.get(dtype.kind):
-        try:
+    if dtype.kind in "fiu":
+        code = "d" if dtype.kind == "f" else dtype.char
+        try:  # Python's array takes numbers only, and no whole number that it cannot hold
             wide = np.frombuffer(array.array(code, values), np.dtype(code))
         except (TypeError, OverflowError):
             wide = _converted(values, dtype, code)
-        return narrow(wide, dtype)
+        return _narrow(wide, dtype) if dtype.kind == "f" else wide
     check_types(values, {str} if dtype.kind == "O" else {bool}, "text" if dtype.kind == "O" else "true or false")
     return np.array(values, dtype)
 
@@ -58,17 +56,10 @@ def check_types(values: Sequence[Any], kinds: set[type], expected: str) -> None:
         raise RecordError(f"is {names[0]}, expected {expected}")
 
 
-def narrow(wide: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Return numbers in a dtype of the same kind.
-
-    Raises:
-        RecordError: A number is out of range.
-    """
-    if wide.dtype == dtype:
-        return wide
+def _narrow(wide: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Return float64 in another dtype of floats."""
     with np.errstate(over="ignore"):
-        narrow = wide.astype(dtype)
-    lost = np.isinf(narrow) & np.isfinite(wide) if dtype.kind == "f" else narrow != wide
-    if lost.any():
+        narrow = wide.astype(dtype, copy=False)
+    if (np.isinf(narrow) & np.isfinite(wide)).any():
         raise RecordError(f"is out of range for {dtype.name}")
     return narrow

@@ -36,15 +36,17 @@ class Tensor:
         fields: Names of the fields, in order.
         dtype: Dtype of the array; object for text.
         shape: Shape of the array; () for a scalar.
+        missing: Whether a value can be missing, which is NaN in the array.
     """
 
     fields: tuple[str, ...]
     dtype: np.dtype[Any]
     shape: tuple[int, ...]
+    missing: bool = False
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Tensor:
-        """Read fields, data_type (by default float32) and data_reshape (by default one value for each field).
+        """Read fields, data_type (by default float32), data_reshape (by default one value for each field) and missing.
 
         Raises:
             AnnouncementError: A field is missing or invalid. The message names the field.
@@ -63,12 +65,21 @@ class Tensor:
                 f"input_config.data_reshape: {math.prod(shape)} values cannot come "
                 f"from {len(fields)} fields of equal size"
             )
-        return cls(tuple(fields), dtype_of(given, "data_type"), shape)
+        found = cls(tuple(fields), dtype_of(given, "data_type"), shape, config.get("missing", False))
+        if not isinstance(found.missing, bool):
+            raise AnnouncementError("input_config.missing: give true or false")
+        if found.missing and (found.dtype.kind != "f" or len(fields) != found.size):
+            raise AnnouncementError(
+                "input_config.missing: a missing value is NaN, which only a floating data_type with a field for each "
+                "value can hold"
+            )
+        return found
 
     def config(self) -> dict[str, Any]:
         """Return the fields of an input_config, without the shape of one value for each field."""
         shape = {} if self.is_row else {"data_reshape": shape_text(self.shape)}
-        return {"fields": list(self.fields), "data_type": type_name(self.dtype)} | shape
+        missing = {"missing": True} if self.missing else {}
+        return {"fields": list(self.fields), "data_type": type_name(self.dtype)} | shape | missing
 
     @property
     def is_row(self) -> bool:
@@ -86,6 +97,8 @@ class Tensor:
 
     def _rows(self, found: Sequence[Record]) -> list[tuple[Any, ...]]:
         """Return the values of the fields of each record, without a call of Python for each."""
+        if self.missing:
+            return [tuple(math.nan if (v := one.get(name)) is None else v for name in self.fields) for one in found]
         values = map(self._get, found)
         return list(values) if len(self.fields) > 1 else list(zip(values))
 
@@ -144,6 +157,8 @@ class Tensor:
             ]
         elif count == self.size:
             parts = array.ravel().tolist()
+            if self.missing:
+                parts = [None if math.isnan(value) else value for value in parts]
         else:
             parts = [array.reshape(self.shape).tolist()] if count == 1 else array.reshape(count, -1).tolist()
         return dict(zip(self.fields, parts, strict=True))
@@ -152,10 +167,10 @@ class Tensor:
         """Raise the error of the first field that is wrong by itself."""
         expected = "text" if self.dtype.kind == "O" else "a number"
         for name in self.fields:
-            if record.get(name) is None:
+            if record.get(name) is None and not self.missing:
                 raise RecordError(f"field {name!r} is missing or null, expected {expected}")
             try:
-                if len(self.fields) == self.size:
+                if len(self.fields) == self.size and record.get(name) is not None:
                     to_array([record[name]], self.dtype)
             except RecordError as error:
                 raise RecordError(f"field {name!r} {error}") from error
@@ -164,10 +179,9 @@ class Tensor:
 def _leaves(values: Sequence[Any]) -> Sequence[Any]:
     """Return the values in lists of lists, which are nested equally deep, in order."""
     for _ in range(DEPTH):
-        kinds = {type(value) is list for value in values}
-        if kinds != {True}:
+        if not values or type(values[0]) is not list:
+            return values
+        if set(map(type, values)) != {list}:
             break
         values = list(chain.from_iterable(values))
-    if True in kinds:
-        raise RecordError(f"holds lists that are nested unequally, or deeper than {DEPTH} levels")
-    return values
+    raise RecordError(f"holds lists that are nested unequally, or deeper than {DEPTH} levels")

@@ -167,7 +167,7 @@ def test_who_is_not_known_is_refused(secured: Secured, wrong: dict[str, str]) ->
 def test_admin_cannot_come_from_outside(secured: Secured) -> None:
     password = (secured.secrets / "kafka-admin/password").read_text()
     for mechanism in ("PLAIN", "SCRAM-SHA-512"):
-        with pytest.raises(BrokerError, match="refuse the credentials"):
+        with pytest.raises(BrokerError, match=r"refuse the credentials|do not offer PLAIN"):
             write_one(replace(secured.outside, username="admin", password=password, sasl_mechanism=mechanism), "any")
 
 

@@ -229,8 +229,8 @@ def test_a_wrong_client_secret_is_told(secured_kafka: SecuredKafka, topic: str) 
 
 def test_a_token_that_the_broker_does_not_trust_is_told(secured_kafka: SecuredKafka, topic: str) -> None:
     with TokenServer().running() as stranger:
-        settings = replace(secured_kafka.with_token("hospital-o"), token_url=f"{stranger.url}/token")
-        with pytest.raises(BrokerError, match=r"refuse the token of user 'hospital-o' .*check KAFKA_TOKEN_URL"):
+        settings = replace(secured_kafka.with_token("hospital-o"), oauth_url=f"{stranger.url}/token")
+        with pytest.raises(BrokerError, match=r"refuse the token of user 'hospital-o' .*check KAFKA_OAUTH_URL"):
             topic_bounds(settings, topic)
 
 
@@ -244,7 +244,7 @@ def test_a_token_that_the_broker_does_not_trust_is_told(secured_kafka: SecuredKa
         ((200, {"access_token": "abc", "token_type": "mac"}), BrokerError, "answers without a bearer token"),
         ((200, "x" * 100_000), BrokerError, "answers without a bearer token"),
         ((400, {"error": "<script>"}), BrokerError, r"refuses client 'hospital-o' \(status 400\)"),
-        (3.0, BrokerAway, "does not answer .*check KAFKA_TOKEN_URL"),
+        (3.0, BrokerAway, "does not answer .*check KAFKA_OAUTH_URL"),
     ],
 )
 def test_whatever_a_token_endpoint_answers_is_one_line(
@@ -262,7 +262,7 @@ def test_whatever_a_token_endpoint_answers_is_one_line(
 
 
 def test_an_absent_token_endpoint_is_told(secured_kafka: SecuredKafka, topic: str) -> None:
-    settings = replace(secured_kafka.with_token("hospital-o"), token_url="http://127.0.0.1:9/token")
+    settings = replace(secured_kafka.with_token("hospital-o"), oauth_url="http://127.0.0.1:9/token")
     with pytest.raises(BrokerAway, match=r"token endpoint http://127.0.0.1:9/token does not answer .*refused"):
         topic_bounds(settings, topic)
 

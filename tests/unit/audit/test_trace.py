@@ -267,7 +267,7 @@ def test_a_damaged_run_and_a_foreign_version_are_named(store):
 def test_a_run_without_its_plan_is_named_if_it_has_commits(store):
     WrittenRun(store, "r", PLAN).train({"a": PLAN["a"]})
     store.remove(RunKeys("r").spec)
-    store.put_new("runs/begun/opened", b"")
+    store.put_new("runs/begun/opened", b"{}")
     found = trace(TOPIC, 0, TRAINED, store=store)
     assert found.problems == ["run 'r' cannot be read: it has commits, but no runs/r/spec.json"]
 

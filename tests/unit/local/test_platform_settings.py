@@ -10,10 +10,12 @@ import pytest
 from typer.testing import CliRunner
 
 from fedstream.cli.services import services_app
-from fedstream.errors import PlatformError
+from fedstream.errors import PlatformError, UsageError
 from fedstream.local import paths, seaweedfs
-from fedstream.local.platform import Platform
+from fedstream.local.kafka import KafkaServer
+from fedstream.local.platform import Platform, _variables
 from fedstream.privacy.secret import FILE_VARIABLE, noise_secret
+from fedstream.settings import KafkaSettings
 
 KAFKA = {
     "KAFKA_BOOTSTRAP_SERVERS": "kafka.example:9093",
@@ -159,3 +161,24 @@ def test_down_with_nothing_running_is_no_error(home: Path) -> None:
     assert result.exit_code == 0
     assert json.loads(result.stdout) == {"stopped": []}
     assert not home.exists()
+
+
+def test_the_secured_kafka_is_another_one_and_has_no_owner_s_name_that_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert Platform(tmp_path, environ={}, secure=True).kafka.folder != Platform(tmp_path, environ={}).kafka.folder
+    for name in ("Hospital A", "admin", "fedstream", "../x"):
+        with pytest.raises(UsageError, match=f"data owner '{name}' cannot be the name of a user"):
+            Platform(tmp_path, environ={}, secure=True, owners=[name])
+    with pytest.raises(PlatformError, match="the secured Kafka is not running; start it with"):
+        Platform(tmp_path, environ={}).env_of("hospital-a")
+    monkeypatch.setattr(KafkaServer, "running", True)
+    with pytest.raises(
+        PlatformError, match=r"is running without TLS and logins; stop it with `fedstream services down`"
+    ):
+        Platform(tmp_path, environ={}, secure=True).start()
+
+
+def test_the_variables_of_the_secured_kafka_are_those_of_its_settings() -> None:
+    settings = KafkaSettings("127.0.0.1:1", "SASL_SSL", "SCRAM-SHA-512", "fedstream", "word", ca_file="/ca.crt")
+    assert KafkaSettings.from_env(_variables(settings)) == settings

@@ -98,7 +98,9 @@ class Scripted:
 
     def train(self, weights, examples, config):
         self.trained_on.append(examples.y.tolist())
-        return TrainResult(weights, len(examples.y), None, None, None, "", epochs=self.epochs)
+        return TrainResult(
+            weights, len(examples.y), None, None, None, "", epochs=self.epochs, figures={"device_seconds": 2.0}
+        )
 
     def predict(self, weights, x):
         return np.array(self.predictions.pop(0))
@@ -123,7 +125,7 @@ def test_labelling_ends_when_nothing_new_is_sure(learner, trained_on, pseudo_lab
     examples = Examples(np.zeros((1, 2)), np.array([0]), np.array([False]), np.zeros((2, 2)))
     result = SemiSupervised().train(learner, {}, examples, TrainingConfig(epochs=2))
     assert (learner.trained_on, result.pseudo_labelled) == (trained_on, pseudo_labelled)
-    assert result.num_examples == 1
+    assert (result.num_examples, result.figures) == (1, {"device_seconds": 2.0 * len(trained_on)})
 
 
 def test_a_closing_round_only_measures(digits_mlp):

@@ -10,6 +10,7 @@ from fedstream.model.examples import Examples
 from fedstream.model.files import describe, load_keras, save_keras
 from fedstream.model.keras_model import get_weights
 from fedstream.model.learner import TrainingConfig
+from fedstream.model.outputs import named
 from fedstream.model.prediction import class_probabilities, predictor
 from fedstream.model.source import read_model, read_models
 from fedstream.model.training import Trainer
@@ -148,6 +149,18 @@ def outputs(names=("edge", "cloud"), units=(10, 10), losses=(SPARSE, SPARSE), as
     model = keras().Model(given, dict(zip(names, made, strict=True)) if as_dict else made, name="two")
     model.compile("sgd", dict(zip(names, losses, strict=True)) if as_dict else list(losses))
     return save_keras(model)
+
+
+def test_outputs_whose_names_begin_alike_are_told_apart():
+    model = load_keras(outputs(names=("cloud_a", "cloud")))
+    values = {"loss": 1.0, "cloud_loss": 2.0, "cloud_accuracy": 3.0, "cloud_a_accuracy": 4.0, "cloud_a_loss": 5.0}
+    assert named(model, values) == {
+        "loss": 1.0,
+        "cloud_loss": 2.0,
+        "accuracy": 3.0,
+        "cloud_a_accuracy": 4.0,
+        "cloud_a_loss": 5.0,
+    }
 
 
 @pytest.mark.parametrize(

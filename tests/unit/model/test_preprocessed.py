@@ -10,6 +10,7 @@ import pytest
 from support.wards import run, ward, wards
 
 from fedstream.catalog.models import add_model
+from fedstream.catalog.versions import find_version
 from fedstream.model._tensorflow import keras, tensorflow
 from fedstream.model.files import load_keras, save_keras
 from fedstream.model.keras_learner import open_learner
@@ -19,6 +20,7 @@ from fedstream.preprocessing.transform import Transform, resolve, resolve_fields
 from fedstream.record.preprocessing import Preprocessing
 from fedstream.record.versions import VersionManifest
 from fedstream.record.weights import digest, from_bytes
+from fedstream.serving.versions import codec_of, load
 from fedstream.steps.preprocessing import transform_of
 
 STEPS = [
@@ -133,3 +135,6 @@ def test_a_run_publishes_a_model_that_takes_the_records_of_its_clients() -> None
     expected = np.array(trained(transform_of(state, state.record.client("south")).samples(x)))
     assert np.array(published(x)).tobytes() == expected.tobytes()
     assert digest(get_weights(published)) == version.weights_digest
+    found = find_version(context.store, "wards")
+    served = load(context.store, found, codec_of(context.store, found))
+    np.testing.assert_allclose(served.predict(x), expected, rtol=1e-5, atol=1e-7)

@@ -72,7 +72,11 @@ def test_every_task_gets_addresses_from_the_config_map_and_credentials_from_secr
 
 
 def test_every_variable_that_the_settings_read_reaches_a_pod():
-    read = set(re.findall(r'"((?:KAFKA|S3|AWS|MODEL_REGISTRY)_[A-Z0-9_]+)"', Path(settings.__file__).read_text()))
+    read = set(
+        re.findall(
+            r'"((?:KAFKA|S3|AWS|MODEL_REGISTRY|SCHEMA_REGISTRY)_[A-Z0-9_]+)"', Path(settings.__file__).read_text()
+        )
+    )
     secret = {key["envVar"] for source in PODS["local-train"]["secretAsEnv"] for key in source["keyToEnv"]}
     assert read | {"FEDSTREAM_NOISE_SECRET"} == secret | set(CONFIG)
 

@@ -152,3 +152,17 @@ def test_seeds_differ_by_run_seed_round_and_client():
     seeds = {client_seed(seed, round, client) for seed in (0, 1) for round in (1, 2) for client in ("a", "b")}
     assert len(seeds) == 8
     assert all(0 <= seed < 2**31 for seed in seeds)
+
+
+def test_a_private_run_gathers_no_statistics():
+    privacy = {"where": "local", "noise_multiplier": 1, "delta": 1e-5, "max_epsilon": 8}
+    for fields in ({"statistics": {"gather": True}}, {"preprocessing": {"steps": [{"step": "standardise"}]}}):
+        with pytest.raises(SpecError, match="a run with `privacy` gathers no statistics"):
+            parse_spec({"run": "r", "model": "m", "privacy": privacy, **fields})
+
+
+def test_preprocessing_and_statistics_are_not_written_while_they_have_only_defaults():
+    plain = parse_spec({"run": "r", "model": "m"})
+    assert not {"preprocessing", "statistics"} & plain.model_dump(mode="json").keys()
+    changed = parse_spec({"run": "r", "model": "m", "statistics": {"gather": True}})
+    assert changed_field(plain, changed).startswith("statistics was {'gather': False")

@@ -45,3 +45,16 @@ def test_a_slice_is_held_against_plan_and_feed(state):
         why_unexpected(state, 1, document.model_copy(update={"records": 31}), "a")
         == "records is 31, but its ranges hold 32"
     )
+
+
+def test_a_slice_that_skips_more_than_the_run_allows_is_not_fed(state):
+    document = state.slice(1, "a")
+    part = document.ranges[0]
+    first = part.model_copy(update={"end": part.start + 1})
+    rest = part.model_copy(update={"start": part.start + 1})
+    skipping = document.model_copy(update={"ranges": [rest], "skipped": [first], "records": document.records - 1})
+    assert why_unexpected(state, 1, skipping, "a") == "it skips 1 records, but max_skipped allows 0"
+    gap = skipping.model_copy(update={"skipped": [], "gaps": [first]})
+    assert why_unexpected(state, 1, gap, "a") == ""
+    overlapping = gap.model_copy(update={"ranges": [part], "records": document.records})
+    assert why_unexpected(state, 1, overlapping, "a") == "its ranges, gaps and skipped records overlap"

@@ -20,8 +20,8 @@ from fedstream.record.spec import parse_spec
 from fedstream.steps.ingest import describe_slice
 from fedstream.steps.outcome import outcome
 from fedstream.steps.rollback import rollback
+from fedstream.steps.slices import SliceRecords, examples_of
 from fedstream.store.state import RunState
-from fedstream.stream.columns import decode_in_order
 
 KINDS = ["initial", "training"]
 
@@ -116,6 +116,25 @@ def test_an_announced_batch_is_offered_to_its_end_and_the_next_one_follows():
     with pytest.raises(QuorumError, match=r"records north:0:120 to 129 are not announced, but later ones are"):
         follow(context)
     assert verified(context) == []
+
+
+def test_records_that_cannot_be_used_are_passed_over_in_the_middle_and_at_the_end_of_a_slice():
+    context, broker = online("north")
+    skipping = {"clients": ["north"], "max_skipped": 2, "rounds": 5}
+    for _ in range(2):
+        grow(broker, "north", 20)
+        broker.append("north", b"not a picture", b"7")
+    follow(context, **skipping)
+    grow(broker, "north", 40)
+    follow(context, **skipping)
+    assert learned(context, "north") == ["north:0:0:20,north:0:21:41", "north:0:42:82"]
+    skipped = [[r.start for r in state_of(context).slice(round, "north").skipped] for round in (1, 2)]
+    assert skipped == [[20, 41], [41]]
+    assert verified(context) == []
+
+
+def state_of(context):
+    return replace(context).run("r")
 
 
 def test_a_withdrawn_stream_takes_part_in_no_later_round():
@@ -257,8 +276,8 @@ def attack(context, monkeypatch, start, end):
     round.select_clients()
     state = context.run("r")
     client = state.record.client("north")
-    records = context.brokers.at("").read_ranges([OffsetRange("north", 0, start, end)], 1.0)
-    document = describe_slice(state.spec, client, records, *decode_in_order(state.record, client, records))
+    read = SliceRecords(context.brokers.at("").read_ranges([OffsetRange("north", 0, start, end)], 1.0))
+    document = describe_slice(state.spec, client, read, examples_of(state.record, client, read))
     key = state.keys.at(number).slice("north")
     state.put_new(key, document)
     with monkeypatch.context() as own:

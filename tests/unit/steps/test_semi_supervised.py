@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from support.federation import digests, run, run_in_pieces
 from support.inprocess import context_of, pictures, send
+from support.live import announce, follow, grow, online
 from support.unlabelled import send_few_labels
 
 from fedstream.audit import verify_run
@@ -100,14 +101,15 @@ def test_a_client_without_such_records_takes_part_with_its_labels():
 class NextTen(Feed):
     """Gives the ten records after those that were used."""
 
-    def ranges(self, client, round, used):
+    def ranges(self, client, round, used, offered):
         [announced] = parse_ranges(client.ranges)
-        start = max((r.end for r in used()), default=announced.start)
+        start = max((r.end for ranges in used() for r in ranges), default=announced.start)
         return [OffsetRange(announced.topic, announced.partition, start, start + 10)]
 
 
 def test_a_feed_gives_out_records_of_both_kinds(monkeypatch):
-    monkeypatch.setattr(feeding, "feed_of", lambda spec: NextTen())
+    for name in ("feed_of", "unlabelled_feed_of"):
+        monkeypatch.setattr(feeding, name, lambda spec, kind: NextTen())
     context = federation()
     state = run(context, **OPTIONS)
     for round in (1, 2):
@@ -147,7 +149,7 @@ def test_records_that_were_replaced_since_are_noticed():
 @pytest.mark.parametrize(
     ("said", "reason"),
     [
-        ({"unsupervised_topic": "north.bare"}, "unsupervised_topic: 'north.bare' is not a range of offsets"),
+        ({"unsupervised_topic": "north.bare"}, "unsupervised_topic: 'north.bare' has no offsets, which only"),
         ({"unsupervised_topic": "north:0:30:40"}, "announces the same offsets with and without labels"),
         (
             {"unsupervised_topic": ",".join(f"b:0:{n}:{n + 1}" for n in range(0, 3000, 2))},
@@ -218,3 +220,32 @@ def test_records_of_which_none_has_a_label_are_named():
     read = read_labelled(context.brokers.at(""), record, client, parse_ranges("north.bare:0:0:60"), deadline)
     with pytest.raises(RecordError, match=r"none of the 60 records of north\.bare:0:0:60 has a label; send labelled"):
         examples_of(record, client, SliceRecords(read))
+
+
+def test_a_live_run_takes_the_next_records_of_both_kinds_and_waits_for_labelled_ones_only():
+    context, broker = online("north")
+    announce(broker, "north", unsupervised_topic="north.bare")
+    sent = {
+        1: (40, 50, "north:0:0:40", "north.bare:0:0:50"),
+        2: (30, 0, "north:0:40:70", ""),
+        3: (30, 150, "north:0:70:100", "north.bare:0:50:150"),
+    }
+    for round, (labelled, bare, expected, others) in sent.items():
+        grow(broker, "north", labelled, round)
+        grow_unlabelled(broker, "north.bare", bare)
+        follow(context, clients=["north"], rounds=10, publish="never", **LIVE)
+        state = context.run("r")
+        context.runs.clear()
+        document = state.slice(round, "north")
+        assert document.ranges_text == expected
+        assert format_ranges(document.unlabelled_offsets) == others
+        assert (state.manifest(round, "north").pseudo_labelled is None) == (not others)
+    assert verify_run(context.store, "r", brokers=context.brokers).problems == []
+
+
+LIVE = {name: value for name, value in OPTIONS.items() if name != "rounds"}
+
+
+def grow_unlabelled(broker, topic, records):
+    for sample in pictures(9, records)[0] if records else ():
+        broker.append(topic, sample.tobytes(), UNLABELLED)

@@ -206,6 +206,8 @@ def test_a_run_is_killed_at_every_write_and_continues_with_the_same_chain() -> N
             run_inprocess(SPEC, context=context)
         store.left = None
         context.runs.clear()
+        if store.exists("runs/r/spec.json"):
+            assert verify_run(store, "r").ok, f"while it is incomplete, after write {writes}"
         run_inprocess(SPEC, context=context)
         assert chain(context) == undisturbed, f"killed at write {writes}"
         assert verify_run(store, "r").ok

@@ -9,7 +9,7 @@ import pytest
 from support.federation import digests, run
 from support.in_memory import send
 
-from fedstream import settings
+from fedstream import memory_limits
 from fedstream.audit import verify_run
 from fedstream.errors import BrokerAway, QuorumError
 from fedstream.record.documents import offsets_of
@@ -37,7 +37,7 @@ def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave room for 1,000 bytes of a slice's 9,750."""
-    monkeypatch.setattr(settings, "memory_bytes", lambda: 8_000)
+    monkeypatch.setattr(memory_limits, "memory_bytes", lambda: 8_000)
 
 
 class Counted(MemoryBroker):
@@ -92,19 +92,19 @@ def test_a_streamed_run_has_the_digests_of_memory(whole: RunState) -> None:
 
 
 def test_the_threshold_is_the_runs_own_if_it_names_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(settings, "memory_bytes", lambda: 8 * 3 * 2**20)
-    assert settings.held_bytes(0, {}) == 3 * 2**20
-    assert settings.held_bytes(2, {}) == 2 * 2**20
-    assert settings.held_bytes(5000, {"FEDSTREAM_SLICE_GIB": "1"}) == 2**30
+    monkeypatch.setattr(memory_limits, "memory_bytes", lambda: 8 * 3 * 2**20)
+    assert memory_limits.held_bytes(0, {}) == 3 * 2**20
+    assert memory_limits.held_bytes(2, {}) == 2 * 2**20
+    assert memory_limits.held_bytes(5000, {"FEDSTREAM_SLICE_GIB": "1"}) == 2**30
 
 
 def test_memory_is_that_of_the_container(tmp_path: Any) -> None:
     (tmp_path / "max").write_text("max\n")
     (tmp_path / "limit").write_text("1048576\n")
-    machine = settings.memory_bytes([])
+    machine = memory_limits.memory_bytes([])
     assert machine > 2**28
-    assert settings.memory_bytes([str(tmp_path / "max"), str(tmp_path / "absent")]) == machine
-    assert settings.memory_bytes([str(tmp_path / "limit")]) == 2**20
+    assert memory_limits.memory_bytes([str(tmp_path / "max"), str(tmp_path / "absent")]) == machine
+    assert memory_limits.memory_bytes([str(tmp_path / "limit")]) == 2**20
 
 
 @pytest.mark.usefixtures("little_memory")
@@ -155,7 +155,7 @@ def test_a_broker_that_stays_away_is_a_refusal(monkeypatch: pytest.MonkeyPatch) 
 def test_records_that_are_skipped_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     documents = []
     for memory in (2**40, 8_000):
-        monkeypatch.setattr(settings, "memory_bytes", lambda memory=memory: memory)
+        monkeypatch.setattr(memory_limits, "memory_bytes", lambda memory=memory: memory)
         context, broker = federation()
         for offset in (0, 7, 8, 149):
             broker._topics["north"].records[offset] = (b"\1", bytes(63))  # a value of another size

@@ -135,3 +135,38 @@ def test_labels_are_classes_by_name_or_by_number():
     assert names.tolist() == ["yes"]
     _, numbers = codec(label_type="bool").decode_records(records([row.replace(b'"yes"', b"true")], [b""]))
     assert numbers.tolist() == [True]
+
+
+@pytest.mark.parametrize(
+    ("name", "config", "rows", "written"),
+    [
+        (
+            "JSON",
+            {},
+            [b'{"age": null, "bmi": 2, "ill": 0}', b'{"bmi": 2, "ill": 0}'],
+            b'{"age":null,"bmi":2.0,"ill":0}',
+        ),
+        ("CSV", {"columns": ["age", "bmi", "ill"]}, [b",2,0", b" ,2,0"], b",2.0,0"),
+    ],
+)
+def test_a_value_can_be_missing_where_that_is_announced(name, config, rows, written):
+    own = get_codec(StreamFormat(name, CONFIG | config | {"missing": True}))
+    x, _ = own.decode_records(records(rows, [b"", b""]))
+    assert np.array_equal(x, [[np.nan, 2]] * 2, equal_nan=True)
+    assert own.encode(x[0], np.uint8(0))[0] == written
+    assert get_codec(StreamFormat(name, own.config())) == own
+    with pytest.raises(RecordError, match="field 'age' is missing or null, expected a number"):
+        get_codec(StreamFormat(name, CONFIG | config)).decode_records(records(rows, [b"", b""]))
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"missing": "yes"}, "input_config.missing: give true or false"),
+        ({"missing": True, "data_type": "uint8"}, "a missing value is NaN, which only a floating data_type"),
+        ({"missing": True, "data_reshape": "2 2"}, "a missing value is NaN, which only a floating data_type"),
+    ],
+)
+def test_where_nothing_can_be_missing_that_is_refused(changes, said):
+    with pytest.raises(AnnouncementError, match=said):
+        codec(**changes)
