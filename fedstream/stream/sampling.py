@@ -19,7 +19,7 @@ from fedstream.stream.codec import get_codec
 from fedstream.stream.known_bounds import TOPICS
 from fedstream.stream.offers import gather
 from fedstream.stream.reader import bounds_of_all, read_ranges
-from fedstream.stream.records import RawRecords
+from fedstream.stream.records import Column, RawRecords
 
 READ_S = 60.0
 """Time limit for reading the records, in seconds."""
@@ -78,7 +78,8 @@ def read_sample(kafka: KafkaSettings, client: str, topic: str, most: int) -> Sam
     bounds = existing_bounds(kafka, sorted({r.topic for r in offer.ranges} | offer.newest.topics))
     ranges = offer.ranges or all_of(bounds)
     there, codec = still_kept(bounds, ranges), get_codec(offer.newest.format)
-    records = read_ranges(kafka, first_of(there, most), READ_S, codec.record_size)
+    wanted = first_of(there, most)
+    records = read_ranges(kafka, wanted, READ_S, codec.record_size) if wanted else RawRecords([], Column(), Column())
     return Sample(offer.newest, ranges, total_records(there), records, *codec.decode_records(records))
 
 

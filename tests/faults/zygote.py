@@ -74,9 +74,9 @@ def arm_training(client, act):
     """Act within a client's training, once some optimizer steps are done."""
     real_read, real_check, reading = train._read, training.Progress.check, []
 
-    def read(state, document, *rest):
+    def read(context, state, document, *rest):
         reading[:] = [document.client]
-        return real_read(state, document, *rest)
+        return real_read(context, state, document, *rest)
 
     def check(self, batch):
         if reading == [client]:

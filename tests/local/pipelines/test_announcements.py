@@ -25,7 +25,7 @@ BROKEN = [
     ({"topic": "t:0:0:5"}, "input_format: Field required"),
     ({**FINE, "client": "x", "validation_rate": 1}, "validation_rate: 1.0 is not in [0, 1)"),
     ({**FINE, "client": "x", "input_config": {**CONFIG, "data_reshape": "28 28"}}, "does not fit"),
-    ({**FINE, "client": "x", "input_format": "AVRO"}, "'AVRO' is not offered"),
+    ({**FINE, "client": "x", "input_format": "XML"}, "'XML' is not offered"),
     ({**FINE, "client": "x", "topic": "t"}, "online stream 't' without offsets"),
     ({**FINE, "client": 'o\'brien | "x"'}, "cannot be used"),
 ]
@@ -66,5 +66,5 @@ def rows_of(page, title):
 
 
 def test_a_plan_without_a_good_one_says_what_was_wrong(platform_env, control):
-    with pytest.raises(QuorumError, match=r"0 clients match and the quorum is 1\. Announcements refused: .*AVRO"):
+    with pytest.raises(QuorumError, match=r"0 clients match and the quorum is 1\. Announcements refused: .*XML"):
         plan_training({"run": "r", "model": "builtin:digits-mlp"}, 10**9)

@@ -49,7 +49,7 @@ def halfway(request):
 @pytest.mark.parametrize("kind", [SliceDoc, LaterSlice])
 def test_a_round_that_an_earlier_version_began_is_finished(halfway, brokers, monkeypatch, kind):
     monkeypatch.setattr("fedstream.store.state.SliceDoc", kind)
-    monkeypatch.setattr("fedstream.steps.ingest.SliceDoc", kind)
+    monkeypatch.setattr("fedstream.steps.slicing.SliceDoc", kind)
     context, before = Context(halfway, brokers), dict(halfway.objects)
     for client in CLIENTS:
         ingested = steps.ingest_from_kafka.within(context, RUN, 1, client, "again")

@@ -74,7 +74,7 @@ def test_a_model_that_diverged_is_published_under_no_policy(published, caplog):
     fedstream.add_model(model, "linear")
     with caplog.at_level(logging.WARNING, "fedstream"):
         assert run_inprocess(published.spec | {"run": "diverged", "model": "linear", "learning_rate": 1e16}) == 0
-    assert "run diverged is finished, but not published: round 1, the best one, has loss " in caplog.text
+    assert "run diverged is not published: round 1, the best one, has loss " in caplog.text
     assert "training diverged; use a smaller learning_rate in a new run" in caplog.text
     assert list_versions(published.store, "linear") == []
 
@@ -83,10 +83,7 @@ def test_a_model_that_no_client_measured_is_not_published(published, kafka, capl
     spec = {"run": "blind", "model": MODEL, "clients": send_clients(kafka), "rounds": 1, "validation_rate": 0}
     with caplog.at_level(logging.WARNING, "fedstream"):
         assert run_inprocess(spec) == 0
-    assert (
-        "run blind is finished, but not published: its quality is not known: round 1 was not measured on any record"
-        in caplog.text
-    )
+    assert "run blind is not published: its quality is not known: round 1 was not measured on any record" in caplog.text
     assert list_versions(published.store, MODEL) == [1]
 
 

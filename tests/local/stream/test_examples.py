@@ -24,8 +24,8 @@ RUN = {
 }
 RUN |= {"ten_clients", "csv_sink", "two_wards"}
 """The examples that a test here runs."""
-OTHERS = {"images", "model_digits", "model_tumours"}
-"""What examples import, and models that tests/local/cli/test_readme.py adds."""
+OTHERS = {"images", "model_digits", "model_early_exit", "model_tumours"}
+"""What examples import, and models that other tests add."""
 
 
 @pytest.fixture

@@ -260,7 +260,7 @@ def test_a_closed_sink_says_so(kafka: KafkaSettings, topic: str) -> None:
 def test_what_has_no_fixed_size_is_refused(kafka: KafkaSettings, topic: str) -> None:
     sink = FederatedRawSink(kafka.bootstrap_servers, topic, 1, control_topic=f"{topic}-control")
     with pytest.raises(AnnouncementError, match="data_type"):
-        sink.send("words", 1)
+        sink.send(object(), 1)
     with pytest.raises(UsageError, match="no record was sent"):
         sink.close()
     assert heard(kafka, f"{topic}-control") == []

@@ -25,6 +25,7 @@ CHANGED: dict[str, Any] = {
     "mixed_precision": True,
     "threads": 1,
     "baseline": True,
+    "stream_above_mib": 64,
     "max_skipped": 3,
     "unsupervised": True,
     "unsupervised_rounds": 3,

@@ -72,7 +72,7 @@ def test_what_is_half_written_is_no_object(disk):
 
 def test_a_folder_whose_objects_are_gone_is_none(disk):
     for key in ("runs/a/rounds/0000/commit.json", "runs/b/spec.json", "models/m/latest.json"):
-        disk.put_new(key, b"")
+        disk.put_new(key, b"{}")
     disk.remove("runs/a/rounds/0000/commit.json")
     assert list(disk.folders("runs/")) == list(disk.within("runs/").folders("")) == ["b"]
     assert list(disk.folders("")) == ["models", "runs"]
