@@ -56,7 +56,11 @@ class Consumer(Protocol):
         ...
 
     def position(self) -> int:
-        """Return the offset that is read next. Without records, it still moves past a transaction's marker."""
+        """Return the offset that is read next. Without records, it still moves past a transaction's marker.
+
+        Raises:
+            LostOffset: The topic does not keep it.
+        """
         ...
 
     def first_lost(self, start: int, end: int) -> int:
@@ -85,25 +89,32 @@ class PlainConsumer:
         self._partition, self._at = wanted, offset
 
     def poll(self, most: int, timeout_s: float) -> Sequence[Record]:
-        from kafka.errors import LogTruncationError, OffsetOutOfRangeError
-
         most = min(most, BATCH_RECORDS, self._consumer.config["max_poll_records"])
-        try:
+        with _lost():
             polled = self._consumer.poll(timeout_ms=int(timeout_s * 1000) + 1, max_records=most)
-        except (OffsetOutOfRangeError, LogTruncationError) as error:
-            raise LostOffset from error
         records: list[Record] = polled.get(self._partition, [])
         if records:
             self._at = records[-1].offset + 1
         return records
 
     def position(self) -> int:
-        found = self._consumer.position(self._partition, timeout_ms=int(POSITION_S * 1000))
+        with _lost():
+            found = self._consumer.position(self._partition, timeout_ms=int(POSITION_S * 1000))
         self._at = self._at if found is None else found
         return self._at
 
     def first_lost(self, start: int, end: int) -> int:
         return self._consumer.first_lost(self._partition, start, end)
+
+
+@contextmanager
+def _lost() -> Iterator[None]:
+    from kafka.errors import LogTruncationError, OffsetOutOfRangeError
+
+    try:
+        yield
+    except (OffsetOutOfRangeError, LogTruncationError) as error:
+        raise LostOffset from error
 
 
 @contextmanager

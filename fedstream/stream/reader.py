@@ -201,6 +201,7 @@ def _batches(
             )
         try:
             batch = reader.poll(wanted.end - at, min(POLL_S, deadline - now))
+            position = at if batch else reader.position()
         except LostOffset as error:
             raise gap(wanted, at) from error
         except OversizedPart as error:
@@ -217,7 +218,7 @@ def _batches(
                 yield run
                 at = run[-1].offset + 1
             heard, silence = time.monotonic(), ""
-        elif (position := reader.position()) > at:
+        elif position > at:
             at = _pass(reader, wanted, at, min(position, wanted.end), gaps)
         elif now - heard > STALL_S:
             heard, silence = now, _ask_again(check, wanted)

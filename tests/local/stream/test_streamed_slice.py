@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fedstream import settings
+from fedstream import memory_limits
 from fedstream.audit import verify_run
 from fedstream.local.inprocess import run_inprocess
 from fedstream.settings import KAFKA_CLIENTS, KafkaSettings
@@ -35,7 +35,7 @@ def test_a_stream_from_kafka_has_the_digests_of_memory(
         (KAFKA_CLIENTS[1], 8_000, client.FETCH_BYTES, 2_000),
     ):
         monkeypatch.setenv("FEDSTREAM_KAFKA_CLIENT", library)
-        monkeypatch.setattr(settings, "memory_bytes", lambda memory=memory: memory)
+        monkeypatch.setattr(memory_limits, "memory_bytes", lambda memory=memory: memory)
         monkeypatch.setattr(client, "FETCH_BYTES", fetched)
         monkeypatch.setattr(consumers, "BATCH_RECORDS", polled)
         context = Context(MemoryStore(), KafkaBrokers(kafka))
