@@ -27,6 +27,12 @@ if TYPE_CHECKING:
 QUEUE_KIB = 16 * 1024
 """Size of what is fetched ahead, in KiB."""
 
+FETCH_WAIT_MS = 20
+"""How long a broker can wait for records that are not there, and the library while its queue is full.
+
+Meanwhile, nothing else is fetched. The library's defaults of 500 and 1,000 ms are longer than a slice takes.
+"""
+
 BATCH_RECORDS = 10_000
 """Maximum number of records of one poll."""
 
@@ -195,6 +201,8 @@ def confluent_consumer(kafka: KafkaSettings, size: RecordSize | None, cut: bool)
                 "enable.partition.eof": True,
                 "check.crcs": True,
                 "fetch.max.bytes": 4 * FETCH_BYTES,
+                "fetch.wait.max.ms": FETCH_WAIT_MS,
+                "fetch.queue.backoff.ms": FETCH_WAIT_MS,
                 "max.partition.fetch.bytes": FETCH_BYTES,
                 "queued.min.messages": BATCH_RECORDS,
                 "queued.max.messages.kbytes": QUEUE_KIB,
