@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 
 from fedstream.errors import SettingsError
@@ -43,6 +44,11 @@ def memory_bytes(limits: Sequence[str] = CGROUP_LIMITS) -> int:
     Args:
         limits: Files that can contain a limit.
     """
+    return _memory_bytes(tuple(limits))
+
+
+@cache
+def _memory_bytes(limits: tuple[str, ...]) -> int:
     found = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
     for file in limits:
         with suppress(OSError, ValueError):  # `max` stands for no limit
