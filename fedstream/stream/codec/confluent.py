@@ -86,15 +86,6 @@ class ConfluentAvroCodec(FieldsCodec):
         config = {"label_field": LABEL, "schemas": {"1": own}}
         return cls.from_config(fields_of_sample(data, label, names) | config)
 
-    @classmethod
-    def unlabelled(cls, config: dict[str, Any]) -> Self:
-        """Read the input_config of records for inference, which does not have to describe labels.
-
-        Raises:
-            AnnouncementError: A field is missing or invalid. The message names the field.
-        """
-        return cls.from_config(config)
-
     def config(self) -> dict[str, Any]:
         """Return the announcement's input_config."""
         registry = {"registry": self.registry} if self.registry else {}

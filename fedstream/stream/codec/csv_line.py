@@ -90,15 +90,6 @@ class CsvCodec(FieldsCodec):
         columns = list(names) or [str(number) for number in range(data.size)]
         return cls.from_config(config | {"fields": columns, "columns": columns})
 
-    @classmethod
-    def unlabelled(cls, config: dict[str, Any]) -> Self:
-        """Read the input_config of records for inference, which only requires columns.
-
-        Raises:
-            AnnouncementError: A field is missing or invalid. The message names the field.
-        """
-        return cls.from_config(config)
-
     def config(self) -> dict[str, Any]:
         """Return the announcement's input_config."""
         return super().config() | {"columns": list(self.columns), "delimiter": self.delimiter}

@@ -49,6 +49,24 @@ class FieldsCodec(ABC):
     kind: ClassVar[str]
     """Name of the format."""
 
+    @classmethod
+    @abstractmethod
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        """Read an announcement's input_config.
+
+        Raises:
+            AnnouncementError: A field is missing or invalid. The message names the field.
+        """
+
+    @classmethod
+    def unlabelled(cls, config: dict[str, Any]) -> Self:
+        """Read the input_config of records for inference. What describes labels has defaults in most formats.
+
+        Raises:
+            AnnouncementError: A field is missing or invalid. The message names the field.
+        """
+        return cls.from_config(config)
+
     @abstractmethod
     def read(self, values: Sequence[bytes]) -> Sequence[Record]:
         """Return the fields of each value.

@@ -45,15 +45,6 @@ class JsonCodec(FieldsCodec):
         """
         return cls.from_config(fields_of_sample(data, label, names))
 
-    @classmethod
-    def unlabelled(cls, config: dict[str, Any]) -> Self:
-        """Read the input_config of records for inference, which does not have to describe labels.
-
-        Raises:
-            AnnouncementError: A field is missing or invalid. The message names the field.
-        """
-        return cls.from_config(config)
-
     def read(self, values: Sequence[bytes]) -> Sequence[Record]:
         found = _parsed(values, "value")
         if odd := [type(own).__name__ for own in found if type(own) is not dict]:
